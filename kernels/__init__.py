@@ -1,0 +1,27 @@
+"""What runs on pixels and tensors: motion search, block payloads, the sparse executor, models.
+
+The names below load on first use, so that importing the package pulls in neither numba nor torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kernels.executor import SparseExecutor
+    from kernels.search import MotionField, search_motion
+
+_HOMES = {
+    "search_motion": "kernels.search",
+    "MotionField": "kernels.search",
+    "SparseExecutor": "kernels.executor",
+}
+
+__all__ = ["MotionField", "SparseExecutor", "search_motion"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'kernels' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
