@@ -1,0 +1,45 @@
+"""The networks: YOLO11 detect and segment, a keypoint model, a token-sparse ViT, the default network.
+
+Every model is a plain ``nn.Module`` with a forward pass that returns raw maps, so that a sparse executor
+can trace it; decoding is a separate step. The names below load on first use, so that importing the
+package does not pull in torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kernels.models.decoding import Detections, assemble_masks, decode
+    from kernels.models.letterbox import Letterbox
+    from kernels.models.registry import MODEL_NAMES, build_model
+    from kernels.models.weights_io import load_weights, save_weights
+
+_HOMES = {
+    "MODEL_NAMES": "kernels.models.registry",
+    "build_model": "kernels.models.registry",
+    "load_weights": "kernels.models.weights_io",
+    "save_weights": "kernels.models.weights_io",
+    "Detections": "kernels.models.decoding",
+    "assemble_masks": "kernels.models.decoding",
+    "decode": "kernels.models.decoding",
+    "Letterbox": "kernels.models.letterbox",
+}
+
+__all__ = [
+    "MODEL_NAMES",
+    "Detections",
+    "Letterbox",
+    "assemble_masks",
+    "build_model",
+    "decode",
+    "load_weights",
+    "save_weights",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'kernels.models' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

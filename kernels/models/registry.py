@@ -1,0 +1,28 @@
+"""Models by name."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+from torch import nn
+
+YOLO11_NAMES = tuple(f"yolo11{size}{task}" for task in ("", "-seg") for size in "nsmlx")
+MODEL_NAMES = YOLO11_NAMES
+
+
+def build_model(name: str, *, fused: bool = True) -> nn.Module:
+    """A model in evaluation mode with freshly initialised weights.
+
+    Args:
+        name: one of :data:`MODEL_NAMES`.
+        fused: biases in place of batch norm; ``False`` is for training and for checking the folding.
+
+    Raises:
+        ValueError: for an unknown name; the message has the nearest ones.
+    """
+    if name not in MODEL_NAMES:
+        near = get_close_matches(str(name), MODEL_NAMES, 3) or MODEL_NAMES
+        raise ValueError(f"name must be a known model, such as {', '.join(near)} (got {name!r})")
+    from kernels.models.yolo11 import SCALES, YOLO11
+
+    return YOLO11(SCALES[name[6]], segment=name.endswith("-seg"), fused=fused).eval()
