@@ -1,0 +1,371 @@
+"""Motion search: where in a reference each block of a frame was, and how much it still differs.
+
+Two levels (design §5). A coarse search at a quarter of the resolution covers the window around the predicted
+vector; the best few of its places, the zero vector, the predicted vector and the vectors already found for the
+left and upper neighbours are then refined at full resolution. Vectors are chosen on grey, (R + 2G + B) / 4,
+which is the same for RGB and BGR; the difference that is reported is over all channels that were given.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from kernels.sad import sad_1x16, sad_4x4, sad_4x8, sad_4x16
+
+_COARSE = 4  # the coarse level has a quarter of the resolution
+_FINE_PX = 2  # coarse places are 4 px apart, so ±2 px around them leaves no gap
+_STARTS = 3  # how many coarse places are refined
+
+
+class MotionField(NamedTuple):
+    """Where each block was in the reference.
+
+    `vectors` is an (H/b, W/b, 2) int16 array of (dx, dy): position in the reference minus position in the frame,
+    in pixels. `difference` is (H/b, W/b) float32: the mean absolute difference between the block and the place
+    that its vector points to, over pixels and channels, intensities in [0, 1].
+    """
+
+    vectors: NDArray[np.int16]
+    difference: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SearchImage:
+    """An image with the levels a search needs, computed once for all its searches: see `prepare`."""
+
+    pixels: NDArray[np.uint8]  # (H, W) or (H, W, 3), contiguous; shared with the caller, who must not write to it
+    grey: NDArray[np.uint8]  # (H, W)
+    quarter: NDArray[np.uint8]  # (H/4, W/4), means of 4×4 pixels
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.pixels.shape
+
+
+def prepare(image: NDArray[np.uint8], name: str = "image") -> SearchImage:
+    """Compute the grey and quarter-resolution levels of an image.
+
+    A frame that is searched against two references, or becomes the next reference, is prepared once.
+
+    Args:
+        image: (H, W) or (H, W, 3) uint8, H and W positive multiples of 8; copied only if not contiguous.
+        name: what error messages call the image.
+
+    Raises:
+        TypeError: not an array of uint8.
+        ValueError: another shape.
+    """
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
+        raise TypeError(f"{name} must be a numpy array of uint8 (got {getattr(image, 'dtype', type(image).__name__)})")
+    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
+        raise ValueError(f"{name} must have the shape (H, W) or (H, W, 3) (got {image.shape})")
+    height, width = image.shape[:2]
+    if height % 8 or width % 8 or not height or not width:
+        raise ValueError(f"{name} must have a height and a width that are multiples of 8 px (got {height}x{width})")
+    pixels = np.ascontiguousarray(image)
+    if image.ndim == 3:
+        grey = np.empty((height, width), np.uint8)
+        _to_grey(pixels, grey)
+    else:
+        grey = pixels
+    quarter = np.empty((height // _COARSE, width // _COARSE), np.uint8)
+    _to_quarter(grey, quarter)
+    return SearchImage(pixels, grey, quarter)
+
+
+def search_motion(
+    frame: NDArray[np.uint8] | SearchImage,
+    reference: NDArray[np.uint8] | SearchImage,
+    block_px: int = 16,
+    radius_px: int = 16,
+    predicted: NDArray[np.int16] | None = None,
+) -> MotionField:
+    """Find each block of `frame` in `reference`.
+
+    The result is never worse than the zero vector, nor than the predicted one; no vector points outside the
+    reference; components stay within `radius_px` of the predicted vector (or the vector is zero); ties go to the
+    shorter vector, then to the smaller (dy, dx).
+
+    Args:
+        frame, reference: uint8, (H, W) or (H, W, 3), the same shape; arrays, or `prepare`d images.
+        block_px: side of a block, a multiple of 8 that divides H and W.
+        radius_px: half the side of the search window, 0 or more.
+        predicted: (H/b, W/b, 2) integer vectors that centre each block's window (`predict_vectors`); those that
+            point outside are moved inside. None: zero.
+
+    Raises:
+        TypeError, ValueError: an argument that is none of the above, by name.
+    """
+    frame = frame if isinstance(frame, SearchImage) else prepare(frame, "frame")
+    reference = reference if isinstance(reference, SearchImage) else prepare(reference, "reference")
+    if frame.shape != reference.shape:
+        raise ValueError(f"reference must have the frame's shape {frame.shape} (got {reference.shape})")
+    height, width = frame.shape[:2]
+    rows, columns = block_grid(height, width, block_px)
+    if block_px % 8:
+        raise ValueError(f"block_px must be a multiple of 8 px (got {block_px})")
+    if not isinstance(radius_px, (int, np.integer)) or radius_px < 0:
+        raise ValueError(f"radius_px must be an integer >= 0 px (got {radius_px!r})")
+    centres = np.zeros((rows, columns, 2), np.int16) if predicted is None else check_vectors(
+        predicted, (rows, columns), "predicted"
+    )
+    vectors = np.empty((rows, columns, 2), np.int16)
+    difference = np.empty((rows, columns), np.float32)
+    _search(
+        frame.pixels.reshape(-1),
+        reference.pixels.reshape(-1),
+        frame.grey.reshape(-1),
+        reference.grey.reshape(-1),
+        frame.quarter.reshape(-1),
+        reference.quarter.reshape(-1),
+        width,
+        height,
+        block_px,
+        radius_px,
+        centres,
+        vectors,
+        difference,
+    )
+    return MotionField(vectors, difference)
+
+
+def predict_vectors(
+    previous: NDArray[np.int16], age_frames: float | None = None, block_px: int = 16
+) -> NDArray[np.int16]:
+    """Move the vectors of the previous search against the same reference along to the next frame.
+
+    A block that has moved by v over `age_frames` frames moves on by u = v / age_frames. The block that stands at p
+    now stood at p + u(p), and its vector is the one found there plus the motion since: v(p + u) + u(p + u).
+
+    Args:
+        previous: (rows, columns, 2) vectors of the previous search against the same reference.
+        age_frames: frames between the reference and the frame of that search. None: no motion is extrapolated,
+            the vectors stay as they are.
+        block_px: side of a block.
+    """
+    previous = check_vectors(previous, previous.shape[:2], "previous")
+    if age_frames is None:
+        return previous.copy()
+    if not age_frames > 0:
+        raise ValueError(f"age_frames must be > 0 (got {age_frames!r})")
+    rows, columns = previous.shape[:2]
+    step_px = np.rint(previous / np.float32(age_frames)).astype(np.int32)
+    step_blocks = np.rint(step_px / np.float32(block_px)).astype(np.int32)
+    x = np.clip(np.arange(columns) + step_blocks[..., 0], 0, columns - 1)
+    y = np.clip(np.arange(rows)[:, None] + step_blocks[..., 1], 0, rows - 1)
+    limit = np.iinfo(np.int16).max
+    return np.clip(previous[y, x] + step_px[y, x], -limit, limit).astype(np.int16)
+
+
+def block_difference(
+    frame: NDArray[np.uint8], reference: NDArray[np.uint8], vectors: NDArray[np.int16], block_px: int = 16
+) -> NDArray[np.float32]:
+    """The difference D of every block along given vectors (clamped so that the block lies inside the reference).
+
+    D = mean |frame(p) − reference(p + v)| / 255 over the block's pixels and channels, as (rows, columns) float32.
+    """
+    if frame.shape != reference.shape:
+        raise ValueError(f"reference must have the frame's shape {frame.shape} (got {reference.shape})")
+    rows, columns = block_grid(*frame.shape[:2], block_px)
+    difference = np.empty((rows, columns), np.float32)
+    _difference_along(
+        np.ascontiguousarray(frame).reshape(-1),
+        np.ascontiguousarray(reference).reshape(-1),
+        frame.shape[1],
+        frame.shape[0],
+        block_px,
+        check_vectors(vectors, (rows, columns), "vectors"),
+        difference,
+    )
+    return difference
+
+
+def block_grid(height: int, width: int, block_px: int) -> tuple[int, int]:
+    """Rows and columns of blocks of an image. Raises ValueError if they do not fit exactly."""
+    if not isinstance(block_px, (int, np.integer)) or block_px <= 0:
+        raise ValueError(f"block_px must be a positive integer (got {block_px!r})")
+    if height % block_px or width % block_px:
+        raise ValueError(f"height and width must be multiples of block_px={block_px} (got {height}x{width})")
+    return height // block_px, width // block_px
+
+
+def check_vectors(vectors: NDArray[np.int16], grid: tuple[int, ...], name: str) -> NDArray[np.int16]:
+    """`vectors` as contiguous int16 of the shape `grid` + (2,). Raises TypeError, ValueError otherwise."""
+    if not isinstance(vectors, np.ndarray) or not np.issubdtype(vectors.dtype, np.integer):
+        raise TypeError(f"{name} must be a numpy array of integers (got {getattr(vectors, 'dtype', type(vectors))})")
+    if vectors.shape != (*grid, 2):
+        raise ValueError(f"{name} must have the shape {(*grid, 2)} (got {vectors.shape})")
+    limit = np.iinfo(np.int16).max
+    if vectors.dtype != np.int16 and vectors.size and np.abs(vectors).max() > limit:
+        raise ValueError(f"{name} must lie within ±{limit} px (got {np.abs(vectors).max()})")
+    return np.ascontiguousarray(vectors, np.int16)
+
+
+@njit(cache=True, nogil=True)
+def _to_grey(pixels, grey):  # type: ignore[no-untyped-def]
+    flat = pixels.reshape(-1)
+    out = grey.reshape(-1)
+    for i in range(out.size):
+        out[i] = (np.uint16(flat[3 * i]) + 2 * np.uint16(flat[3 * i + 1]) + np.uint16(flat[3 * i + 2]) + 2) >> 2
+
+
+@njit(cache=True, nogil=True)
+def _to_quarter(grey, quarter):  # type: ignore[no-untyped-def]
+    rows, columns = quarter.shape
+    column_sums = np.empty(4 * columns, np.uint16)
+    for row in range(rows):
+        a, b, c, d = grey[4 * row], grey[4 * row + 1], grey[4 * row + 2], grey[4 * row + 3]
+        for i in range(4 * columns):
+            column_sums[i] = np.uint16(a[i]) + np.uint16(b[i]) + np.uint16(c[i]) + np.uint16(d[i])
+        for i in range(columns):
+            total = column_sums[4 * i] + column_sums[4 * i + 1] + column_sums[4 * i + 2] + column_sums[4 * i + 3]
+            quarter[row, i] = (total + 8) >> 4
+
+
+@njit(cache=True, nogil=True)
+def _block_sad(a, offset_a, b, offset_b, stride, rows, width, limit):  # type: ignore[no-untyped-def]
+    """Sum over `rows` × `width` bytes (multiples of 8); gives up, with a partial sum, once above `limit`."""
+    total = np.int64(0)
+    if width == 16:
+        for row in range(0, rows, 4):
+            total += sad_4x16(a, offset_a + row * stride, stride, b, offset_b + row * stride, stride)
+            if total > limit:
+                return total
+        return total
+    for row in range(0, rows, 4):
+        at_a, at_b = offset_a + row * stride, offset_b + row * stride
+        for i in range(0, width - 15, 16):
+            total += sad_4x16(a, at_a + i, stride, b, at_b + i, stride)
+        if width % 16:
+            total += sad_4x8(a, at_a + width - 8, stride, b, at_b + width - 8, stride)
+        if total > limit:
+            return total
+    return total
+
+
+@njit(cache=True, nogil=True)
+def _coarse_sad(a, offset_a, b, offset_b, stride, side):  # type: ignore[no-untyped-def]
+    if side == 4:
+        return sad_4x4(a, offset_a, stride, b, offset_b, stride)
+    total = np.int64(0)
+    for row in range(side):
+        for i in range(side):
+            total += abs(np.int64(a[offset_a + row * stride + i]) - np.int64(b[offset_b + row * stride + i]))
+    return total
+
+
+@njit(cache=True, nogil=True)
+def _before(sad, dx, dy, best_sad, best_dx, best_dy):  # type: ignore[no-untyped-def]
+    """Whether a candidate comes before the best: smaller difference, shorter vector, smaller (dy, dx)."""
+    if sad != best_sad:
+        return sad < best_sad
+    length, best_length = dx * dx + dy * dy, best_dx * best_dx + best_dy * best_dy
+    if length != best_length:
+        return length < best_length
+    return dy < best_dy or (dy == best_dy and dx < best_dx)
+
+
+@njit(cache=True, nogil=True)
+def _search(  # type: ignore[no-untyped-def]
+    frame, reference, grey, ref_grey, quarter, ref_quarter, width, height, block, radius, centres, vectors, difference
+):
+    rows, columns = height // block, width // block
+    channels = frame.size // (width * height)
+    quarter_width, side = width // _COARSE, block // _COARSE
+    never = np.int64(1) << 60
+    start_sad = np.empty(_STARTS, np.int64)
+    start_x = np.empty(_STARTS + 3, np.int64)
+    start_y = np.empty(_STARTS + 3, np.int64)
+    for row in range(rows):
+        for column in range(columns):
+            x0, y0 = column * block, row * block
+            here = y0 * width + x0
+            low_x, high_x, low_y, high_y = -x0, width - block - x0, -y0, height - block - y0
+            centre_x = min(max(np.int64(centres[row, column, 0]), low_x), high_x)
+            centre_y = min(max(np.int64(centres[row, column, 1]), low_y), high_y)
+            low_x, high_x = max(low_x, centre_x - radius), min(high_x, centre_x + radius)
+            low_y, high_y = max(low_y, centre_y - radius), min(high_y, centre_y + radius)
+
+            best_x, best_y = np.int64(0), np.int64(0)
+            best = _block_sad(grey, here, ref_grey, here, width, block, block, never)
+            if best > 0:
+                # The coarse level: the best few places of the whole window.
+                for i in range(_STARTS):
+                    start_sad[i], start_x[i], start_y[i] = never, centre_x, centre_y
+                at = (y0 // _COARSE) * quarter_width + x0 // _COARSE
+                half = _COARSE // 2
+                for j in range((low_y + half) // _COARSE, (high_y + half) // _COARSE + 1):
+                    for i in range((low_x + half) // _COARSE, (high_x + half) // _COARSE + 1):
+                        sad = _coarse_sad(quarter, at, ref_quarter, at + j * quarter_width + i, quarter_width, side)
+                        dx, dy = i * _COARSE, j * _COARSE
+                        slot = _STARTS
+                        while slot > 0 and _before(
+                            sad, dx, dy, start_sad[slot - 1], start_x[slot - 1], start_y[slot - 1]
+                        ):
+                            slot -= 1
+                        if slot < _STARTS:
+                            for k in range(_STARTS - 1, slot, -1):
+                                start_sad[k], start_x[k], start_y[k] = start_sad[k - 1], start_x[k - 1], start_y[k - 1]
+                            start_sad[slot], start_x[slot], start_y[slot] = sad, dx, dy
+                # Beside them: the prediction, and what the left and the upper neighbour found.
+                start_x[_STARTS], start_y[_STARTS] = centre_x, centre_y
+                if column > 0:
+                    start_x[_STARTS + 1], start_y[_STARTS + 1] = vectors[row, column - 1, 0], vectors[row, column - 1, 1]
+                else:
+                    start_x[_STARTS + 1], start_y[_STARTS + 1] = centre_x, centre_y
+                if row > 0:
+                    start_x[_STARTS + 2], start_y[_STARTS + 2] = vectors[row - 1, column, 0], vectors[row - 1, column, 1]
+                else:
+                    start_x[_STARTS + 2], start_y[_STARTS + 2] = centre_x, centre_y
+                for k in range(_STARTS + 3):
+                    reach = _FINE_PX if k <= _STARTS else 1
+                    for dy in range(max(start_y[k] - reach, low_y), min(start_y[k] + reach, high_y) + 1):
+                        for dx in range(max(start_x[k] - reach, low_x), min(start_x[k] + reach, high_x) + 1):
+                            sad = _block_sad(
+                                grey, here, ref_grey, here + dy * width + dx, width, block, block, best
+                            )
+                            if _before(sad, dx, dy, best, best_x, best_y):
+                                best, best_x, best_y = sad, dx, dy
+
+            # The vector was chosen on grey; on all channels it must still beat the zero vector and the prediction.
+            if channels > 1:
+                start, stride = here * channels, width * channels
+                best = never
+                candidate_x, candidate_y = best_x, best_y
+                for k in range(3):
+                    dx, dy = candidate_x, candidate_y
+                    if k == 1:
+                        dx, dy = np.int64(0), np.int64(0)
+                    elif k == 2:
+                        dx, dy = centre_x, centre_y
+                    if k == 0 or dx != candidate_x or dy != candidate_y:
+                        there = start + (dy * width + dx) * channels
+                        sad = _block_sad(frame, start, reference, there, stride, block, block * channels, best)
+                        if _before(sad, dx, dy, best, best_x, best_y):
+                            best, best_x, best_y = sad, dx, dy
+            vectors[row, column, 0], vectors[row, column, 1] = best_x, best_y
+            difference[row, column] = best / (255.0 * block * block * channels)
+
+
+@njit(cache=True, nogil=True)
+def _difference_along(frame, reference, width, height, block, vectors, difference):  # type: ignore[no-untyped-def]
+    rows, columns = difference.shape
+    channels = frame.size // (width * height)
+    stride = width * channels
+    for row in range(rows):
+        for column in range(columns):
+            x = min(max(column * block + np.int64(vectors[row, column, 0]), 0), width - block)
+            y = min(max(row * block + np.int64(vectors[row, column, 1]), 0), height - block)
+            here = (row * block * width + column * block) * channels
+            there = (y * width + x) * channels
+            total = np.int64(0)
+            for i in range(block):
+                for j in range(block * channels):
+                    a, b = frame[here + i * stride + j], reference[there + i * stride + j]
+                    total += max(a, b) - min(a, b)
+            difference[row, column] = total / (255.0 * block * block * channels)
