@@ -1,0 +1,47 @@
+"""What the world gives a simulation: bandwidth traces and video sequences, and their file formats.
+
+Names are imported when first used, so that `import traces` costs nothing and a run that replays a link
+does not load a video decoder.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from traces.bandwidth import BandwidthTrace, OpportunityTrace, RateTrace
+    from traces.errors import InputError
+    from traces.loading import load_trace
+    from traces.synthetic_traffic import synthetic_uplink
+    from traces.video import load_video
+
+_HOME = {
+    "BandwidthTrace": "traces.bandwidth",
+    "InputError": "traces.errors",
+    "OpportunityTrace": "traces.bandwidth",
+    "RateTrace": "traces.bandwidth",
+    "load_trace": "traces.loading",
+    "load_video": "traces.video",
+    "synthetic_uplink": "traces.synthetic_traffic",
+}
+
+__all__ = [
+    "BandwidthTrace",
+    "InputError",
+    "OpportunityTrace",
+    "RateTrace",
+    "load_trace",
+    "load_video",
+    "synthetic_uplink",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'traces' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

@@ -1,0 +1,1 @@
+"""One module a trace file format. Each offers NAME, EXPECTS (one line, for messages), matches and load."""

@@ -1,0 +1,147 @@
+"""Reading text files so that every complaint names the file and the line."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from traces.errors import InputError
+
+SAMPLE_LINES = 40
+
+
+def read_text(path: Path) -> str:
+    """The file's text without a byte-order mark.
+
+    Raises:
+        InputError: no such file, a folder, an empty file, or bytes that are not text.
+    """
+    if not path.is_file():
+        found = "it is a folder" if path.is_dir() else "there is none"
+        raise InputError(f"{path}: expected a trace file, found that {found}")
+    data = path.read_bytes()
+    if not data.strip():
+        raise InputError(f"{path}: expected a trace, found an empty file")
+    if b"\0" in data[:65536]:
+        raise InputError(f"{path}: expected a text file, found binary data")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise InputError(f"{path}, line {line}: expected UTF-8 text, found binary data") from None
+
+
+def sample_lines(text: str) -> list[str]:
+    """The first lines that say something: blanks and `#` comments left out."""
+    lines: list[str] = []
+    for line in text.splitlines():
+        if line.strip() and not line.lstrip().startswith("#"):
+            lines.append(line.strip())
+            if len(lines) == SAMPLE_LINES:
+                break
+    return lines
+
+
+def numbered_rows(text: str) -> Iterator[tuple[int, str]]:
+    """(line number from 1, stripped line) of every line but blanks and `#` comments."""
+    for number, line in enumerate(text.splitlines(), start=1):
+        stripped = line.strip()
+        if stripped and not stripped.startswith("#"):
+            yield number, stripped
+
+
+def mostly(sample: list[str], has_shape: Callable[[str], bool]) -> bool:
+    """Whether at least three quarters of the lines have a shape: a few bad ones get their own message."""
+    return bool(sample) and sum(map(has_shape, sample)) * 4 >= len(sample) * 3
+
+
+def is_number(token: str) -> bool:
+    """Whether a token reads as a number (infinite and NaN ones too: the loader refuses them by line)."""
+    try:
+        float(token)
+    except ValueError:
+        return False
+    return True
+
+
+def is_whole(token: str) -> bool:
+    """Whether a token is a whole number >= 0 without a point, as mahimahi and the log formats write them."""
+    return token.isascii() and token.isdigit()
+
+
+def number(token: str, what: str, path: Path, line: int) -> float:
+    """The token as a finite number.
+
+    Raises:
+        InputError: it is none; `what` names the value and its unit.
+    """
+    try:
+        value = float(token)
+    except ValueError:
+        raise InputError(f"{path}, line {line}: expected {what}, found {shorten(token)!r}") from None
+    if not math.isfinite(value):
+        raise InputError(f"{path}, line {line}: expected {what}, finite, found {token!r}")
+    return value
+
+
+def rate(token: str, what: str, path: Path, line: int) -> float:
+    """The token as a rate >= 0.
+
+    Raises:
+        InputError: it is no finite number or negative.
+    """
+    value = number(token, what, path, line)
+    if value < 0:
+        raise InputError(f"{path}, line {line}: expected {what} >= 0, found {token}")
+    return value
+
+
+def shorten(text: str, limit: int = 40) -> str:
+    """The text, cut for a one-line message."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def segments_from_stamps(
+    path: Path,
+    lines: list[int],
+    stamps_s: list[float],
+    rates_bps: list[float],
+    time_text: Callable[[int], str],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """(times_s from 0, rates_bps, period_s) of rows that say "from this time on, this rate".
+
+    A row's rate holds until the next row's time, however long that gap is. Times are rebased to 0. The file
+    does not say how long the last row holds: it gets the median step. Of rows with the same time the last
+    counts, since the others hold for no time at all.
+
+    lines: line number of each row; time_text: the row's time as the file wrote it, for messages.
+
+    Raises:
+        InputError: no row, a time that goes back, one row only, or every rate 0.
+    """
+    if not stamps_s:
+        raise InputError(f"{path}: expected rows of time and rate, found none")
+    if len(stamps_s) == 1:
+        raise InputError(
+            f"{path}, line {lines[0]}: expected at least two rows, found one; how long it holds is unknown"
+        )
+    times_s, rates = np.array(stamps_s), np.array(rates_bps)
+    steps_s = np.diff(times_s)
+    if steps_s.min() < 0:
+        i = int(np.argmax(steps_s < 0)) + 1
+        raise InputError(
+            f"{path}, line {lines[i]}: expected times that do not go back, found {time_text(i)} "
+            f"after {time_text(i - 1)}"
+        )
+    if steps_s.max() == 0:
+        raise InputError(f"{path}: expected times that advance, found {time_text(0)} in every row")
+    if rates.max() <= 0:
+        raise InputError(f"{path}: expected at least one rate > 0, found only 0")
+    step_s = float(np.median(steps_s[steps_s > 0]))
+    kept = np.append(steps_s > 0, True)
+    times_s = times_s[kept] - times_s[0]
+    return times_s, rates[kept], float(times_s[-1]) + step_s
