@@ -53,7 +53,9 @@ def solve(design: Vector, response: Vector, weights: Vector | None = None) -> So
     """
     rows, columns = design.shape
     if response.shape != (rows,):
-        raise ValueError(f"response must have shape ({rows},) as design has {rows} rows, got {response.shape}")
+        raise ValueError(
+            f"response must have shape ({rows},) as design has {rows} rows, got {response.shape}"
+        )
     if rows <= columns:
         raise ValueError(f"design must have more rows than its {columns} columns, got {rows}")
     root = np.ones(rows) if weights is None else np.sqrt(weights)
@@ -78,7 +80,9 @@ def solve(design: Vector, response: Vector, weights: Vector | None = None) -> So
     freedom = rows - columns
     variance = float(residual @ residual) / freedom
     inverse = np.linalg.inv(r) / scale[:, None]
-    return Solution(coefficients, variance * (inverse @ inverse.T), float(np.sqrt(variance)), freedom, condition)
+    return Solution(
+        coefficients, variance * (inverse @ inverse.T), float(np.sqrt(variance)), freedom, condition
+    )
 
 
 def solve_nonnegative(design: Vector, responses: Vector, weights: Vector | None = None) -> Vector:
@@ -115,5 +119,5 @@ def solve_nonnegative(design: Vector, responses: Vector, weights: Vector | None 
             best_cost[better] = cost[better]
             best[better] = 0.0
             rows = np.flatnonzero(better)
-            best[np.ix_(rows, subset)] = (found / scale[subset])[rows]
+            best[rows[:, None], np.array(subset)] = (found / scale[subset])[rows]
     return best[0] if responses.ndim == 1 else best

@@ -1,0 +1,243 @@
+"""Fit T(k) = a·k² + b·k + c to measured latencies, and say how far the result can be trusted.
+
+The form is the papers' (FluxShard, §4.2). Coefficients are held at or above zero: a device that gets faster
+with more blocks is noise. Every complaint a reader should know about is a line in ``findings``; designs
+from which no quadratic follows are refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from scipy import stats
+
+from profiler.groups import Groups, noise_sd
+from profiler.groups import group as group_samples
+from profiler.least_squares import Solution, Vector, solve, solve_nonnegative
+from traces.errors import InputError
+
+NAMES = ("a", "b", "c")
+ILL_CONDITIONED = 300.0
+"""Condition number, columns scaled, past which a, b and c trade against each other. Evenly
+spread k over the whole frame gives about 15; over the upper 40 % of the frame about 200."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuadraticFit:
+    """A fitted latency curve. Triples are in the order a (s/block²), b (s/block), c (s).
+
+    Attributes:
+        coefficients: non-negative weighted least squares.
+        standard_errors: analytic, of the fit without the bound, so that they mean something at the bound.
+        interval: (3, 2) analytic confidence interval, cut at 0: estimate without the bound ± t·error.
+        bootstrap_interval: (3, 2) percentiles of refits to resampled repeats; None where it was not asked.
+        bootstrap_errors: standard deviations of the same refits.
+        covariance: (3, 3) of the fit without the bound.
+        r2: share of the samples' variance that the curve explains.
+        lack_of_fit_p: p-value of the F test of the group means against the curve; None with fewer than 4
+            distinct k or without repeats.
+        heldout_error: median over inner k of |prediction − mean| / mean, each k predicted without itself.
+        findings: what a reader must know, a sentence each.
+    """
+
+    coefficients: tuple[float, float, float]
+    standard_errors: tuple[float, float, float]
+    interval: Vector
+    bootstrap_interval: Vector | None
+    bootstrap_errors: Vector | None
+    covariance: Vector
+    r2: float
+    lack_of_fit_p: float | None
+    heldout_error: float | None
+    degrees_of_freedom: int
+    findings: tuple[str, ...]
+    groups: Groups
+    noise_s: Vector
+
+    def seconds(self, k: Vector) -> Vector:
+        """T(k)."""
+        return design(k) @ np.array(self.coefficients)
+
+    def mean_error_s(self, k: Vector) -> Vector:
+        """Standard error of T at each k."""
+        rows = design(k)
+        variance: Vector = np.einsum("ni,ij,nj->n", rows, self.covariance, rows)
+        return np.sqrt(np.maximum(variance, 0.0))
+
+
+def design(k: Vector) -> Vector:
+    """(n, 3) columns k², k, 1."""
+    k = np.asarray(k, float)
+    return np.column_stack([k**2, k, np.ones_like(k)])
+
+
+def fit_quadratic(
+    k: Vector,
+    seconds: Vector,
+    *,
+    confidence: float = 0.95,
+    draws: int = 1000,
+    generator: np.random.Generator | None = None,
+    where: str = "samples",
+) -> QuadraticFit:
+    """Fit the quadratic to raw samples.
+
+    Args:
+        k: (n,) blocks processed.
+        seconds: (n,) measured times.
+        confidence: of the intervals, in (0, 1).
+        draws: bootstrap refits; 0 leaves the bootstrap out.
+        generator: source of the bootstrap's draws; needed when ``draws`` > 0.
+        where: what to call the samples in a complaint.
+
+    Raises:
+        InputError: fewer than three distinct k, no sample to spare for an error, or an unsound sample.
+    """
+    groups = group_samples(k, seconds, where)
+    distinct, counts = groups.k, groups.counts
+    if len(distinct) < 3:
+        listed = " and ".join(f"{one:g}" for one in distinct)
+        raise InputError(
+            f"{where}: a quadratic needs at least 3 distinct k, found {len(distinct)} (k = {listed})"
+        )
+    if counts.sum() < 4:
+        raise InputError(f"{where}: 3 samples always fit a quadratic: expected more, found {counts.sum()}")
+    means, columns = groups.means_s, design(distinct)
+    first = solve_nonnegative(columns, means, counts / means**2)
+    noise = noise_sd(groups, columns @ first)
+    group_weights = counts / noise**2
+    flat_k, flat_s = groups.flat
+    free = solve(design(flat_k), flat_s, np.repeat(1.0 / noise**2, counts))
+    bounded = solve_nonnegative(columns, means, group_weights)
+
+    reach = float(stats.t.ppf(0.5 + confidence / 2, free.degrees_of_freedom)) * free.standard_errors
+    interval = np.maximum(np.column_stack([free.coefficients - reach, free.coefficients + reach]), 0.0)
+    refits = None
+    if draws:
+        if generator is None:
+            raise ValueError("generator must be given when draws > 0")
+        refits = _refit(groups, noise, draws, generator)
+    tails = (0.5 - confidence / 2, 0.5 + confidence / 2)
+    total = float(((flat_s - flat_s.mean()) ** 2).sum())
+    left = float(((flat_s - design(flat_k) @ bounded) ** 2).sum())
+    lack_p = _lack_of_fit(groups, noise, columns @ free.coefficients)
+    heldout = heldout_errors(groups, _predict_one)
+    return QuadraticFit(
+        coefficients=_triple(bounded),
+        standard_errors=_triple(free.standard_errors),
+        interval=interval,
+        bootstrap_interval=None if refits is None else np.quantile(refits, tails, axis=0).T,
+        bootstrap_errors=None if refits is None else refits.std(axis=0, ddof=1),
+        covariance=free.covariance,
+        r2=1.0 - left / total if total else 1.0,
+        lack_of_fit_p=lack_p,
+        heldout_error=float(np.median(heldout)) if len(heldout) else None,
+        degrees_of_freedom=free.degrees_of_freedom,
+        findings=tuple(_findings(groups, free, bounded, lack_p)),
+        groups=groups,
+        noise_s=noise,
+    )
+
+
+def heldout_errors(groups: Groups, predict: Predictor) -> Vector:
+    """(G − 2,) |prediction − mean| / mean at each inner k, predicted from all the other k.
+
+    The outermost two stay in: leaving one out would ask for an extrapolation, which a simulation flags and
+    does not trust either.
+    """
+    if len(groups.k) < 4:
+        return np.empty(0)
+    inner = range(1, len(groups.k) - 1)
+    means = groups.means_s[1:-1]
+    predicted = np.array([predict(groups.without(i), float(groups.k[i])) for i in inner])
+    return np.abs(predicted - means) / means
+
+
+class Predictor(Protocol):
+    """Fits some curve to groups and evaluates it at one k."""
+
+    def __call__(self, groups: Groups, k: float) -> float: ...
+
+
+def _predict_one(groups: Groups, k: float) -> float:
+    columns, means = design(groups.k), groups.means_s
+    first = solve_nonnegative(columns, means, groups.counts / means**2)
+    weights = groups.counts / noise_sd(groups, columns @ first) ** 2
+    a, b, c = solve_nonnegative(columns, means, weights)
+    return float((a * k + b) * k + c)
+
+
+def _refit(groups: Groups, noise: Vector, draws: int, generator: np.random.Generator) -> Vector:
+    """(draws, 3) coefficients refitted to repeats drawn anew within each k.
+
+    The fit sees a group only through its mean, so drawing means is enough. A group's own samples are drawn
+    where there are at least two, with the spread that drawing from n instead of the device takes away put
+    back; a lone sample borrows the scaled deviations of all the others.
+    """
+    columns, counts = design(groups.k), groups.counts
+    deviations = [
+        (own - own.mean()) * np.sqrt(len(own) / (len(own) - 1)) if len(own) > 1 else None
+        for own in groups.values
+    ]
+    known = [one / sd for one, sd in zip(deviations, noise, strict=True) if one is not None]
+    if known:
+        pool = np.concatenate(known)
+    else:
+        left = groups.means_s - columns @ solve_nonnegative(columns, groups.means_s, counts / noise**2)
+        pool = left / noise * np.sqrt(len(left) / max(len(left) - 3, 1))
+    means = np.empty((draws, len(groups.k)))
+    for i, own in enumerate(deviations):
+        source = own if own is not None else pool * noise[i]
+        picked = generator.integers(len(source), size=(draws, counts[i]))
+        means[:, i] = groups.values[i].mean() + source[picked].mean(axis=1)
+    return solve_nonnegative(columns, means, counts / noise**2)
+
+
+def _lack_of_fit(groups: Groups, noise: Vector, curve_s: Vector) -> float | None:
+    counts, spare = groups.counts, len(groups.k) - 3
+    repeats = int(counts.sum()) - len(groups.k)
+    if spare < 1 or repeats < 1:
+        return None
+    between = float((counts * ((groups.means_s - curve_s) / noise) ** 2).sum()) / spare
+    spread = zip(groups.values, noise, strict=True)
+    within = sum(float((((own - own.mean()) / sd) ** 2).sum()) for own, sd in spread) / repeats
+    return float(stats.f.sf(between / within, spare, repeats)) if within > 0 else None
+
+
+def _findings(groups: Groups, free: Solution, bounded: Vector, lack_p: float | None) -> list[str]:
+    found: list[str] = []
+    counts, k = groups.counts, groups.k
+    if groups.outliers:
+        at_k, worst, typical = max(groups.outliers, key=lambda one: one[1] / one[2])
+        found.append(
+            f"{len(groups.outliers)} of {counts.sum() + len(groups.outliers)} samples lie more than 10 times"
+            f" off their group and were left out (k = {at_k:g}: {worst:.3g} s where {typical:.3g} s is typical)"
+        )
+    if len(k) == 3:
+        found.append("only 3 distinct k: whether the curve is a quadratic cannot be tested")
+    if counts.min() < 3:
+        found.append(f"only {counts.min()} sample(s) at k = {k[counts.argmin()]:g}: its spread is a guess")
+    if free.condition > ILL_CONDITIONED:
+        found.append(
+            f"k from {k[0]:g} to {k[-1]:g} does not tell a, b and c apart (condition number"
+            f" {free.condition:.0f}); T(k) holds inside this range, the coefficients mean little"
+        )
+    for name, value, error, bound in zip(
+        NAMES, free.coefficients, free.standard_errors, bounded, strict=True
+    ):
+        if value < 0 <= bound:
+            found.append(f"{name} was held at or above 0: without the bound it is {value:.2e} ± {error:.1e}")
+    misfit = np.abs(groups.means_s - design(k) @ bounded) / groups.means_s
+    if lack_p is not None and lack_p < 0.01 and misfit.max() > 0.02:
+        found.append(
+            f"the means leave the quadratic by up to {misfit.max():.1%} (k = {k[misfit.argmax()]:g}), more"
+            f" than repeats explain (p = {lack_p:.1e}): the standard errors do not cover this"
+        )
+    return found
+
+
+def _triple(values: Vector) -> tuple[float, float, float]:
+    a, b, c = map(float, values)
+    return a, b, c
