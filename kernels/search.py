@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from kernels.sad import sad_1x16, sad_4x4, sad_4x8, sad_4x16
+from kernels.byte_rows import sad_4x4, sad_4x8, sad_4x16
 
 _COARSE = 4  # the coarse level has a quarter of the resolution
 _FINE_PX = 2  # coarse places are 4 px apart, so ±2 px around them leaves no gap
@@ -38,7 +38,9 @@ class MotionField(NamedTuple):
 class SearchImage:
     """An image with the levels a search needs, computed once for all its searches: see `prepare`."""
 
-    pixels: NDArray[np.uint8]  # (H, W) or (H, W, 3), contiguous; shared with the caller, who must not write to it
+    pixels: NDArray[
+        np.uint8
+    ]  # (H, W) or (H, W, 3), contiguous; shared with the caller, who must not write to it
     grey: NDArray[np.uint8]  # (H, W)
     quarter: NDArray[np.uint8]  # (H/4, W/4), means of 4×4 pixels
 
@@ -61,12 +63,16 @@ def prepare(image: NDArray[np.uint8], name: str = "image") -> SearchImage:
         ValueError: another shape.
     """
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
-        raise TypeError(f"{name} must be a numpy array of uint8 (got {getattr(image, 'dtype', type(image).__name__)})")
+        raise TypeError(
+            f"{name} must be a numpy array of uint8 (got {getattr(image, 'dtype', type(image).__name__)})"
+        )
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
         raise ValueError(f"{name} must have the shape (H, W) or (H, W, 3) (got {image.shape})")
     height, width = image.shape[:2]
     if height % 8 or width % 8 or not height or not width:
-        raise ValueError(f"{name} must have a height and a width that are multiples of 8 px (got {height}x{width})")
+        raise ValueError(
+            f"{name} must have a height and a width that are multiples of 8 px (got {height}x{width})"
+        )
     pixels = np.ascontiguousarray(image)
     if image.ndim == 3:
         grey = np.empty((height, width), np.uint8)
@@ -111,8 +117,10 @@ def search_motion(
         raise ValueError(f"block_px must be a multiple of 8 px (got {block_px})")
     if not isinstance(radius_px, (int, np.integer)) or radius_px < 0:
         raise ValueError(f"radius_px must be an integer >= 0 px (got {radius_px!r})")
-    centres = np.zeros((rows, columns, 2), np.int16) if predicted is None else check_vectors(
-        predicted, (rows, columns), "predicted"
+    centres = (
+        np.zeros((rows, columns, 2), np.int16)
+        if predicted is None
+        else check_vectors(predicted, (rows, columns), "predicted")
     )
     vectors = np.empty((rows, columns, 2), np.int16)
     difference = np.empty((rows, columns), np.float32)
@@ -197,7 +205,9 @@ def block_grid(height: int, width: int, block_px: int) -> tuple[int, int]:
 def check_vectors(vectors: NDArray[np.int16], grid: tuple[int, ...], name: str) -> NDArray[np.int16]:
     """`vectors` as contiguous int16 of the shape `grid` + (2,). Raises TypeError, ValueError otherwise."""
     if not isinstance(vectors, np.ndarray) or not np.issubdtype(vectors.dtype, np.integer):
-        raise TypeError(f"{name} must be a numpy array of integers (got {getattr(vectors, 'dtype', type(vectors))})")
+        raise TypeError(
+            f"{name} must be a numpy array of integers (got {getattr(vectors, 'dtype', type(vectors))})"
+        )
     if vectors.shape != (*grid, 2):
         raise ValueError(f"{name} must have the shape {(*grid, 2)} (got {vectors.shape})")
     limit = np.iinfo(np.int16).max
@@ -211,7 +221,9 @@ def _to_grey(pixels, grey):  # type: ignore[no-untyped-def]
     flat = pixels.reshape(-1)
     out = grey.reshape(-1)
     for i in range(out.size):
-        out[i] = (np.uint16(flat[3 * i]) + 2 * np.uint16(flat[3 * i + 1]) + np.uint16(flat[3 * i + 2]) + 2) >> 2
+        out[i] = (
+            np.uint16(flat[3 * i]) + 2 * np.uint16(flat[3 * i + 1]) + np.uint16(flat[3 * i + 2]) + 2
+        ) >> 2
 
 
 @njit(cache=True, nogil=True)
@@ -223,7 +235,9 @@ def _to_quarter(grey, quarter):  # type: ignore[no-untyped-def]
         for i in range(4 * columns):
             column_sums[i] = np.uint16(a[i]) + np.uint16(b[i]) + np.uint16(c[i]) + np.uint16(d[i])
         for i in range(columns):
-            total = column_sums[4 * i] + column_sums[4 * i + 1] + column_sums[4 * i + 2] + column_sums[4 * i + 3]
+            total = (
+                column_sums[4 * i] + column_sums[4 * i + 1] + column_sums[4 * i + 2] + column_sums[4 * i + 3]
+            )
             quarter[row, i] = (total + 8) >> 4
 
 
@@ -272,7 +286,19 @@ def _before(sad, dx, dy, best_sad, best_dx, best_dy):  # type: ignore[no-untyped
 
 @njit(cache=True, nogil=True)
 def _search(  # type: ignore[no-untyped-def]
-    frame, reference, grey, ref_grey, quarter, ref_quarter, width, height, block, radius, centres, vectors, difference
+    frame,
+    reference,
+    grey,
+    ref_grey,
+    quarter,
+    ref_quarter,
+    width,
+    height,
+    block,
+    radius,
+    centres,
+    vectors,
+    difference,
 ):
     rows, columns = height // block, width // block
     channels = frame.size // (width * height)
@@ -301,7 +327,9 @@ def _search(  # type: ignore[no-untyped-def]
                 half = _COARSE // 2
                 for j in range((low_y + half) // _COARSE, (high_y + half) // _COARSE + 1):
                     for i in range((low_x + half) // _COARSE, (high_x + half) // _COARSE + 1):
-                        sad = _coarse_sad(quarter, at, ref_quarter, at + j * quarter_width + i, quarter_width, side)
+                        sad = _coarse_sad(
+                            quarter, at, ref_quarter, at + j * quarter_width + i, quarter_width, side
+                        )
                         dx, dy = i * _COARSE, j * _COARSE
                         slot = _STARTS
                         while slot > 0 and _before(
@@ -310,16 +338,26 @@ def _search(  # type: ignore[no-untyped-def]
                             slot -= 1
                         if slot < _STARTS:
                             for k in range(_STARTS - 1, slot, -1):
-                                start_sad[k], start_x[k], start_y[k] = start_sad[k - 1], start_x[k - 1], start_y[k - 1]
+                                start_sad[k], start_x[k], start_y[k] = (
+                                    start_sad[k - 1],
+                                    start_x[k - 1],
+                                    start_y[k - 1],
+                                )
                             start_sad[slot], start_x[slot], start_y[slot] = sad, dx, dy
                 # Beside them: the prediction, and what the left and the upper neighbour found.
                 start_x[_STARTS], start_y[_STARTS] = centre_x, centre_y
                 if column > 0:
-                    start_x[_STARTS + 1], start_y[_STARTS + 1] = vectors[row, column - 1, 0], vectors[row, column - 1, 1]
+                    start_x[_STARTS + 1], start_y[_STARTS + 1] = (
+                        vectors[row, column - 1, 0],
+                        vectors[row, column - 1, 1],
+                    )
                 else:
                     start_x[_STARTS + 1], start_y[_STARTS + 1] = centre_x, centre_y
                 if row > 0:
-                    start_x[_STARTS + 2], start_y[_STARTS + 2] = vectors[row - 1, column, 0], vectors[row - 1, column, 1]
+                    start_x[_STARTS + 2], start_y[_STARTS + 2] = (
+                        vectors[row - 1, column, 0],
+                        vectors[row - 1, column, 1],
+                    )
                 else:
                     start_x[_STARTS + 2], start_y[_STARTS + 2] = centre_x, centre_y
                 for k in range(_STARTS + 3):
@@ -345,7 +383,9 @@ def _search(  # type: ignore[no-untyped-def]
                         dx, dy = centre_x, centre_y
                     if k == 0 or dx != candidate_x or dy != candidate_y:
                         there = start + (dy * width + dx) * channels
-                        sad = _block_sad(frame, start, reference, there, stride, block, block * channels, best)
+                        sad = _block_sad(
+                            frame, start, reference, there, stride, block, block * channels, best
+                        )
                         if _before(sad, dx, dy, best, best_x, best_y):
                             best, best_x, best_y = sad, dx, dy
             vectors[row, column, 0], vectors[row, column, 1] = best_x, best_y

@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from kernels.byte_rows import copy_row
 from kernels.search import block_grid, check_vectors
 
 
@@ -43,7 +44,10 @@ def warp_image(
 
 
 def warp_blocks_map(
-    values: NDArray[np.generic], vectors: NDArray[np.int16], block_px: int = 16, reduce: Literal["max"] = "max"
+    values: NDArray[np.generic],
+    vectors: NDArray[np.int16],
+    block_px: int = 16,
+    reduce: Literal["max"] = "max",
 ) -> NDArray[np.generic]:
     """Move a value per block (dirty flags, ages) along the vectors.
 
@@ -81,5 +85,4 @@ def _warp(image, height, width, block, vectors, out):  # type: ignore[no-untyped
             source = y * stride + x * channels
             target = row * block * stride + column * run
             for i in range(block):
-                a, b = source + i * stride, target + i * stride
-                out[b : b + run] = image[a : a + run]
+                copy_row(out, target + i * stride, image, source + i * stride, run)
