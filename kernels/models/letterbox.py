@@ -58,9 +58,10 @@ class Letterbox:
         """
         if image.shape != (self.height_px, self.width_px, 3) or image.dtype != np.uint8:
             raise ValueError(
-                f"image must be ({self.height_px}, {self.width_px}, 3) uint8 (got {image.shape} {image.dtype})"
+                f"image must be ({self.height_px}, {self.width_px}, 3) uint8 "
+                f"(got {image.shape} {image.dtype})"
             )
-        pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float() / 255
+        pixels = torch.tensor(image).permute(2, 0, 1)[None].float() / 255
         inner_size = (self.inner_height_px, self.inner_width_px)
         if inner_size != (self.height_px, self.width_px):
             pixels = functional.interpolate(pixels, inner_size, mode="bilinear", align_corners=False)

@@ -10,12 +10,13 @@ YOLO11_NAMES = tuple(f"yolo11{size}{task}" for task in ("", "-seg") for size in 
 MODEL_NAMES = YOLO11_NAMES
 
 
-def build_model(name: str, *, fused: bool = True) -> nn.Module:
+def build_model(name: str, *, fused: bool = True, classes: int = 80) -> nn.Module:
     """A model in evaluation mode with freshly initialised weights.
 
     Args:
         name: one of :data:`MODEL_NAMES`.
         fused: biases in place of batch norm; ``False`` is for training and for checking the folding.
+        classes: object classes of a YOLO11 head.
 
     Raises:
         ValueError: for an unknown name; the message has the nearest ones.
@@ -25,4 +26,4 @@ def build_model(name: str, *, fused: bool = True) -> nn.Module:
         raise ValueError(f"name must be a known model, such as {', '.join(near)} (got {name!r})")
     from kernels.models.yolo11 import SCALES, YOLO11
 
-    return YOLO11(SCALES[name[6]], segment=name.endswith("-seg"), fused=fused).eval()
+    return YOLO11(SCALES[name[6]], segment=name.endswith("-seg"), classes=classes, fused=fused).eval()

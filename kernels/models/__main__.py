@@ -1,0 +1,96 @@
+"""``python -m kernels.models``: list the models, evaluate one on masks, convert a checkpoint."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; 0 on success, 2 on bad input, which is printed as one line."""
+    parser = argparse.ArgumentParser(prog="python -m kernels.models", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="models and their parameter counts, fused")
+    evaluate = commands.add_parser("evaluate", help="mask IoU on DAVIS sequences, one row a sequence")
+    evaluate.add_argument("sequences", type=Path, help="folder with the DAVIS sequences")
+    evaluate.add_argument("weights", type=Path, help="fused safetensors of the model")
+    evaluate.add_argument("--model", default="yolo11n-seg")
+    evaluate.add_argument("--input-px", type=int, default=640, help="side of the network input")
+    evaluate.add_argument("--step", type=int, default=1, help="evaluate every step-th frame")
+    evaluate.add_argument("--output", type=Path, help="table to write: .csv or .md")
+    evaluate.add_argument("--overlay", type=Path, help="folder for one picture a sequence")
+    convert = commands.add_parser("convert", help="a checkpoint's state dict into fused safetensors")
+    convert.add_argument("source", type=Path)
+    convert.add_argument("target", type=Path)
+    convert.add_argument("--fp32", action="store_true", help="keep single precision")
+    chosen = parser.parse_args(arguments)
+    try:
+        {"list": _list, "evaluate": _evaluate, "convert": _convert}[chosen.command](chosen)
+    except (ValueError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _list(_: argparse.Namespace) -> None:
+    import torch
+
+    from kernels.models.registry import MODEL_NAMES, build_model
+    from kernels.models.weights_io import parameter_count
+
+    for name in MODEL_NAMES:
+        with torch.device("meta"):
+            print(f"{name:16s} {parameter_count(build_model(name)):>11,d}")
+
+
+def _evaluate(chosen: argparse.Namespace) -> None:
+    import torch
+
+    from kernels.models import build_model, load_weights
+    from kernels.models.evaluate import (
+        DAVIS_OBJECTS,
+        davis_frames,
+        detect,
+        draw_overlay,
+        score_sequence,
+        write_table,
+    )
+
+    if chosen.input_px <= 0 or chosen.input_px % 32:
+        raise ValueError(f"--input-px must be a positive multiple of 32 px (got {chosen.input_px})")
+    if chosen.step < 1:
+        raise ValueError(f"--step must be ≥ 1 frame (got {chosen.step})")
+    if not chosen.model.endswith("-seg"):
+        raise ValueError(f"--model must be one with masks, such as yolo11n-seg (got {chosen.model!r})")
+    torch.set_num_threads(1)
+    model = load_weights(build_model(chosen.model), chosen.weights)
+    scores = []
+    for name, objects in DAVIS_OBJECTS.items():
+        folder = chosen.sequences / name
+        scores.append(score_sequence(model, folder, objects, step=chosen.step, input_px=chosen.input_px))
+        row = scores[-1]
+        print(
+            f"{row.sequence:12s} {row.frames:3d} frames  {row.objects:16s} found {row.found:.2f}  "
+            f"IoU matched {row.iou_matched:.3f}  any class {row.iou_any_class:.3f}  all {row.iou_all:.3f}"
+        )
+        if chosen.overlay:
+            frames = list(davis_frames(folder))
+            image = frames[len(frames) // 2][0]
+            draw_overlay(image, *detect(model, image, chosen.input_px), chosen.overlay / f"{name}.png")
+    if chosen.output:
+        write_table(scores, chosen.output)
+
+
+def _convert(chosen: argparse.Namespace) -> None:
+    from kernels.models.convert import convert
+
+    done = convert(chosen.source, chosen.target, half=not chosen.fp32)
+    print(
+        f"{chosen.target}: {done.model}, {done.classes} classes, {done.tensors} tensors, "
+        f"{done.folded} batch norms folded"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
