@@ -1,0 +1,102 @@
+"""Schedulers that decide on estimates, as a real edge must."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from sim.schedulers.effective_accuracy import DEFAULT_DECAY_PER_S, best_block_count
+from sim.schedulers.situation import Path, PathCost, Plan, Situation
+
+
+@dataclass(frozen=True, slots=True)
+class Valuation:
+    """λ and A: how a latency and a share of processed blocks become an effective accuracy.
+
+    Raises:
+        ValueError: a decay that is not above 0, or an accuracy outside [0, 1].
+    """
+
+    decay_per_s: float = DEFAULT_DECAY_PER_S
+    dense_accuracy: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.decay_per_s) and self.decay_per_s > 0.0):
+            raise ValueError(f"decay_per_s: expected a rate above 0 per second, found {self.decay_per_s!r}")
+        if not 0.0 <= self.dense_accuracy <= 1.0:
+            raise ValueError(f"dense_accuracy: expected a value from 0 to 1, found {self.dense_accuracy!r}")
+
+    def score(self, cost: PathCost, k: int, latency_s: float) -> float:
+        """ln(EA / A): unlike EA it still tells two hopeless choices apart."""
+        active = cost.active
+        if active == 0:
+            return -self.decay_per_s * latency_s
+        return math.log(k / active) - self.decay_per_s * latency_s if k else -math.inf
+
+    def best_choice(self, cost: PathCost) -> tuple[int, float, float]:
+        """The k of a path with the largest EA, its latency in seconds and its score.
+
+        With a dense fallback T is the smaller of two curves, so EA is the larger of two, and its maximum
+        the larger of their two maxima.
+        """
+        active, _, per_block_s, a_s, b_s, _, dirty, dense_s, _, _ = cost
+        k = best_block_count(active, a_s, b_s, self.decay_per_s, per_block_s, dirty)
+        latency_s = cost.latency_s(k)
+        score = self.score(cost, k, latency_s)
+        if dense_s < math.inf:
+            more = best_block_count(active, 0.0, 0.0, self.decay_per_s, per_block_s)
+            if more != k:
+                more_s = cost.latency_s(more)
+                more_score = self.score(cost, more, more_s)
+                if more_score > score:
+                    return more, more_s, more_score
+        return k, latency_s, score
+
+    def make_plan(self, path: Path, cost: PathCost, k: int, latency_s: float) -> Plan:
+        """The plan for k blocks on a path, with the effective accuracy it promises."""
+        share = k / cost.active if cost.active else 1.0
+        ea = self.dense_accuracy * share * math.exp(-self.decay_per_s * latency_s)
+        return Plan(path, k, k + cost.dirty, cost.runs_densely(k), latency_s, ea, cost.is_extrapolated(k))
+
+
+def no_path() -> ValueError:
+    """The error for a situation that offers nothing."""
+    return ValueError("situation: expected an edge path, a cloud path or both, found neither")
+
+
+@dataclass(frozen=True, slots=True)
+class EffectiveAccuracyScheduler(Valuation):
+    """The best k on each path by EA, then the better path (FluxShard, §4.2, "Decision Process")."""
+
+    def plan(self, situation: Situation) -> Plan:
+        """Decide for one frame; a tie stays on the edge."""
+        edge, cloud, _ = situation
+        if cloud is None:
+            if edge is None:
+                raise no_path()
+            k, latency_s, _ = self.best_choice(edge)
+            return self.make_plan(Path.EDGE, edge, k, latency_s)
+        k_cloud, cloud_s, cloud_score = self.best_choice(cloud)
+        if edge is not None:
+            k_edge, edge_s, edge_score = self.best_choice(edge)
+            if edge_score > cloud_score or (edge_score == cloud_score and edge_s <= cloud_s):
+                return self.make_plan(Path.EDGE, edge, k_edge, edge_s)
+        return self.make_plan(Path.CLOUD, cloud, k_cloud, cloud_s)
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyScheduler(Valuation):
+    """All misses, on the path that has them sooner (FluxShard's remap paper: min of T_e and T_c).
+
+    λ and A only serve the effective accuracy that the plan reports.
+    """
+
+    def plan(self, situation: Situation) -> Plan:
+        """Decide for one frame; a tie stays on the edge."""
+        edge, cloud, _ = situation
+        edge_s = math.inf if edge is None else edge.latency_s(edge.active)
+        if edge is not None and (cloud is None or edge_s <= cloud.latency_s(cloud.active)):
+            return self.make_plan(Path.EDGE, edge, edge.active, edge_s)
+        if cloud is None:
+            raise no_path()
+        return self.make_plan(Path.CLOUD, cloud, cloud.active, cloud.latency_s(cloud.active))
