@@ -74,6 +74,9 @@ def read_checkpoint(source: str | Path) -> dict[str, Tensor]:
         return {name: tensor.float() for name, tensor in read_state(path).items()}
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected a checkpoint (.pt, .pth, .safetensors)")
+    with path.open("rb") as stream:
+        if not stream.read(4).startswith((b"PK\x03\x04", b"\x80")):  # a zip archive or a bare pickle
+            raise ValueError(f"{path}: expected a PyTorch checkpoint, found a file of another format")
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -81,7 +84,7 @@ def read_checkpoint(source: str | Path) -> dict[str, Tensor]:
             f"{path}: expected a plain state dict, found pickled classes, which are not loaded; "
             f"{HOW_TO_EXPORT}"
         ) from error
-    except (RuntimeError, EOFError) as error:
+    except (RuntimeError, EOFError, KeyError, IndexError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{path}: expected a PyTorch checkpoint, found something else ({reason})") from error
     for wrapper in _WRAPPERS:
