@@ -1,0 +1,122 @@
+"""When a camera's frames arrive, and which of them wait.
+
+A camera works on one frame at a time, so nothing happens between the end of one frame and the beginning
+of the next that a loop could not work out afterwards: which frames were captured meanwhile, which were
+replaced by newer ones, which found the queue full. No event is spent on a frame that is never processed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from traces.errors import InputError
+
+# (frame index, captured_s, "replaced" or "dropped")
+Lost = Callable[[int, float, str], None]
+
+
+class Arrivals(Protocol):
+    """The frames of one camera, in order."""
+
+    def next(self, now_s: float, lost: Lost) -> tuple[int, float] | None:
+        """The frame to work on next, given that the camera is free from `now_s` on.
+
+        Returns its index and capture time (which may lie ahead: wait for it), or None after the last
+        one. Frames that are passed over are reported to `lost`.
+        """
+
+
+def _check(fps: float, frames: int) -> None:
+    if not (math.isfinite(fps) and fps > 0):
+        raise InputError(f"fps: expected a frame rate > 0 frames/s, found {fps}")
+    if frames < 1:
+        raise InputError(f"frames: expected at least 1 frame, found {frames}")
+
+
+@dataclass(slots=True, eq=False)
+class PeriodicLatest:
+    """A frame every 1/fps; while one is being worked on, the newest replaces any that waits."""
+
+    fps: float
+    frames: int
+    offset_s: float = 0.0
+    _next: int = 0
+
+    def __post_init__(self) -> None:
+        _check(self.fps, self.frames)
+
+    def captured_s(self, index: int) -> float:
+        """Capture time of a frame."""
+        return self.offset_s + index / self.fps
+
+    def next(self, now_s: float, lost: Lost) -> tuple[int, float] | None:
+        if self._next >= self.frames:
+            return None
+        newest = min(math.floor((now_s - self.offset_s) * self.fps + 1e-9), self.frames - 1)
+        while self._next < newest:
+            lost(self._next, self.captured_s(self._next), "replaced")
+            self._next += 1
+        index = self._next
+        self._next += 1
+        return index, self.captured_s(index)
+
+
+@dataclass(slots=True, eq=False)
+class PeriodicQueue:
+    """A frame every 1/fps into a queue of `limit` frames; one that finds it full is dropped."""
+
+    fps: float
+    frames: int
+    limit: int = 8
+    offset_s: float = 0.0
+    _next: int = 0
+    _waiting: deque[int] = field(default_factory=deque)
+
+    def __post_init__(self) -> None:
+        _check(self.fps, self.frames)
+        if self.limit < 1:
+            raise InputError(f"arrival.limit: expected room for at least 1 frame, found {self.limit}")
+
+    def captured_s(self, index: int) -> float:
+        """Capture time of a frame."""
+        return self.offset_s + index / self.fps
+
+    def next(self, now_s: float, lost: Lost) -> tuple[int, float] | None:
+        # Nothing has left the queue since the previous call, so arrivals fill it up and then overflow.
+        while self._next < self.frames and self.captured_s(self._next) <= now_s + 1e-12:
+            if len(self._waiting) < self.limit:
+                self._waiting.append(self._next)
+            else:
+                lost(self._next, self.captured_s(self._next), "dropped")
+            self._next += 1
+        if self._waiting:
+            index = self._waiting.popleft()
+        elif self._next < self.frames:
+            index = self._next
+            self._next += 1
+        else:
+            return None
+        return index, self.captured_s(index)
+
+
+@dataclass(slots=True, eq=False)
+class ClosedLoop:
+    """The next frame is captured when the last result is out."""
+
+    frames: int
+    offset_s: float = 0.0
+    _next: int = 0
+
+    def __post_init__(self) -> None:
+        _check(1.0, self.frames)
+
+    def next(self, now_s: float, lost: Lost) -> tuple[int, float] | None:
+        if self._next >= self.frames:
+            return None
+        index = self._next
+        self._next += 1
+        return index, max(now_s, self.offset_s)

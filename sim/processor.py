@@ -1,0 +1,139 @@
+"""A processor: critical work first come, first served; background work in whatever time is left.
+
+Like a cook with one stove: orders are cooked in the order they come, stock simmers in between, and a
+pot of stock is only taken off between two steps of its recipe. Because nothing overtakes a critical job,
+its end is known when it is submitted: one event a job. Background jobs are settled lazily, as on a link.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from simpy import Environment
+from simpy.events import Timeout
+
+from traces.errors import InputError
+
+_PAST_S = 2e-11  # a job's end is looked at just after it, so that a critical job at that instant goes first
+
+
+class Slot(NamedTuple):
+    """When a critical job runs: it waits until `began_s` and is through at `ended_s`."""
+
+    began_s: float
+    ended_s: float
+
+
+@dataclass(slots=True, eq=False)
+class BackgroundJob:
+    """A dense refresh: operators that run one after the other; what is finished stays finished."""
+
+    operators_s: Sequence[float]
+    on_done: Callable[[], None]
+    done: int = 0  # operators finished
+
+
+def operators(total_s: float, count: int) -> list[float]:
+    """`count` operators of equal length that last `total_s` together."""
+    if count < 1:
+        raise InputError(f"refresh.operators: expected at least 1 operator, found {count}")
+    return [total_s / count] * count
+
+
+@dataclass(slots=True, eq=False)
+class Processor:
+    """One device that runs one thing at a time.
+
+    Args:
+        env: the SimPy environment.
+        name: for messages.
+        crashes_s: [start, end) intervals during which the device is down; work in it is lost.
+    """
+
+    env: Environment
+    name: str
+    crashes_s: Sequence[tuple[float, float]] = ()
+    critical_busy_s: float = 0.0
+    background_busy_s: float = 0.0
+    refreshes: int = 0
+    _free_s: float = 0.0
+    _background: BackgroundJob | None = None
+    _resume_s: float = 0.0  # when the background job's next operator began or may begin
+    _timer_armed: bool = field(default=False)
+
+    # -- critical work ------------------------------------------------------------------------------
+
+    def reserve(self, service_s: float) -> Slot:
+        """Queue a critical job now; return when it runs."""
+        now_s = self.env.now
+        began_s = self._free_s if self._free_s > now_s else now_s
+        if self._background is not None:
+            began_s = max(began_s, self._settle(now_s))
+            if self._background.done < len(self._background.operators_s):
+                self._resume_s = began_s + service_s
+        self._free_s = ended_s = began_s + service_s
+        self.critical_busy_s += service_s
+        return Slot(began_s, ended_s)
+
+    def loses(self, slot: Slot) -> bool:
+        """Whether a crash swallows a job that is queued now and ends with `slot`."""
+        return any(start_s < slot.ended_s and self.env.now < end_s for start_s, end_s in self.crashes_s)
+
+    def backlog_s(self) -> float:
+        """Seconds of critical work that wait or run."""
+        return max(0.0, self._free_s - self.env.now)
+
+    # -- background work ----------------------------------------------------------------------------
+
+    @property
+    def refreshing(self) -> bool:
+        """Whether a background job is under way or waits."""
+        return self._background is not None
+
+    def refresh(self, operators_s: Sequence[float], on_done: Callable[[], None]) -> None:
+        """Begin a background job; it gives way to critical work at the next operator's end."""
+        if self._background is not None:
+            raise RuntimeError(f"{self.name}: a background job is already under way")
+        self._background = BackgroundJob(operators_s, on_done)
+        self._resume_s = max(self.env.now, self._free_s)
+        self._arm()
+
+    def abandon_refresh(self) -> None:
+        """Drop the background job; what it has used stays used."""
+        if self._background is not None:
+            self._settle(self.env.now)
+            self._background = None
+
+    def _settle(self, now_s: float) -> float:
+        """Count the operators begun before `now_s`; return when the one that is running then ends."""
+        job = self._background
+        assert job is not None
+        while job.done < len(job.operators_s) and self._resume_s < now_s:
+            self._resume_s += job.operators_s[job.done]
+            self.background_busy_s += job.operators_s[job.done]
+            job.done += 1
+        return self._resume_s if job.done else now_s
+
+    def _arm(self) -> None:
+        job = self._background
+        if job is None or self._timer_armed:
+            return
+        end_s = self._resume_s + sum(job.operators_s[job.done :])
+        timer = Timeout(self.env, max(0.0, end_s - self.env.now) + _PAST_S)
+        timer.callbacks.append(self._look)
+        self._timer_armed = True
+
+    def _look(self, _: Any) -> None:
+        """The job may be through: if it was held up, look again later."""
+        self._timer_armed = False
+        job = self._background
+        if job is None:
+            return
+        self._settle(self.env.now)
+        if job.done == len(job.operators_s) and self._resume_s <= self.env.now:
+            self._background = None
+            self.refreshes += 1
+            job.on_done()
+        self._arm()

@@ -1,0 +1,278 @@
+"""Replaying a bandwidth trace: how far the bytes get by when.
+
+A replay is a position in an endlessly looping trace. It only moves forward: whatever it hands out is
+gone. Both kinds of trace answer the same four questions, so that links need not know which one they
+own.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from typing import Protocol
+
+from traces.bandwidth import BandwidthTrace, OpportunityTrace, RateTrace
+from traces.errors import InputError
+
+PACKET_BYTES = 1500
+# Times pass through sums of floats on their way here. A byte that arrives within a nanosecond of an
+# opportunity counts as having arrived in time for it.
+CLOCK_TOLERANCE_S = 1e-9
+# Lazily settled traffic is looked at this long after its end, so that a critical message of that very
+# instant still goes first; less than the tolerance, so that whoever reacts to the end is not late.
+LOOK_AFTER_S = 2e-11
+
+
+class Replay(Protocol):
+    """A forward-only position in a trace; times are absolute seconds of simulated time."""
+
+    def take(self, size_bytes: float, now_s: float) -> float:
+        """Hand `size_bytes` that arrived at `now_s` to the link; return when the last one has left."""
+
+    def peek(self, size_bytes: float, now_s: float) -> float:
+        """What :meth:`take` would return, without taking anything."""
+
+    def take_before(self, limit_bytes: float, arrived_s: float, until_s: float) -> float:
+        """Hand over what leaves strictly before `until_s`, at most `limit_bytes`; return how many.
+
+        A packet that has begun to leave is finished even where it ends after `until_s`.
+        """
+
+    def free_s(self) -> float:
+        """The time up to which the link is known to be busy with what was taken."""
+
+
+class OpportunityReplay:
+    """Millisecond delivery opportunities, replayed by the packet-by-packet rule (mahimahi).
+
+    Bytes that wait share an opportunity; what an opportunity cannot fill is wasted; the trace loops at
+    its period. The state is the last opportunity used and the bytes left in it, so a message costs one
+    bisection however many packets it has, and the result is exactly that of serving packet by packet.
+    """
+
+    __slots__ = ("_count", "_index", "_left_bytes", "_packet_bytes", "_period_ms", "_times_ms")
+
+    def __init__(self, trace: OpportunityTrace) -> None:
+        self._times_ms: list[int] = trace.times_ms.tolist()  # a list: bisect on it is three times faster
+        self._count = len(self._times_ms)
+        self._period_ms = trace.period_ms
+        self._packet_bytes = trace.packet_bytes
+        self._index = -1  # opportunity i of round j has the index j * count + i
+        self._left_bytes = 0.0
+
+    def _time_ms(self, index: int) -> int:
+        round_, place = divmod(index, self._count)
+        return round_ * self._period_ms + self._times_ms[place]
+
+    def _first_at_or_after(self, now_ms: float) -> int:
+        """Index of the first opportunity at or after `now_ms`, a round's last one included."""
+        if now_ms <= 0:
+            return 0
+        round_ = int(now_ms // self._period_ms)
+        within = now_ms - round_ * self._period_ms
+        if within == 0 and round_ > 0:  # the last opportunity of a round may fall on its very end
+            round_, within = round_ - 1, float(self._period_ms)
+        return round_ * self._count + bisect_left(self._times_ms, within)
+
+    def _plan(self, size_bytes: float, now_s: float) -> tuple[int, float]:
+        """The opportunity that carries the last byte, and the bytes then left in it."""
+        now_ms = (now_s - CLOCK_TOLERANCE_S) * 1e3
+        index, left = self._index, 0.0
+        if index >= 0 and now_ms <= self._time_ms(index):
+            left = self._left_bytes
+            following = index + 1
+            if size_bytes <= left:
+                return index, left - size_bytes
+        else:
+            following = max(index + 1, self._first_at_or_after(now_ms))
+        wanted = size_bytes - left
+        packets = int(-(-wanted // self._packet_bytes))
+        return following + packets - 1, packets * self._packet_bytes - wanted
+
+    def take(self, size_bytes: float, now_s: float) -> float:
+        if size_bytes <= 0:
+            return now_s
+        self._index, self._left_bytes = self._plan(size_bytes, now_s)
+        return max(now_s, self._time_ms(self._index) * 1e-3)
+
+    def peek(self, size_bytes: float, now_s: float) -> float:
+        if size_bytes <= 0:
+            return now_s
+        return max(now_s, self._time_ms(self._plan(size_bytes, now_s)[0]) * 1e-3)
+
+    def take_before(self, limit_bytes: float, arrived_s: float, until_s: float) -> float:
+        if limit_bytes <= 0 or until_s <= arrived_s:
+            return 0.0
+        last = self._first_at_or_after((until_s - 0.5 * LOOK_AFTER_S) * 1e3) - 1
+        index, left = self._plan(limit_bytes, arrived_s)
+        if index <= last:
+            self._index, self._left_bytes = index, left
+            return limit_bytes
+        # Not everything fits: every opportunity up to `last` is used up.
+        now_ms = (arrived_s - CLOCK_TOLERANCE_S) * 1e3
+        taken = 0.0
+        following = max(self._index + 1, self._first_at_or_after(now_ms))
+        if self._index >= 0 and now_ms <= self._time_ms(self._index):
+            following = self._index + 1
+            if self._index <= last:
+                taken = self._left_bytes
+        if last >= following:
+            taken += (last - following + 1) * self._packet_bytes
+            self._index = last
+        if taken > 0:
+            self._left_bytes = 0.0
+        return min(taken, limit_bytes)
+
+    def free_s(self) -> float:
+        return self._time_ms(self._index) * 1e-3 if self._index >= 0 else 0.0
+
+
+class RateReplay:
+    """(time, rate) segments: bytes flow like water at the segment's rate; zero rates stall."""
+
+    __slots__ = ("_bounds_s", "_busy_until_s", "_bytes_per_s", "_period_bytes", "_period_s")
+
+    def __init__(self, trace: RateTrace) -> None:
+        self._bounds_s: list[float] = [*trace.times_s.tolist(), trace.period_s]
+        self._bytes_per_s: list[float] = (trace.rates_bps / 8.0).tolist()
+        self._period_s = trace.period_s
+        self._period_bytes = sum(
+            rate * (end - start)
+            for rate, start, end in zip(
+                self._bytes_per_s, self._bounds_s[:-1], self._bounds_s[1:], strict=True
+            )
+        )
+        self._busy_until_s = 0.0
+
+    def _finish_s(self, size_bytes: float, start_s: float) -> float:
+        rounds, within = divmod(start_s, self._period_s)
+        base_s = rounds * self._period_s
+        rates, bounds = self._bytes_per_s, self._bounds_s
+        segment = min(bisect_right(bounds, within) - 1, len(rates) - 1)
+        remaining = size_bytes
+        while True:
+            rate = rates[segment]
+            room = rate * (bounds[segment + 1] - within)
+            if remaining <= room and rate > 0.0:
+                return base_s + within + remaining / rate
+            remaining -= room
+            segment += 1
+            if segment == len(rates):
+                segment = 0
+                base_s += self._period_s
+                whole = int(remaining // self._period_bytes)
+                if whole and remaining == whole * self._period_bytes:
+                    whole -= 1  # the last byte leaves inside the round, not at the start of the next
+                base_s += whole * self._period_s
+                remaining -= whole * self._period_bytes
+            within = bounds[segment]
+
+    def _capacity_bytes(self, start_s: float, end_s: float) -> float:
+        """Bytes that can leave between two times."""
+        total = 0.0
+        for sign, time_s in ((1.0, end_s), (-1.0, start_s)):
+            rounds, within = divmod(time_s, self._period_s)
+            total += sign * rounds * self._period_bytes
+            for rate, low, high in zip(
+                self._bytes_per_s, self._bounds_s[:-1], self._bounds_s[1:], strict=True
+            ):
+                if low >= within:
+                    break
+                total += sign * rate * (min(high, within) - low)
+        return total
+
+    def take(self, size_bytes: float, now_s: float) -> float:
+        if size_bytes <= 0:
+            return now_s
+        self._busy_until_s = self._finish_s(size_bytes, max(now_s, self._busy_until_s))
+        return self._busy_until_s
+
+    def peek(self, size_bytes: float, now_s: float) -> float:
+        if size_bytes <= 0:
+            return now_s
+        return self._finish_s(size_bytes, max(now_s, self._busy_until_s))
+
+    def take_before(self, limit_bytes: float, arrived_s: float, until_s: float) -> float:
+        start_s = max(arrived_s, self._busy_until_s)
+        if limit_bytes <= 0 or until_s <= start_s:
+            return 0.0
+        finish_s = self._finish_s(limit_bytes, start_s)
+        if finish_s > until_s:
+            room = self._capacity_bytes(start_s, until_s)
+            if room <= 0:
+                return 0.0
+            # Cut at a packet boundary: the packet that is leaving is finished.
+            limit_bytes = min(limit_bytes, -(-room // PACKET_BYTES) * PACKET_BYTES)
+            finish_s = self._finish_s(limit_bytes, start_s)
+        self._busy_until_s = finish_s
+        return limit_bytes
+
+    def free_s(self) -> float:
+        return self._busy_until_s
+
+
+class InterruptedReplay:
+    """A replay with outages: during [start_s, end_s) nothing leaves, and opportunities are wasted."""
+
+    __slots__ = ("_inner", "_outages")
+
+    def __init__(self, inner: Replay, outages: Sequence[tuple[float, float]]) -> None:
+        previous_end_s = 0.0
+        for start_s, end_s in outages:
+            if not previous_end_s <= start_s < end_s:
+                raise InputError(
+                    f"link.outages_s: expected ascending, disjoint [start, end] pairs in seconds, "
+                    f"found [{start_s}, {end_s}] after {previous_end_s}"
+                )
+            previous_end_s = end_s
+        self._inner = inner
+        self._outages = list(outages)
+
+    def _after_outage_s(self, time_s: float) -> float:
+        for start_s, end_s in self._outages:
+            if start_s <= time_s < end_s:
+                return end_s
+        return time_s
+
+    def take(self, size_bytes: float, now_s: float) -> float:
+        now_s = self._after_outage_s(max(now_s, 0.0))
+        for start_s, end_s in self._outages:
+            if size_bytes <= 0 or self._inner.peek(size_bytes, now_s) < start_s:
+                break
+            if end_s <= now_s:
+                continue
+            size_bytes -= self._inner.take_before(size_bytes, now_s, start_s)
+            now_s = max(now_s, end_s)
+        return self._inner.take(size_bytes, now_s)
+
+    def peek(self, size_bytes: float, now_s: float) -> float:
+        # Without an outage ahead this is exact; an outage delays by what it lasts.
+        now_s = self._after_outage_s(now_s)
+        finish_s = self._inner.peek(size_bytes, now_s)
+        for start_s, end_s in self._outages:
+            if now_s < start_s <= finish_s:
+                finish_s += end_s - start_s
+        return finish_s
+
+    def take_before(self, limit_bytes: float, arrived_s: float, until_s: float) -> float:
+        taken = 0.0
+        now_s = self._after_outage_s(arrived_s)
+        for start_s, end_s in [*self._outages, (until_s, until_s)]:
+            if end_s <= now_s and start_s != until_s:
+                continue
+            stop_s = min(start_s, until_s)
+            if stop_s > now_s:
+                taken += self._inner.take_before(limit_bytes - taken, now_s, stop_s)
+            now_s = max(now_s, end_s)
+            if now_s >= until_s:
+                break
+        return taken
+
+    def free_s(self) -> float:
+        return self._inner.free_s()
+
+
+def replay(trace: BandwidthTrace, outages: Sequence[tuple[float, float]] = ()) -> Replay:
+    """The replay that fits a trace, interrupted by `outages` ([start, end) in seconds) if there are any."""
+    inner: Replay = OpportunityReplay(trace) if isinstance(trace, OpportunityTrace) else RateReplay(trace)
+    return InterruptedReplay(inner, outages) if outages else inner

@@ -1,0 +1,270 @@
+"""The simulated world as one camera's system sees it: things to ask for, each answered by an event.
+
+A system yields what these methods return and is resumed when the work is done. The world books time and
+bytes on the frame's ledger, so that a system contains decisions only. Time passes in the simulation;
+what is computed on pixels is computed by the system, at once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from simpy import Environment
+from simpy.events import Event, Timeout
+
+from profiler.latency import Profile
+from sim.estimators import BandwidthEstimator
+from sim.events import Unanswered
+from sim.ledger import Ledger
+from sim.link import Link, Transfer, Trickle
+from sim.processor import Processor, operators
+
+Awaitable: TypeAlias = Event
+Process: TypeAlias = Generator[Event, Any, Any]
+PATIENCE_S = 5.0
+
+
+class Noise:
+    """Where service times get their scatter: uniform numbers, drawn in batches for speed."""
+
+    __slots__ = ("_batch", "_rng")
+
+    def __init__(self, rng: np.random.Generator | None) -> None:
+        self._rng = rng
+        self._batch: list[float] = []
+
+    def uniform(self) -> float:
+        """The next number in [0, 1); always 0.5 where there is no generator (deterministic runs)."""
+        if self._rng is None:
+            return 0.5
+        if not self._batch:
+            self._batch = self._rng.random(1024).tolist()
+        return self._batch.pop()
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A processor and how long a model takes on it.
+
+    Args:
+        processor: its queue.
+        profile: its latency model.
+        noise: samples the profile's residuals; None gives the model's own curve.
+    """
+
+    processor: Processor
+    profile: Profile
+    noise: Noise | None = None
+
+    def sparse_s(self, blocks: int) -> float:
+        """Time of one sparse inference over `blocks` blocks."""
+        if self.noise is None:
+            return self.profile.sparse_s(blocks)
+        return self.profile.sample_s(blocks, self.noise.uniform())
+
+    def dense_s(self) -> float:
+        """Time of one dense inference."""
+        if self.noise is None:
+            return self.profile.dense_s
+        return self.profile.dense_sample_s(self.noise.uniform())
+
+
+class CameraWorld:
+    """One camera, its edge device, the links it shares and the server it shares.
+
+    Remote steps raise :class:`~sim.events.Unreachable` in the system when the answer to a frame has not come
+    `patience_s` after its first byte was sent; a system that knows better catches it.
+    """
+
+    __slots__ = (
+        "cloud",
+        "downlink",
+        "edge",
+        "env",
+        "estimator",
+        "ledger",
+        "on_trace",
+        "patience_s",
+        "refresh_operators",
+        "uplink",
+        "_give_up_s",
+        "_unobserved",
+    )
+
+    def __init__(
+        self,
+        env: Environment,
+        edge: Device,
+        cloud: Device,
+        uplink: Link,
+        downlink: Link,
+        estimator: BandwidthEstimator,
+        patience_s: float = PATIENCE_S,
+        refresh_operators: int = 24,
+        on_trace: Callable[[str, float, float], None] | None = None,
+    ) -> None:
+        self.env = env
+        self.edge = edge
+        self.cloud = cloud
+        self.uplink = uplink
+        self.downlink = downlink
+        self.estimator = estimator
+        self.patience_s = patience_s
+        self.refresh_operators = refresh_operators
+        self.on_trace = on_trace  # (what, began_s, ended_s), for timelines
+        self.ledger = Ledger()
+        self._give_up_s = 0.0
+        self._unobserved: deque[Transfer] = deque()  # transfers whose end the edge has not seen yet
+
+    @property
+    def now_s(self) -> float:
+        """The current time."""
+        return float(self.env.now)
+
+    def open(self, frame: int, captured_s: float) -> None:
+        """Begin a frame's account."""
+        self.ledger.open(frame, captured_s, self.env.now)
+        self._give_up_s = 0.0
+
+    def bandwidth_bps(self) -> float | None:
+        """What the estimator believes the uplink carries; noted on the frame's account."""
+        while self._unobserved and self._unobserved[0].delivered_s <= self.env.now:
+            transfer = self._unobserved.popleft()
+            self.estimator.observe(transfer.size_bytes, transfer.delivered_s - transfer.began_s)
+        estimate_bps = self.estimator.estimate_bps()
+        if estimate_bps is not None:
+            self.ledger.bandwidth_estimate_bps = estimate_bps
+        return estimate_bps
+
+    # -- work on the edge ---------------------------------------------------------------------------
+
+    def extract(self) -> Awaitable:
+        """Motion search and miss classification, for all references together (the papers' τ_wait)."""
+        service_s = self.edge.profile.extract_s or 0.0
+        return self._on_edge("extract", service_s)
+
+    def encode(self, blocks: int) -> Awaitable | None:
+        """Encode a payload of `blocks` blocks; None where the profile gives encoding no time."""
+        service_s = self.edge.profile.encoding_s(blocks)
+        return self._on_edge("encode", service_s) if service_s > 0.0 else None
+
+    def infer_edge(self, blocks: int) -> Awaitable:
+        """Sparse inference over `blocks` blocks on the edge."""
+        return self._on_edge("compute", self.edge.sparse_s(blocks))
+
+    def infer_edge_dense(self, share: float = 1.0) -> Awaitable:
+        """Dense inference on the edge, or the given share of it (the front of a split network)."""
+        return self._on_edge("compute", share * self.edge.dense_s())
+
+    def work_edge(self, service_s: float) -> Awaitable:
+        """Any other work on the edge that belongs to inference."""
+        return self._on_edge("compute", service_s)
+
+    def _on_edge(self, kind: str, service_s: float) -> Awaitable:
+        now_s = self.env.now
+        slot = self.edge.processor.reserve(service_s)
+        ledger = self.ledger
+        ledger.queue_s += slot.began_s - now_s
+        if kind == "compute":
+            ledger.edge_compute_s += service_s
+        elif kind == "extract":
+            ledger.extract_s += service_s
+        else:
+            ledger.encode_s += service_s
+        if self.on_trace is not None:
+            self.on_trace(f"edge {kind}", slot.began_s, slot.ended_s)
+        return Timeout(self.env, slot.ended_s - now_s)
+
+    # -- work in the cloud --------------------------------------------------------------------------
+
+    def infer_cloud(self, blocks: int) -> Awaitable:
+        """Sparse inference over `blocks` blocks on the server."""
+        return self._on_cloud(self.cloud.sparse_s(blocks))
+
+    def infer_cloud_dense(self, share: float = 1.0) -> Awaitable:
+        """Dense inference on the server, or the given share of it."""
+        return self._on_cloud(share * self.cloud.dense_s())
+
+    def _on_cloud(self, service_s: float) -> Awaitable:
+        now_s = self.env.now
+        processor = self.cloud.processor
+        slot = processor.reserve(service_s)
+        if self._give_up_s == 0.0:
+            self._give_up_s = now_s + self.patience_s
+        if slot.ended_s > self._give_up_s or (processor.crashes_s and processor.loses(slot)):
+            return self._unanswered(f"{processor.name} did not finish")
+        ledger = self.ledger
+        ledger.queue_s += slot.began_s - now_s
+        ledger.cloud_compute_s += service_s
+        if self.on_trace is not None:
+            self.on_trace("cloud compute", slot.began_s, slot.ended_s)
+        return Timeout(self.env, slot.ended_s - now_s)
+
+    # -- messages -----------------------------------------------------------------------------------
+
+    def send(self, size_bytes: int) -> Awaitable:
+        """Send a critical message up; resumes when it has reached the server."""
+        ledger = self.ledger
+        now_s = self.env.now
+        if self._give_up_s == 0.0:
+            self._give_up_s = now_s + self.patience_s
+            ledger.uplink_enqueued_s = now_s
+        ledger.uplink_bytes += size_bytes
+        return self.uplink.send(size_bytes, self._give_up_s, self._book_uplink)
+
+    def reply(self, size_bytes: int) -> Awaitable:
+        """Send a result down; resumes when it has reached the edge."""
+        self.ledger.downlink_bytes += size_bytes
+        return self.downlink.send(size_bytes, self._give_up_s, self._book_downlink)
+
+    def trickle(
+        self, size_bytes: int, on_sent: Callable[[], None], on_arrived: Callable[[], None]
+    ) -> Trickle:
+        """Send an opportunistic message up; see :meth:`sim.link.Link.trickle`."""
+        return self.uplink.trickle(size_bytes, on_sent, on_arrived)
+
+    def _book_uplink(self, transfer: Transfer) -> None:
+        self.ledger.uplink_delivered_s = transfer.delivered_s
+        self._book(transfer, self.uplink)
+        self._unobserved.append(transfer)
+
+    def _book_downlink(self, transfer: Transfer) -> None:
+        self._book(transfer, self.downlink)
+
+    def _book(self, transfer: Transfer, link: Link) -> None:
+        ledger = self.ledger
+        ledger.queue_s += transfer.began_s - transfer.enqueued_s
+        ledger.transmit_s += transfer.delivered_s - transfer.began_s + link.conditions.delay_s
+        if self.on_trace is not None:
+            self.on_trace("uplink" if link is self.uplink else "downlink", transfer.began_s, transfer.delivered_s)
+
+    # -- beside the critical path -------------------------------------------------------------------
+
+    def spawn(self, process: Process) -> None:
+        """Run a process of its own beside the frame's; it must not touch the frame's account."""
+        self.env.process(process)
+
+    def pause(self, seconds: float) -> Awaitable:
+        """Do nothing for a while."""
+        return Timeout(self.env, seconds)
+
+    def refresh_edge(self, on_done: Callable[[], None]) -> bool:
+        """Begin a dense refresh on the idle edge; False where one is under way."""
+        return self._refresh(self.edge, on_done)
+
+    def refresh_cloud(self, on_done: Callable[[], None]) -> bool:
+        """Begin a dense refresh on the idle server; False where one is under way."""
+        return self._refresh(self.cloud, on_done)
+
+    def _refresh(self, device: Device, on_done: Callable[[], None]) -> bool:
+        if device.processor.refreshing:
+            return False
+        device.processor.refresh(operators(device.dense_s(), self.refresh_operators), on_done)
+        return True
+
+    def _unanswered(self, why: str) -> Awaitable:
+        return Unanswered(self.env, max(0.0, self._give_up_s - self.env.now), why)
