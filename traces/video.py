@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast
+from typing import Literal, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,7 +113,7 @@ class Placement:
 
     height_px: int
     width_px: int
-    box: tuple[float, float, float, float]
+    box: tuple[int, int, int, int]
     scaled_height_px: int
     scaled_width_px: int
     top_px: int
@@ -136,13 +136,13 @@ def place(source_height_px: int, source_width_px: int, size_px: SizePx, fit: str
     height, width = check_size(size_px)
     if fit not in FITS:
         raise InputError(f"fit: expected one of {', '.join(FITS)}, got {fit!r}")
-    whole = (0.0, 0.0, float(source_width_px), float(source_height_px))
+    whole = (0, 0, source_width_px, source_height_px)
     if fit == "stretch":
         return Placement(height, width, whole, height, width, 0, 0)
     if fit == "crop":
         scale = max(height / source_height_px, width / source_width_px)
-        kept_height, kept_width = height / scale, width / scale
-        left, top = (source_width_px - kept_width) / 2, (source_height_px - kept_height) / 2
+        kept_height, kept_width = max(1, round(height / scale)), max(1, round(width / scale))
+        left, top = (source_width_px - kept_width) // 2, (source_height_px - kept_height) // 2
         return Placement(
             height, width, (left, top, left + kept_width, top + kept_height), height, width, 0, 0
         )
@@ -153,28 +153,45 @@ def place(source_height_px: int, source_width_px: int, size_px: SizePx, fit: str
     return Placement(height, width, whole, scaled_height, scaled_width, top_px, left_px)
 
 
-def resize_image(image: Any, placement: Placement) -> NDArray[np.uint8]:
-    """Resize an RGB Pillow image with a bilinear filter that averages when it shrinks.
+class Resizer:
+    """Resizes the images of one source size; one object for a sequence, so that the scaler is set up once.
 
-    Returns:
-        (H, W, 3) uint8, C-contiguous and read-only; padding is grey 114.
+    Images go through libswscale's bilinear filter, which averages when it shrinks; masks keep the nearest id.
     """
-    from PIL import Image
 
-    scaled = (placement.scaled_width_px, placement.scaled_height_px)
-    if image.size != scaled or placement.box != (0.0, 0.0, *map(float, image.size)):
-        image = image.resize(scaled, Image.Resampling.BILINEAR, box=placement.box)
-    return _pad(np.asarray(image), placement, PAD_GREY)
+    def __init__(self, placement: Placement, void: int = 0) -> None:
+        from av.video.reformatter import VideoReformatter
+
+        self.placement = placement
+        self.void = void  # the id of padding in a mask
+        self._reformatter = VideoReformatter()
+
+    def image(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Resize (h, w, 3) RGB to (H, W, 3), C-contiguous and read-only; padding is grey 114."""
+        from av import VideoFrame
+
+        place = self.placement
+        left, top, right, bottom = place.box
+        kept = pixels[top:bottom, left:right]
+        if kept.shape[:2] != (place.scaled_height_px, place.scaled_width_px):
+            frame = VideoFrame.from_ndarray(np.ascontiguousarray(kept), format="rgb24")
+            size = (place.scaled_width_px, place.scaled_height_px)
+            scaled = self._reformatter.reformat(frame, *size, "rgb24", interpolation="BILINEAR")
+            kept = np.asarray(scaled.to_ndarray(), dtype=np.uint8)
+        return _pad(kept, place, PAD_GREY)
+
+    def mask(self, ids: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Resize (h, w) ids to (H, W), read-only; padding is `void`."""
+        place = self.placement
+        left, top, right, bottom = place.box
+        rows = top + _nearest(bottom - top, place.scaled_height_px)
+        columns = left + _nearest(right - left, place.scaled_width_px)
+        return _pad(ids[rows[:, None], columns], place, self.void)
 
 
-def resize_mask(mask: Any, placement: Placement, void: int = 0) -> NDArray[np.uint8]:
-    """Resize a single-channel Pillow image to the nearest id, (H, W) uint8, read-only; padding is `void`."""
-    from PIL import Image
-
-    scaled = (placement.scaled_width_px, placement.scaled_height_px)
-    if mask.size != scaled or placement.box != (0.0, 0.0, *map(float, mask.size)):
-        mask = mask.resize(scaled, Image.Resampling.NEAREST, box=placement.box)
-    return _pad(np.asarray(mask), placement, void)
+def _nearest(source: int, target: int) -> NDArray[np.intp]:
+    """Source index under the centre of each of `target` pixels."""
+    return np.asarray((2 * np.arange(target) + 1) * source // (2 * target), dtype=np.intp)
 
 
 def _pad(pixels: NDArray[np.uint8], placement: Placement, value: int) -> NDArray[np.uint8]:
