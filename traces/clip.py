@@ -122,8 +122,8 @@ class Clip:
 
         if self._container is None:
             self._container = av.open(str(self.path))
+            self._container.streams.video[0].codec_context.thread_count = 1
         stream = self._container.streams.video[0]
-        stream.codec_context.thread_count = 1
         if key > 0 or self._next > 0:
             times = self._packets.times
             self._container.seek(times[key] if times else 0, stream=stream, backward=True)
@@ -132,7 +132,7 @@ class Clip:
 
     def _damaged(self, index: int, why: str) -> InputError:
         return InputError(
-            f"{self.path}: frame {index}: expected one of {self.frame_count} whole frames, the clip is damaged: {why}"
+            f"{self.path}: frame {index}: expected {self.frame_count} whole frames, the clip is damaged: {why}"
         )
 
 
