@@ -349,7 +349,7 @@ def _read_alternative(keys: Keys) -> PiecewiseLinear:
     keys.only(("k", "seconds", "heldout_error"))
     k, knot_s = keys.increasing("k"), keys.numbers("seconds")
     if len(k) != len(knot_s):
-        raise keys.error("seconds", f"{len(k)} values, one for each k", f"{len(knot_s)} values")
+        raise keys.error("seconds", f"{len(k)} values, one for each k", len(knot_s))
     if any(later < earlier for earlier, later in pairwise(knot_s)):
         raise keys.error("seconds", "values that never fall", list(knot_s))
     return PiecewiseLinear(k, knot_s, keys.optional_number("heldout_error"))
@@ -362,7 +362,7 @@ def _read_residuals(keys: Keys) -> Residuals:
     def row(name: str, value: Any) -> tuple[float, ...]:
         quantiles = keys.numbers(name, value)
         if len(quantiles) != len(levels):
-            raise keys.error(name, f"{len(levels)} ratios, one for each level", f"{len(quantiles)}")
+            raise keys.error(name, f"{len(levels)} ratios, one for each level", len(quantiles))
         if quantiles[0] <= 0 or any(b < a for a, b in pairwise(quantiles)):
             raise keys.error(name, "ratios above 0 that never fall", list(quantiles))
         return quantiles
