@@ -18,8 +18,8 @@ Wire format, little-endian; every byte of it counts as traffic:
 
 Vectors: all dx, then all dy, each value less its left neighbour's. Bitmap: a bit a block, raster order, first
 block in the highest bit. Deflated where that is shorter. Pixels: the blocks in raster order, raw, or as one
-image of blocks side by side (an atlas); of a JPEG only the scan is sent, since its headers follow from quality
-and size.
+image of blocks side by side (an atlas); of a JPEG only the scan is sent, since its headers follow from its
+quality and size.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ _SCAN_START = b"\xff\xda"
 class DecodedBlocks:
     """What a message says: see `decode_blocks`.
 
-    `vectors` is (rows, columns, 2) int16 or None if none were sent; `indices` (k,) int32 flat block indices in
-    ascending order, the order of delivery; `pixels` (k, b, b, 3) uint8, or (k, b, b) for grey images.
+    `vectors` is (rows, columns, 2) int16 or None if none were sent; `indices` (k,) int32 flat block indices
+    in ascending order, the order of delivery; `pixels` (k, b, b, 3) uint8, or (k, b, b) for grey images.
     """
 
     rows: int
@@ -178,8 +178,8 @@ def decode_blocks(data: bytes) -> DecodedBlocks:
 def apply_blocks(reference: NDArray[np.uint8], decoded: DecodedBlocks) -> NDArray[np.uint8]:
     """Move `reference` along the vectors, then paste the decoded blocks.
 
-    The server assembles its image so, and the edge its proxy: the same messages in the same order give the same
-    bytes on both. `reference` is left as it is.
+    The server assembles its image so, and the edge its proxy: the same messages in the same order give the
+    same bytes on both. `reference` is left as it is.
 
     Raises:
         ValueError: the message is for an image of another size.
