@@ -11,7 +11,7 @@ from profiler.fit import QuadraticFit
 
 @dataclass(frozen=True, slots=True)
 class BreakEven:
-    """The k at which T(k) = dense, with a 95 % interval; infinite where the curve stays below in the domain."""
+    """The k at which T(k) = dense, with a 95 % interval; infinite where the curve stays below it."""
 
     k: float
     low: float

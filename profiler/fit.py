@@ -8,7 +8,6 @@ from which no quadratic follows are refused.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from scipy import stats
@@ -34,11 +33,11 @@ class QuadraticFit:
         interval: (3, 2) analytic confidence interval, cut at 0: estimate without the bound ± t·error.
         bootstrap_interval: (3, 2) percentiles of refits to resampled repeats; None where it was not asked.
         bootstrap_errors: standard deviations of the same refits.
-        covariance: (3, 3) of the fit without the bound.
+        covariance: (3, 3) of the fit without the bound, HC3 (MacKinnon and White 1985): right even where the
+            smooth noise model behind the weights is not.
         r2: share of the samples' variance that the curve explains.
         lack_of_fit_p: p-value of the F test of the group means against the curve; None with fewer than 4
             distinct k or without repeats.
-        heldout_error: median over inner k of |prediction − mean| / mean, each k predicted without itself.
         findings: what a reader must know, a sentence each.
     """
 
@@ -50,7 +49,6 @@ class QuadraticFit:
     covariance: Vector
     r2: float
     lack_of_fit_p: float | None
-    heldout_error: float | None
     degrees_of_freedom: int
     findings: tuple[str, ...]
     groups: Groups
@@ -58,7 +56,8 @@ class QuadraticFit:
 
     def seconds(self, k: Vector) -> Vector:
         """T(k)."""
-        return design(k) @ np.array(self.coefficients)
+        curve: Vector = design(k) @ np.array(self.coefficients)
+        return curve
 
     def mean_error_s(self, k: Vector) -> Vector:
         """Standard error of T at each k."""
@@ -112,7 +111,9 @@ def fit_quadratic(
     free = solve(design(flat_k), flat_s, np.repeat(1.0 / noise**2, counts))
     bounded = solve_nonnegative(columns, means, group_weights)
 
-    reach = float(stats.t.ppf(0.5 + confidence / 2, free.degrees_of_freedom)) * free.standard_errors
+    covariance = _robust_covariance(design(flat_k), flat_s, np.repeat(1.0 / noise**2, counts), free)
+    errors = np.sqrt(np.diag(covariance))
+    reach = float(stats.t.ppf(0.5 + confidence / 2, free.degrees_of_freedom)) * errors
     interval = np.maximum(np.column_stack([free.coefficients - reach, free.coefficients + reach]), 0.0)
     refits = None
     if draws:
@@ -123,45 +124,24 @@ def fit_quadratic(
     total = float(((flat_s - flat_s.mean()) ** 2).sum())
     left = float(((flat_s - design(flat_k) @ bounded) ** 2).sum())
     lack_p = _lack_of_fit(groups, noise, columns @ free.coefficients)
-    heldout = heldout_errors(groups, _predict_one)
     return QuadraticFit(
         coefficients=_triple(bounded),
-        standard_errors=_triple(free.standard_errors),
+        standard_errors=_triple(errors),
         interval=interval,
         bootstrap_interval=None if refits is None else np.quantile(refits, tails, axis=0).T,
         bootstrap_errors=None if refits is None else refits.std(axis=0, ddof=1),
-        covariance=free.covariance,
+        covariance=covariance,
         r2=1.0 - left / total if total else 1.0,
         lack_of_fit_p=lack_p,
-        heldout_error=float(np.median(heldout)) if len(heldout) else None,
         degrees_of_freedom=free.degrees_of_freedom,
-        findings=tuple(_findings(groups, free, bounded, lack_p)),
+        findings=tuple(_findings(groups, free, errors, bounded, lack_p)),
         groups=groups,
         noise_s=noise,
     )
 
 
-def heldout_errors(groups: Groups, predict: Predictor) -> Vector:
-    """(G − 2,) |prediction − mean| / mean at each inner k, predicted from all the other k.
-
-    The outermost two stay in: leaving one out would ask for an extrapolation, which a simulation flags and
-    does not trust either.
-    """
-    if len(groups.k) < 4:
-        return np.empty(0)
-    inner = range(1, len(groups.k) - 1)
-    means = groups.means_s[1:-1]
-    predicted = np.array([predict(groups.without(i), float(groups.k[i])) for i in inner])
-    return np.abs(predicted - means) / means
-
-
-class Predictor(Protocol):
-    """Fits some curve to groups and evaluates it at one k."""
-
-    def __call__(self, groups: Groups, k: float) -> float: ...
-
-
-def _predict_one(groups: Groups, k: float) -> float:
+def predict_quadratic(groups: Groups, k: float) -> float:
+    """T(k) of the quadratic fitted to ``groups``: what :func:`heldout_errors` asks of a model."""
     columns, means = design(groups.k), groups.means_s
     first = solve_nonnegative(columns, means, groups.counts / means**2)
     weights = groups.counts / noise_sd(groups, columns @ first) ** 2
@@ -195,6 +175,16 @@ def _refit(groups: Groups, noise: Vector, draws: int, generator: np.random.Gener
     return solve_nonnegative(columns, means, counts / noise**2)
 
 
+def _robust_covariance(rows: Vector, seconds: Vector, weights: Vector, free: Solution) -> Vector:
+    """(XᵀWX)⁻¹ Xᵀ W diag(rᵢ²/(1 − hᵢ)²) W X (XᵀWX)⁻¹ with leverages hᵢ."""
+    bread = free.covariance / free.residual_sd**2 if free.residual_sd > 0 else np.zeros_like(free.covariance)
+    leverage = weights * np.einsum("ni,ij,nj->n", rows, bread, rows)
+    left = (seconds - rows @ free.coefficients) / np.maximum(1.0 - leverage, 1e-3)
+    score = rows * (weights * left)[:, None]
+    covariance: Vector = bread @ (score.T @ score) @ bread
+    return covariance
+
+
 def _lack_of_fit(groups: Groups, noise: Vector, curve_s: Vector) -> float | None:
     counts, spare = groups.counts, len(groups.k) - 3
     repeats = int(counts.sum()) - len(groups.k)
@@ -206,14 +196,16 @@ def _lack_of_fit(groups: Groups, noise: Vector, curve_s: Vector) -> float | None
     return float(stats.f.sf(between / within, spare, repeats)) if within > 0 else None
 
 
-def _findings(groups: Groups, free: Solution, bounded: Vector, lack_p: float | None) -> list[str]:
+def _findings(
+    groups: Groups, free: Solution, errors: Vector, bounded: Vector, lack_p: float | None
+) -> list[str]:
     found: list[str] = []
     counts, k = groups.counts, groups.k
     if groups.outliers:
         at_k, worst, typical = max(groups.outliers, key=lambda one: one[1] / one[2])
         found.append(
             f"{len(groups.outliers)} of {counts.sum() + len(groups.outliers)} samples lie more than 10 times"
-            f" off their group and were left out (k = {at_k:g}: {worst:.3g} s where {typical:.3g} s is typical)"
+            f" off their group and were left out (k = {at_k:g}: {worst:.3g} s, typical {typical:.3g} s)"
         )
     if len(k) == 3:
         found.append("only 3 distinct k: whether the curve is a quadratic cannot be tested")
@@ -224,9 +216,7 @@ def _findings(groups: Groups, free: Solution, bounded: Vector, lack_p: float | N
             f"k from {k[0]:g} to {k[-1]:g} does not tell a, b and c apart (condition number"
             f" {free.condition:.0f}); T(k) holds inside this range, the coefficients mean little"
         )
-    for name, value, error, bound in zip(
-        NAMES, free.coefficients, free.standard_errors, bounded, strict=True
-    ):
+    for name, value, error, bound in zip(NAMES, free.coefficients, errors, bounded, strict=True):
         if value < 0 <= bound:
             found.append(f"{name} was held at or above 0: without the bound it is {value:.2e} ± {error:.1e}")
     misfit = np.abs(groups.means_s - design(k) @ bounded) / groups.means_s

@@ -90,7 +90,7 @@ def group(k: Vector, seconds: Vector, where: str = "samples") -> Groups:
 
 
 def noise_sd(groups: Groups, curve_s: Vector) -> Vector:
-    """(G,) standard deviation of one sample, smooth in the curve: σ(k) = α + β·T(k), α and β ≥ 0.
+    """(G,) standard deviation of one sample, smooth in the curve: σ(k) = α + β·T(k) + γ·T(k)², all ≥ 0.
 
     A group's own deviation would be a poor weight: a group that happens to lack its slow samples looks
     both fast and precise, and pulls the fit down. Where nothing repeats, the distances to the curve serve.
@@ -106,6 +106,6 @@ def noise_sd(groups: Groups, curve_s: Vector) -> Vector:
         weights = np.where(repeated, counts - 1, 1e-9) / curve_s**2
     else:
         spread, weights = np.abs(groups.means_s - curve_s), 1.0 / curve_s**2
-    slope = solve_nonnegative(np.column_stack([np.ones_like(curve_s), curve_s]), spread, weights)
-    smooth: Vector = slope[0] + slope[1] * curve_s
+    columns = np.column_stack([np.ones_like(curve_s), curve_s, curve_s**2])
+    smooth: Vector = columns @ solve_nonnegative(columns, spread, weights)
     return np.maximum(smooth, 1e-4 * curve_s)  # no clock repeats better, and weights must stay finite

@@ -1,12 +1,13 @@
-"""The quadratic's rival: a monotone piecewise-linear curve, for devices that step or bend where no parabola does."""
+"""The quadratic's rival: a monotone piecewise-linear curve, for devices that bend where no parabola does."""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy.optimize import nnls
 
-from profiler.fit import design, heldout_errors
+from profiler.fit import design
 from profiler.groups import Groups, noise_sd
+from profiler.holdout import heldout_errors, median_error
 from profiler.latency import PiecewiseLinear
 from profiler.least_squares import Vector, solve_nonnegative
 
@@ -42,11 +43,10 @@ def fit_piecewise(groups: Groups, *, with_error: bool = True) -> PiecewiseLinear
     found, _ = nnls(columns / scale, means * root)
     base, *slopes = found / scale
     heights = base + np.concatenate([[0.0], np.cumsum(np.array(slopes) * np.diff(knots))])
-    error = heldout_errors(groups, _predict_one) if with_error else np.empty(0)
-    return PiecewiseLinear(
-        tuple(map(float, knots)), tuple(map(float, heights)), float(np.median(error)) if len(error) else None
-    )
+    error = median_error(heldout_errors(groups, predict_piecewise)) if with_error else None
+    return PiecewiseLinear(tuple(map(float, knots)), tuple(map(float, heights)), error)
 
 
-def _predict_one(groups: Groups, k: float) -> float:
+def predict_piecewise(groups: Groups, k: float) -> float:
+    """T(k) of the piecewise curve fitted to ``groups``."""
     return fit_piecewise(groups, with_error=False).seconds(k)

@@ -15,7 +15,7 @@ from profiler.least_squares import Vector
 
 LEVELS = (0.0, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975, 0.99, 0.995, 0.999, 1.0)
 POOL = 1000
-"""Samples that a row is pooled from, where there are as many: the error of a p99 from 1000 is ±0.3 % in rank."""
+"""Samples that a row is pooled from, where there are as many: 1000 give p99 to ±0.3 % in rank."""
 
 
 def residual_quantiles(

@@ -1,0 +1,226 @@
+"""From raw samples to a profile: every fit of a run in one place, with no hardware needed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from profiler.breakeven import BreakEven, break_even
+from profiler.fit import QuadraticFit, fit_quadratic, predict_quadratic
+from profiler.groups import group
+from profiler.holdout import heldout_errors, median_error
+from profiler.latency import Encoding, Layer, PiecewiseLinear, Power, Profile, Quadratic
+from profiler.least_squares import Vector, solve_nonnegative
+from profiler.piecewise import fit_piecewise
+from profiler.residuals import residual_quantiles
+from profiler.samples import MASKS, Samples
+from traces.errors import InputError
+
+IDENTITY = ("device", "model", "resolution_px", "block_px", "precision")
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """A profile and the fits it was made from."""
+
+    profile: Profile
+    fit: QuadraticFit
+    rival: PiecewiseLinear
+    heldout_error: float | None
+    breakeven: BreakEven
+    mask_ratios: Mapping[str, float]
+    findings: tuple[str, ...]
+    samples: Samples
+
+
+def analyse(
+    samples: Samples, overrides: Mapping[str, Any] | None = None, *, seed: int = 0, draws: int = 1000
+) -> Analysis:
+    """Fit everything a profile holds.
+
+    Args:
+        samples: raw samples; their meta names device, model, resolution and block size.
+        overrides: the same for a file without meta; what neither knows gets a neutral name, and a square
+            frame that the largest k fits into.
+        seed: of the bootstrap; the same samples and seed give the same profile, byte for byte.
+        draws: bootstrap refits.
+
+    Raises:
+        InputError: the sparse samples do not determine a curve, k exceeds the frame's blocks, or an override
+            contradicts what was measured.
+    """
+    findings: list[str] = []
+    identity = _identity(samples, overrides or {}, findings)
+    height, width = identity["resolution_px"]
+    block = identity["block_px"]
+    blocks = -(-height // block) * -(-width // block)
+    k, seconds = samples.curve()
+    if len(k) and k.max() > blocks:
+        raise InputError(
+            f"{samples.where}: k: expected at most {blocks} blocks ({height}x{width} px in blocks of"
+            f" {block}), found {k.max():g}"
+        )
+    fit = fit_quadratic(
+        k, seconds, draws=draws, generator=np.random.default_rng(seed), where=f"{samples.where}: sparse"
+    )
+    findings += fit.findings
+    rival = fit_piecewise(fit.groups)
+    heldout = median_error(heldout_errors(fit.groups, predict_quadratic))
+    dense, dense_s = samples.seconds_of("dense"), 0.0
+    if len(dense):
+        dense_s = float(np.median(dense))
+        dense_error = float(1.2533 * dense.std() / math.sqrt(len(dense)))  # of a median, normal noise
+    else:
+        dense_s, dense_error = float(fit.seconds(np.array([blocks]))[0]), 0.0
+        findings.append("no dense samples: dense_s is T(all blocks), which says nothing about break-even")
+    crossing = break_even(fit, dense_s, dense_error, blocks)
+    extract = samples.seconds_of("extract")
+    ratios = _mask_ratios(samples, fit)
+    for mask, ratio in ratios.items():
+        if abs(ratio - 1) > 0.05:
+            findings.append(f"{mask} active sets take {ratio:.2f} of the curve's time")
+    curve = fit.seconds(fit.groups.k)
+    profile = Profile(
+        **identity,
+        dense_s=_short(dense_s),
+        quadratic=Quadratic(*map(_short, fit.coefficients), *map(_short, fit.standard_errors)),
+        provenance=_provenance(samples, fit, (heldout, rival.heldout_error), crossing, ratios, findings),
+        extract_s=_short(float(np.median(extract))) if len(extract) else None,
+        encode_s=_encoding(samples),
+        r2=round(fit.r2, 6),
+        heldout_error=None if heldout is None else round(heldout, 6),
+        k_min=int(fit.groups.k[0]),
+        k_max=int(fit.groups.k[-1]),
+        breakeven_k=round(crossing.k, 1) if len(dense) and math.isfinite(crossing.k) else None,
+        residual_quantiles=residual_quantiles(
+            fit.groups,
+            curve,
+            fit.noise_s,
+            dense if len(dense) else None,
+            extract if len(extract) else None,
+        ),
+        alternative=PiecewiseLinear(
+            rival.k,
+            tuple(map(_short, rival.knot_s)),
+            None if rival.heldout_error is None else round(rival.heldout_error, 6),
+        ),
+        power_w=Power(**samples.meta["power_w"]) if samples.meta.get("power_w") else None,
+        layers=_layers(samples),
+    )
+    return Analysis(profile, fit, rival, heldout, crossing, ratios, tuple(findings), samples)
+
+
+def _identity(samples: Samples, overrides: Mapping[str, Any], findings: list[str]) -> dict[str, Any]:
+    meta = samples.meta
+    for name in ("resolution_px", "block_px", "precision"):
+        asked, measured = overrides.get(name), meta.get(name)
+        if isinstance(measured, list):
+            measured = tuple(measured)
+        if asked is not None and measured is not None and asked != measured:
+            raise InputError(
+                f"{samples.where}: {name}: measured at {measured}, asked for {asked}:"
+                " a profile holds only where it was measured, measure again there"
+            )
+    known = {name: overrides.get(name, meta.get(name)) for name in IDENTITY}
+    block = int(known["block_px"] or 16)
+    if known["resolution_px"] is None:
+        k, _ = samples.curve()
+        side = block * math.ceil(math.sqrt(k.max() if len(k) else 1))
+        known["resolution_px"] = (side, side)
+        findings.append(f"the samples name no resolution: {side}x{side} px is the least that k fits into")
+    height, width = known["resolution_px"]
+    return {
+        "device": str(known["device"] or "unnamed"),
+        "model": str(known["model"] or "unnamed"),
+        "resolution_px": (int(height), int(width)),
+        "block_px": block,
+        "precision": known["precision"],
+    }
+
+
+def _mask_ratios(samples: Samples, fit: QuadraticFit) -> dict[str, float]:
+    """Median of measured over fitted time for each kind of active set."""
+    chosen = (samples.op == "sparse") & ~np.isnan(samples.k)
+    ratio = samples.seconds[chosen] / fit.seconds(samples.k[chosen])
+    masks = samples.mask[chosen]
+    return {mask: float(np.median(ratio[masks == mask])) for mask in MASKS if (masks == mask).any()}
+
+
+def _encoding(samples: Samples) -> Encoding | None:
+    k, seconds = samples.curve("encode")
+    if len(np.unique(k)) < 2:
+        return None
+    groups = group(k, seconds, f"{samples.where}: encode")
+    columns = np.column_stack([np.ones_like(groups.k), groups.k])
+    medians = np.array([np.median(own) for own in groups.values])
+    base, slope = solve_nonnegative(columns, medians, groups.counts / medians**2)
+    return Encoding(_short(base), _short(slope))
+
+
+def _layers(samples: Samples) -> tuple[Layer, ...] | None:
+    sizes = samples.meta.get("layers")
+    if not sizes or not samples.layers:
+        return None
+    measured = set(samples.layers)
+    return tuple(
+        Layer(
+            one["name"],
+            _short(float(np.median(samples.seconds_of("layer:" + one["name"])))),
+            int(one["output_bytes"]),
+            None if one.get("live_bytes") is None else int(one["live_bytes"]),
+        )
+        for one in sizes
+        if one["name"] in measured
+    )
+
+
+def _provenance(
+    samples: Samples,
+    fit: QuadraticFit,
+    heldout: tuple[float | None, float | None],
+    crossing: BreakEven,
+    ratios: Mapping[str, float],
+    findings: list[str],
+) -> dict[str, Any]:
+    meta = {
+        key: value
+        for key, value in samples.meta.items()
+        if key not in (*IDENTITY, "layers", "power_w", "source")
+    }
+    better = None
+    if heldout[0] is not None and heldout[1] is not None:
+        better = "quadratic" if heldout[0] <= heldout[1] else "piecewise_linear"
+    bootstrap = fit.bootstrap_interval
+    return {
+        "kind": "measured",
+        "source": samples.meta.get("source") or "samples fitted without their meta",
+        **meta,
+        "samples": int(fit.groups.counts.sum()),
+        "grid": [int(k) for k in fit.groups.k],
+        "interval_95": _intervals(fit.interval),
+        "bootstrap_interval_95": None if bootstrap is None else _intervals(bootstrap),
+        "lack_of_fit_p": None if fit.lack_of_fit_p is None else _short(fit.lack_of_fit_p),
+        "better_on_heldout": better,
+        "breakeven_interval": [_finite(crossing.low), _finite(crossing.high)],
+        "mask_ratios": {mask: round(ratio, 4) for mask, ratio in ratios.items()},
+        "findings": list(findings),
+    }
+
+
+def _intervals(interval: Vector) -> dict[str, list[float]]:
+    return {
+        f"{name}_s": [_short(low), _short(high)] for name, (low, high) in zip("abc", interval, strict=True)
+    }
+
+
+def _finite(value: float) -> float | None:
+    return round(value, 1) if math.isfinite(value) else None
+
+
+def _short(value: float) -> float:
+    """Nine significant digits: more than any clock has, few enough to read."""
+    return float(f"{value:.9g}")

@@ -1,0 +1,60 @@
+"""Synthetic devices with a known latency curve and known noise, shared by the profiler's tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from profiler.samples import Sample
+
+NOISES = ("heteroscedastic", "heavy_tailed", "bimodal")
+XAVIER = (3.60e-8, 2.13e-4, 8.29e-3)
+"""The papers' coefficients of YOLO11 on a Jetson Xavier NX: a realistic size for a synthetic device."""
+
+
+@dataclass(frozen=True)
+class SyntheticDevice:
+    """T(k) = a·k² + b·k + c times noise of mean exactly 1."""
+
+    coefficients: tuple[float, float, float] = XAVIER
+    noise: str = "heteroscedastic"
+
+    def curve_s(self, k: NDArray[np.float64]) -> NDArray[np.float64]:
+        a, b, c = self.coefficients
+        return (a * k + b) * k + c
+
+    def measure(self, k: NDArray[np.float64], generator: np.random.Generator) -> NDArray[np.float64]:
+        """One measured time for each entry of k."""
+        k = np.asarray(k, float)
+        if self.noise == "heteroscedastic":  # absolute spread grows from 1 % of T to 8 % of it
+            factor = 1 + (0.01 + 0.07 * k / 1600) * generator.standard_normal(k.shape)
+        elif self.noise == "heavy_tailed":  # Student's t with 4 degrees of freedom: no fourth moment
+            factor = 1 + 0.04 * generator.standard_t(4, k.shape)
+        elif self.noise == "bimodal":  # one run in five meets a slow clock
+            slow = generator.random(k.shape) < 0.2
+            factor = 0.96 + 0.2 * slow + 0.01 * generator.standard_normal(k.shape)
+        else:
+            raise ValueError(f"noise must be in {NOISES!r} (got {self.noise!r})")
+        return self.curve_s(k) * np.maximum(factor, 0.05)
+
+    def rows(
+        self, generator: np.random.Generator, grid: NDArray[np.float64], repeats: int, dense_s: float = 0.2
+    ) -> list[Sample]:
+        """A whole profiling run over a grid, with dense, extract and encode rows."""
+        rows = []
+        for repeat in range(repeats):
+            for mask in ("random", "clustered", "recorded"):
+                times = self.measure(grid, generator)
+                rows += [
+                    Sample("sparse", int(k), mask, repeat, float(s)) for k, s in zip(grid, times, strict=True)
+                ]
+            jitter = generator.normal(1, 0.02, 3)
+            rows.append(Sample("dense", None, None, repeat, float(dense_s * jitter[0])))
+            rows.append(Sample("extract", None, None, repeat, float(0.004 * jitter[1])))
+            rows += [
+                Sample("encode", int(k), None, repeat, float((3e-4 + 2e-6 * k) * jitter[2]))
+                for k in grid[::4]
+            ]
+        return rows

@@ -1,0 +1,110 @@
+"""The fit's error bars mean what they say: on synthetic devices with known curves, over 1,000 runs each."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from profiler.fit import QuadraticFit, fit_quadratic, predict_quadratic
+from profiler.groups import group
+from profiler.holdout import heldout_errors
+from profiler.piecewise import fit_piecewise, predict_piecewise
+from profiler.refit import analyse
+from profiler.samples import Sample, Samples
+from tests.strategies_profiler import NOISES, XAVIER, SyntheticDevice
+
+RUNS, CONFIDENCE = 1000, 0.95
+GRID = np.linspace(1, 1600, 14).round()
+
+
+@pytest.fixture(scope="module", params=NOISES)
+def fits(request: pytest.FixtureRequest) -> list[QuadraticFit]:
+    generator = np.random.default_rng(20)
+    device = SyntheticDevice(noise=request.param)
+    k = np.repeat(GRID, 45)  # 15 repeats of 3 kinds of active set, as a default run measures
+    return [
+        fit_quadratic(k, device.measure(k, generator), confidence=CONFIDENCE, draws=200, generator=generator)
+        for _ in range(RUNS)
+    ]
+
+
+def binomial_bounds(rate: float, checks: int) -> tuple[int, int]:
+    """Hits out of RUNS that an honest interval leaves with probability 1e-3 over all checks together."""
+    tail = 1e-3 / checks / 2
+    return int(stats.binom.ppf(tail, RUNS, rate)), int(stats.binom.ppf(1 - tail, RUNS, rate))
+
+
+def hits(intervals: list[np.ndarray]) -> np.ndarray:
+    """How often each of a, b, c lies in its interval."""
+    truth = np.array(XAVIER)
+    return sum(((one[:, 0] <= truth) & (truth <= one[:, 1])).astype(int) for one in intervals)
+
+
+def test_analytic_intervals_cover_at_their_nominal_rate(fits: list[QuadraticFit]) -> None:
+    low, high = binomial_bounds(CONFIDENCE, checks=9)
+    found = hits([fit.interval for fit in fits])
+    assert np.all((low <= found) & (found <= high)), f"{found} of {RUNS}, expected {low} to {high}"
+
+
+def test_bootstrap_intervals_cover_at_their_nominal_rate(fits: list[QuadraticFit]) -> None:
+    """Percentiles of 200 draws sit a little inside those of infinitely many: 2 % of slack below."""
+    low, high = binomial_bounds(CONFIDENCE, checks=9)
+    found = hits([fit.bootstrap_interval for fit in fits])
+    assert np.all((low - 20 <= found) & (found <= high)), f"{found} of {RUNS}, expected {low} to {high}"
+
+
+def test_estimates_are_unbiased(fits: list[QuadraticFit]) -> None:
+    estimates = np.array([fit.coefficients for fit in fits])
+    error = estimates.std(axis=0, ddof=1) / np.sqrt(RUNS)
+    assert np.all(np.abs(estimates.mean(axis=0) - XAVIER) < 4.5 * error)
+
+
+def test_false_alarms_of_the_lack_of_fit_test_are_as_rare_as_stated(fits: list[QuadraticFit]) -> None:
+    alarms = sum(fit.lack_of_fit_p < 0.01 for fit in fits)
+    assert alarms <= stats.binom.ppf(1 - 1e-4, RUNS, 0.01)
+
+
+@pytest.mark.parametrize("noise", NOISES)
+def test_p99_from_the_residuals_is_within_five_per_cent(noise: str) -> None:
+    generator = np.random.default_rng(4)
+    device = SyntheticDevice(noise=noise)
+    profile = analyse(samples_of(device.rows(generator, GRID, repeats=20)), draws=0).profile
+    for k in (40, 300, 777, 1500):
+        true_p99 = np.quantile(device.measure(np.full(400_000, float(k)), generator), 0.99)
+        assert profile.sample_s(k, 0.99) == pytest.approx(true_p99, rel=0.05)
+        drawn = [profile.sample_s(k, u) for u in generator.random(4000)]
+        assert np.mean(drawn) == pytest.approx(float(device.curve_s(np.array(k))), rel=0.02)
+
+
+def test_a_device_that_steps_is_better_predicted_by_the_rival() -> None:
+    """A knee at a third of the frame: no parabola follows it, eight knots do."""
+    generator = np.random.default_rng(5)
+    grid = np.linspace(1, 1600, 22).round()
+    k = np.repeat(grid, 12)
+    knee_s = 0.01 + 1e-5 * np.minimum(k, 550) + 2e-4 * np.maximum(k - 550, 0)
+    groups = group(k, knee_s * generator.normal(1, 0.01, len(k)))
+    quadratic = np.median(heldout_errors(groups, predict_quadratic))
+    assert fit_piecewise(groups).heldout_error < 0.5 * quadratic
+    fit = fit_quadratic(k, knee_s * generator.normal(1, 0.01, len(k)), draws=0)
+    assert fit.lack_of_fit_p < 1e-6
+    assert any("leave the quadratic" in finding for finding in fit.findings)
+
+
+def test_a_true_quadratic_is_predicted_within_three_per_cent() -> None:
+    generator = np.random.default_rng(6)
+    k = np.repeat(GRID, 45)
+    groups = group(k, SyntheticDevice(noise="bimodal").measure(k, generator))
+    assert np.median(heldout_errors(groups, predict_quadratic)) < 0.03
+    assert predict_piecewise(groups, 800.0) == pytest.approx(predict_quadratic(groups, 800.0), rel=0.05)
+
+
+def samples_of(rows: list[Sample]) -> Samples:
+    op, k, mask, repeat, seconds = zip(*rows, strict=True)
+    return Samples(
+        np.array(op, dtype=object),
+        np.array([np.nan if one is None else one for one in k]),
+        np.array(mask, dtype=object),
+        np.array(repeat),
+        np.array(seconds),
+    )
