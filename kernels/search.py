@@ -1,9 +1,9 @@
 """Motion search: where in a reference each block of a frame was, and how much it still differs.
 
 Two levels. A coarse search at a quarter of the resolution covers the window around the predicted vector; its
-three best places (±2 px), the predicted vector and what the left and the upper neighbour found (±1 px) are then
-refined at full resolution. Vectors are chosen on grey, (R + 2G + B) / 4, which is the same for RGB and BGR; the
-difference that is reported is over all channels that were given.
+three best places (±2 px), the predicted vector and what the left and the upper neighbour found (±1 px) are
+then refined at full resolution. Vectors are chosen on grey, (R + 2G + B) / 4, which is the same for RGB and
+BGR; the difference that is reported is over all channels that were given.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class MotionField(NamedTuple):
     """Where each block was in the reference.
 
     `vectors` is an (H/b, W/b, 2) int16 array of (dx, dy): position in the reference minus position in the
-    frame, in pixels. `difference` is (H/b, W/b) float32: the mean absolute difference between the block and the
-    place that its vector points to, over pixels and channels, intensities in [0, 1].
+    frame, in pixels. `difference` is (H/b, W/b) float32: the mean absolute difference between the block and
+    the place that its vector points to, over pixels and channels, intensities in [0, 1].
     """
 
     vectors: NDArray[np.int16]
@@ -146,8 +146,9 @@ def predict_vectors(
 ) -> NDArray[np.int16]:
     """Move the vectors of the previous search against the same reference along to the next frame.
 
-    A block that has moved by v over `age_frames` frames moves on by u = v / age_frames. The block that stands at
-    p now stood at p + u(p), and its vector is the one found there plus the motion since: v(p + u) + u(p + u).
+    A block that has moved by v over `age_frames` frames moves on by u = v / age_frames. The block that stands
+    at p now stood at p + u(p), and its vector is the one found there plus the motion since:
+    v(p + u) + u(p + u).
 
     Args:
         previous: (rows, columns, 2) vectors of the previous search against the same reference.
@@ -172,13 +173,13 @@ def predict_vectors(
 def block_difference(
     frame: NDArray[np.uint8], reference: NDArray[np.uint8], vectors: NDArray[np.int16], block_px: int = 16
 ) -> NDArray[np.float32]:
-    """The difference D of every block along given vectors, clamped so that the block lies inside the reference.
+    """The difference D of every block along given vectors, clamped so that the block lies inside.
 
-    D = mean |frame(p) − reference(p + v)| / 255 over the block's pixels and channels: (rows, columns) float32.
+    D = mean |frame(p) − reference(p + v)| / 255 over the block's pixels and channels, as (H/b, W/b) float32.
     """
     if frame.shape != reference.shape:
         raise ValueError(f"reference must have the frame's shape {frame.shape} (got {reference.shape})")
-    rows, columns = block_grid(*frame.shape[:2], block_px)
+    rows, columns = block_grid(frame.shape[0], frame.shape[1], block_px)
     difference = np.empty((rows, columns), np.float32)
     _difference_along(
         np.ascontiguousarray(frame).reshape(-1),

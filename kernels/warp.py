@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numba import njit
@@ -32,14 +32,15 @@ def warp_image(
     """
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim not in (2, 3):
         raise TypeError("image must be a uint8 array of the shape (H, W) or (H, W, C)")
-    vectors = check_vectors(vectors, block_grid(*image.shape[:2], block_px), "vectors")
+    height, width = image.shape[:2]
+    vectors = check_vectors(vectors, block_grid(height, width, block_px), "vectors")
     if out is None:
         out = np.empty_like(image, order="C")
     elif out.shape != image.shape or out.dtype != np.uint8 or not out.flags.c_contiguous:
         raise ValueError(f"out must be a contiguous uint8 array of the shape {image.shape} (got {out.shape})")
     elif np.shares_memory(out, image):
         raise ValueError("out must not share memory with image")
-    _warp(np.ascontiguousarray(image).reshape(-1), *image.shape[:2], block_px, vectors, out.reshape(-1))
+    _warp(np.ascontiguousarray(image).reshape(-1), height, width, block_px, vectors, out.reshape(-1))
     return out
 
 
@@ -48,7 +49,7 @@ def warp_blocks_map(
     vectors: NDArray[np.int16],
     block_px: int = 16,
     reduce: Literal["max"] = "max",
-) -> NDArray[np.generic]:
+) -> NDArray[Any]:
     """Move a value per block (dirty flags, ages) along the vectors.
 
     The place that a block comes from overlaps up to four blocks of the reference; the largest of their values
@@ -70,7 +71,9 @@ def warp_blocks_map(
     left, right = x // block_px, -(-x // block_px)
     top, bottom = y // block_px, -(-y // block_px)
     upper = np.maximum(values[top, left], values[top, right])
-    return np.maximum(upper, np.maximum(values[bottom, left], values[bottom, right]))
+    lower = np.maximum(values[bottom, left], values[bottom, right])
+    result: NDArray[Any] = np.maximum(upper, lower)
+    return result
 
 
 @njit(cache=True, nogil=True)
