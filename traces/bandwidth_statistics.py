@@ -54,24 +54,25 @@ def binned_rates_bps(trace: BandwidthTrace, bin_s: float) -> NDArray[np.float64]
             raise InputError(f"bin_s(={bin_s:g}) must be whole milliseconds for {trace.name}")
         # The last millisecond of a mahimahi file is the first of the next round.
         counts = np.bincount(trace.times_ms % trace.period_ms // bin_ms, minlength=bins)[:bins]
-        return counts * (8.0 * trace.packet_bytes / bin_s)
+        return np.asarray(counts * (8.0 * trace.packet_bytes / bin_s), dtype=np.float64)
     edges_s = np.append(trace.times_s, trace.period_s)
     bits = np.concatenate(([0.0], np.cumsum(trace.rates_bps * trace.durations_s)))
-    return np.diff(np.interp(np.arange(bins + 1) * bin_s, edges_s, bits)) / bin_s
+    carried = np.interp(np.arange(bins + 1) * bin_s, edges_s, bits)
+    return np.asarray(np.diff(carried) / bin_s, dtype=np.float64)
 
 
 def outages_s(trace: BandwidthTrace, at_least_s: float = OUTAGE_S) -> NDArray[np.float64]:
     """Lengths of the times without capacity, in order; one that spans the end of the loop counts once."""
     if isinstance(trace, OpportunityTrace):
         gaps_ms = np.diff(trace.times_ms, append=trace.times_ms[0] + trace.period_ms) - 1
-        silent_s = gaps_ms / MS_PER_S
+        silent_s = np.asarray(gaps_ms / MS_PER_S, dtype=np.float64)
     else:
         first = int(np.argmax(trace.rates_bps > 0))
         dead = np.roll(trace.rates_bps, -first) == 0
         lengths_s = np.roll(trace.durations_s, -first)
         run = np.cumsum(~dead)  # a dead segment belongs to the live one before it
         silent_s = np.bincount(run[dead], weights=lengths_s[dead])
-    return np.asarray(silent_s[silent_s >= at_least_s], dtype=np.float64)
+    return silent_s[silent_s >= at_least_s]
 
 
 def statistics(trace: BandwidthTrace) -> TraceStatistics:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from traces.bandwidth import BandwidthTrace
 from traces.errors import InputError
-from traces.formats import cooked, mahimahi
+from traces.formats import cooked, delimited, falcon, ghent, madrid, mahimahi, sigcomm21
 from traces.formats.text import read_text, sample_lines, shorten
 
 SYNTHETIC_MARK = "synthetic"
@@ -33,8 +33,17 @@ class TraceFormat:
 TEXT_FORMATS: tuple[TraceFormat, ...] = (
     TraceFormat(mahimahi.NAME, mahimahi.EXPECTS, mahimahi.matches, lambda path, _d, _c: mahimahi.load(path)),
     TraceFormat(cooked.NAME, cooked.EXPECTS, cooked.matches, lambda path, _d, _c: cooked.load(path)),
+    TraceFormat(ghent.NAME, ghent.EXPECTS, ghent.matches, lambda path, _d, _c: ghent.load(path)),
+    TraceFormat(falcon.NAME, falcon.EXPECTS, falcon.matches, lambda path, d, _c: falcon.load(path, d)),
+    TraceFormat(
+        sigcomm21.NAME, sigcomm21.EXPECTS, sigcomm21.matches, lambda path, d, _c: sigcomm21.load(path, d)
+    ),
+    TraceFormat(delimited.NAME, delimited.EXPECTS, delimited.matches, delimited.load),
 )
-FORMATS: dict[str, TraceFormat] = {known.name: known for known in TEXT_FORMATS}
+MADRID = TraceFormat(
+    madrid.NAME, madrid.EXPECTS, lambda _sample: False, lambda path, d, _c: madrid.load(path, d)
+)
+FORMATS: dict[str, TraceFormat] = {known.name: known for known in (*TEXT_FORMATS, MADRID)}
 
 
 def load_trace(
@@ -102,6 +111,13 @@ def _choose(path: Path, format: str | None) -> TraceFormat:
         if format not in FORMATS:
             raise InputError(f"format must be in {(*FORMATS, 'auto')} (got {format!r})")
         asked = FORMATS[format]
+    if madrid.is_parquet(path):
+        if asked is not None and asked is not MADRID:
+            raise InputError(
+                f"{path}: expected the {asked.name} format ({asked.expects}), found a parquet file, "
+                f"which looks like the {MADRID.name} format ({MADRID.expects})"
+            )
+        return MADRID
     sample = sample_lines(read_text(path))
     if not sample:
         raise InputError(f"{path}: expected a trace, found only comments")

@@ -153,7 +153,7 @@ def _log_normal_fading(
     for i in range(1, steps):
         values[i] += a * values[i - 1]
     grid_ms = np.arange(steps) * step_ms
-    return np.exp(np.interp(np.arange(period_ms), grid_ms, values))
+    return np.asarray(np.exp(np.interp(np.arange(period_ms), grid_ms, values)), dtype=np.float64)
 
 
 def _grants(period_ms: int, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -161,7 +161,7 @@ def _grants(period_ms: int, rng: np.random.Generator) -> NDArray[np.float64]:
     patterns = -(-period_ms // (HARQ_PROCESSES * GRANT_ROUNDS))
     on = rng.random((patterns, 1, HARQ_PROCESSES)) < GRANT_PROBABILITY
     repeated = np.repeat(on, GRANT_ROUNDS, axis=1)
-    return repeated.reshape(-1)[:period_ms].astype(np.float64)
+    return np.asarray(repeated.reshape(-1)[:period_ms], dtype=np.float64)
 
 
 def _outages_ms(period_ms: int, rng: np.random.Generator) -> list[tuple[int, int]]:
