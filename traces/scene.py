@@ -16,7 +16,27 @@ from traces.scene_path import Motion, drift, legs, shake
 from traces.video import FrameCache, SizePx, check_fps, check_index, check_size
 
 NOISE_BYTES = 1 << 20
-OBJECT_KINDS = ("van", "astronaut", "cup", "cat", "cameraman")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of object: its height and the rows it stands on, in heights of the picture, and its bounce."""
+
+    name: str
+    tall: float
+    feet: tuple[float, float]
+    bounce: float
+
+
+# People are cut off below the hips in their photographs, so they pass in front, with the picture's border.
+KINDS = (
+    Kind("van", 0.27, (1.05, 1.16), 0.006),
+    Kind("ball", 0.09, (1.05, 1.22), 0.5),
+    Kind("astronaut", 0.30, (1.34, 1.40), 0.02),
+    Kind("van", 0.24, (1.05, 1.10), 0.006),
+    Kind("ball", 0.07, (1.05, 1.22), 0.8),
+    Kind("cameraman", 0.34, (1.34, 1.40), 0.02),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +51,7 @@ PRESETS: dict[str, Preset] = {
     # pan, pause, shake, zoom, objects' speed, exposure
     "calm": Preset(Motion(20.0, 0.7, 0.6, 0.01, 60.0, 0.01), objects=6),
     "walk": Preset(Motion(190.0, 0.2, 3.0, 0.03, 150.0, 0.02), objects=9),
-    "drive": Preset(Motion(520.0, 0.1, 2.0, 0.06, 300.0, 0.03), objects=10),
+    "drive": Preset(Motion(390.0, 0.1, 1.5, 0.04, 260.0, 0.03), objects=10),
 }
 
 
@@ -94,15 +114,15 @@ class Scene:
         return f"Scene({self.preset!r}, seed={self.seed}, {self.frame_count} frames)"
 
     def _compose(self, preset: Preset, exposure: bool) -> None:
-        from traces.scene_world import paint_cutout, paint_panorama
+        from traces.scene_world import paint_panorama
 
-        streams = [np.random.default_rng(s) for s in np.random.SeedSequence(self.seed).spawn(4)]
-        world_rng, camera_rng, object_rng, noise_rng = streams
+        world_seed, camera_seed, noise_seed, object_seed = np.random.SeedSequence(self.seed).spawn(4)
+        world_rng, camera_rng, noise_rng = map(np.random.default_rng, (world_seed, camera_seed, noise_seed))
         scale = self.height_px / 640.0
         motion = preset.motion
         times_s = np.arange(self.frame_count) / self.fps
         self._panorama = paint_panorama(self.height_px, self.width_px, world_rng)
-        along = camera_rng.uniform(0, self._panorama.period_px) + legs(
+        along = camera_rng.uniform(0, float(self._panorama.period_px[self._panorama.ground_px])) + legs(
             camera_rng, times_s, motion.pan_px_per_s * scale, motion.pause_ratio, (1.5, 4.0)
         )
         self._along_px = along + shake(camera_rng, times_s, motion.shake_px * scale)
@@ -119,44 +139,44 @@ class Scene:
         if self.whole_px:
             self._along_px, self._row_px = np.rint(self._along_px), np.rint(self._row_px)
 
-        count = preset.objects
-        feet_px = np.sort(self._panorama.ground_px + object_rng.uniform(0.03, 0.30, count) * self.height_px)
-        self._sprites: list[NDArray[np.uint8]] = []
-        self._cutouts = np.empty((self.frame_count, count, 2))
-        beat_px = 2.6 * self.width_px  # an object that leaves comes back after so many pixels
-        for k in range(count):
-            kind_rng, walk_rng = (
-                np.random.default_rng(s) for s in object_rng.bit_generator.seed_seq.spawn(2)
-            )  # type: ignore[attr-defined]
-            kind = OBJECT_KINDS[k % len(OBJECT_KINDS)]
-            near = float(self._parallax_at(feet_px[k]))
-            tall_px = int(
-                (0.20 if kind in ("cup", "cat") else 0.34)
-                * near
-                * self.height_px
-                * kind_rng.uniform(0.8, 1.1)
-            )
-            sprite = paint_cutout(kind, tall_px, kind_rng)
-            walked = walk_rng.uniform(0, beat_px) + legs(
-                walk_rng, times_s, motion.object_px_per_s * scale * near, 0.1, (1.0, 3.0)
-            )
-            bob = 0.008 * tall_px * np.sin(2 * np.pi * walk_rng.uniform(1.2, 2.2) * times_s)
-            left = walked - near * self._along_px
-            left = (left + beat_px / 2) % beat_px - beat_px / 2 - sprite.shape[1] / 2
-            top = feet_px[k] - sprite.shape[0] + bob - self._row_px
-            self._sprites.append(sprite)
-            self._cutouts[:, k] = np.stack([left, top], axis=1)
+        self._sprites, self._cutouts = self._place_objects(preset, times_s, object_seed)
         if self.whole_px:
             self._cutouts = np.rint(self._cutouts)
         grains = noise_rng.standard_normal(NOISE_BYTES, dtype=np.float32) * self.noise_sigma
         self._noise = np.clip(np.rint(grains), -127, 127).astype(np.int8)
 
-    def _parallax_at(self, row_px: float) -> float:
-        return float(self._panorama.parallax[int(row_px)])
+    def _place_objects(
+        self, preset: Preset, times_s: NDArray[np.float64], seed: np.random.SeedSequence
+    ) -> tuple[list[NDArray[np.uint8]], NDArray[np.float64]]:
+        """The cut-outs, far ones first, and (frames, objects, 2) their left and top on the picture plane."""
+        from traces.scene_world import paint_cutout
+
+        scale, height = self.height_px / 640.0, self.height_px
+        kinds = [KINDS[k % len(KINDS)] for k in range(preset.objects)]
+        rngs = [np.random.default_rng(child) for child in seed.spawn(preset.objects)]
+        feet_px = [rng.uniform(*kind.feet) * height for kind, rng in zip(kinds, rngs, strict=True)]
+        order = sorted(range(preset.objects), key=feet_px.__getitem__)
+        apart_px = 2.6 * self.width_px  # an object that leaves on one side comes in again on the other
+        sprites = []
+        places = np.empty((self.frame_count, preset.objects, 2))
+        for position, k in enumerate(order):
+            kind, rng = kinds[k], rngs[k]
+            near = float(self._panorama.parallax[int(feet_px[k])])
+            tall_px = int(kind.tall * near * height * rng.uniform(0.85, 1.1))
+            sprite = paint_cutout(kind.name, tall_px, rng)
+            speed = preset.motion.object_px_per_s * scale * near
+            walked = rng.uniform(0, apart_px) + legs(rng, times_s, speed, 0.1, (1.0, 3.0))
+            left = (walked - near * self._along_px) % apart_px - apart_px / 2 - sprite.shape[1] / 2
+            lifted = kind.bounce * tall_px * np.abs(np.sin(np.pi * rng.uniform(1.2, 2.2) * times_s))
+            places[:, position] = np.stack(
+                [left, feet_px[k] - sprite.shape[0] - lifted - self._row_px], axis=1
+            )
+            sprites.append(sprite)
+        return sprites, places
 
     def _row_shift_px(self, index: int) -> NDArray[np.float64]:
         shift = self._panorama.parallax * self._along_px[index]
-        return np.rint(shift) if self.whole_px else shift
+        return np.asarray(np.rint(shift) if self.whole_px else shift, dtype=np.float64)
 
     def image(self, index: int) -> NDArray[np.uint8]:
         """Frame `index`, (H, W, 3) RGB, read-only."""

@@ -1,8 +1,8 @@
 """Compiled drawing of a scene: a sheared panorama, cut-outs over it, exposure and noise, exact motion.
 
-All coordinates are pixels. A frame pixel (column j, row i) looks at (j − cx, i − cy)·zoom of the picture
-plane, (cx, cy) being the frame's centre and `zoom` the plane's pixels in one pixel of the frame. Colours are interpolated
-bilinearly in 1/256 px, so whole positions copy pixels unchanged.
+All coordinates are pixels. The frame's pixel in row i, column j looks at the point (j − cx, i − cy)·zoom of
+the picture plane, (cx, cy) being the frame's centre and `zoom` the plane's pixels in one of the frame.
+Colours are interpolated bilinearly in steps of 1/256 px, so whole positions copy pixels unchanged.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 def draw_background(
     frame: NDArray[np.uint8],
     panorama: NDArray[np.uint8],
-    period_px: int,
+    period_px: NDArray[np.int64],
     row_shift_px: NDArray[np.float64],
     top_px: float,
     zoom: float,
 ) -> None:
-    """Draw the panorama, a (rows, period + margin, 3) array that repeats after `period_px` columns.
+    """Draw the panorama, a (rows, columns, 3) array whose row v repeats after period_px[v] columns.
 
-    Row v of the panorama is shifted by row_shift_px[v]; `top_px` is the panorama row at the frame's centre.
+    Row v is shifted by row_shift_px[v]; `top_px` is the row of the panorama at the frame's centre.
     """
     height, width = frame.shape[:2]
     rows = panorama.shape[0]
@@ -33,7 +33,7 @@ def draw_background(
         v = min(max(top_px + (i - height // 2) * zoom, 0.0), rows - 1.001)
         r = int(v)
         wy = np.uint32((v - r) * 256.0)
-        u = (row_shift_px[r] - (width // 2) * zoom) % period_px
+        u = (row_shift_px[r] - (width // 2) * zoom) % period_px[r]
         first = int(u)
         start = u - first
         upper = panorama[r, first : first + columns].reshape(-1)
@@ -52,12 +52,15 @@ def draw_background(
         else:
             for j in range(width):
                 x = start + j * zoom
-                c = int(x)
+                c = np.uintp(x)  # an unsigned index spares the check for a negative one
                 wx = np.uint32((x - c) * 256.0)
-                for channel in range(3):
-                    k = 3 * c + channel
-                    value = blended[k] * (np.uint32(256) - wx) + blended[k + 3] * wx
-                    out[3 * j + channel] = np.uint8((value + np.uint32(32768)) >> np.uint32(16))
+                k = np.uintp(3) * c
+                o = np.uintp(3 * j)
+                for _ in range(3):
+                    mixed = blended[k] * (np.uint32(256) - wx) + blended[k + np.uintp(3)] * wx
+                    out[o] = np.uint8((mixed + np.uint32(32768)) >> np.uint32(16))
+                    k += np.uintp(1)
+                    o += np.uintp(1)
 
 
 @njit(cache=True, nogil=True)

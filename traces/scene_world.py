@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.resources import as_file, files
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +19,11 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from traces.errors import InputError
 
-PANORAMA_HEIGHT = 1.5  # in heights of the picture
-PANORAMA_WIDTH = 6.4
-SKY_END = 0.36  # rows of the panorama, in heights of the picture, where the sky ends
-WALL_END = 1.02  # and where the wall stands on the ground
+# Rows and lengths in heights of the picture.
+PANORAMA_HEIGHT = 1.42
+PERIOD = 4.5  # the street repeats after so much of its wall
+SKY_END = 0.36
+WALL_END = 1.02  # where the wall stands on the ground
 HORIZON = 0.62
 SKY_PARALLAX = 0.25  # the sky shifts by this share of the camera's way
 
@@ -35,32 +37,47 @@ PHOTOGRAPHS = {
     "gravel": "gravel.png",
     "rocket": "rocket.jpg",
 }
-# Outlines in pixels of the photograph; an ellipse is (left, top, right, bottom).
+# Outlines of the people and of the bricks' twelve courses, in pixels of the photographs.
 ASTRONAUT = (
-    (182, 70), (196, 30), (222, 14), (256, 16), (284, 36), (296, 74), (286, 112), (300, 150), (312, 188),
-    (350, 228), (366, 290), (356, 360), (352, 420), (350, 511), (26, 511), (22, 440), (30, 330), (56, 262),
-    (112, 226), (140, 176), (176, 148), (186, 110),
+    (155, 70), (165, 45), (190, 25), (225, 15), (265, 18), (290, 40), (301, 80), (298, 110),
+    (285, 130), (268, 140), (255, 170), (280, 190), (303, 225), (305, 245), (330, 262), (348, 290),
+    (358, 335), (362, 350), (400, 344), (440, 358), (475, 395), (497, 455), (508, 470), (508, 512),
+    (30, 512), (28, 450), (20, 400), (35, 330), (45, 280), (75, 245), (105, 220), (115, 195),
+    (130, 165), (160, 150), (180, 148), (185, 130), (165, 125), (155, 100),
 )  # fmt: skip
 CAMERAMAN = (
-    (206, 92), (228, 66), (258, 62), (288, 84), (294, 104), (336, 92), (372, 100), (376, 140), (340, 160),
-    (304, 172), (278, 186), (292, 206), (300, 240), (270, 250), (244, 268), (246, 330), (262, 420), (266, 511),
-    (20, 511), (4, 400), (0, 330), (8, 280), (60, 220), (88, 160), (130, 122), (180, 116),
+    (160, 110), (165, 85), (185, 68), (210, 64), (240, 75), (262, 98), (268, 125), (262, 142),
+    (275, 138), (322, 138), (325, 170), (318, 180), (328, 195), (318, 215), (303, 222), (303, 270),
+    (285, 285), (270, 300), (245, 310), (205, 293), (190, 325), (140, 380), (148, 440), (150, 512),
+    (135, 512), (98, 445), (88, 512), (26, 512), (22, 420), (14, 330), (10, 262), (22, 228),
+    (45, 190), (75, 150), (100, 130), (130, 123), (155, 108),
 )  # fmt: skip
-CUP = (66.0, 12.0, 480.0, 376.0)
-CAT = (10.0, -60.0, 330.0, 330.0)
+BRICK_COURSES = (
+    68.5,
+    0.0,
+    8.5,
+    512.0,
+    507.5,
+    512.0,
+    425.0,
+    0.0,
+)  # upper left, lower left, lower right, upper right
 
 
 @dataclass(frozen=True, slots=True)
 class Panorama:
-    """A street that repeats after `period_px` columns.
+    """A street without end.
 
-    pixels: (rows, period_px + margin, 3) uint8; the margin repeats the first columns.
-    parallax: (rows,) float64, how far a row shifts when the camera moves by one pixel.
+    pixels: (rows, columns, 3) uint8; row r repeats after period_px[r] columns, and every row has room for
+        one and a half pictures beyond its period.
+    parallax: (rows,) how far a row shifts when the camera moves by one pixel of the wall.
+    period_px: (rows,) int64.
+    ground_px: the row where the ground begins.
     """
 
     pixels: NDArray[np.uint8]
     parallax: NDArray[np.float64]
-    period_px: int
+    period_px: NDArray[np.int64]
     ground_px: int
 
 
@@ -80,24 +97,32 @@ def photograph(name: str) -> Image.Image:
 
 
 def paint_panorama(height_px: int, width_px: int, rng: np.random.Generator) -> Panorama:
-    """Sky, a brick wall hung with photographs, a strip of grass and a gravel path, in perspective."""
+    """Sky, a brick wall hung with photographs, a strip of grass and a gravel path, in perspective.
+
+    On flat ground the depth of a row is inverse to its distance from the horizon, and so a nearer row is
+    larger and shifts further: by its parallax in both cases.
+    """
     scale = height_px / 640.0
-    rows = int(PANORAMA_HEIGHT * height_px) + 2
-    period = int(PANORAMA_WIDTH * height_px)
-    margin = int(1.5 * width_px) + 8
+    rows, period = int(PANORAMA_HEIGHT * height_px) + 2, int(PERIOD * height_px)
     sky_end, wall_end = int(SKY_END * height_px), int(WALL_END * height_px)
-    canvas = np.zeros((rows, period, 3), dtype=np.float32)
-    canvas[:sky_end] = _sky(sky_end, period, rng)
-    canvas[sky_end:wall_end] = _wall(wall_end - sky_end, period, scale, rng)
-    parallax = np.ones(rows)
-    parallax[:sky_end] = SKY_PARALLAX
+    parallax, periods = np.ones(rows), np.full(rows, period, dtype=np.int64)
     below = np.arange(wall_end, rows)
-    # On flat ground the depth of a row is inverse to its distance from the horizon.
-    parallax[wall_end:] = (below - HORIZON * height_px) / (wall_end - HORIZON * height_px)
-    canvas[wall_end:] = _ground(parallax[wall_end:], period, scale, rng)
-    pixels = np.clip(np.rint(canvas), 0, 255).astype(np.uint8)
-    tiled = np.concatenate([pixels] * (1 + -(-margin // period)), axis=1)[:, : period + margin]
-    return Panorama(np.ascontiguousarray(tiled), parallax, period, wall_end)
+    nearness = (below - HORIZON * height_px) / (wall_end - HORIZON * height_px)
+    periods[wall_end:] = np.rint(nearness * period)
+    parallax[wall_end:] = periods[wall_end:] / period
+    parallax[:sky_end] = SKY_PARALLAX
+    columns = np.arange(periods[-1] + int(1.5 * width_px) + 8)
+    pixels = np.empty((rows, columns.size, 3), dtype=np.uint8)
+    pixels[:sky_end] = _sky(sky_end, period, rng)[:, columns % period]
+    pixels[sky_end:wall_end] = _wall(wall_end - sky_end, period, scale, rng)[:, columns % period]
+    ground = _ground(parallax[wall_end:], period, scale, rng)
+    for r in range(wall_end, rows):
+        across = (columns % periods[r]) / parallax[r]
+        left = across.astype(np.int64)
+        share = (across - left)[:, None].astype(np.float32)
+        line = ground[r - wall_end]
+        pixels[r] = line[left] * (1 - share) + line[(left + 1) % period] * share + 0.5
+    return Panorama(pixels, parallax, periods, wall_end)
 
 
 def _smooth(rng: np.random.Generator, height: int, width: int, cell_px: int) -> NDArray[np.float32]:
@@ -110,56 +135,55 @@ def _smooth(rng: np.random.Generator, height: int, width: int, cell_px: int) -> 
     return np.asarray(grown, dtype=np.float32)[:, start : start + width]
 
 
-def _tiled(texture: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
-    """Texture mirrored at its borders until it fills height × width; the last columns meet the first."""
-    row = np.concatenate([texture, texture[::-1]], axis=0)
-    both = np.concatenate([row, row[:, ::-1]], axis=1)
-    # An even number of mirrored tiles must fill the width: stretch them a little.
-    count = max(1, round(width / both.shape[1]))
-    stretched = np.asarray(
-        Image.fromarray(both[..., 0] if both.ndim == 3 else both).resize(
-            (round(width / count), both.shape[0]), Image.Resampling.BILINEAR
-        )
-    )
-    repeated = np.concatenate([stretched] * (count + 1), axis=1)[:, :width]
-    return np.concatenate([repeated] * -(-height // repeated.shape[0]), axis=0)[:height]
+def _tiled(tile: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    """A grey tile repeated to height × width, mirrored along the rows so that it closes on itself."""
+    pair = np.concatenate([tile, tile[:, ::-1]], axis=1)
+    count = max(1, round(width / pair.shape[1]))
+    edges = np.linspace(0, width, count + 1).round().astype(int)
+    image = Image.fromarray(pair)
+    fitted = [
+        np.asarray(image.resize((int(right - left), pair.shape[0]), Image.Resampling.BILINEAR))
+        for left, right in pairwise(edges)
+    ]
+    strip = np.concatenate(fitted, axis=1)
+    return np.concatenate([strip] * -(-height // strip.shape[0]), axis=0)[:height]
 
 
-def _grey(name: str, scale: float, crop: tuple[int, int, int, int] | None = None) -> Image.Image:
-    image = photograph(name).convert("L")
-    if crop is not None:
-        image = image.crop(crop)
-    size = (max(8, round(image.width * scale)), max(8, round(image.height * scale)))
-    return image.resize(size, Image.Resampling.LANCZOS)
+def _grey(image: Image.Image, width: float, height: float) -> NDArray[np.float32]:
+    size = (max(8, round(width)), max(8, round(height)))
+    return np.asarray(image.convert("L").resize(size, Image.Resampling.LANCZOS), dtype=np.float32)
 
 
-def _sky(height: int, width: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    clouds = _smooth(rng, height, width, max(8, height // 2)) + 0.5 * _smooth(
-        rng, height, width, max(4, height // 5)
-    )
+def _bytes(colours: NDArray[np.float32]) -> NDArray[np.uint8]:
+    return np.clip(np.rint(colours), 0, 255).astype(np.uint8)
+
+
+def _sky(height: int, width: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    clouds = _smooth(rng, height, width, max(8, height // 2))
+    clouds = clouds + 0.5 * _smooth(rng, height, width, max(4, height // 5))
     cover = np.clip(0.35 + 0.3 * clouds, 0, 1)[..., None]
     depth = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
     blue = (1 - depth) * np.array([92, 136, 190]) + depth * np.array([160, 190, 216])
-    return np.asarray(blue * (1 - cover) + cover * np.array([226, 228, 230]), dtype=np.float32)
+    return _bytes(blue * (1 - cover) + cover * np.array([226, 228, 230]))
 
 
-def _wall(height: int, width: int, scale: float, rng: np.random.Generator) -> NDArray[np.float32]:
-    brick = np.asarray(_grey("brick", scale).transpose(Image.Transpose.ROTATE_90), dtype=np.float32)
-    bricks = _tiled(brick, height, width) / 128.0
-    stains = (
-        1.0
-        + 0.10 * _smooth(rng, height, width, int(150 * scale))
-        + 0.05 * _smooth(rng, height, width, int(20 * scale))
+def _wall(height: int, width: int, scale: float, rng: np.random.Generator) -> NDArray[np.uint8]:
+    courses = photograph("brick").transform(
+        (512, 512), Image.Transform.QUAD, BRICK_COURSES, Image.Resampling.BICUBIC
     )
-    tint = 1.0 + 0.06 * _smooth(rng, height, width, int(300 * scale))[..., None] * np.array([1.0, 0.2, -0.6])
-    wall = bricks[..., None] * stains[..., None] * tint * np.array([150.0, 96.0, 78.0])
-    picture = Image.fromarray(np.clip(wall, 0, 255).astype(np.uint8))
+    bricks = _grey(courses.transpose(Image.Transpose.ROTATE_90), 400 * scale, 300 * scale)
+    stains = 1.0 + 0.10 * _smooth(rng, height, width, int(150 * scale))
+    stains = stains + 0.06 * _smooth(rng, height, width, int(20 * scale))
+    hue = 0.06 * _smooth(rng, height, width, int(300 * scale))
+    wall = _tiled(bricks, height, width) / 128.0 * stains
+    tint = 1.0 + hue[..., None] * np.array([1.0, 0.2, -0.6])
+    picture = Image.fromarray(_bytes(wall[..., None] * tint * np.array([172.0, 118.0, 98.0])))
     _hang_posters(picture, scale, rng)
     draw = ImageDraw.Draw(picture)
     coping = max(2, round(14 * scale))
     draw.rectangle((0, 0, width, coping), fill=(172, 168, 160))
     draw.line((0, coping, width, coping), fill=(70, 60, 56), width=max(1, round(2 * scale)))
-    return np.asarray(picture, dtype=np.float32)
+    return np.asarray(picture)
 
 
 def _hang_posters(wall: Image.Image, scale: float, rng: np.random.Generator) -> None:
@@ -192,82 +216,98 @@ def _hang_posters(wall: Image.Image, scale: float, rng: np.random.Generator) -> 
 def _ground(
     parallax: NDArray[np.float64], width: int, scale: float, rng: np.random.Generator
 ) -> NDArray[np.float32]:
+    """(rows, width, 3) colours of the ground at the scale of the wall, grass first, then gravel."""
     rows = parallax.size
-    depth_px = 300.0 * scale * (1.0 - 1.0 / parallax)  # distance from the wall along the ground
-    grass_end = int(np.searchsorted(depth_px, 46.0 * scale))
-    reach = int(depth_px[-1] * 2.2) + 4
-    gravel = _tiled(np.asarray(_grey("gravel", 0.8 * scale), dtype=np.float32), reach, width)
-    grass = _tiled(np.asarray(_grey("grass", 0.8 * scale), dtype=np.float32), reach, width)
+    focal_px = 640.0 * scale
+    depth_px = focal_px * (1.0 - 1.0 / parallax)  # from the wall along the ground
+    edges = np.append(depth_px, 2 * depth_px[-1] - depth_px[-2])
+    reach = int(edges[-1]) + 2
+    line = np.empty((rows, width), dtype=np.float32)
+    grass_end = int(np.searchsorted(depth_px, 90.0 * scale))
+    for name, first, last in (("grass", 0, grass_end), ("gravel", grass_end, rows)):
+        side = 400 * scale
+        texture = _tiled(_grey(photograph(name), side, side), reach, width)
+        summed = np.concatenate([np.zeros((1, width)), np.cumsum(texture, axis=0, dtype=np.float64)])
+        below = np.minimum(edges.astype(int), reach - 1)
+        fraction = (edges - below)[:, None]
+        integral = summed[below] + fraction * (summed[below + 1] - summed[below])
+        mean = np.diff(integral, axis=0) / np.diff(edges)[:, None]  # a far row shows many rows of the texture
+        line[first:last] = mean[first:last]
     stains = 1.0 + 0.10 * _smooth(rng, rows, width, int(120 * scale))
-    out = np.empty((rows, width, 3), dtype=np.float32)
-    columns = np.arange(width)
-    overlap = int(64 * scale)
-    fade = np.linspace(0.0, 1.0, overlap, dtype=np.float32)
-    for r in range(rows):
-        texture, colour = (grass, (74.0, 96.0, 48.0)) if r < grass_end else (gravel, (142.0, 134.0, 122.0))
-        source = texture[int(depth_px[r] * 2.2)]
-        across = np.interp((columns + overlap) / parallax[r], np.arange(width), source)
-        before = np.interp(columns[:overlap] / parallax[r], np.arange(width), source)
-        # The last columns fade into what lies before the first, so that the row closes on itself.
-        across[-overlap:] = (1 - fade) * across[-overlap:] + fade * before
-        out[r] = (across * stains[r] / 118.0)[:, None] * np.asarray(colour)
-    return out
+    colour = np.where(np.arange(rows)[:, None] < grass_end, (74.0, 96.0, 48.0), (142.0, 134.0, 122.0))
+    lit = (line * stains / 118.0)[..., None] * colour[:, None, :]
+    return np.asarray(np.clip(lit, 0, 254), dtype=np.float32)
 
 
-def _cut(
-    image: Image.Image, outline: tuple[tuple[float, float], ...] | tuple[float, float, float, float]
-) -> Image.Image:
-    """The part of a photograph inside a polygon or an ellipse, RGBA, cropped to it."""
+def _person(name: str, outline: tuple[tuple[int, int], ...]) -> Image.Image:
+    """The part of a photograph inside a polygon, RGBA, cropped to it."""
     factor = 4
+    image = photograph(name)
     alpha = Image.new("L", (image.width * factor, image.height * factor), 0)
-    draw = ImageDraw.Draw(alpha)
-    if isinstance(outline[0], tuple):
-        points = [(x * factor, y * factor) for x, y in outline]  # type: ignore[misc]
-        draw.polygon(points, fill=255)
-    else:
-        draw.ellipse([v * factor for v in outline], fill=255)  # type: ignore[operator]
+    ImageDraw.Draw(alpha).polygon([(x * factor, y * factor) for x, y in outline], fill=255)
     smooth = alpha.resize(image.size, Image.Resampling.BOX).filter(ImageFilter.GaussianBlur(2))
-    cut = image.copy()
-    cut.putalpha(smooth)
-    return cut.crop(smooth.getbbox())
+    image.putalpha(smooth)
+    return image.crop(smooth.point(lambda v: 255 * (v >= 128)).getbbox())
 
 
 def _van(rng: np.random.Generator) -> Image.Image:
     """A delivery van with an advertisement on its side."""
+    colour = rng.integers(60, 235, 3)
     van = Image.new("RGBA", (520, 300), (0, 0, 0, 0))
     draw = ImageDraw.Draw(van)
-    body = tuple(int(v) for v in rng.integers(60, 235, 3))
-    draw.rounded_rectangle((4, 20, 512, 250), radius=34, fill=(*body, 255))
-    draw.polygon([(420, 20), (514, 130), (514, 20)], fill=(0, 0, 0, 0))
-    draw.polygon([(420, 40), (496, 130), (420, 130)], fill=(40, 52, 62, 255))
+    for y in range(20, 251):  # the side curves: lighter above, darker towards the sill
+        shade = 1.12 - 0.45 * ((y - 20) / 230.0) ** 2
+        draw.line((4, y, 512, y), fill=(*(min(255, int(v * shade)) for v in colour), 255))
+    outline = Image.new("L", van.size, 0)
+    shape = ImageDraw.Draw(outline)
+    shape.rounded_rectangle((4, 20, 512, 250), radius=30, fill=255)
+    shape.polygon([(424, 19), (514, 124), (514, 19)], fill=0)
+    van.putalpha(outline)
+    draw = ImageDraw.Draw(van)
+    draw.polygon([(414, 42), (432, 42), (496, 124), (414, 124)], fill=(40, 52, 62, 255))
+    draw.polygon([(420, 48), (430, 48), (470, 100), (420, 112)], fill=(92, 112, 124, 255))
     name = ("coffee", "chelsea", "rocket")[int(rng.integers(3))]
-    van.paste(photograph(name).resize((330, 190), Image.Resampling.LANCZOS), (40, 40))
-    draw.rectangle((4, 232, 512, 250), fill=(34, 34, 36, 255))
+    van.paste(photograph(name).resize((340, 170), Image.Resampling.LANCZOS), (40, 46))
+    draw.line((402, 30, 402, 232), fill=(30, 30, 32, 255), width=2)
+    draw.rectangle((4, 234, 512, 250), fill=(34, 34, 36, 255))
     for x in (110, 410):
         draw.ellipse((x - 46, 204, x + 46, 296), fill=(24, 24, 26, 255))
-        draw.ellipse((x - 22, 228, x + 22, 272), fill=(150, 150, 154, 255))
+        draw.ellipse((x - 24, 226, x + 24, 274), fill=(128, 128, 132, 255))
+        draw.ellipse((x - 8, 242, x + 8, 258), fill=(70, 70, 74, 255))
     return van
 
 
+def _ball(rng: np.random.Generator) -> Image.Image:
+    """A ball printed with a photograph, lit from above."""
+    side = 240
+    image = photograph(("chelsea", "coffee")[int(rng.integers(2))])
+    start = int(rng.integers(0, 60))
+    square = image.crop((start + 40, 20, start + 280, 260)).resize((side, side))
+    y, x = np.mgrid[0:side, 0:side] / (side - 1) * 2 - 1
+    depth = np.sqrt(np.clip(1 - x**2 - y**2, 0, 1))
+    light = np.clip(0.35 + 0.75 * (0.75 * depth - 0.45 * y - 0.3 * x), 0.2, 1.15)
+    ball = Image.fromarray(_bytes(np.asarray(square, dtype=np.float32) * light[..., None]))
+    ball.putalpha(Image.fromarray(np.where(x**2 + y**2 <= 1, 255, 0).astype(np.uint8)))
+    return ball
+
+
 def paint_cutout(kind: str, tall_px: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """One object, (h, w, 4) RGBA with 0 or 255 opacity and a transparent border, `tall_px` high."""
+    """One object, (h, w, 4) RGBA with opacity 0 or 255 and a transparent border, `tall_px` high."""
     if kind == "astronaut":
-        cut = _cut(photograph("astronaut"), ASTRONAUT)
+        cut = _person("astronaut", ASTRONAUT)
     elif kind == "cameraman":
-        cut = _cut(photograph("camera"), CAMERAMAN)
-    elif kind == "cup":
-        cut = _cut(photograph("coffee"), CUP)
-    elif kind == "cat":
-        cut = _cut(photograph("chelsea"), CAT)
+        cut = _person("camera", CAMERAMAN)
+    elif kind == "ball":
+        cut = _ball(rng)
     else:
         cut = _van(rng)
     if rng.random() < 0.5:
         cut = cut.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     size = (max(4, round(cut.width * tall_px / cut.height)), max(4, tall_px))
     colour = np.asarray(cut.convert("RGB").resize(size, Image.Resampling.LANCZOS), dtype=np.float32)
-    colour = np.clip(colour * rng.uniform(0.8, 1.1), 0, 255)
-    alpha = np.asarray(cut.getchannel("A").resize(size, Image.Resampling.BILINEAR)) >= 128
+    opaque = np.asarray(cut.getchannel("A").resize(size, Image.Resampling.BILINEAR)) >= 128
     sprite = np.zeros((size[1] + 2, size[0] + 2, 4), dtype=np.uint8)
-    sprite[..., :3] = np.pad(np.rint(colour).astype(np.uint8), ((1, 1), (1, 1), (0, 0)), mode="edge")
-    sprite[1:-1, 1:-1, 3] = np.where(alpha, 255, 0)
+    lit = _bytes(colour * np.float32(rng.uniform(0.85, 1.1)))
+    sprite[..., :3] = np.pad(lit, ((1, 1), (1, 1), (0, 0)), mode="edge")
+    sprite[1:-1, 1:-1, 3] = np.where(opaque, 255, 0)
     return sprite
