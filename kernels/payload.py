@@ -175,6 +175,12 @@ def decode_blocks(data: bytes) -> DecodedBlocks:
     return DecodedBlocks(rows, columns, block_px, vectors, indices, pixels)
 
 
+def overhead_bytes(data: bytes) -> int:
+    """Of a message of `encode_blocks`, the bytes that do not grow with its blocks: header, vectors, bitmap."""
+    *_, vector_size, bitmap_size, _ = _HEADER.unpack_from(data)
+    return _HEADER.size + int(vector_size) + int(bitmap_size)
+
+
 def apply_blocks(reference: NDArray[np.uint8], decoded: DecodedBlocks) -> NDArray[np.uint8]:
     """Move `reference` along the vectors, then paste the decoded blocks.
 
