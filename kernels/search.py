@@ -93,8 +93,9 @@ def search_motion(
     """Find each block of `frame` in `reference`.
 
     The result is never worse than the zero vector, nor than the predicted one; no vector points outside the
-    reference; components stay within `radius_px` of the predicted vector (or the vector is zero); ties go to
-    the shorter vector, then to the smaller (dy, dx).
+    reference. Without a prediction no component exceeds `radius_px`; with one, a block may also take up its
+    left or upper neighbour's vector (±1 px) from outside its window, so that a wrong prediction is not a lost
+    block. Ties go to the shorter vector, then to the smaller (dy, dx).
 
     Args:
         frame, reference: uint8, (H, W) or (H, W, 3), the same shape; arrays, or `prepare`d images.
@@ -135,6 +136,7 @@ def search_motion(
         block_px,
         radius_px,
         centres,
+        predicted is not None,
         vectors,
         difference,
     )
@@ -146,9 +148,9 @@ def predict_vectors(
 ) -> NDArray[np.int16]:
     """Move the vectors of the previous search against the same reference along to the next frame.
 
-    A block that has moved by v over `age_frames` frames moves on by u = v / age_frames. The block that stands
-    at p now stood at p + u(p), and its vector is the one found there plus the motion since:
-    v(p + u) + u(p + u).
+    A block that has moved by v over `age_frames` frames moves on by u = v / age_frames: next it stands at
+    p − u, with the vector v + u. Where several blocks arrive, the faster one is taken for the object in front;
+    where none does, the block's own v + u stays.
 
     Args:
         previous: (rows, columns, 2) vectors of the previous search against the same reference.
@@ -164,10 +166,15 @@ def predict_vectors(
     rows, columns = previous.shape[:2]
     step_px = np.rint(previous / np.float32(age_frames)).astype(np.int32)
     step_blocks = np.rint(step_px / np.float32(block_px)).astype(np.int32)
-    x = np.clip(np.arange(columns) + step_blocks[..., 0], 0, columns - 1)
-    y = np.clip(np.arange(rows)[:, None] + step_blocks[..., 1], 0, rows - 1)
     limit = np.iinfo(np.int16).max
-    return np.clip(previous[y, x] + step_px[y, x], -limit, limit).astype(np.int16)
+    moved = np.clip(previous + step_px, -limit, limit).astype(np.int16).reshape(-1, 2)
+    x = (np.arange(columns) - step_blocks[..., 0]).reshape(-1)
+    y = (np.arange(rows)[:, None] - step_blocks[..., 1]).reshape(-1)
+    slowest_first = np.argsort((step_px**2).sum(axis=2).reshape(-1), kind="stable")
+    arriving = slowest_first[((x >= 0) & (x < columns) & (y >= 0) & (y < rows))[slowest_first]]
+    predicted = moved.copy()
+    predicted[(y * columns + x)[arriving]] = moved[arriving]
+    return predicted.reshape(rows, columns, 2)
 
 
 def block_difference(
@@ -332,6 +339,7 @@ def _search(  # type: ignore[no-untyped-def]
     block,
     radius,
     centres,
+    predicted,
     vectors,
     difference,
 ):
@@ -349,6 +357,7 @@ def _search(  # type: ignore[no-untyped-def]
             low_x, high_x = max(low_x, centre_x - radius), min(high_x, centre_x + radius)
             low_y, high_y = max(low_y, centre_y - radius), min(high_y, centre_y + radius)
             window = (low_x, high_x, low_y, high_y)
+            reachable = (-x0, width - block - x0, -y0, height - block - y0) if predicted else window
 
             zero = np.int64(0)
             best = (_block_sad(grey, here, ref_grey, here, width, block, block, never), zero, zero)
@@ -361,7 +370,7 @@ def _search(  # type: ignore[no-untyped-def]
                             np.int64(vectors[row - back_y, column - back_x, 0]),
                             np.int64(vectors[row - back_y, column - back_x, 1]),
                         )
-                        best = _refine(grey, ref_grey, here, width, block, window, near, 1, best)
+                        best = _refine(grey, ref_grey, here, width, block, reachable, near, 1, best)
                 at = (y0 // _COARSE) * quarter_width + x0 // _COARSE
                 for key in _coarse_places(quarter, ref_quarter, at, quarter_width, side, window):
                     near = _place(key)
