@@ -67,12 +67,11 @@ class FairLink(Link):
         self._schedule()
         return answer
 
-    def would_deliver_s(self, size_bytes: float) -> float:
-        """An estimate only: the share that later messages will take is not known even to an oracle here."""
+    def would_deliver_s(self, size_bytes: float, enqueued_s: float) -> float:
+        """As if nothing else came: what later messages will take is not known even to an oracle here."""
         self._settle(self.env.now)
-        waiting = len(self._flows)
         ahead_bytes = sum(min(end - self._virtual_bytes, size_bytes) for end, _, _ in self._flows)
-        since_s = self._busy_since_s if waiting else self.env.now
+        since_s = self._busy_since_s if self._flows else enqueued_s
         return self.replay.peek(size_bytes + ahead_bytes, since_s)
 
     def backlog_bytes(self) -> int:

@@ -160,11 +160,11 @@ class Link:
             return Unanswered(self.env, max(0.0, give_up_s - now_s), "the link did not deliver in time")
         return Timeout(self.env, arrives_s - now_s)
 
-    def would_deliver_s(self, size_bytes: float) -> float:
-        """When a critical message sent now would be through: the future that only an oracle knows."""
+    def would_deliver_s(self, size_bytes: float, enqueued_s: float) -> float:
+        """When a critical message sent at `enqueued_s` would be through: what only an oracle knows."""
         if self._spare:
             self._settle(self.env.now)
-        return self.replay.peek(size_bytes, self.env.now)
+        return self.replay.peek(size_bytes, enqueued_s)
 
     def backlog_bytes(self) -> int:
         """Critical bytes of messages that are not through yet."""

@@ -32,6 +32,7 @@ class BackgroundJob:
 
     operators_s: Sequence[float]
     on_done: Callable[[], None]
+    began_s: float
     done: int = 0  # operators finished
 
 
@@ -81,6 +82,10 @@ class Processor:
         """Whether a crash swallows a job that is queued now and ends with `slot`."""
         return any(start_s < slot.ended_s and self.env.now < end_s for start_s, end_s in self.crashes_s)
 
+    def is_down(self) -> bool:
+        """Whether the device is crashed now."""
+        return any(start_s <= self.env.now < end_s for start_s, end_s in self.crashes_s)
+
     def backlog_s(self) -> float:
         """Seconds of critical work that wait or run."""
         return max(0.0, self._free_s - self.env.now)
@@ -96,15 +101,9 @@ class Processor:
         """Begin a background job; it gives way to critical work at the next operator's end."""
         if self._background is not None:
             raise RuntimeError(f"{self.name}: a background job is already under way")
-        self._background = BackgroundJob(operators_s, on_done)
+        self._background = BackgroundJob(operators_s, on_done, self.env.now)
         self._resume_s = max(self.env.now, self._free_s)
         self._arm()
-
-    def abandon_refresh(self) -> None:
-        """Drop the background job; what it has used stays used."""
-        if self._background is not None:
-            self._settle(self.env.now)
-            self._background = None
 
     def _settle(self, now_s: float) -> float:
         """Count the operators begun before `now_s`; return when the one that is running then ends."""
@@ -134,6 +133,7 @@ class Processor:
         self._settle(self.env.now)
         if job.done == len(job.operators_s) and self._resume_s <= self.env.now:
             self._background = None
-            self.refreshes += 1
-            job.on_done()
+            if not any(start_s < self.env.now and job.began_s < end_s for start_s, end_s in self.crashes_s):
+                self.refreshes += 1
+                job.on_done()
         self._arm()

@@ -7,6 +7,7 @@ what is computed on pixels is computed by the system, at once.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -14,11 +15,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from simpy import Environment
-from simpy.events import Event, Timeout
+from simpy.events import AnyOf, Event, Timeout
 
 from profiler.latency import Profile
 from sim.estimators import BandwidthEstimator
-from sim.events import Unanswered
+from sim.events import Answer, Unanswered
 from sim.ledger import Ledger
 from sim.link import Link, Transfer, Trickle
 from sim.processor import Processor, operators
@@ -91,6 +92,7 @@ class CameraWorld:
         "patience_s",
         "refresh_operators",
         "uplink",
+        "_before_remote",
         "_give_up_s",
         "_unobserved",
     )
@@ -118,6 +120,7 @@ class CameraWorld:
         self.on_trace = on_trace  # (what, began_s, ended_s), for timelines
         self.ledger = Ledger()
         self._give_up_s = 0.0
+        self._before_remote = (0.0, 0.0, 0.0, 0.0)
         self._unobserved: deque[Transfer] = deque()  # transfers whose end the edge has not seen yet
 
     @property
@@ -209,10 +212,11 @@ class CameraWorld:
     def send(self, size_bytes: int) -> Awaitable:
         """Send a critical message up; resumes when it has reached the server."""
         ledger = self.ledger
-        now_s = self.env.now
         if self._give_up_s == 0.0:
+            now_s = self.env.now
             self._give_up_s = now_s + self.patience_s
             ledger.uplink_enqueued_s = now_s
+            self._before_remote = (now_s, ledger.queue_s, ledger.transmit_s, ledger.cloud_compute_s)
         ledger.uplink_bytes += size_bytes
         return self.uplink.send(size_bytes, self._give_up_s, self._book_uplink)
 
@@ -220,6 +224,46 @@ class CameraWorld:
         """Send a result down; resumes when it has reached the edge."""
         self.ledger.downlink_bytes += size_bytes
         return self.downlink.send(size_bytes, self._give_up_s, self._book_downlink)
+
+    def give_up(self) -> None:
+        """Book the time spent on a remote path that led nowhere as waiting."""
+        ledger = self.ledger
+        since_s, ledger.queue_s, ledger.transmit_s, ledger.cloud_compute_s = self._before_remote
+        ledger.queue_s += self.env.now - since_s
+
+    def true_arrival_s(self, size_bytes: int, after_s: float) -> float:
+        """Seconds from now until a message sent `after_s` from now reaches the server: the true future."""
+        now_s = self.env.now
+        return (
+            self.uplink.would_deliver_s(size_bytes, now_s + after_s) + self.uplink.conditions.delay_s - now_s
+        )
+
+    def notify(self, size_bytes: int, on_arrived: Callable[[], None]) -> None:
+        """Send something down that no frame waits for."""
+        event = self.downlink.send(size_bytes, math.inf, lambda _: None)
+        assert event.callbacks is not None
+        event.callbacks.append(lambda _: on_arrived())
+
+    def deliver_spare(
+        self, size_bytes: int, on_arrived: Callable[[], bool], patience_s: float
+    ) -> Generator[Any, Any, bool]:
+        """Send a message that gives way, and wait for the far side's word that it was of use.
+
+        Returns False after `patience_s`, or if `on_arrived`, which runs on the far side, said so.
+        """
+        answer = Answer(self.env)
+
+        def arrived() -> None:
+            if on_arrived():
+                self.notify(0, lambda: answer.succeed_once(0.0))
+
+        trickle = self.uplink.trickle(size_bytes, lambda: None, arrived)
+        timer = Timeout(self.env, patience_s)
+        yield AnyOf(self.env, [answer, timer])
+        self.uplink.cancel(trickle)
+        if not answer.settled:
+            return False
+        return True
 
     def trickle(
         self, size_bytes: int, on_sent: Callable[[], None], on_arrived: Callable[[], None]
@@ -240,7 +284,9 @@ class CameraWorld:
         ledger.queue_s += transfer.began_s - transfer.enqueued_s
         ledger.transmit_s += transfer.delivered_s - transfer.began_s + link.conditions.delay_s
         if self.on_trace is not None:
-            self.on_trace("uplink" if link is self.uplink else "downlink", transfer.began_s, transfer.delivered_s)
+            self.on_trace(
+                "uplink" if link is self.uplink else "downlink", transfer.began_s, transfer.delivered_s
+            )
 
     # -- beside the critical path -------------------------------------------------------------------
 

@@ -1,0 +1,68 @@
+"""A camera's loop: wait for a frame, have the system deal with it, book what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from sim.arrivals import Arrivals
+from sim.content.interface import Frame
+from sim.events import Unreachable
+from sim.ledger import FrameTable
+from sim.systems.interface import System
+from sim.world import CameraWorld
+
+
+@dataclass(slots=True, eq=False)
+class Camera:
+    """One camera with its system and its view of the world.
+
+    Args:
+        number: position among the cameras.
+        arrivals: when frames come and which wait.
+        system: deals with one frame at a time.
+        world: what the system may ask for.
+        table: where frames are booked.
+        image: the picture of a frame by index; None where the video is statistical.
+        on_frame: called after each frame that ended, for progress.
+    """
+
+    number: int
+    arrivals: Arrivals
+    system: System
+    world: CameraWorld
+    table: FrameTable
+    image: Callable[[int], NDArray[Any]] | None = None
+    on_frame: Callable[[], None] | None = None
+    under_way: bool = False
+
+    def run(self) -> Generator[Any, Any, None]:
+        """The camera's process."""
+        world, table, arrivals = self.world, self.table, self.arrivals
+        env, ledger = world.env, world.ledger
+        process, on_frame = self.system.process, self.on_frame
+        while True:
+            arrival = arrivals.next(env.now, self._lost)
+            if arrival is None:
+                return
+            index, captured_s = arrival
+            if captured_s > env.now:
+                yield env.timeout(captured_s - env.now)
+            world.open(index, captured_s)
+            self.under_way = True
+            image = None if self.image is None else self.image(index)
+            try:
+                outcome = yield from process(Frame(index, captured_s, image), world)
+            except Unreachable:
+                table.abandon(self.number, ledger, "dropped")
+            else:
+                table.complete(self.number, ledger, env.now, outcome)
+            self.under_way = False
+            if on_frame is not None:
+                on_frame()
+
+    def _lost(self, index: int, captured_s: float, outcome: str) -> None:
+        self.table.lose(self.number, index, captured_s, outcome)

@@ -1,0 +1,238 @@
+"""Frames as pixels: vectors, differences, bytes and decoded blocks are really computed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.classify import active_blocks
+from kernels.payload import DecodedBlocks, decode_blocks, encode_blocks, overhead_bytes, paste_blocks
+from kernels.search import MotionField, SearchImage, block_difference, predict_vectors, prepare, search_motion
+from kernels.warp import warp_blocks_map, warp_image
+from sim.content.interface import Frame, Match, Message, SharedImage
+from traces.errors import InputError
+
+Aligner = Literal["search", "none"]
+# Bytes of a 16×16 block before the first one was encoded, from real video (kernels/payload.py).
+TYPICAL_BLOCK_BYTES = {"raw": 768.0, "png": 440.0, "jpeg": 60.0}
+
+
+@dataclass(frozen=True, slots=True)
+class PixelOptions:
+    """How frames are searched, classified and encoded.
+
+    Args:
+        threshold: τ, the mean difference on [0, 1] from which a block counts as changed.
+        radius_px: half the side of the search window.
+        aligner: "search" (motion search) or "none" (zero vectors: the ablation without motion).
+        codec, quality: how blocks are encoded.
+        block_px: side of a block.
+    """
+
+    threshold: float = 0.025
+    radius_px: int = 16
+    aligner: Aligner = "search"
+    codec: Literal["raw", "png", "jpeg"] = "jpeg"
+    quality: int = 85
+    block_px: int = 16
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.threshold <= 1.0:
+            raise InputError(
+                f"system.threshold: expected a mean difference in [0, 1], found {self.threshold}"
+            )
+        if self.aligner not in ("search", "none"):
+            raise InputError(f"system.aligner: expected one of search, none, found {self.aligner!r}")
+        if self.codec not in TYPICAL_BLOCK_BYTES:
+            raise InputError(f"payload.codec: expected one of raw, png, jpeg, found {self.codec!r}")
+        if not 1 <= self.quality <= 95:
+            raise InputError(f"payload.quality: expected 1 to 95, found {self.quality}")
+        if self.radius_px < 0:
+            raise InputError(f"system.radius_px: expected a radius >= 0 px, found {self.radius_px}")
+
+
+def prepared(frame: Frame) -> SearchImage:
+    """The frame with the levels that a search needs, made on first use."""
+    if frame.prepared is None:
+        assert frame.image is not None
+        frame.prepared = prepare(frame.image, "frame")
+    image: SearchImage = frame.prepared
+    return image
+
+
+@dataclass(slots=True, eq=False)
+class PixelReference:
+    """An image that frames are searched in."""
+
+    options: PixelOptions
+    blocks_total: int
+    image: NDArray[np.uint8] | None = None
+    frame_index: int = -1
+    _levels: SearchImage | None = None
+    _last: Match | None = None
+
+    def match(self, frame: Frame) -> Match:
+        if self.image is None:
+            return Match(np.arange(self.blocks_total, dtype=np.int32), None, frame.index)
+        options = self.options
+        if options.aligner == "none":
+            assert frame.image is not None
+            rows, columns = (side // options.block_px for side in self.image.shape[:2])
+            vectors = np.zeros((rows, columns, 2), np.int16)
+            field_ = MotionField(
+                vectors, block_difference(frame.image, self.image, vectors, options.block_px)
+            )
+        else:
+            if self._levels is None:
+                self._levels = prepare(self.image, "reference")
+            field_ = search_motion(
+                prepared(frame),
+                self._levels,
+                options.block_px,
+                options.radius_px,
+                self._predict(frame.index),
+            )
+        self._last = Match(active_blocks(field_, options.threshold), field_.vectors, frame.index)
+        return self._last
+
+    def _predict(self, frame_index: int) -> NDArray[np.int16] | None:
+        """Where the blocks should be by now, from the previous search in this same reference."""
+        last = self._last
+        if last is None or last.vectors is None:
+            return None
+        age = last.frame_index - self.frame_index
+        if age < 1 or frame_index != last.frame_index + 1:
+            return last.vectors
+        return predict_vectors(last.vectors, float(age), self.options.block_px)
+
+    def replace(self, frame: Frame) -> None:
+        assert frame.image is not None
+        self.image = frame.image
+        self.frame_index = frame.index
+        self._levels = frame.prepared
+        self._last = None
+
+
+@dataclass(slots=True, eq=False)
+class PixelSharedImage(PixelReference):
+    """The server's image, as edge and server each build it from the messages."""
+
+    version: int = 0
+    _dirty_since: NDArray[np.int32] | None = field(default=None)  # version a block became dirty at; 0: clean
+
+    def apply(self, message: Message) -> int:
+        decoded = _decoded(message)
+        self.version = 1 if message.whole else self.version + 1
+        if self.image is None or message.whole:
+            rows, columns, side = decoded.rows, decoded.columns, decoded.block_px
+            self.image = np.empty((rows * side, columns * side, 3), np.uint8)
+            self._dirty_since = np.zeros((rows, columns), np.int32)
+        elif decoded.vectors is not None:
+            self.image = warp_image(self.image, decoded.vectors, decoded.block_px)
+            assert self._dirty_since is not None
+            if self._dirty_since.any():
+                self._dirty_since = np.asarray(
+                    warp_blocks_map(self._dirty_since, decoded.vectors, decoded.block_px), np.int32
+                )
+        assert self.image is not None
+        assert self._dirty_since is not None
+        paste_blocks(self.image, decoded.indices, decoded.pixels)
+        self._levels = None
+        if message.realigned or message.whole:
+            self._last = None
+            self.frame_index = message.frame_index
+        dirty = self._dirty_since.reshape(-1)
+        dirty[decoded.indices] = self.version
+        if not message.inferred:
+            return 0
+        computed = int(np.count_nonzero(dirty))
+        dirty[:] = 0
+        return computed
+
+    def dirty_blocks(self, match: Match | None = None) -> int:
+        if self._dirty_since is None or not self._dirty_since.any():
+            return 0
+        if match is None or match.vectors is None:
+            return int(np.count_nonzero(self._dirty_since))
+        moved = warp_blocks_map(self._dirty_since, match.vectors, self.options.block_px)
+        return int(np.count_nonzero(moved))
+
+    def clean(self, version: int) -> None:
+        if self._dirty_since is not None:
+            self._dirty_since[self._dirty_since <= version] = 0
+
+    def same_as(self, other: SharedImage) -> bool:
+        assert isinstance(other, PixelSharedImage)
+        if self.image is None or other.image is None:
+            return self.image is other.image
+        assert self._dirty_since is not None
+        assert other._dirty_since is not None
+        return np.array_equal(self.image, other.image) and np.array_equal(
+            self._dirty_since > 0, other._dirty_since > 0
+        )
+
+
+def _decoded(message: Message) -> DecodedBlocks:
+    """Decode a message once; both ends see what the bytes say, lossy codecs included."""
+    if message.decoded is None:
+        assert message.data is not None
+        message.decoded = decode_blocks(message.data)
+    decoded: DecodedBlocks = message.decoded
+    return decoded
+
+
+@dataclass(frozen=True, slots=True)
+class PixelContent:
+    """Frames of a real or composed video."""
+
+    height_px: int
+    width_px: int
+    options: PixelOptions
+
+    @property
+    def blocks_total(self) -> int:
+        """Blocks of a frame."""
+        return (self.height_px // self.options.block_px) * (self.width_px // self.options.block_px)
+
+    def reference(self) -> PixelReference:
+        """An empty reference."""
+        return PixelReference(self.options, self.blocks_total)
+
+    def shared_image(self) -> PixelSharedImage:
+        """An empty shared image."""
+        return PixelSharedImage(self.options, self.blocks_total)
+
+    def message(
+        self, frame: Frame, blocks: Any, match: Match, epoch: int, *, inferred: bool, realign: bool
+    ) -> Message:
+        """Encode blocks of a frame, with all vectors if `realign`."""
+        assert frame.image is not None
+        options = self.options
+        vectors = match.vectors if realign else None
+        data = encode_blocks(frame.image, blocks, vectors, options.codec, options.quality, options.block_px)
+        return Message(
+            epoch=epoch,
+            frame_index=frame.index,
+            size_bytes=len(data),
+            overhead_bytes=overhead_bytes(data),
+            blocks=len(blocks),
+            whole=False,
+            inferred=inferred,
+            realigned=vectors is not None,
+            unsent=len(match.active) - len(blocks),
+            data=data,
+        )
+
+    def whole_message(self, frame: Frame, epoch: int, *, inferred: bool = True) -> Message:
+        """Encode all blocks of a frame: the start of an epoch."""
+        everything = Match(np.arange(self.blocks_total, dtype=np.int32), None, frame.index)
+        message = self.message(frame, everything.active, everything, epoch, inferred=inferred, realign=False)
+        message.whole = True
+        return message
+
+    def block_bytes(self) -> float:
+        """Typical bytes of a block, before anything was sent."""
+        return TYPICAL_BLOCK_BYTES[self.options.codec] * (self.options.block_px / 16) ** 2

@@ -1,0 +1,366 @@
+"""FluxShard: motion-guided reuse on both sides, and a scheduler that picks the side for each frame.
+
+``fluxshard_ea`` is the system of "FluxShard: A Motion-Driven Framework for Distributed Real-Time Dense Video
+Analytics": Algorithm 1 is :meth:`FluxShard.process`, Algorithm 2 is :class:`ServerHalf`. Where it is silent:
+
+- the first frame is sent whole and inferred densely ("derived from a shared initialization point");
+- blocks that arrive opportunistically are dirty until inference covers them (design §4);
+- what of an opportunistic send has not left when the local result is out is withdrawn: later its content
+  would be older than the frame that the next message builds on;
+- a server that does not answer within `patience_s` is left alone until a whole frame has reached it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import Any
+
+from sim.content.interface import Content, Frame, Match, Message, Reference, SharedImage
+from sim.events import Unreachable
+from sim.ledger import Outcome
+from sim.link import Trickle
+from sim.schedulers import (
+    OracleScheduler,
+    Path,
+    Plan,
+    Scheduler,
+    Situation,
+    TrueUplink,
+    cloud_cost,
+    edge_cost,
+    regret,
+)
+from sim.systems.interface import RESULT_BYTES
+from sim.world import CameraWorld
+from traces.errors import InputError
+
+NOTICE_BYTES = 16  # the server telling the edge that a refresh is through, or that a frame has arrived
+BYTES_MEMORY = 0.2  # weight of the newest message in the running mean of bytes a block
+
+
+@dataclass(frozen=True, slots=True)
+class FluxShardOptions:
+    """The parts of the system, and its ablations.
+
+    Args:
+        opportunistic: send active blocks on the idle uplink while the edge computes.
+        chunk_blocks: blocks of one opportunistic message; a smaller one loses less when it is withdrawn.
+        refresh_edge, refresh_cloud: dense refresh in the background of either side.
+        patience_s: how long an answer may take before the edge falls back to its own path.
+        result_bytes: size of a result on the downlink.
+    """
+
+    opportunistic: bool = True
+    chunk_blocks: int = 64
+    refresh_edge: bool = True
+    refresh_cloud: bool = True
+    patience_s: float = 1.0
+    result_bytes: int = RESULT_BYTES
+
+    def __post_init__(self) -> None:
+        if self.chunk_blocks < 1:
+            raise InputError(f"system.chunk_blocks: expected at least 1 block, found {self.chunk_blocks}")
+        if not self.patience_s > 0.0:
+            raise InputError(f"system.patience_s: expected a time > 0 s, found {self.patience_s}")
+        if self.result_bytes < 0:
+            raise InputError(f"system.result_bytes: expected >= 0 bytes, found {self.result_bytes}")
+
+
+@dataclass(slots=True, eq=False)
+class ServerHalf:
+    """The server's side (Algorithm 2): the assembled image, what is dirty in it, its dense refresh."""
+
+    image: SharedImage
+    epoch: int = -1
+    refreshed_version: int = 0
+    _alive_since_s: float = 0.0
+
+    def receive(self, message: Message, world: CameraWorld) -> int | None:
+        """Take a message in; return the blocks to compute, or None if it builds on a state that is lost.
+
+        A crash wipes the state; so does the start of a new epoch.
+        """
+        crashed_s = [end_s for _, end_s in world.cloud.processor.crashes_s if end_s <= world.now_s]
+        if crashed_s and crashed_s[-1] > self._alive_since_s:
+            self._alive_since_s = crashed_s[-1]
+            self.epoch = -1
+        if message.whole and message.epoch > self.epoch:
+            self.epoch = message.epoch
+        if message.epoch != self.epoch:
+            return None
+        return self.image.apply(message)
+
+
+@dataclass(slots=True, eq=False)
+class FluxShard:
+    """One camera's FluxShard.
+
+    Args:
+        content: how frames are searched and encoded.
+        scheduler: picks path and number of blocks.
+        options: parts and ablations.
+        regret_against: an oracle to report regret against; None reports none.
+    """
+
+    content: Content
+    scheduler: Scheduler
+    options: FluxShardOptions = FluxShardOptions()  # noqa: RUF009 (frozen)
+    regret_against: OracleScheduler | None = None
+    local: Reference = field(init=False)
+    proxy: SharedImage = field(init=False)
+    server: ServerHalf = field(init=False)
+    _epoch: int = -1
+    _synchronised: bool = False
+    _block_bytes: float = 0.0
+    _overhead_bytes: float = 0.0
+    _spare: list[Message] = field(default_factory=list)
+    _trickle: Trickle | None = None
+    _newest: Frame | None = None
+    _wants_truth: bool = False
+
+    def __post_init__(self) -> None:
+        self.local = self.content.reference()
+        self.proxy = self.content.shared_image()
+        self.server = ServerHalf(self.content.shared_image())
+        self._block_bytes = self.content.block_bytes()
+        self._wants_truth = self.regret_against is not None or isinstance(self.scheduler, OracleScheduler)
+
+    def process(self, frame: Frame, world: CameraWorld) -> Generator[Any, Any, Outcome]:
+        """Algorithm 1 for one frame."""
+        world.patience_s = self.options.patience_s
+        self._newest = frame
+        if self._epoch < 0:
+            outcome = yield from self._initialise(frame, world)
+            return outcome
+        local, remote = self.local.match(frame), self.proxy.match(frame)
+        yield world.extract()
+        situation = self._situation(local, remote, world)
+        plan = self.scheduler.plan(situation)
+        lost_ea = self._regret(situation, plan)
+        if plan.path is Path.EDGE:
+            outcome = yield from self._on_edge(frame, local, remote, plan, world)
+        else:
+            outcome = yield from self._on_cloud(frame, local, remote, plan, world)
+        self._refresh_edge(frame, world)
+        return outcome._replace(ea_regret=lost_ea)
+
+    # -- the two paths ------------------------------------------------------------------------------
+
+    def _on_edge(
+        self, frame: Frame, local: Match, remote: Match, plan: Plan, world: CameraWorld
+    ) -> Generator[Any, Any, Outcome]:
+        if self.options.opportunistic and self._synchronised:
+            self._send_spare(frame, remote, plan, world)
+        yield world.infer_edge(plan.k)
+        self._withdraw_spare(world)
+        return Outcome(
+            "edge",
+            len(local.active),
+            plan.k,
+            len(local.active) - plan.k,
+            len(local.active),
+            len(remote.active),
+            plan.extrapolated,
+        )
+
+    def _on_cloud(
+        self, frame: Frame, local: Match, remote: Match, plan: Plan, world: CameraWorld
+    ) -> Generator[Any, Any, Outcome]:
+        message = self.content.message(
+            frame, remote.active[: plan.k], remote, self._epoch, inferred=True, realign=True
+        )
+        self._learn_sizes(message)
+        if (encoding := world.encode(plan.k)) is not None:
+            yield encoding
+        self.proxy.apply(message)
+        try:
+            yield world.send(message.size_bytes)
+            blocks = self.server.receive(message, world)
+            if blocks is None:
+                yield world.reply(NOTICE_BYTES)
+                raise Unreachable("the server has lost its state")
+            yield world.infer_cloud(blocks)
+            self._refresh_cloud(world)
+            yield world.reply(self.options.result_bytes)
+        except Unreachable:
+            self._lose_server(world)
+            fallback = self.scheduler.plan(Situation(self._edge_cost(local, world), None))
+            outcome = yield from self._on_edge(frame, local, remote, fallback, world)
+            return outcome
+        active = len(remote.active)
+        extrapolated = plan.extrapolated or world.cloud.profile.is_extrapolated(blocks)
+        return Outcome("cloud", active, plan.k, active - plan.k, len(local.active), active, extrapolated)
+
+    def _initialise(self, frame: Frame, world: CameraWorld) -> Generator[Any, Any, Outcome]:
+        """The first frame: whole to the server, inferred densely there; the edge begins its first refresh."""
+        self._epoch = 0
+        total = self.content.blocks_total
+        message = self.content.whole_message(frame, self._epoch)
+        self._learn_sizes(message)
+        self._refresh_edge(frame, world, force=True)
+        if (encoding := world.encode(total)) is not None:
+            yield encoding
+        self.proxy.apply(message)
+        try:
+            yield world.send(message.size_bytes)
+            if self.server.receive(message, world) is None:
+                raise Unreachable("the server is down")
+            yield world.infer_cloud_dense()
+            self.server.refreshed_version = self.server.image.version
+            yield world.reply(self.options.result_bytes)
+        except Unreachable:
+            self._lose_server(world)
+            yield world.infer_edge_dense()
+            self.local.replace(frame)
+            return Outcome("edge", total, total, 0, total, total)
+        self._synchronised = True
+        return Outcome("cloud", total, total, 0, total, total)
+
+    # -- what the scheduler is told -----------------------------------------------------------------
+
+    def _edge_cost(self, local: Match, world: CameraWorld) -> Any:
+        waited_s = world.now_s - world.ledger.captured_s
+        return edge_cost(world.edge.profile, len(local.active), waited_s + world.edge.processor.backlog_s())
+
+    def _situation(self, local: Match, remote: Match, world: CameraWorld) -> Situation:
+        edge = self._edge_cost(local, world)
+        bandwidth_bps = world.bandwidth_bps()
+        if not self._synchronised:
+            return Situation(edge, None)
+        encoding = world.edge.profile.encode_s
+        encode_base_s, encode_block_s = (encoding.base_s, encoding.per_block_s) if encoding else (0.0, 0.0)
+        elapsed_s = world.now_s - world.ledger.captured_s
+        around_s = world.uplink.conditions.delay_s + world.downlink.conditions.delay_s
+        dirty = self.proxy.dirty_blocks(remote)
+        cloud = cloud_cost(
+            world.cloud.profile,
+            len(remote.active),
+            elapsed_s + encode_base_s + around_s,
+            bandwidth_bps=bandwidth_bps or 0.0,
+            block_bytes=self._block_bytes,
+            header_bytes=self._overhead_bytes,
+            encode_per_block_s=encode_block_s,
+            dirty=dirty,
+        )
+        if not self._wants_truth:
+            return Situation(edge, cloud)
+        uplink = TrueUplink(
+            finish_s=world.true_arrival_s,
+            block_bytes=self._block_bytes,
+            header_bytes=self._overhead_bytes,
+            encode_base_s=encode_base_s,
+            encode_per_block_s=encode_block_s,
+            after_s=world.downlink.conditions.delay_s,
+            elapsed_s=elapsed_s,
+        )
+        return Situation(edge, cloud, uplink)
+
+    def _regret(self, situation: Situation, plan: Plan) -> float | None:
+        """EA lost against the oracle's decision, both judged by what the link will really do."""
+        if self.regret_against is None or situation.uplink is None:
+            return None
+        best = self.regret_against.plan(situation)
+        return regret(situation, plan, best, self.regret_against)
+
+    def _learn_sizes(self, message: Message) -> None:
+        """Keep running means of what a block and the rest of a message cost."""
+        self._overhead_bytes += BYTES_MEMORY * (message.overhead_bytes - self._overhead_bytes)
+        if message.blocks:
+            per_block = (message.size_bytes - message.overhead_bytes) / message.blocks
+            self._block_bytes += BYTES_MEMORY * (per_block - self._block_bytes)
+
+    # -- opportunistic traffic ----------------------------------------------------------------------
+
+    def _send_spare(self, frame: Frame, remote: Match, plan: Plan, world: CameraWorld) -> None:
+        """Queue the most different blocks, as many as should be through while the edge computes."""
+        bandwidth_bps = world.bandwidth_bps()
+        if bandwidth_bps is None:
+            return
+        window_s = world.edge.profile.sparse_s(plan.k)
+        room = int(window_s * bandwidth_bps / 8.0 / max(self._block_bytes, 1.0))
+        blocks = remote.active[: min(room, len(remote.active))]
+        if len(blocks):
+            self._send_chunk(frame, remote, blocks, 0, world)
+
+    def _send_chunk(self, frame: Frame, remote: Match, blocks: Any, start: int, world: CameraWorld) -> None:
+        """Send one chunk; the next one follows when it has left. The first realigns the server's image."""
+        stop = start + self.options.chunk_blocks
+        message = self.content.message(
+            frame, blocks[start:stop], remote, self._epoch, inferred=False, realign=start == 0
+        )
+
+        def on_sent() -> None:
+            self._trickle = None
+            self.proxy.apply(message)
+            if stop < len(blocks):
+                self._send_chunk(frame, remote, blocks, stop, world)
+
+        def on_arrived() -> None:
+            self.server.receive(message, world)
+            self._refresh_cloud(world)
+
+        self._trickle = world.trickle(message.size_bytes, on_sent, on_arrived)
+
+    def _withdraw_spare(self, world: CameraWorld) -> None:
+        """Take back what has not left: it would be older than what the next message builds on."""
+        while self._trickle is not None:
+            trickle, self._trickle = self._trickle, None
+            world.uplink.cancel(trickle)
+
+    # -- background refresh -------------------------------------------------------------------------
+
+    def _refresh_edge(self, frame: Frame, world: CameraWorld, force: bool = False) -> None:
+        """Resume or begin the edge's dense refresh on the latest frame."""
+        if self.options.refresh_edge or force:
+            world.refresh_edge(lambda: self.local.replace(frame))
+
+    def _refresh_cloud(self, world: CameraWorld) -> None:
+        """Begin the server's dense refresh if anything is new; the edge learns of its end by a notice."""
+        server = self.server
+        if not self.options.refresh_cloud or server.image.version <= server.refreshed_version:
+            return
+        version, epoch = server.image.version, server.epoch
+
+        def on_done() -> None:
+            if server.epoch != epoch:
+                return
+            server.refreshed_version = version
+            server.image.clean(version)
+            world.notify(NOTICE_BYTES, lambda: self._on_notice(version, epoch))
+            self._refresh_cloud(world)
+
+        world.refresh_cloud(on_done)
+
+    def _on_notice(self, version: int, epoch: int) -> None:
+        if epoch == self._epoch:
+            self.proxy.clean(version)
+
+    # -- losing the server, and finding it again ----------------------------------------------------
+
+    def _lose_server(self, world: CameraWorld) -> None:
+        self._withdraw_spare(world)
+        world.give_up()
+        self._synchronised = False
+        world.spawn(self._resynchronise(world))
+
+    def _resynchronise(self, world: CameraWorld) -> Generator[Any, Any, None]:
+        """Send the newest frame whole, as traffic that gives way, until the server has it."""
+        while not self._synchronised:
+            self._epoch += 1
+            assert self._newest is not None
+            message = self.content.whole_message(self._newest, self._epoch, inferred=False)
+            self._synchronised = yield from world.deliver_spare(
+                message.size_bytes,
+                lambda message=message: self._receive_whole(message, world),
+                self.options.patience_s,
+            )
+            if self._synchronised:
+                self.proxy.apply(message)
+
+    def _receive_whole(self, message: Message, world: CameraWorld) -> bool:
+        if world.cloud.processor.is_down() or self.server.receive(message, world) is None:
+            return False
+        self.server.refreshed_version = 0
+        self._refresh_cloud(world)
+        return True
