@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kernels.models.decoding import Detections, assemble_masks, decode
+    from kernels.models.default_network import class_map, load_default_network
     from kernels.models.letterbox import Letterbox
     from kernels.models.registry import MODEL_NAMES, build_model
+    from kernels.models.token_cache import TokenCache, TokenExecutor
     from kernels.models.weights_io import load_weights, save_weights
 
 _HOMES = {
@@ -25,15 +27,23 @@ _HOMES = {
     "assemble_masks": "kernels.models.decoding",
     "decode": "kernels.models.decoding",
     "Letterbox": "kernels.models.letterbox",
+    "class_map": "kernels.models.default_network",
+    "load_default_network": "kernels.models.default_network",
+    "TokenCache": "kernels.models.token_cache",
+    "TokenExecutor": "kernels.models.token_cache",
 }
 
 __all__ = [
     "MODEL_NAMES",
     "Detections",
     "Letterbox",
+    "TokenCache",
+    "TokenExecutor",
     "assemble_masks",
     "build_model",
+    "class_map",
     "decode",
+    "load_default_network",
     "load_weights",
     "save_weights",
 ]

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 STRIDES_PX = (8, 16, 32)
+MASKS_AT_ONCE = 16  # bounds the memory of fp32 logits at the input's size
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,10 +174,12 @@ def assemble_masks(detections: Detections, prototypes: Tensor, height_px: int, w
         )
     if len(detections) == 0:
         return torch.zeros((0, height_px, width_px), dtype=torch.bool, device=prototypes.device)
-    logits = torch.einsum("np,phw->nhw", coefficients, prototypes[0])
-    logits = functional.interpolate(logits[None], (height_px, width_px), mode="bilinear")[0]
-    x = torch.arange(width_px, device=logits.device) + 0.5
-    y = (torch.arange(height_px, device=logits.device) + 0.5)[:, None]
-    x1, y1, x2, y2 = (side[:, None, None] for side in detections.boxes.unbind(1))
-    inside = (x >= x1) & (x < x2) & (y >= y1) & (y < y2)
-    return (logits > 0) & inside
+    small = torch.einsum("np,phw->nhw", coefficients, prototypes[0])
+    x = torch.arange(width_px, device=small.device) + 0.5
+    y = (torch.arange(height_px, device=small.device) + 0.5)[:, None]
+    masks = []
+    for part, boxes in zip(small.split(MASKS_AT_ONCE), detections.boxes.split(MASKS_AT_ONCE), strict=True):
+        logits = functional.interpolate(part[None], (height_px, width_px), mode="bilinear")[0]
+        x1, y1, x2, y2 = (side[:, None, None] for side in boxes.unbind(1))
+        masks.append((logits > 0) & (x >= x1) & (x < x2) & (y >= y1) & (y < y2))
+    return torch.cat(masks)

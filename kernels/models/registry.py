@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from torch import nn
 
 YOLO11_NAMES = tuple(f"yolo11{size}{task}" for task in ("", "-seg") for size in "nsmlx")
-MODEL_NAMES = YOLO11_NAMES
+MODEL_NAMES = (*YOLO11_NAMES, "default", "pose", "vit")
 
 
 def build_model(name: str, *, fused: bool = True, classes: int = 80) -> nn.Module:
@@ -24,6 +24,14 @@ def build_model(name: str, *, fused: bool = True, classes: int = 80) -> nn.Modul
     if name not in MODEL_NAMES:
         near = get_close_matches(str(name), MODEL_NAMES, 3) or MODEL_NAMES
         raise ValueError(f"name must be a known model, such as {', '.join(near)} (got {name!r})")
+    if name == "default":
+        from kernels.models.default_network import DefaultNetwork
+
+        return DefaultNetwork(fused=fused).eval()
+    if name in ("pose", "vit"):
+        from kernels.models.transformer import PoseNetwork, VisionTransformer
+
+        return (PoseNetwork if name == "pose" else VisionTransformer)().eval()
     from kernels.models.yolo11 import SCALES, YOLO11
 
     return YOLO11(SCALES[name[6]], segment=name.endswith("-seg"), classes=classes, fused=fused).eval()

@@ -1,0 +1,243 @@
+"""``python -m kernels.models.train_default``: train the default network on composed scenes, and measure it.
+
+    python -m kernels.models.train_default train --minutes 20
+    python -m kernels.models.train_default evaluate
+
+``evaluate`` writes the table beside the weights. The training code takes any source of labelled frames; only
+the command itself names the scenes, so the package stays free of them. Training draws seeds from 1000 up;
+seeds below are held out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from kernels.models.convert import fold
+from kernels.models.default_network import (
+    CLASS_NAMES,
+    OUTPUT_STRIDE_PX,
+    WEIGHTS,
+    DefaultNetwork,
+    class_map,
+    load_default_network,
+)
+from kernels.models.weights_io import save_weights
+
+FIRST_TRAINING_SEED = 1000
+HELD_OUT_SEEDS = (0, 1, 2, 3)
+TABLE = WEIGHTS.with_suffix(".csv")
+CROP_PX = 320
+
+# (preset, seed, frame indices, side in px) → images (n, side, side, 3), classes (n, side, side), both uint8
+FrameSource = Callable[[str, int, Sequence[int], int], tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """Intersection over union per class over all pixels of some frames; NaN for a class that never occurs."""
+
+    preset: str
+    size_px: int
+    frames: int
+    iou: tuple[float, ...]
+
+    @property
+    def mean_iou(self) -> float:
+        """Mean over the object classes, background excluded."""
+        return float(np.nanmean(self.iou[1:]))
+
+
+def composed_frames(
+    preset: str, seed: int, indices: Sequence[int], size_px: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Frames of a composed scene with class labels: object k of a scene is of kind k modulo the kinds."""
+    scene_module = import_module("traces.scene")
+    kinds = scene_module.OBJECT_KINDS
+    if tuple(kinds) != CLASS_NAMES[1:]:
+        raise ValueError(f"scene objects must be {', '.join(CLASS_NAMES[1:])} (got {', '.join(kinds)})")
+    scene = scene_module.Scene(
+        preset, seed=seed, frame_count=max(indices) + 1, size_px=size_px, cache_bytes=0
+    )
+    masks = np.stack([scene.mask(i) for i in indices])
+    labels = np.where(masks > 0, (masks.astype(np.int64) - 1) % len(kinds) + 1, 0).astype(np.uint8)
+    return np.stack([scene.image(i) for i in indices]), labels
+
+
+def batches(
+    source: FrameSource, presets: Sequence[str], rng: np.random.Generator, batch: int, frames_per_scene: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Endless augmented batches: images (batch, 3, 320, 320) in [0, 1] and classes at stride 4.
+
+    Two scenes at a time feed a batch. Half of the scenes are drawn at 320 px and seen whole, half at 640 px
+    and cropped, so that objects come at both scales.
+    """
+    seed = FIRST_TRAINING_SEED
+    while True:
+        pools = []
+        for _ in range(2):
+            size_px = int(rng.choice([CROP_PX, 2 * CROP_PX]))
+            indices = rng.choice(300, frames_per_scene, replace=False).tolist()
+            pools.append(source(str(rng.choice(presets)), seed, indices, size_px))
+            seed += 1
+        order = rng.permutation([(p, i) for p in range(2) for i in range(frames_per_scene)])
+        for start in range(0, len(order) - batch + 1, batch):
+            pairs = [
+                _augment(pools[p][0][i], pools[p][1][i], rng)
+                for p, i in order[start : start + batch].tolist()
+            ]
+            images = torch.from_numpy(np.stack([image for image, _ in pairs]))
+            yield images, torch.from_numpy(np.stack([label for _, label in pairs]))
+
+
+def _augment(
+    image: np.ndarray, labels: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    top, left = (int(rng.integers(0, (side - CROP_PX) // 4 + 1)) * 4 for side in labels.shape)
+    image = image[top : top + CROP_PX, left : left + CROP_PX]
+    labels = labels[top : top + CROP_PX, left : left + CROP_PX]
+    if rng.random() < 0.5:
+        image, labels = image[:, ::-1], labels[:, ::-1]
+    gain, offset = rng.uniform(0.85, 1.15), rng.uniform(-0.05, 0.05)
+    pixels = np.clip(image.astype(np.float32) / 255 * gain + offset, 0, 1).astype(np.float32)
+    middle = OUTPUT_STRIDE_PX // 2
+    return pixels.transpose(2, 0, 1).copy(), labels[middle::4, middle::4].astype(np.int64)
+
+
+def loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy plus the mean Dice loss over classes (Milletari et al. 2016, section 3)."""
+    truth = functional.one_hot(labels, logits.shape[1]).permute(0, 3, 1, 2).float()
+    shares = torch.softmax(logits, dim=1)
+    overlap = (shares * truth).sum(dim=(0, 2, 3))
+    size = (shares + truth).sum(dim=(0, 2, 3))
+    dice = 1 - (2 * overlap + 1) / (size + 1)
+    return functional.cross_entropy(logits, labels) + dice.mean()
+
+
+def train(
+    source: FrameSource,
+    presets: Sequence[str],
+    *,
+    minutes: float,
+    seed: int = 0,
+    batch: int = 8,
+    frames_per_scene: int = 40,
+    peak_rate: float = 4e-3,
+    log: Callable[[str], None] = print,
+) -> nn.Module:
+    """Train for a bounded time and return the fused network.
+
+    The learning rate follows the share of the time that has passed: a short rise, then a cosine to zero. The
+    returned weights are an exponential moving average.
+    """
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    model, average = DefaultNetwork(fused=False).train(), DefaultNetwork(fused=False).eval()
+    model.to(memory_format=torch.channels_last)
+    average.load_state_dict(model.state_dict())
+    optimiser = torch.optim.AdamW(model.parameters(), lr=peak_rate, weight_decay=0.01)
+    started, smoothed = time.monotonic(), float("nan")
+    for step, (images, labels) in enumerate(batches(source, presets, rng, batch, frames_per_scene), 1):
+        done = (time.monotonic() - started) / (60 * minutes)
+        if done >= 1:
+            break
+        for group in optimiser.param_groups:
+            group["lr"] = peak_rate * min(done / 0.05, 0.5 * (1 + np.cos(np.pi * done)))
+        value = loss(model(images.to(memory_format=torch.channels_last)), labels)
+        optimiser.zero_grad(set_to_none=True)
+        value.backward()
+        optimiser.step()
+        _blend(average, model, min(0.995, step / (step + 20)))
+        smoothed = float(value.detach()) if step == 1 else 0.97 * smoothed + 0.03 * float(value.detach())
+        if step % 50 == 0:
+            log(f"step {step:5d}  {100 * done:5.1f} % of the time  loss {smoothed:.4f}")
+    return fold(average, DefaultNetwork())
+
+
+@torch.no_grad()
+def _blend(average: nn.Module, model: nn.Module, keep: float) -> None:
+    own = average.state_dict()
+    for name, value in model.state_dict().items():
+        if value.is_floating_point():
+            own[name].mul_(keep).add_(value, alpha=1 - keep)
+
+
+def measure(
+    model: nn.Module,
+    source: FrameSource,
+    preset: str,
+    seeds: Sequence[int],
+    indices: Sequence[int],
+    size_px: int,
+) -> Quality:
+    """IoU per class over the frames ``indices`` of the scenes ``seeds``."""
+    overlap, union = np.zeros(len(CLASS_NAMES)), np.zeros(len(CLASS_NAMES))
+    for seed in seeds:
+        images, labels = source(preset, seed, indices, size_px)
+        for image, truth in zip(images, labels, strict=True):
+            frame = torch.tensor(image).permute(2, 0, 1)[None].float() / 255
+            with torch.inference_mode():
+                found = class_map(model(frame), *truth.shape).numpy()
+            for label in range(len(CLASS_NAMES)):
+                overlap[label] += np.count_nonzero((found == label) & (truth == label))
+                union[label] += np.count_nonzero((found == label) | (truth == label))
+    iou = np.divide(overlap, union, out=np.full(len(union), np.nan), where=union > 0)
+    return Quality(preset, size_px, len(seeds) * len(indices), tuple(float(v) for v in iou))
+
+
+def write_qualities(rows: Sequence[Quality], target: Path) -> None:
+    """Write one CSV row a preset and size."""
+    with target.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["preset", "size_px", "frames", *CLASS_NAMES, "mean_iou"])
+        for row in rows:
+            values = [f"{v:.4f}" for v in (*row.iou, row.mean_iou)]
+            writer.writerow([row.preset, row.size_px, row.frames, *values])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; 0 on success, 2 on bad input."""
+    parser = argparse.ArgumentParser(prog="python -m kernels.models.train_default", description=__doc__)
+    parser.add_argument("action", choices=["train", "evaluate"])
+    parser.add_argument("--minutes", type=float, default=20.0, help="wall-clock minutes of training")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--weights", type=Path, default=WEIGHTS)
+    chosen = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    presets = tuple(import_module("traces.scene").PRESETS)
+    if chosen.action == "train":
+        if not chosen.minutes > 0:
+            print(f"error: --minutes must be > 0 (got {chosen.minutes})", file=sys.stderr)
+            return 2
+        model = train(composed_frames, presets, minutes=chosen.minutes, seed=chosen.seed, log=_say)
+        save_weights(model, chosen.weights)
+        return 0
+    model = load_default_network()
+    rows = [
+        measure(model, composed_frames, preset, HELD_OUT_SEEDS, range(0, 300, 30), size_px)
+        for preset in presets
+        for size_px in (320, 640)
+    ]
+    for row in rows:
+        _say(f"{row.preset:6s} {row.size_px} px  mean IoU {row.mean_iou:.3f}")
+    write_qualities(rows, TABLE)
+    return 0
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
