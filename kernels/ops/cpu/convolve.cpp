@@ -1,0 +1,210 @@
+// Convolution at a list of positions, without a gather: for each kernel tap a pointer to the channels it reads,
+// in this frame's map, in the reference along the motion vector, or in a row of zeros. Sums stay in registers;
+// bias, activation, residual and the write in place follow before they leave.
+#include <vector>
+
+#include "vectors.h"
+
+using namespace fluxshard;
+
+namespace {
+
+constexpr int kChunk = 96;  // positions whose pointers are kept at once; a multiple of every row count below
+
+struct Shape {
+  int64_t in_channels, out_channels;  // of one group
+  int64_t kernel_y, kernel_x, stride_y, stride_x, padding_y, padding_x, dilation_y, dilation_x;
+  int64_t groups;
+};
+
+struct Target {
+  float* out;
+  int64_t pixel;
+  const float* residual;
+  int64_t residual_pixel;
+};
+
+// acc[r][v] = Σ_taps Σ_i pointers[tap][r][i] · weight[tap][i][v]. The order of the sum does not depend on which
+// positions are computed together, so a position's value is the same bits in any active set.
+template <int rows, int vectors, int activation>
+void accumulate(const float* const* pointers, int64_t taps, int64_t channels, const float* weight,
+                const float* bias, float slope, const Target& target, const int64_t* index, int valid,
+                int64_t column, int64_t columns) {
+  Vector sum[rows][vectors];
+  for (int r = 0; r < rows; ++r)
+    for (int v = 0; v < vectors; ++v) sum[r][v] = load(bias + v * kLanes);
+  for (int64_t tap = 0; tap < taps; ++tap) {
+    const float* from[rows];
+    for (int r = 0; r < rows; ++r) from[r] = pointers[tap * kChunk + r];
+    for (int64_t i = 0; i < channels; ++i) {
+      Vector factor[vectors];
+      for (int v = 0; v < vectors; ++v) factor[v] = load(weight + v * kLanes);
+      weight += vectors * kLanes;
+      for (int r = 0; r < rows; ++r) {
+        Vector value = splat(from[r][i]);
+        for (int v = 0; v < vectors; ++v) sum[r][v] += value * factor[v];
+      }
+    }
+  }
+  for (int r = 0; r < valid; ++r) {
+    float* to = target.out + index[r] * target.pixel + column;
+    const float* add = target.residual ? target.residual + index[r] * target.residual_pixel + column : nullptr;
+    for (int v = 0; v < vectors; ++v) {
+      int64_t left = columns - v * kLanes;
+      if (left <= 0) break;
+      int count = left < kLanes ? static_cast<int>(left) : kLanes;
+      Vector value = activate<activation>(sum[r][v], slope);
+      if (add) value += load_some(add + v * kLanes, count);
+      store_some(to + v * kLanes, value, count);
+    }
+  }
+}
+
+#if defined(__AVX512F__)
+constexpr int kRows[5] = {0, 12, 12, 8, 6};  // 32 registers: rows × vectors sums, the factors and one value
+#else
+constexpr int kRows[5] = {0, 8, 6, 4, 3};
+#endif
+
+template <int vectors, int activation>
+void sweep(const float* const* pointers, int64_t taps, int64_t channels, const float* weight,
+           const float* bias, float slope, const Target& target, const int64_t* index, int64_t count,
+           int64_t column, int64_t columns) {
+  constexpr int rows = kRows[vectors];
+  for (int64_t r = 0; r < count; r += rows) {
+    int valid = count - r < rows ? static_cast<int>(count - r) : rows;
+    accumulate<rows, vectors, activation>(pointers + r, taps, channels, weight, bias, slope, target, index + r,
+                                          valid, column, columns);
+  }
+}
+
+// How many vectors of outputs the next panel takes: as in panel_vectors of the Python side.
+inline int panel(int64_t left) { return left >= 4 ? (left == 5 ? 3 : 4) : static_cast<int>(left); }
+
+struct Job {
+  const Source* source;
+  const Shape* shape;
+  const int32_t* tiles;
+  int64_t tile_count, tile_height, tile_width;
+  int64_t out_height, out_width;
+  const float *weight, *bias, *zeros;
+  float slope;
+  Target target;
+
+  template <int activation>
+  void run() const {
+    const bool depthwise = shape->in_channels == 1 && shape->out_channels == 1 && shape->groups > 1;
+    const bool columns = !depthwise && shape->groups == 1 && shape->in_channels < 8;
+    const int64_t taps = shape->kernel_y * shape->kernel_x;
+    std::vector<const float*> pointers(static_cast<size_t>(taps * kChunk), zeros);
+    std::vector<float> unrolled(columns ? static_cast<size_t>(taps * shape->in_channels * kChunk) : 0);
+    int64_t index[kChunk];
+    int64_t count = 0;
+    auto flush = [&]() {
+      if (count == 0) return;
+      for (int64_t tap = 0; tap < taps; ++tap)  // the last rows of the last sweep read zeros, and write nothing
+        for (int64_t r = count; r < kChunk; ++r) pointers[tap * kChunk + r] = zeros;
+      if (depthwise) {
+        deep<activation>(pointers.data(), taps, index, count);
+      } else if (columns) {
+        unroll(pointers.data(), taps, unrolled.data(), count);
+        std::vector<const float*> lines(kChunk);
+        for (int64_t r = 0; r < kChunk; ++r) lines[r] = unrolled.data() + r * taps * shape->in_channels;
+        group<activation>(lines.data(), 1, taps * shape->in_channels, 0, index, count);
+      } else {
+        for (int64_t g = 0; g < shape->groups; ++g) {
+          if (g > 0)
+            for (const float*& pointer : pointers) pointer += pointer == zeros ? 0 : shape->in_channels;
+          group<activation>(pointers.data(), taps, shape->in_channels, g, index, count);
+        }
+      }
+      count = 0;
+    };
+    each_position(tiles, tile_count, tile_height, tile_width, out_height, out_width, [&](int64_t y, int64_t x) {
+      int64_t tap = 0;
+      for (int64_t ky = 0; ky < shape->kernel_y; ++ky)
+        for (int64_t kx = 0; kx < shape->kernel_x; ++kx, ++tap) {
+          int64_t row = y * shape->stride_y - shape->padding_y + ky * shape->dilation_y;
+          int64_t line = x * shape->stride_x - shape->padding_x + kx * shape->dilation_x;
+          pointers[tap * kChunk + count] = source->inside(row, line) ? source->at(row, line) : zeros;
+        }
+      index[count++] = y * out_width + x;
+      if (count == kChunk) flush();
+    });
+    flush();
+  }
+
+  template <int activation>
+  void group(const float* const* pointers, int64_t taps, int64_t channels, int64_t g, const int64_t* index,
+             int64_t count) const {
+    int64_t vectors = (shape->out_channels + kLanes - 1) / kLanes;
+    const float* factors = weight + g * vectors * kLanes * taps * channels;
+    const float* offsets = bias + g * vectors * kLanes;
+    for (int64_t done = 0; done < vectors;) {
+      int wide = panel(vectors - done);
+      int64_t column = g * shape->out_channels + done * kLanes;
+      int64_t columns = shape->out_channels - done * kLanes;
+      if (columns > wide * kLanes) columns = wide * kLanes;
+#define FLUXSHARD_SWEEP(n) \
+  sweep<n, activation>(pointers, taps, channels, factors, offsets, slope, target, index, count, column, columns)
+      if (wide == 4) FLUXSHARD_SWEEP(4);
+      else if (wide == 3) FLUXSHARD_SWEEP(3);
+      else if (wide == 2) FLUXSHARD_SWEEP(2);
+      else FLUXSHARD_SWEEP(1);
+#undef FLUXSHARD_SWEEP
+      factors += wide * kLanes * taps * channels;
+      offsets += wide * kLanes;
+      done += wide;
+    }
+  }
+
+  // Depthwise: weight[tap][channel], one vector of channels at a time.
+  template <int activation>
+  void deep(const float* const* pointers, int64_t taps, const int64_t* index, int64_t count) const {
+    int64_t channels = shape->groups;
+    int64_t padded = (channels + kLanes - 1) / kLanes * kLanes;
+    for (int64_t r = 0; r < count; ++r) {
+      float* to = target.out + index[r] * target.pixel;
+      const float* add = target.residual ? target.residual + index[r] * target.residual_pixel : nullptr;
+      for (int64_t c = 0; c < channels; c += kLanes) {
+        int some = channels - c < kLanes ? static_cast<int>(channels - c) : kLanes;
+        Vector sum = load(bias + c);
+        for (int64_t tap = 0; tap < taps; ++tap)
+          sum += load_some(pointers[tap * kChunk + r] + c, some) * load(weight + tap * padded + c);
+        Vector value = activate<activation>(sum, slope);
+        if (add) value += load_some(add + c, some);
+        store_some(to + c, value, some);
+      }
+    }
+  }
+
+  // Few input channels: the taps of a position side by side, so that the inner loop is long.
+  void unroll(const float* const* pointers, int64_t taps, float* lines, int64_t count) const {
+    int64_t channels = shape->in_channels;
+    for (int64_t r = 0; r < count; ++r)
+      for (int64_t tap = 0; tap < taps; ++tap)
+        for (int64_t i = 0; i < channels; ++i)
+          lines[(r * taps + tap) * channels + i] = pointers[tap * kChunk + r][i];
+  }
+};
+
+}  // namespace
+
+extern "C" int fluxshard_lanes() { return kLanes; }
+
+// geometry: in_channels and out_channels of one group, kernel y x, stride y x, padding y x, dilation y x, groups.
+// zeros: at least in_channels · groups floats of 0. fresh may be null (no halo), and so may residual.
+extern "C" void fluxshard_convolve(const float* map, int64_t height, int64_t width, int64_t pixel,
+                                   const float* reference, int64_t reference_pixel, const uint8_t* fresh,
+                                   const int16_t* displacement, const int32_t* tiles, int64_t tile_count,
+                                   int64_t tile_height, int64_t tile_width, float* out, int64_t out_height,
+                                   int64_t out_width, int64_t out_pixel, const float* residual,
+                                   int64_t residual_pixel, const int64_t* geometry, const float* weight,
+                                   const float* bias, const float* zeros, int activation, float slope) {
+  Source source{map, height, width, pixel, reference, reference_pixel, fresh, displacement};
+  Shape shape{geometry[0], geometry[1], geometry[2], geometry[3], geometry[4], geometry[5],
+              geometry[6], geometry[7], geometry[8], geometry[9], geometry[10]};
+  Job job{&source, &shape, tiles, tile_count, tile_height, tile_width, out_height, out_width, weight, bias,
+          zeros,   slope,  {out, out_pixel, residual, residual_pixel}};
+  with_activation(activation, job);
+}

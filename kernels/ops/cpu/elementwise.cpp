@@ -1,0 +1,125 @@
+// Pooling, element-wise operations and upsampling at a list of positions.
+#include <limits>
+
+#include "vectors.h"
+
+using namespace fluxshard;
+
+namespace {
+
+struct Pointwise {
+  int operation;  // copy, add, subtract, multiply
+  const float *first, *second;
+  int64_t first_pixel, second_pixel;
+  const int32_t* tiles;
+  int64_t tile_count, tile_height, tile_width;
+  float* out;
+  int64_t height, width, pixel, channels;
+  float slope;
+
+  template <int activation>
+  void run() const {
+    each_position(tiles, tile_count, tile_height, tile_width, height, width, [&](int64_t y, int64_t x) {
+      int64_t index = y * width + x;
+      const float* a = first + index * first_pixel;
+      const float* b = second ? second + index * second_pixel : nullptr;
+      float* to = out + index * pixel;
+      for (int64_t c = 0; c < channels; c += kLanes) {
+        int some = channels - c < kLanes ? static_cast<int>(channels - c) : kLanes;
+        Vector value = load_some(a + c, some);
+        if (operation == 1) value += load_some(b + c, some);
+        if (operation == 2) value -= load_some(b + c, some);
+        if (operation == 3) value *= load_some(b + c, some);
+        store_some(to + c, activate<activation>(value, slope), some);
+      }
+    });
+  }
+};
+
+}  // namespace
+
+extern "C" void fluxshard_pointwise(int operation, const float* first, int64_t first_pixel, const float* second,
+                                    int64_t second_pixel, const int32_t* tiles, int64_t tile_count,
+                                    int64_t tile_height, int64_t tile_width, float* out, int64_t height,
+                                    int64_t width, int64_t pixel, int64_t channels, int activation,
+                                    float slope) {
+  with_activation(activation, Pointwise{operation, first, second, first_pixel, second_pixel, tiles, tile_count,
+                                        tile_height, tile_width, out, height, width, pixel, channels, slope});
+}
+
+// geometry: kernel y x, stride y x, padding y x, dilation y x.
+extern "C" void fluxshard_pool(int maximum, const int64_t* geometry, int count_padding, const float* map,
+                               int64_t height, int64_t width, int64_t pixel, const float* reference,
+                               int64_t reference_pixel, const uint8_t* fresh, const int16_t* displacement,
+                               const int32_t* tiles, int64_t tile_count, int64_t tile_height,
+                               int64_t tile_width, float* out, int64_t out_height, int64_t out_width,
+                               int64_t out_pixel, int64_t channels) {
+  Source source{map, height, width, pixel, reference, reference_pixel, fresh, displacement};
+  constexpr int kMost = 1024;
+  const float* taps[kMost];  // the caller refuses larger kernels
+  each_position(tiles, tile_count, tile_height, tile_width, out_height, out_width, [&](int64_t y, int64_t x) {
+    int found = 0;
+    for (int64_t ky = 0; ky < geometry[0]; ++ky)
+      for (int64_t kx = 0; kx < geometry[1]; ++kx) {
+        int64_t row = y * geometry[2] - geometry[4] + ky * geometry[6];
+        int64_t column = x * geometry[3] - geometry[5] + kx * geometry[7];
+        if (source.inside(row, column)) taps[found++] = source.at(row, column);
+      }
+    float* to = out + (y * out_width + x) * out_pixel;
+    int64_t count = count_padding ? geometry[0] * geometry[1] : (found > 0 ? found : 1);
+    for (int64_t c = 0; c < channels; c += kLanes) {
+      int some = channels - c < kLanes ? static_cast<int>(channels - c) : kLanes;
+      Vector value = splat(maximum ? -std::numeric_limits<float>::infinity() : 0.0f);
+      for (int t = 0; t < found; ++t) {
+        Vector other = load_some(taps[t] + c, some);
+        if (maximum) {
+          value = (other > value) | (other != other) ? other : value;  // a NaN wins, as in torch
+        } else {
+          value += other;
+        }
+      }
+      if (!maximum) value = value / static_cast<float>(count);
+      store_some(to + c, value, some);
+    }
+  });
+}
+
+extern "C" void fluxshard_upsample_nearest(const float* map, int64_t height, int64_t width, int64_t pixel,
+                                           const float* reference, int64_t reference_pixel, const uint8_t* fresh,
+                                           const int16_t* displacement, const int32_t* tiles,
+                                           int64_t tile_count, int64_t tile_height, int64_t tile_width,
+                                           float* out, int64_t out_height, int64_t out_width, int64_t out_pixel,
+                                           int64_t channels) {
+  Source source{map, height, width, pixel, reference, reference_pixel, fresh, displacement};
+  int64_t factor_y = out_height / height, factor_x = out_width / width;
+  each_position(tiles, tile_count, tile_height, tile_width, out_height, out_width, [&](int64_t y, int64_t x) {
+    std::memcpy(out + (y * out_width + x) * out_pixel, source.at(y / factor_y, x / factor_x),
+                sizeof(float) * static_cast<size_t>(channels));
+  });
+}
+
+// first, second, weight: per output row (y) and column (x), the two source positions and the second's weight.
+extern "C" void fluxshard_upsample_bilinear(const float* map, int64_t height, int64_t width, int64_t pixel,
+                                            const float* reference, int64_t reference_pixel,
+                                            const uint8_t* fresh, const int16_t* displacement,
+                                            const int32_t* tiles, int64_t tile_count, int64_t tile_height,
+                                            int64_t tile_width, float* out, int64_t out_height,
+                                            int64_t out_width, int64_t out_pixel, int64_t channels,
+                                            const int64_t* first_y, const int64_t* second_y,
+                                            const float* weight_y, const int64_t* first_x,
+                                            const int64_t* second_x, const float* weight_x) {
+  Source source{map, height, width, pixel, reference, reference_pixel, fresh, displacement};
+  each_position(tiles, tile_count, tile_height, tile_width, out_height, out_width, [&](int64_t y, int64_t x) {
+    const float* a = source.at(first_y[y], first_x[x]);
+    const float* b = source.at(first_y[y], second_x[x]);
+    const float* c = source.at(second_y[y], first_x[x]);
+    const float* d = source.at(second_y[y], second_x[x]);
+    float u = weight_x[x], v = weight_y[y];
+    float* to = out + (y * out_width + x) * out_pixel;
+    for (int64_t i = 0; i < channels; ++i) {
+      float upper = a[i] * (1.0f - u) + b[i] * u;
+      float lower = c[i] * (1.0f - u) + d[i] * u;
+      to[i] = upper * (1.0f - v) + lower * v;
+    }
+  });
+}
