@@ -12,11 +12,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np import arrayobj
+from numpy.typing import NDArray
 
 _BYTE = ir.IntType(8)
 _INT32 = ir.IntType(32)
@@ -96,6 +98,15 @@ sad_8x8 = _make_sad(8, 8)
 sad_4x4 = _make_sad(4, 4)
 _copy_8 = _make_copy(8)
 _copy_16 = _make_copy(16)
+
+
+def flat_bytes(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The bytes of an array, one after the other, for a compiled function; copied only where they must be.
+
+    A read-only array is another type to the compiler, which would compile everything a second time for it.
+    """
+    flat = np.ascontiguousarray(array).reshape(-1)
+    return flat if flat.flags.writeable else flat.copy()
 
 
 @njit(cache=True, nogil=True)

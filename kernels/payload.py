@@ -36,7 +36,7 @@ from numba import njit
 from numpy.typing import NDArray
 from PIL import Image
 
-from kernels.byte_rows import copy_row
+from kernels.byte_rows import copy_row, flat_bytes
 from kernels.search import block_grid, check_vectors
 from kernels.warp import warp_image
 
@@ -204,7 +204,7 @@ def gather_blocks(
     """The blocks at flat `indices`, as a (k, b, b) or (k, b, b, 3) array."""
     blocks = np.empty((len(indices), block_px, block_px, *image.shape[2:]), np.uint8)
     _gather(
-        np.ascontiguousarray(image).reshape(-1),
+        flat_bytes(image),
         image.shape[1] // block_px,
         block_px * (image.shape[2] if image.ndim == 3 else 1),
         block_px,
@@ -226,7 +226,7 @@ def paste_blocks(
         block_px * (image.shape[2] if image.ndim == 3 else 1),
         block_px,
         np.ascontiguousarray(indices, np.int64),
-        np.ascontiguousarray(blocks).reshape(-1),
+        flat_bytes(blocks),
     )
     return image
 
@@ -292,7 +292,7 @@ def _encode_pixels(
     rows = -(-len(indices) // columns)
     atlas = np.full((rows * block_px, columns * block_px, *image.shape[2:]), 128, np.uint8)
     _gather(
-        np.ascontiguousarray(image).reshape(-1),
+        flat_bytes(image),
         image.shape[1] // block_px,
         block_px * (image.shape[2] if image.ndim == 3 else 1),
         block_px,
@@ -326,7 +326,7 @@ def _decode_pixels(
     size = (rows * block_px, columns * block_px)
     headers = _jpeg_headers(quality, len(shape) == 4, *size) if codec == "jpeg" else b""
     try:
-        atlas = np.asarray(Image.open(io.BytesIO(headers + data), formats=[codec.upper()]))
+        atlas = np.array(Image.open(io.BytesIO(headers + data), formats=[codec.upper()]))
     except (OSError, SyntaxError) as error:
         raise ValueError(f"block message has a {codec} atlas that does not decode: {error}") from None
     if atlas.shape != (*size, *shape[3:]):

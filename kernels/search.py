@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from kernels.byte_rows import sad_4x4, sad_8x8, sad_16x16
+from kernels.byte_rows import flat_bytes, sad_4x4, sad_8x8, sad_16x16
 
 _COARSE = 4  # the coarse level has a quarter of the resolution
 _FINE_PX = 2  # coarse places are 4 px apart, so ±2 px around them leaves no gap
@@ -54,7 +54,7 @@ def prepare(image: NDArray[np.uint8], name: str = "image") -> SearchImage:
     A frame that is searched against two references, or becomes the next reference, is prepared once.
 
     Args:
-        image: (H, W) or (H, W, 3) uint8, H and W positive multiples of 8; copied only if not contiguous.
+        image: (H, W) or (H, W, 3) uint8, H and W positive multiples of 8; copied only if not contiguous or read-only.
         name: what error messages call the image.
 
     Raises:
@@ -72,7 +72,7 @@ def prepare(image: NDArray[np.uint8], name: str = "image") -> SearchImage:
         raise ValueError(
             f"{name} must have a height and a width that are multiples of 8 px (got {height}x{width})"
         )
-    pixels = np.ascontiguousarray(image)
+    pixels = flat_bytes(image).reshape(image.shape)
     if image.ndim == 3:
         grey = np.empty((height, width), np.uint8)
         _to_grey(pixels, grey)
@@ -149,8 +149,8 @@ def predict_vectors(
     """Move the vectors of the previous search against the same reference along to the next frame.
 
     A block that has moved by v over `age_frames` frames moves on by u = v / age_frames: next it stands at
-    p − u, with the vector v + u. Where several blocks arrive, the faster one is taken for the object in front;
-    where none does, the block's own v + u stays.
+    p − u, with the vector v + u. Where several blocks arrive, the faster one is taken for the object in
+    front; where none does, the block's own v + u stays.
 
     Args:
         previous: (rows, columns, 2) vectors of the previous search against the same reference.
@@ -189,8 +189,8 @@ def block_difference(
     rows, columns = block_grid(frame.shape[0], frame.shape[1], block_px)
     difference = np.empty((rows, columns), np.float32)
     _difference_along(
-        np.ascontiguousarray(frame).reshape(-1),
-        np.ascontiguousarray(reference).reshape(-1),
+        flat_bytes(frame),
+        flat_bytes(reference),
         frame.shape[1],
         frame.shape[0],
         block_px,
@@ -220,7 +220,8 @@ def check_vectors(vectors: NDArray[np.int16], grid: tuple[int, ...], name: str) 
     limit = np.iinfo(np.int16).max
     if vectors.dtype != np.int16 and vectors.size and np.abs(vectors).max() > limit:
         raise ValueError(f"{name} must lie within ±{limit} px (got {np.abs(vectors).max()})")
-    return np.ascontiguousarray(vectors, np.int16)
+    result = np.ascontiguousarray(vectors, np.int16)
+    return result if result.flags.writeable else result.copy()
 
 
 @njit(cache=True, nogil=True)

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from kernels.byte_rows import copy_row
+from kernels.byte_rows import copy_row, flat_bytes
 from kernels.search import block_grid, check_vectors
 
 
@@ -40,7 +40,7 @@ def warp_image(
         raise ValueError(f"out must be a contiguous uint8 array of the shape {image.shape} (got {out.shape})")
     elif np.shares_memory(out, image):
         raise ValueError("out must not share memory with image")
-    _warp(np.ascontiguousarray(image).reshape(-1), height, width, block_px, vectors, out.reshape(-1))
+    _warp(flat_bytes(image), height, width, block_px, vectors, out.reshape(-1))
     return out
 
 
