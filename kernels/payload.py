@@ -176,7 +176,7 @@ def decode_blocks(data: bytes) -> DecodedBlocks:
 
 
 def overhead_bytes(data: bytes) -> int:
-    """Of a message of `encode_blocks`, the bytes that do not grow with its blocks: header, vectors, bitmap."""
+    """The bytes of a message that do not grow with its blocks: header, vectors and bitmap."""
     *_, vector_size, bitmap_size, _ = _HEADER.unpack_from(data)
     return _HEADER.size + int(vector_size) + int(bitmap_size)
 

@@ -54,7 +54,8 @@ def prepare(image: NDArray[np.uint8], name: str = "image") -> SearchImage:
     A frame that is searched against two references, or becomes the next reference, is prepared once.
 
     Args:
-        image: (H, W) or (H, W, 3) uint8, H and W positive multiples of 8; copied only if not contiguous or read-only.
+        image: (H, W) or (H, W, 3) uint8, H and W positive multiples of 8; copied only if not contiguous or
+            read-only.
         name: what error messages call the image.
 
     Raises:
