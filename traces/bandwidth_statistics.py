@@ -71,7 +71,7 @@ def outages_s(trace: BandwidthTrace, at_least_s: float = OUTAGE_S) -> NDArray[np
         dead = np.roll(trace.rates_bps, -first) == 0
         lengths_s = np.roll(trace.durations_s, -first)
         run = np.cumsum(~dead)  # a dead segment belongs to the live one before it
-        silent_s = np.bincount(run[dead], weights=lengths_s[dead])
+        silent_s = np.asarray(np.bincount(run[dead], weights=lengths_s[dead]), dtype=np.float64)
     return silent_s[silent_s >= at_least_s]
 
 
@@ -83,7 +83,7 @@ def statistics(trace: BandwidthTrace) -> TraceStatistics:
         if bin_s * 2 <= trace.duration_s and (bin_s > 0.001 or isinstance(trace, OpportunityTrace))
     }
     tenths_bps = rates_bps.get(0.1)
-    outages = outages_s(trace)
+    silences_s = outages_s(trace)
     return TraceStatistics(
         duration_s=trace.duration_s,
         mean_bps=trace.mean_bps,
@@ -93,9 +93,9 @@ def statistics(trace: BandwidthTrace) -> TraceStatistics:
         autocorrelation_1s=_autocorrelation(tenths_bps, 10),
         rate_100ms_p5_bps=None if tenths_bps is None else float(np.percentile(tenths_bps, 5)),
         rate_100ms_p95_bps=None if tenths_bps is None else float(np.percentile(tenths_bps, 95)),
-        outages=outages.size,
-        outage_ratio=float(outages.sum()) / trace.duration_s,
-        longest_outage_s=float(outages.max()) if outages.size else 0.0,
+        outages=silences_s.size,
+        outage_ratio=float(silences_s.sum()) / trace.duration_s,
+        longest_outage_s=float(silences_s.max()) if silences_s.size else 0.0,
     )
 
 
