@@ -26,7 +26,26 @@ from typing import Any
 import yaml
 
 from profiler.keys import Keys
+from profiler.split_table import Cut, SplitTable, load_split_table
 from traces.errors import InputError
+
+__all__ = [
+    "PROFILE_FOLDER",
+    "Cut",
+    "Encoding",
+    "Layer",
+    "PiecewiseLinear",
+    "Power",
+    "Profile",
+    "Quadratic",
+    "Residuals",
+    "SplitTable",
+    "available_profiles",
+    "load_profile",
+    "load_split_table",
+    "read_profile",
+    "save_profile",
+]
 
 PROFILE_FOLDER = Path(__file__).resolve().parent.parent / "conf" / "profile"
 KINDS = ("published", "measured", "derived")
