@@ -49,7 +49,7 @@ class Preset:
 
 PRESETS: dict[str, Preset] = {
     # pan, pause, shake, zoom, objects' speed, exposure
-    "calm": Preset(Motion(20.0, 0.7, 0.6, 0.01, 60.0, 0.01), objects=6),
+    "calm": Preset(Motion(20.0, 0.8, 0.4, 0.004, 60.0, 0.01), objects=6),
     "walk": Preset(Motion(190.0, 0.2, 3.0, 0.03, 150.0, 0.02), objects=9),
     "drive": Preset(Motion(390.0, 0.1, 1.5, 0.04, 260.0, 0.03), objects=10),
 }
@@ -181,14 +181,19 @@ class Scene:
     def image(self, index: int) -> NDArray[np.uint8]:
         """Frame `index`, (H, W, 3) RGB, read-only."""
         check_index(index, self.frame_count, self.name)
-        return self._images.get(index, lambda i: self._draw(i)[0])
+        return self._images.get(index, self._draw_image)
 
     def mask(self, index: int) -> NDArray[np.uint8]:
         """Object ids 1, 2, … of frame `index`, (H, W); 0 where the street shows; read-only."""
         check_index(index, self.frame_count, self.name)
         return self._masks.get(index, lambda i: self._draw(i, colour=False)[1])
 
-    def _draw(self, index: int, colour: bool = True) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def _draw_image(self, index: int) -> NDArray[np.uint8]:
+        frame, ids = self._draw(index, colour=True)
+        self._masks.put(index, ids)
+        return frame
+
+    def _draw(self, index: int, colour: bool) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         from traces import scene_raster
 
         frame = np.empty((self.height_px, self.width_px, 3), dtype=np.uint8)

@@ -28,6 +28,7 @@ def draw_background(
     height, width = frame.shape[:2]
     rows = panorama.shape[0]
     columns = int(width * zoom) + 3
+    step = np.uint64(zoom * 4294967296.0)
     blended = np.empty(columns * 3, dtype=np.uint32)
     for i in range(height):
         v = min(max(top_px + (i - height // 2) * zoom, 0.0), rows - 1.001)
@@ -47,20 +48,21 @@ def draw_background(
         if zoom == 1.0:
             wx = np.uint32(start * 256.0)
             for k in range(width * 3):
-                value = blended[k] * (np.uint32(256) - wx) + blended[k + 3] * wx
-                out[k] = np.uint8((value + np.uint32(32768)) >> np.uint32(16))
+                mixed = blended[k] * (np.uint32(256) - wx) + blended[k + 3] * wx
+                out[k] = np.uint8((mixed + np.uint32(32768)) >> np.uint32(16))
         else:
+            # Positions count in 2^-32 px; unsigned indices spare the check for negative ones.
+            x = np.uint64(start * 4294967296.0)
             for j in range(width):
-                x = start + j * zoom
-                c = np.uintp(x)  # an unsigned index spares the check for a negative one
-                wx = np.uint32((x - c) * 256.0)
-                k = np.uintp(3) * c
-                o = np.uintp(3 * j)
+                wx = np.uint32((x >> np.uint64(24)) & np.uint64(255))
+                c = (x >> np.uint64(32)) * np.uint64(3)
+                o = np.uint64(3 * j)
                 for _ in range(3):
-                    mixed = blended[k] * (np.uint32(256) - wx) + blended[k + np.uintp(3)] * wx
+                    mixed = blended[c] * (np.uint32(256) - wx) + blended[c + np.uint64(3)] * wx
                     out[o] = np.uint8((mixed + np.uint32(32768)) >> np.uint32(16))
-                    k += np.uintp(1)
-                    o += np.uintp(1)
+                    c += np.uint64(1)
+                    o += np.uint64(1)
+                x += step
 
 
 @njit(cache=True, nogil=True)
@@ -85,41 +87,46 @@ def draw_cutout(
     last_row = min(height, int(np.ceil((top_px + h - 1) / zoom)) + height // 2)
     first_column = max(0, int(np.ceil(left_px / zoom)) + width // 2)
     last_column = min(width, int(np.ceil((left_px + w - 1) / zoom)) + width // 2)
+    if first_row >= last_row or first_column >= last_column:
+        return
+    start = max((first_column - width // 2) * zoom - left_px, 0.0)
+    first = min(int(start), w - 2)
+    columns = min(int(start - first + (last_column - first_column) * zoom) + 2, w - first)
+    step = np.uint64(zoom * 4294967296.0)
+    furthest = np.uint64(columns - 2)
+    blended = np.empty(columns * 4, dtype=np.uint32)
     for i in range(first_row, last_row):
         b = (i - height // 2) * zoom - top_px
         r = min(max(int(b), 0), h - 2)
-        wy = min(max(int((b - r) * 256.0), 0), 256)
+        wy = np.uint32(min(max((b - r) * 256.0, 0.0), 256.0))
+        upper = sprite[r, first : first + columns].reshape(-1)
+        lower = sprite[r + 1, first : first + columns].reshape(-1)
+        for k in range(columns * 4):
+            blended[k] = upper[k] * (np.uint32(256) - wy) + lower[k] * wy
+        out = frame[i].reshape(-1)
+        x = np.uint64((start - first) * 4294967296.0)
         for j in range(first_column, last_column):
-            a = (j - width // 2) * zoom - left_px
-            c = min(max(int(a), 0), w - 2)
-            wx = min(max(int((a - c) * 256.0), 0), 256)
-            w00 = (256 - wy) * (256 - wx)
-            w01 = (256 - wy) * wx
-            w10 = wy * (256 - wx)
-            w11 = wy * wx
-            opacity = (
-                sprite[r, c, 3] * w00
-                + sprite[r, c + 1, 3] * w01
-                + sprite[r + 1, c, 3] * w10
-                + sprite[r + 1, c + 1, 3] * w11
-                + 32768
-            ) >> 16
+            wx = np.uint32((x >> np.uint64(24)) & np.uint64(255))
+            c = min(x >> np.uint64(32), furthest) * np.uint64(4)
+            x += step
+            opacity = blended[c + np.uint64(3)] * (np.uint32(256) - wx) + blended[c + np.uint64(7)] * wx
+            opacity = np.uint32((opacity + np.uint32(32768)) >> np.uint32(16))
             if opacity == 0:
                 continue
             if opacity >= 128:
                 ids[i, j] = identity
             if not colour:
                 continue
-            for channel in range(3):
-                value = (
-                    sprite[r, c, channel] * w00
-                    + sprite[r, c + 1, channel] * w01
-                    + sprite[r + 1, c, channel] * w10
-                    + sprite[r + 1, c + 1, channel] * w11
-                    + 32768
-                ) >> 16
-                under = int(frame[i, j, channel])
-                frame[i, j, channel] = under + ((value - under) * opacity + 127) // 255
+            o = np.uint64(3 * j)
+            clear = np.uint32(255) - opacity
+            for _ in range(3):
+                mixed = blended[c] * (np.uint32(256) - wx) + blended[c + np.uint64(4)] * wx
+                mixed = np.uint32((mixed + np.uint32(32768)) >> np.uint32(16))
+                if clear != 0:
+                    mixed = (mixed * opacity + np.uint32(out[o]) * clear + np.uint32(127)) // np.uint32(255)
+                out[o] = np.uint8(mixed)
+                c += np.uint64(1)
+                o += np.uint64(1)
 
 
 @njit(cache=True, nogil=True)

@@ -26,6 +26,7 @@ SKY_END = 0.36
 WALL_END = 1.02  # where the wall stands on the ground
 HORIZON = 0.62
 SKY_PARALLAX = 0.25  # the sky shifts by this share of the camera's way
+GROUND_CONTRAST = 0.7  # of the photographs of grass and gravel, which are close-ups
 
 PHOTOGRAPHS = {
     "astronaut": "astronaut.png",
@@ -226,7 +227,8 @@ def _ground(
     grass_end = int(np.searchsorted(depth_px, 90.0 * scale))
     for name, first, last in (("grass", 0, grass_end), ("gravel", grass_end, rows)):
         side = 400 * scale
-        texture = _tiled(_grey(photograph(name), side, side), reach, width)
+        soft = photograph(name).filter(ImageFilter.GaussianBlur(1.0))
+        texture = _tiled(_grey(soft, side, side), reach, width)
         summed = np.concatenate([np.zeros((1, width)), np.cumsum(texture, axis=0, dtype=np.float64)])
         below = np.minimum(edges.astype(int), reach - 1)
         fraction = (edges - below)[:, None]
@@ -235,7 +237,8 @@ def _ground(
         line[first:last] = mean[first:last]
     stains = 1.0 + 0.10 * _smooth(rng, rows, width, int(120 * scale))
     colour = np.where(np.arange(rows)[:, None] < grass_end, (74.0, 96.0, 48.0), (142.0, 134.0, 122.0))
-    lit = (line * stains / 118.0)[..., None] * colour[:, None, :]
+    line = 1.0 + GROUND_CONTRAST * (line / line.mean(axis=1, keepdims=True) - 1.0)
+    lit = (line * stains)[..., None] * colour[:, None, :]
     return np.asarray(np.clip(lit, 0, 254), dtype=np.float32)
 
 
