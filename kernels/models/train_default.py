@@ -37,6 +37,8 @@ from kernels.models.weights_io import save_weights
 
 FIRST_TRAINING_SEED = 1000
 HELD_OUT_SEEDS = (0, 1, 2, 3)
+MEASURED_FRAMES = tuple(range(0, 300, 30))
+SIZES_PX = (320, 640)
 TABLE = WEIGHTS.with_suffix(".csv")
 CROP_PX = 320
 
@@ -46,17 +48,39 @@ FrameSource = Callable[[str, int, Sequence[int], int], tuple[np.ndarray, np.ndar
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """Intersection over union per class over all pixels of some frames; NaN for a class that never occurs."""
+    """Pixels per class over some frames of one preset, and the intersection over union they give.
+
+    Attributes:
+        seeds: the scenes, as ``0`` or ``0+1+2``.
+        overlap, union: pixels per class of :data:`CLASS_NAMES`, found ∩ true and found ∪ true.
+    """
 
     preset: str
     size_px: int
+    seeds: str
     frames: int
-    iou: tuple[float, ...]
+    overlap: tuple[int, ...]
+    union: tuple[int, ...]
+
+    @property
+    def iou(self) -> tuple[float, ...]:
+        """Intersection over union per class; NaN for a class that never occurs."""
+        return tuple(o / u if u else float("nan") for o, u in zip(self.overlap, self.union, strict=True))
 
     @property
     def mean_iou(self) -> float:
         """Mean over the object classes, background excluded."""
         return float(np.nanmean(self.iou[1:]))
+
+
+def pooled(rows: Sequence[Quality]) -> Quality:
+    """All frames of rows of one preset and size as one."""
+    overlap, union = (
+        tuple(sum(counts) for counts in zip(*per_row, strict=True))
+        for per_row in ((row.overlap for row in rows), (row.union for row in rows))
+    )
+    seeds = "+".join(row.seeds for row in rows)
+    return Quality(rows[0].preset, rows[0].size_px, seeds, sum(row.frames for row in rows), overlap, union)
 
 
 def composed_frames(
@@ -129,18 +153,25 @@ def train(
     source: FrameSource,
     presets: Sequence[str],
     *,
-    minutes: float,
+    minutes: float | None = None,
+    steps: int | None = None,
     seed: int = 0,
     batch: int = 8,
     frames_per_scene: int = 40,
     peak_rate: float = 4e-3,
     log: Callable[[str], None] = print,
 ) -> nn.Module:
-    """Train for a bounded time and return the fused network.
+    """Train for a number of minutes, or of steps, and return the fused network.
 
-    The learning rate follows the share of the time that has passed: a short rise, then a cosine to zero. The
-    returned weights are an exponential moving average.
+    The learning rate follows the share of either that has passed: a short rise, then a cosine to zero. The
+    returned weights are an exponential moving average. With ``steps`` the result is a function of the
+    arguments; with ``minutes`` it depends on the machine's speed.
+
+    Raises:
+        ValueError: unless exactly one of ``minutes`` and ``steps`` is given, and positive.
     """
+    if (minutes is None) == (steps is None) or not (minutes or steps or 0) > 0:
+        raise ValueError(f"minutes or steps must be given and > 0 (got minutes={minutes}, steps={steps})")
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     model, average = DefaultNetwork(fused=False).train(), DefaultNetwork(fused=False).eval()
@@ -149,7 +180,7 @@ def train(
     optimiser = torch.optim.AdamW(model.parameters(), lr=peak_rate, weight_decay=0.01)
     started, smoothed = time.monotonic(), float("nan")
     for step, (images, labels) in enumerate(batches(source, presets, rng, batch, frames_per_scene), 1):
-        done = (time.monotonic() - started) / (60 * minutes)
+        done = (step - 1) / steps if steps else (time.monotonic() - started) / (60 * (minutes or 0))
         if done >= 1:
             break
         for group in optimiser.param_groups:
@@ -161,7 +192,7 @@ def train(
         _blend(average, model, min(0.995, step / (step + 20)))
         smoothed = float(value.detach()) if step == 1 else 0.97 * smoothed + 0.03 * float(value.detach())
         if step % 50 == 0:
-            log(f"step {step:5d}  {100 * done:5.1f} % of the time  loss {smoothed:.4f}")
+            log(f"step {step:5d}  {100 * done:5.1f} %  loss {smoothed:.4f}")
     return fold(average, DefaultNetwork())
 
 
@@ -174,63 +205,66 @@ def _blend(average: nn.Module, model: nn.Module, keep: float) -> None:
 
 
 def measure(
-    model: nn.Module,
-    source: FrameSource,
-    preset: str,
-    seeds: Sequence[int],
-    indices: Sequence[int],
-    size_px: int,
+    model: nn.Module, source: FrameSource, preset: str, seed: int, indices: Sequence[int], size_px: int
 ) -> Quality:
-    """IoU per class over the frames ``indices`` of the scenes ``seeds``."""
-    overlap, union = np.zeros(len(CLASS_NAMES)), np.zeros(len(CLASS_NAMES))
-    for seed in seeds:
-        images, labels = source(preset, seed, indices, size_px)
-        for image, truth in zip(images, labels, strict=True):
-            frame = torch.tensor(image).permute(2, 0, 1)[None].float() / 255
-            with torch.inference_mode():
-                found = class_map(model(frame), *truth.shape).numpy()
-            for label in range(len(CLASS_NAMES)):
-                overlap[label] += np.count_nonzero((found == label) & (truth == label))
-                union[label] += np.count_nonzero((found == label) | (truth == label))
-    iou = np.divide(overlap, union, out=np.full(len(union), np.nan), where=union > 0)
-    return Quality(preset, size_px, len(seeds) * len(indices), tuple(float(v) for v in iou))
+    """Compare the network with the truth on the frames ``indices`` of one scene."""
+    overlap, union = np.zeros(len(CLASS_NAMES), int), np.zeros(len(CLASS_NAMES), int)
+    for image, truth in zip(*source(preset, seed, indices, size_px), strict=True):
+        frame = torch.tensor(image).permute(2, 0, 1)[None].float() / 255
+        with torch.inference_mode():
+            found = class_map(model(frame), *truth.shape).numpy()
+        for label in range(len(CLASS_NAMES)):
+            overlap[label] += np.count_nonzero((found == label) & (truth == label))
+            union[label] += np.count_nonzero((found == label) | (truth == label))
+    return Quality(preset, size_px, str(seed), len(indices), tuple(overlap.tolist()), tuple(union.tolist()))
 
 
 def write_qualities(rows: Sequence[Quality], target: Path) -> None:
-    """Write one CSV row a preset and size."""
+    """Write one CSV row of IoUs per preset, size and set of seeds."""
     with target.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["preset", "size_px", "frames", *CLASS_NAMES, "mean_iou"])
+        writer.writerow(["preset", "size_px", "seeds", "frames", *CLASS_NAMES, "mean_iou"])
         for row in rows:
             values = [f"{v:.4f}" for v in (*row.iou, row.mean_iou)]
-            writer.writerow([row.preset, row.size_px, row.frames, *values])
+            writer.writerow([row.preset, row.size_px, row.seeds, row.frames, *values])
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; 0 on success, 2 on bad input."""
     parser = argparse.ArgumentParser(prog="python -m kernels.models.train_default", description=__doc__)
     parser.add_argument("action", choices=["train", "evaluate"])
-    parser.add_argument("--minutes", type=float, default=20.0, help="wall-clock minutes of training")
+    parser.add_argument("--minutes", type=float, help="wall-clock minutes of training")
+    parser.add_argument("--steps", type=int, help="steps of training; the same steps give the same weights")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--weights", type=Path, default=WEIGHTS)
     chosen = parser.parse_args(arguments)
     torch.set_num_threads(1)
     presets = tuple(import_module("traces.scene").PRESETS)
     if chosen.action == "train":
-        if not chosen.minutes > 0:
-            print(f"error: --minutes must be > 0 (got {chosen.minutes})", file=sys.stderr)
+        try:
+            model = train(
+                composed_frames,
+                presets,
+                minutes=chosen.minutes,
+                steps=chosen.steps,
+                seed=chosen.seed,
+                log=_say,
+            )
+        except ValueError as error:
+            print(f"error: {error}", file=sys.stderr)
             return 2
-        model = train(composed_frames, presets, minutes=chosen.minutes, seed=chosen.seed, log=_say)
         save_weights(model, chosen.weights)
         return 0
     model = load_default_network()
-    rows = [
-        measure(model, composed_frames, preset, HELD_OUT_SEEDS, range(0, 300, 30), size_px)
-        for preset in presets
-        for size_px in (320, 640)
-    ]
-    for row in rows:
-        _say(f"{row.preset:6s} {row.size_px} px  mean IoU {row.mean_iou:.3f}")
+    rows = []
+    for preset in presets:
+        for size_px in SIZES_PX:
+            one = [
+                measure(model, composed_frames, preset, seed, MEASURED_FRAMES, size_px)
+                for seed in HELD_OUT_SEEDS
+            ]
+            rows += [*one, pooled(one)]
+            _say(f"{preset:6s} {size_px} px  mean IoU {rows[-1].mean_iou:.3f}")
     write_qualities(rows, TABLE)
     return 0
 
