@@ -56,7 +56,7 @@ def test_imports_point_one_way(folder, repository):
 
 
 def test_only_the_commands_know_hydra(repository):
-    """The library below them takes frozen dataclasses; what Hydra itself calls is in files named hydra_*.py."""
+    """The library below them takes frozen dataclasses; what Hydra itself calls is in hydra_*.py files."""
     wrong = [
         f"{path.relative_to(repository)}:{line}: imports {module}"
         for folder in FOLDERS
