@@ -1,0 +1,193 @@
+"""``python -m profiler``: measure a device, fit its latency model, compare profiles, plan with them.
+
+    python -m profiler model=yolo11n-seg device=cpu     measure, fit, write conf/profile/<device>/<model>.yaml
+        resolution=640 precision=fp32 policy=fixed repeats=15 budget_s=240 threads=1 seed=0
+        video=PATH      replay active sets of a real video beside random and clustered ones
+        weights=PATH    safetensors; without it random weights, which take the same time
+        name=NAME       the profile's folder; without it the device's own name
+        out=FOLDER fresh=true
+    python -m profiler refit SAMPLES [out=FILE] [device= model= resolution= block= precision= seed=]
+    python -m profiler compare A B [margin=0.05] [confidence=0.95]
+        is it the same device? exit code 0 same, 1 different, 3 undecided
+    python -m profiler plan edge=DEVICE/MODEL cloud=DEVICE/MODEL [active=0.25] [block_bytes=60] [delay_ms=0]
+
+A profile is given as DEVICE/MODEL or as a YAML file; samples as a Parquet file, or by their profile's name.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from profiler import options
+from profiler.latency import PROFILE_FOLDER, Profile, load_profile, read_profile
+from traces.errors import InputError
+
+MEASURE: dict[str, options.Parser] = {
+    "model": options.path_name,
+    "device": str,
+    "resolution": options.resolution,
+    "precision": options.choice("fp32", "fp16"),
+    "policy": options.choice("exact", "truncate", "fixed"),
+    "name": options.path_name,
+    "weights": str,
+    "video": str,
+    "repeats": options.whole(3),
+    "budget_s": options.number(0.0, "seconds", above=True),
+    "threads": options.whole(1),
+    "seed": options.whole(0),
+    "fresh": options.flag,
+    "out": str,
+}
+REFIT: dict[str, options.Parser] = {
+    "out": str,
+    "device": options.path_name,
+    "model": options.path_name,
+    "resolution": options.resolution,
+    "block": options.whole(8),
+    "precision": options.choice("fp32", "fp16"),
+    "seed": options.whole(0),
+}
+COMPARE: dict[str, options.Parser] = {
+    "margin": options.number(0.0, "a share"),
+    "confidence": options.number(0.0, "a probability", above=True),
+}
+PLAN: dict[str, options.Parser] = {
+    "edge": str,
+    "cloud": str,
+    "active": options.number(0.0, "a share of all blocks", above=True),
+    "block_bytes": options.number(0.0, "bytes", above=True),
+    "delay_ms": options.number(0.0, "milliseconds"),
+}
+VERDICT_CODES = {"same": 0, "different": 1, "undecided": 3}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; 2 with one line on bad input."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    commands = {"refit": _refit, "compare": _compare, "plan": _plan}
+    if not given or given[0] in ("-h", "--help", "help"):
+        print(__doc__)
+        return 0 if given else 2
+    try:
+        if given[0] in commands:
+            return commands[given[0]](given[1:])
+        return _measure(given)
+    except InputError as error:
+        print(f"profiler: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("profiler: interrupted; samples so far are kept, the same command resumes", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader, ``head`` for instance, has seen enough
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - the interpreter flushes it on its way out
+        return 0
+
+
+def _measure(arguments: list[str]) -> int:
+    words, values = options.parse(arguments, MEASURE)
+    if words:
+        raise InputError(f"command: expected key=value, refit, compare or plan, found {words[0]!r}")
+    if "model" not in values:
+        raise InputError("model: expected model=<name>, found none")
+    from profiler.report import summary
+    from profiler.run import Request, profile_device
+
+    if "resolution" in values:
+        values["resolution_px"] = values.pop("resolution")
+    found, path = profile_device(Request(**values), say=lambda line: print(line, flush=True))
+    print(f"\n{summary(found)}\n\n{path}\n{found.samples.where}\n{_picture(Path(found.samples.where))}")
+    return 0
+
+
+def _refit(arguments: list[str]) -> int:
+    words, values = options.parse(arguments, REFIT)
+    if len(words) != 1:
+        raise InputError(f"refit: expected one samples file, found {words}")
+    from profiler.report import summary
+    from profiler.run import fit_and_write
+
+    samples = _samples_path(words[0])
+    out = values.pop("out", None) or _profile_beside(samples)
+    seed = values.pop("seed", 0)
+    names = {"resolution": "resolution_px", "block": "block_px"}
+    overrides: dict[str, Any] = {names.get(key, key): value for key, value in values.items()}
+    found, path = fit_and_write(samples, out, overrides, seed=seed)
+    print(f"{summary(found)}\n\n{path}\n{_picture(samples)}")
+    return 0
+
+
+def _compare(arguments: list[str]) -> int:
+    words, values = options.parse(arguments, COMPARE)
+    if len(words) != 2:
+        raise InputError(f"compare: expected two profiles, found {words}")
+    from profiler.compare import compare, summary
+    from profiler.samples import read_samples
+
+    a, b = (read_samples(_samples_path(word)) for word in words)
+    found = compare(a, b, **values)
+    print(summary(found, a, b))
+    return VERDICT_CODES[found.verdict]
+
+
+def _plan(arguments: list[str]) -> int:
+    words, values = options.parse(arguments, PLAN)
+    if words or "edge" not in values or "cloud" not in values:
+        raise InputError(f"plan: expected edge=DEVICE/MODEL cloud=DEVICE/MODEL, found {arguments}")
+    from profiler.plan import plan_map, summary
+
+    edge, cloud = _profile(values["edge"]), _profile(values["cloud"])
+    if edge.block_count != cloud.block_count:
+        raise InputError(
+            f"plan: expected profiles of one resolution, found {edge.resolution_px} and {cloud.resolution_px}"
+        )
+    share = values.get("active", 0.25)
+    if share > 1:
+        raise InputError(f"active: expected a share of all blocks up to 1, found {share:g}")
+    common = {"block_bytes": values.get("block_bytes", 60.0), "delay_s": values.get("delay_ms", 0.0) / 1e3}
+    found = plan_map(edge, cloud, max(1, round(share * edge.block_count)), **common)
+    print(summary(edge, cloud, found, **common))
+    return 0
+
+
+def _profile(text: str) -> Profile:
+    if text.endswith((".yaml", ".yml")):
+        return read_profile(text)
+    device, slash, model = text.partition("/")
+    if not slash:
+        raise InputError(f"profile: expected DEVICE/MODEL or a YAML file, found {text!r}")
+    return load_profile(device, model)
+
+
+def _samples_path(text: str) -> Path:
+    """A samples file: named itself, by its folder, by its profile's YAML, or as DEVICE/MODEL."""
+    path = Path(text)
+    if path.suffix == ".yaml":
+        path = path.with_suffix("")
+    elif not path.exists() and (PROFILE_FOLDER / text).is_dir():
+        path = PROFILE_FOLDER / text
+    if path.is_dir():
+        path = path / "samples.parquet"
+    if not path.is_file():
+        raise InputError(
+            f"samples: expected a Parquet file, a profile measured here, or DEVICE/MODEL, found {text!r}"
+        )
+    return path
+
+
+def _profile_beside(samples: Path) -> Path:
+    """``<model>/samples.parquet`` belongs to ``<model>.yaml`` beside it, any other file to its own name."""
+    if samples.name == "samples.parquet" and samples.parent.with_suffix(".yaml").is_file():
+        return samples.parent.with_suffix(".yaml")
+    return samples.with_suffix(".yaml")
+
+
+def _picture(samples: Path) -> Path:
+    return samples.with_name("profile.png")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

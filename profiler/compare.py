@@ -1,0 +1,148 @@
+"""Are two profiles of the same device? A test with a stated error rate, not an eyeball.
+
+At every k that both measured (and for dense inference and extraction) the ratio of geometric mean times gets
+a Welch interval on the logarithms, all of them together at the stated confidence (Šidák). Two runs on one
+machine are never equal to the last per mille, so the question is asked with a margin. *Different*: some ratio
+is shown to lie outside 1 ± margin. *Same*: none is, the average is shown to lie inside, and a difference of
+twice the margin in any of them would have been seen. Else *undecided*. Two runs of one device that differ
+by no more than the margin are called different with probability at most 1 − confidence.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from profiler.groups import GROSS
+from profiler.least_squares import Vector
+from profiler.samples import Samples
+from traces.errors import InputError
+
+SAME_SUBJECT = ("model", "resolution_px", "block_px", "precision", "policy")
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """Time of B over time of A for one operation, with its simultaneous interval."""
+
+    what: str
+    ratio: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What a comparison found; ``verdict`` is ``same``, ``different`` or ``undecided``."""
+
+    verdict: str
+    ratios: tuple[Ratio, ...]
+    average: Ratio
+    margin: float
+    confidence: float
+
+    @property
+    def worst(self) -> Ratio:
+        """The ratio farthest from 1, on the side that its interval supports."""
+        return max(self.ratios, key=lambda one: max(math.log(one.low), -math.log(one.high), 0.0) or 1e-12)
+
+
+def compare(a: Samples, b: Samples, *, margin: float = 0.05, confidence: float = 0.95) -> Comparison:
+    """Compare two sets of samples.
+
+    Args:
+        a, b: raw samples of the same model at the same resolution.
+        margin: relative difference that two runs on one device may show.
+        confidence: of all intervals together.
+
+    Raises:
+        InputError: the profiles are of different models, resolutions or settings, or share fewer than 3 k.
+    """
+    if not 0 <= margin < 1:
+        raise InputError(f"margin: expected a share in [0, 1), found {margin}")
+    if not 0 < confidence < 1:
+        raise InputError(f"confidence: expected a probability in (0, 1), found {confidence}")
+    for key in SAME_SUBJECT:
+        one, other = a.meta.get(key), b.meta.get(key)
+        if one is not None and other is not None and one != other:
+            raise InputError(f"compare: expected profiles of the same {key}, found {one!r} and {other!r}")
+    pairs = _pairs(a, b)
+    shared = sum(what.startswith("k = ") for what, _, _ in pairs)
+    if shared < 3:
+        raise InputError(
+            f"compare: expected at least 3 k with 3 samples in both {a.where} and {b.where}, found {shared}"
+        )
+    alone = 1 - confidence ** (1 / len(pairs))
+    ratios = tuple(_ratio(what, first, second, alone) for what, first, second in pairs)
+    average = _average(pairs, confidence)
+    low, high = 1 / (1 + margin), 1 + margin
+    if any(one.low > high or one.high < low for one in ratios):
+        verdict = "different"
+    elif (
+        low <= average.low
+        and average.high <= high
+        and all(low**2 <= one.low and one.high <= high**2 for one in ratios)
+    ):
+        verdict = "same"
+    else:
+        verdict = "undecided"
+    return Comparison(verdict, ratios, average, margin, confidence)
+
+
+def _pairs(a: Samples, b: Samples) -> list[tuple[str, Vector, Vector]]:
+    (ka, sa), (kb, sb) = a.curve(), b.curve()
+    found = [(f"k = {k:g}", sa[ka == k], sb[kb == k]) for k in np.intersect1d(ka, kb)]
+    found += [(op, a.seconds_of(op), b.seconds_of(op)) for op in ("dense", "extract")]
+    cleaned = [(what, _sound(first), _sound(second)) for what, first, second in found]
+    return [pair for pair in cleaned if min(len(pair[1]), len(pair[2])) >= 3]
+
+
+def _sound(seconds: Vector) -> Vector:
+    """Without accidents, as in the fit."""
+    if not len(seconds):
+        return seconds
+    typical = np.median(seconds)
+    kept: Vector = seconds[(seconds <= GROSS * typical) & (seconds >= typical / GROSS)]
+    return kept
+
+
+def _ratio(what: str, first: Vector, second: Vector, error_rate: float) -> Ratio:
+    gap, variance, freedom = _gap(first, second)
+    reach = float(stats.t.ppf(1 - error_rate / 2, freedom)) * math.sqrt(variance)
+    return Ratio(what, math.exp(gap), math.exp(gap - reach), math.exp(gap + reach))
+
+
+def _average(pairs: list[tuple[str, Vector, Vector]], confidence: float) -> Ratio:
+    """Geometric mean of all ratios; hundreds of samples stand behind it, so the normal quantile serves."""
+    gaps = [_gap(first, second) for _, first, second in pairs]
+    gap = sum(one for one, _, _ in gaps) / len(gaps)
+    reach = float(stats.norm.ppf(0.5 + confidence / 2)) * math.sqrt(sum(v for _, v, _ in gaps)) / len(gaps)
+    return Ratio("average", math.exp(gap), math.exp(gap - reach), math.exp(gap + reach))
+
+
+def _gap(first: Vector, second: Vector) -> tuple[float, float, float]:
+    """Difference of mean logarithms, its variance, and Welch's degrees of freedom."""
+    one, other = np.log(first), np.log(second)
+    va, vb = float(one.var(ddof=1)) / len(one), float(other.var(ddof=1)) / len(other)
+    spread = va**2 / (len(one) - 1) + vb**2 / (len(other) - 1)
+    return float(other.mean() - one.mean()), va + vb, (va + vb) ** 2 / spread if spread else 1.0
+
+
+def summary(found: Comparison, a: Samples, b: Samples) -> str:
+    """A screen of text: the verdict, then every ratio."""
+    names = [f"{one.meta.get('device', 'unnamed')} ({one.where})" for one in (a, b)]
+    verdict = {
+        "same": f"SAME: on average within ±{found.margin:.0%}, and nowhere shown to be outside",
+        "different": f"DIFFERENT: {found.worst.what} is shown to lie outside ±{found.margin:.0%}",
+        "undecided": f"UNDECIDED at a margin of ±{found.margin:.0%}: more repeats would tell",
+    }[found.verdict]
+    lines = [f"A  {names[0]}", f"B  {names[1]}", verdict, ""]
+    lines.append(f"{'':>10}  {'B / A':>7}  {found.confidence:.0%} interval, all together")
+    lines += [
+        f"{one.what:>10}  {one.ratio:7.3f}  {one.low:.3f} to {one.high:.3f}"
+        for one in (*found.ratios, found.average)
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,186 @@
+"""A whole profiling run: describe the machine, build the workload, measure, fit, write the profile."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from profiler.devices import background_cores, check_device, clock_for, describe, tune_allocator
+from profiler.latency import PROFILE_FOLDER, save_profile
+from profiler.masks import kinds_of, record
+from profiler.power import find_meter
+from profiler.refit import Analysis, analyse
+from profiler.report import draw
+from profiler.samples import read_samples
+from profiler.sampling import Plan, measure
+from profiler.store import SampleStore
+from profiler.workload import ExecutorWorkload
+from traces.errors import InputError
+
+DEFAULT_RESOLUTION_PX = (640, 640)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to profile; the fields are the command's keys.
+
+    Attributes:
+        model: a name that :func:`kernels.models.build_model` knows.
+        device: ``cpu`` or ``cuda:<index>``.
+        name: folder of the profile; from the device's own name when None.
+        weights: safetensors file; random weights when None, which take the same time.
+        video: clip or folder that recorded active sets follow; the embedded scene when None.
+        out: folder that holds a folder for each device.
+    """
+
+    model: str
+    device: str = "cpu"
+    resolution_px: tuple[int, int] = DEFAULT_RESOLUTION_PX
+    precision: str = "fp32"
+    policy: str = "fixed"
+    name: str | None = None
+    weights: str | None = None
+    video: str | None = None
+    repeats: int = 15
+    budget_s: float = 240.0
+    threads: int = 1
+    seed: int = 0
+    fresh: bool = False
+    out: str = str(PROFILE_FOLDER)
+
+    @property
+    def profile_name(self) -> str:
+        """The model, with its resolution where that is not the usual one."""
+        height, width = self.resolution_px
+        if self.resolution_px == DEFAULT_RESOLUTION_PX:
+            return self.model
+        return f"{self.model}-{height}" if height == width else f"{self.model}-{height}x{width}"
+
+
+def profile_device(request: Request, say: Callable[[str], None] = print) -> tuple[Analysis, Path]:
+    """Measure a model on a device; writes the profile, its samples and its picture.
+
+    Returns:
+        The fits, and the path of the profile: ``<out>/<device>/<model>.yaml``, beside a folder of the
+        model's name with ``samples.parquet`` and ``profile.png``.
+
+    Raises:
+        InputError: the request cannot be met; samples that were taken stay on the disk.
+    """
+    check_device(request.device)
+    allocator = tune_allocator()  # before torch allocates anything large
+    import torch
+
+    torch.set_num_threads(request.threads)
+    info = describe(request.device, request.threads)
+    slug = request.name or info.slug
+    folder = Path(request.out) / slug
+    say(f"{info.name}, torch {info.versions['torch']}, {request.threads} thread(s); profile {slug}")
+    busy = background_cores()
+    findings = []
+    if busy is not None and busy > 0.15:
+        findings.append(f"other processes kept {busy:.1f} cores busy at the start")
+        say(f"note: {findings[-1]}: times will scatter, stop them if you can")
+    meter = find_meter(request.device)
+    idle_w = meter.read_w() if meter else None
+
+    model = _build(request)
+    say("recording motion")
+    recording = record(request.video, request.resolution_px, 16)
+    workload = ExecutorWorkload(
+        model, recording, device=request.device, precision=request.precision, policy=request.policy
+    )
+    meta: dict[str, Any] = {
+        "device": slug,
+        "model": request.profile_name,
+        "resolution_px": list(request.resolution_px),
+        "block_px": 16,
+        "precision": request.precision,
+        "policy": request.policy,
+        "threads": request.threads,
+        "weights": Path(request.weights).name if request.weights else "random",
+        "video": recording.name if recording.filmed else f"{recording.name} (composed)",
+        "hardware": info.name,
+        "driver": info.driver,
+        "versions": info.versions,
+        "clock_state": info.clock_state,
+        "allocator_tuned": allocator,
+        "background_cores": None if busy is None else round(busy, 2),
+        "commit": _commit(),
+        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
+        "source": f"python -m profiler model={request.model} device={request.device}",
+        "layers": [
+            {"name": one.name, "output_bytes": one.output_bytes, "live_bytes": one.live_bytes}
+            for one in workload.layer_sizes()
+        ],
+    }
+    store = SampleStore(folder / request.profile_name / "samples.parquet", meta, fresh=request.fresh)
+    if store.resumed:
+        say(f"resuming: {store.resumed} samples found in {store.path}")
+    plan = Plan(
+        repeats=request.repeats,
+        budget_s=request.budget_s,
+        kinds=tuple(kinds_of(recording)),
+        seed=request.seed,
+    )
+    try:
+        outcome = measure(
+            workload, clock_for(request.device), store, plan, recording.difference, meter=meter, say=say
+        )
+    finally:
+        if meter:
+            meter.close()
+    store.meta["elapsed_s"] = round(outcome.elapsed_s, 1)
+    store.meta["notes"] = [*findings, *outcome.findings]
+    if meter:
+        store.meta["power_w"] = {"idle_w": idle_w, "busy_w": outcome.busy_w}
+        store.meta["power_meter"] = meter.name
+    store.flush(complete=True)
+    return fit_and_write(store.path, folder / f"{request.profile_name}.yaml")
+
+
+def fit_and_write(
+    samples_path: Path | str, out: Path | str, overrides: dict[str, Any] | None = None, *, seed: int = 0
+) -> tuple[Analysis, Path]:
+    """Fit a samples file and write the profile; its picture goes beside the samples.
+
+    Raises:
+        InputError: the samples are unsound, or do not determine a curve.
+    """
+    found = analyse(read_samples(samples_path), overrides, seed=seed)
+    save_profile(found.profile, out)
+    draw(found, Path(samples_path).with_name("profile.png"))
+    return found, Path(out)
+
+
+def _build(request: Request) -> Any:
+    from kernels.models import build_model, load_weights
+
+    try:
+        model = build_model(request.model)
+        return load_weights(model, request.weights) if request.weights else model
+    except (ValueError, OSError) as error:
+        raise InputError(f"model: {error}") from error
+    except MemoryError as error:
+        raise InputError(f"model: expected one that fits in memory, found {request.model!r}") from error
+
+
+def _commit() -> str | None:
+    """Commit of the code that measured, with ``+`` when the tree was not clean; None outside a checkout."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ("git", "-C", str(here), *words), capture_output=True, text=True, timeout=10
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    commit = git("rev-parse", "--short=12", "HEAD")
+    return commit and commit + ("+" if git("status", "--porcelain", "--", "kernels", "profiler") else "")

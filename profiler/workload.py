@@ -1,0 +1,150 @@
+"""What is measured: the operations of one model on one device, each a call without arguments to tune."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from profiler.masks import Recording
+from traces.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+    from profiler.layers import LayerSize
+
+PRECISIONS = ("fp32", "fp16")
+
+
+class Workload(Protocol):
+    """The operations of a profile. Each runs to its end, or has queued all its work, when it returns."""
+
+    @property
+    def blocks_total(self) -> int:
+        """Blocks of a whole frame."""
+        ...
+
+    def dense(self) -> None:
+        """Inference on a whole frame."""
+        ...
+
+    def sparse(self, active: NDArray[np.bool_], step: int) -> None:
+        """Inference on the active blocks, (rows, columns), with the vectors of recorded frame ``step``."""
+        ...
+
+    def extract(self, step: int) -> None:
+        """Motion search of one frame against one reference, and miss classification."""
+        ...
+
+    def encode(self, active: NDArray[np.bool_], step: int) -> None:
+        """Encoding of the active blocks and all vectors into a message."""
+        ...
+
+    def layers(self, seconds: Callable[[Callable[[], object]], float]) -> list[tuple[str, float]]:
+        """Name and time of each layer in one dense inference, timed by ``seconds``."""
+        ...
+
+
+class ExecutorWorkload:
+    """A model in the sparse executor, fed with the frames of a recording.
+
+    Each sparse call continues from the cache that the one before left, as in a running system.
+
+    Args:
+        model: network with a (1, 3, H, W) input.
+        recording: frames at the resolution to measure.
+        device: ``cpu`` or ``cuda:<index>``.
+        precision: ``fp32``, or ``fp16`` on CUDA.
+        policy: how the executor propagates active sets; ``fixed`` is the papers'.
+
+    Raises:
+        InputError: the precision does not exist on the device, or the executor refuses the model.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        recording: Recording,
+        *,
+        device: str = "cpu",
+        precision: str = "fp32",
+        policy: str = "fixed",
+        block_px: int = 16,
+    ) -> None:
+        import torch
+
+        from kernels import SparseExecutor
+        from kernels.search import prepare
+        from profiler.layers import LayerTable
+
+        if precision not in PRECISIONS:
+            raise InputError(f"precision: expected one of {list(PRECISIONS)}, found {precision!r}")
+        if precision == "fp16" and device == "cpu":
+            raise InputError("precision: fp16 on cpu is slower than fp32 and not offered: expected fp32")
+        self._torch = torch
+        self._recording, self._block_px = recording, block_px
+        self._kind = torch.float16 if precision == "fp16" else torch.float32
+        self._model = model.eval().to(device, self._kind).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        try:
+            self._executor: Any = SparseExecutor(self._model, policy=policy, block_px=block_px)
+        except (TypeError, ValueError, NotImplementedError) as error:
+            raise InputError(f"model: the sparse executor cannot run it: {error}") from error
+        self._frames = [
+            torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None].to(device, self._kind)
+            / 255
+            for image in recording.frames
+        ]
+        self._vectors = [torch.from_numpy(field.astype(np.int64)).to(device) for field in recording.vectors]
+        self._images = [prepare(image) for image in recording.frames]
+        self._device = device
+        self._layers = LayerTable.of(self._model)
+        with torch.inference_mode():
+            _, self._cache = self._executor.dense(self._frames[0])
+
+    @property
+    def blocks_total(self) -> int:
+        rows, columns = self._recording.difference.shape[1:]
+        return int(rows * columns)
+
+    def dense(self) -> None:
+        with self._torch.inference_mode():
+            _, self._cache = self._executor.dense(self._frames[0])
+
+    def sparse(self, active: NDArray[np.bool_], step: int) -> None:
+        step %= len(self._vectors)
+        with self._torch.inference_mode():
+            mask = self._torch.from_numpy(active).to(self._device)
+            _, self._cache, _ = self._executor.sparse(
+                self._frames[step + 1], mask, self._vectors[step], self._cache
+            )
+
+    def extract(self, step: int) -> None:
+        from kernels.classify import active_blocks
+        from kernels.search import prepare, search_motion
+
+        step %= len(self._vectors)
+        frame = prepare(self._recording.frames[step + 1])  # a reference was prepared when it was a frame
+        active_blocks(search_motion(frame, self._images[step], block_px=self._block_px))
+
+    def encode(self, active: NDArray[np.bool_], step: int) -> None:
+        from kernels.payload import encode_blocks
+
+        step %= len(self._vectors)
+        encode_blocks(
+            self._recording.frames[step + 1],
+            np.flatnonzero(active),
+            self._recording.vectors[step],
+            block_px=self._block_px,
+        )
+
+    def layers(self, seconds: Callable[[Callable[[], object]], float]) -> list[tuple[str, float]]:
+        with self._torch.inference_mode():
+            return self._layers.time(self._frames[0], seconds) if self._layers else []
+
+    def layer_sizes(self) -> list[LayerSize]:
+        """Output and cut sizes of every layer; empty where the model cannot be traced."""
+        with self._torch.inference_mode():
+            return self._layers.sizes(self._frames[0]) if self._layers else []
