@@ -1,6 +1,7 @@
-# make run       the main job: six systems on the default video and network
-# make test      every test             make lint      formatting, style, types
-# make bench     benchmarks             .ci/run        what a merge must pass
+# make run       the main job: every system of the first paper on the default video and network
+# make test      every test
+# make lint      formatting, style and types; make format repairs the first two
+# make bench     tests/benchmarks/bench_*.py, one after the other
 #
 # Each makes .venv first if it is not there. PYTHON=python3.12 chooses the interpreter (3.10 or newer).
 
@@ -9,6 +10,7 @@ JOBS ?= 2
 VENV := .venv
 RUN := OMP_NUM_THREADS=1 $(VENV)/bin/python
 READY := $(VENV)/.ready
+BENCHMARKS = $(sort $(patsubst tests/benchmarks/%.py,%,$(wildcard tests/benchmarks/bench_*.py)))
 
 .DELETE_ON_ERROR:
 .PHONY: run test lint format bench clean
@@ -30,7 +32,7 @@ format: $(READY)
 	$(RUN) -m ruff format .
 
 bench: $(READY)
-	$(RUN) -m tests.benchmarks
+	@set -e; for name in $(BENCHMARKS); do echo "== $$name"; $(RUN) -m tests.benchmarks.$$name; done
 
 clean:
 	rm -rf $(VENV) outputs multirun .pytest_cache .mypy_cache .ruff_cache .hypothesis

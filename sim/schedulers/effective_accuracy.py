@@ -26,11 +26,15 @@ DEFAULT_DECAY_PER_S = math.log(2) / 0.1
 def effective_accuracy(accuracy: float, k: int, active: int, latency_s: float, decay_per_s: float) -> float:
     """EA of processing k of ``active`` blocks in ``latency_s``; nothing active means nothing is missed.
 
+    A result that never comes (infinite latency) is worth nothing, even where λ is 0.
+
     Raises:
         ValueError: k is not within [0, active].
     """
     if not 0 <= k <= active:
         raise ValueError(f"k: expected 0 to {active} blocks (those active), found {k}")
+    if latency_s == math.inf:
+        return 0.0
     share = k / active if active else 1.0
     return accuracy * share * math.exp(-decay_per_s * latency_s)
 

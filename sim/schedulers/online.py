@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from operator import itemgetter
 
-from sim.schedulers.effective_accuracy import DEFAULT_DECAY_PER_S, best_block_count
+from sim.schedulers.effective_accuracy import DEFAULT_DECAY_PER_S, best_block_count, effective_accuracy
 from sim.schedulers.situation import Path, PathCost, Plan, Situation
 
 
@@ -14,20 +15,22 @@ class Valuation:
     """λ and A: how a latency and a share of processed blocks become an effective accuracy.
 
     Raises:
-        ValueError: a decay that is not above 0, or an accuracy outside [0, 1].
+        ValueError: a decay below 0 or not finite, or an accuracy outside [0, 1].
     """
 
     decay_per_s: float = DEFAULT_DECAY_PER_S
     dense_accuracy: float = 1.0
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.decay_per_s) and self.decay_per_s > 0.0):
-            raise ValueError(f"decay_per_s: expected a rate above 0 per second, found {self.decay_per_s!r}")
+        if not (math.isfinite(self.decay_per_s) and self.decay_per_s >= 0.0):
+            raise ValueError(f"decay_per_s: expected at least 0 per second, found {self.decay_per_s!r}")
         if not 0.0 <= self.dense_accuracy <= 1.0:
             raise ValueError(f"dense_accuracy: expected a value from 0 to 1, found {self.dense_accuracy!r}")
 
     def score(self, cost: PathCost, k: int, latency_s: float) -> float:
         """ln(EA / A): unlike EA it still tells two hopeless choices apart."""
+        if latency_s == math.inf:
+            return -math.inf
         active = cost.active
         if active == 0:
             return -self.decay_per_s * latency_s
@@ -39,23 +42,23 @@ class Valuation:
         With a dense fallback T is the smaller of two curves, so EA is the larger of two, and its maximum
         the larger of their two maxima.
         """
-        active, _, per_block_s, a_s, b_s, _, dirty, dense_s, _, _ = cost
-        k = best_block_count(active, a_s, b_s, self.decay_per_s, per_block_s, dirty)
+        active, wait_s, per_block_s, a_s, b_s, c_s, dirty, dense_s, _, _ = cost
+        decay_per_s = self.decay_per_s
+        k = best_block_count(active, a_s, b_s, decay_per_s, per_block_s, dirty)
+        if dense_s < math.inf or k == 0 or per_block_s == math.inf or wait_s == math.inf:
+            more = best_block_count(active, 0.0, 0.0, decay_per_s, per_block_s) if dense_s < math.inf else k
+            return max((self._valued(cost, candidate) for candidate in (k, more)), key=itemgetter(2))
+        blocks = k + dirty  # the common case, PathCost.latency_s and score written out for speed
+        latency_s = wait_s + k * per_block_s + (a_s * blocks + b_s) * blocks + c_s
+        return k, latency_s, math.log(k / active) - decay_per_s * latency_s
+
+    def _valued(self, cost: PathCost, k: int) -> tuple[int, float, float]:
         latency_s = cost.latency_s(k)
-        score = self.score(cost, k, latency_s)
-        if dense_s < math.inf:
-            more = best_block_count(active, 0.0, 0.0, self.decay_per_s, per_block_s)
-            if more != k:
-                more_s = cost.latency_s(more)
-                more_score = self.score(cost, more, more_s)
-                if more_score > score:
-                    return more, more_s, more_score
-        return k, latency_s, score
+        return k, latency_s, self.score(cost, k, latency_s)
 
     def make_plan(self, path: Path, cost: PathCost, k: int, latency_s: float) -> Plan:
         """The plan for k blocks on a path, with the effective accuracy it promises."""
-        share = k / cost.active if cost.active else 1.0
-        ea = self.dense_accuracy * share * math.exp(-self.decay_per_s * latency_s)
+        ea = effective_accuracy(self.dense_accuracy, k, cost.active, latency_s, self.decay_per_s)
         return Plan(path, k, k + cost.dirty, cost.runs_densely(k), latency_s, ea, cost.is_extrapolated(k))
 
 

@@ -16,7 +16,7 @@ import heapq
 import math
 from dataclasses import dataclass
 
-from sim.schedulers.effective_accuracy import best_block_count
+from sim.schedulers.effective_accuracy import best_block_count, effective_accuracy
 from sim.schedulers.online import Valuation, no_path
 from sim.schedulers.situation import Path, PathCost, Plan, Situation, TrueUplink
 
@@ -46,8 +46,8 @@ def true_effective_accuracy(situation: Situation, plan: Plan, valuation: Valuati
     """The effective accuracy that a plan will really have."""
     cost = situation.edge if plan.path is Path.EDGE else situation.cloud
     latency_s = true_latency_s(situation, plan.path, plan.k)
-    share = plan.k / cost.active if cost is not None and cost.active else 1.0
-    return valuation.dense_accuracy * share * math.exp(-valuation.decay_per_s * latency_s)
+    active = cost.active if cost is not None else plan.k
+    return effective_accuracy(valuation.dense_accuracy, plan.k, active, latency_s, valuation.decay_per_s)
 
 
 def regret(situation: Situation, plan: Plan, oracle_plan: Plan, valuation: Valuation) -> float:

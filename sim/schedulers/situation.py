@@ -58,7 +58,9 @@ class PathCost(NamedTuple):
     def is_extrapolated(self, k: int) -> bool:
         """Whether k takes sparse inference to a number of blocks that nobody profiled."""
         blocks = k + self.dirty
-        return blocks > 0 and not self.k_min <= blocks <= self.k_max and not self.runs_densely(k)
+        if blocks == 0 or self.k_min <= blocks <= self.k_max:
+            return False
+        return not self.runs_densely(k)
 
 
 class TrueUplink(NamedTuple):

@@ -172,6 +172,16 @@ def test_a_path_that_is_not_there_is_not_taken_and_none_at_all_is_an_error():
         OracleScheduler().plan(Situation(edge, cloud))
 
 
+def test_where_time_costs_nothing_everything_is_processed_unless_it_never_arrives():
+    edge = edge_cost(EDGE, 400, 10.0)
+    dead = cloud_cost(CLOUD, 400, 0.0, bandwidth_bps=0.0, block_bytes=440)
+    link = uplink([])
+    for scheduler in (EffectiveAccuracyScheduler(0.0, 0.9), OracleScheduler(0.0, 0.9)):
+        plan = scheduler.plan(Situation(edge, dead, link))
+        assert (plan.path, plan.k, plan.predicted_ea) == (Path.EDGE, 400, 0.9)
+        assert scheduler.plan(Situation(None, dead, link)).predicted_ea == 0.0
+
+
 def test_a_plan_outside_the_profiled_range_says_so():
     narrow = PathCost(100, 0.0, 0.0, 0.0, 1e-9, 0.0, k_min=10, k_max=80)
     plans = [
@@ -195,8 +205,8 @@ def test_dense_inference_replaces_a_sparse_one_that_costs_more():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"decay_per_s": 0.0}, "decay_per_s: expected a rate above 0"),
-        ({"decay_per_s": math.nan}, "decay_per_s: expected a rate above 0"),
+        ({"decay_per_s": -0.1}, "decay_per_s: expected at least 0 per second"),
+        ({"decay_per_s": math.nan}, "decay_per_s: expected at least 0 per second"),
         ({"dense_accuracy": 1.2}, "dense_accuracy: expected a value from 0 to 1"),
     ],
 )
