@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from kernels.models.default_network import class_map, load_default_network
     from kernels.models.letterbox import Letterbox
     from kernels.models.registry import MODEL_NAMES, build_model
+    from kernels.models.results import agreement, interpret
     from kernels.models.token_cache import TokenCache, TokenExecutor
     from kernels.models.weights_io import load_weights, save_weights
 
@@ -29,6 +30,8 @@ _HOMES = {
     "Letterbox": "kernels.models.letterbox",
     "class_map": "kernels.models.default_network",
     "load_default_network": "kernels.models.default_network",
+    "agreement": "kernels.models.results",
+    "interpret": "kernels.models.results",
     "TokenCache": "kernels.models.token_cache",
     "TokenExecutor": "kernels.models.token_cache",
 }
@@ -39,10 +42,12 @@ __all__ = [
     "Letterbox",
     "TokenCache",
     "TokenExecutor",
+    "agreement",
     "assemble_masks",
     "build_model",
     "class_map",
     "decode",
+    "interpret",
     "load_default_network",
     "load_weights",
     "save_weights",

@@ -120,8 +120,7 @@ def _best(overlap: np.ndarray, on_truth: np.ndarray) -> int | None:
 
 
 def _union(masks: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    union: np.ndarray = masks.any(axis=0) if len(masks) else np.zeros(shape, bool)
-    return union
+    return np.asarray(masks.any(axis=0)) if len(masks) else np.zeros(shape, bool)
 
 
 def write_table(scores: Sequence[SequenceScore], target: Path) -> None:

@@ -137,7 +137,7 @@ class PoseNetwork(nn.Module):
         self.heatmap = nn.Linear(channels, self.height_px // 4 * (self.width_px // 4))
 
     def layers_in_order(self) -> list[TransformerLayer]:
-        return [*self.layers] * self.cycles  # type: ignore[list-item]
+        return [*self.layers] * self.cycles
 
     def embed(self, frame: Tensor, chosen: Tensor | None = None) -> Tensor:
         """Keypoint tokens, then the chosen patch tokens. The stem always runs on the whole frame."""

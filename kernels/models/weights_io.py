@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import torch
@@ -58,8 +59,8 @@ def load_state(model: nn.Module, state: dict[str, Tensor], source: str) -> None:
 
 
 def save_weights(model: nn.Module, path: str | Path, *, half: bool = True) -> None:
-    """Write the model's tensors, in fp16 unless ``half`` is false."""
-    from safetensors.torch import save_file
+    """Write the model's tensors, in fp16 unless ``half`` is false; the file appears whole or not at all."""
+    from safetensors.torch import save
 
     dtype = torch.float16 if half else torch.float32
     state = {
@@ -67,8 +68,11 @@ def save_weights(model: nn.Module, path: str | Path, *, half: bool = True) -> No
         for k, v in model.state_dict().items()
         if not k.endswith("num_batches_tracked")
     }
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    save_file(state, path)
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.partial")
+    partial.write_bytes(save(state))
+    os.replace(partial, target)
 
 
 def parameter_count(model: nn.Module) -> int:

@@ -1,0 +1,105 @@
+"""Agreement of two results: 1 for the same, 0 for disjoint ones, symmetric, a share in between."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kernels.models.results import Boxes, Segmentation, agreement, interpret
+
+
+def segmentation(seed: int) -> Segmentation:
+    return Segmentation(np.random.default_rng(seed).integers(0, 4, (8, 12)).astype(np.uint8))
+
+
+def boxes(seed: int) -> Boxes:
+    random = np.random.default_rng(seed)
+    count = int(random.integers(0, 6))
+    low = random.uniform(0, 20, (count, 2))
+    corners = np.concatenate([low, low + random.uniform(1, 20, (count, 2))], axis=1)
+    return Boxes(corners, random.integers(0, 2, count), 48, 48)
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6), st.sampled_from([segmentation, boxes]))
+@settings(max_examples=60, deadline=None)
+def test_agreement_is_a_symmetric_share(one_seed: int, other_seed: int, kind) -> None:
+    one, other = kind(one_seed), kind(other_seed)
+    assert 0 <= agreement(one, other) <= 1
+    assert agreement(one, other) == pytest.approx(agreement(other, one))
+    assert agreement(one, one) == pytest.approx(1)
+
+
+def test_half_overlap_of_one_class_and_a_class_that_was_missed() -> None:
+    truth, found = np.zeros((4, 8), np.uint8), np.zeros((4, 8), np.uint8)
+    truth[:, 0:4], truth[0, 7] = 1, 2
+    found[:, 2:6] = 1
+    assert agreement(Segmentation(found), Segmentation(truth)) == pytest.approx((8 / 24 + 0) / 2)
+
+
+def test_nothing_found_agrees_with_nothing_only() -> None:
+    nothing, something = np.zeros((4, 4), np.uint8), np.ones((4, 4), np.uint8)
+    assert agreement(Segmentation(nothing), Segmentation(nothing)) == 1
+    assert agreement(Segmentation(nothing), Segmentation(something)) == 0
+    empty = Boxes(np.zeros((0, 4)), np.zeros(0, int), 32, 32)
+    one = Boxes(np.array([[0.0, 0, 4, 4]]), np.zeros(1, int), 32, 32)
+    assert agreement(empty, empty) == 1
+    assert agreement(empty, one) == agreement(one, empty) == 0
+
+
+def test_a_box_too_many_and_a_box_of_another_class_cost_their_share() -> None:
+    square = [0.0, 0.0, 8.0, 8.0]
+    far = [20.0, 20.0, 28.0, 28.0]
+    one = Boxes(np.array([square]), np.array([0]), 32, 32)
+    assert agreement(Boxes(np.array([square, far]), np.array([0, 0]), 32, 32), one) == pytest.approx(0.5)
+    assert agreement(Boxes(np.array([square]), np.array([1]), 32, 32), one) == 0
+
+
+def test_foreground_is_what_was_found() -> None:
+    found = Segmentation(np.array([[0, 3], [1, 0]], np.uint8))
+    assert found.foreground.tolist() == [[False, True], [True, False]]
+    covered = Boxes(np.array([[-3.0, 1.0, 2.2, 9.0]]), np.array([0]), 4, 4).foreground
+    assert np.argwhere(covered).tolist() == [[1, 0], [1, 1], [2, 0], [2, 1], [3, 0], [3, 1]]
+
+
+def test_every_kind_of_output_is_read() -> None:
+    def level(channels: int, side: int, fill: float = 0.0) -> torch.Tensor:
+        return torch.full((1, channels, side, side), fill)
+
+    logits = torch.zeros(1, 6, 8, 8)
+    logits[:, 2] = 1
+    whole = interpret(logits, 32, 32)
+    assert isinstance(whole, Segmentation)
+    assert (whole.classes == 2).all()
+
+    sides = (4, 2, 1)
+    outputs = {
+        "boxes": tuple(level(64, s) for s in sides),
+        "classes": tuple(level(3, s, -9.0) for s in sides),
+    }
+    outputs["classes"][1][0, 1, 0, 0] = (
+        5.0  # one cell of stride 16, a flat distribution: 7.5 · 16 px each way
+    )
+    found = interpret(outputs, 32, 32)
+    assert isinstance(found, Boxes)
+    assert found.boxes.tolist() == [[-112.0, -112.0, 128.0, 128.0]]
+    assert found.classes.tolist() == [1]
+    outputs |= {
+        "coefficients": tuple(level(4, s, 1.0) for s in sides),
+        "prototypes": (level(4, 8, 1.0),),
+    }
+    painted = interpret(outputs, 32, 32)
+    assert isinstance(painted, Segmentation)
+    assert (painted.classes == 2).all()
+
+
+def test_results_of_different_kinds_or_sizes_do_not_compare() -> None:
+    small, large = Segmentation(np.zeros((2, 2), np.uint8)), Segmentation(np.zeros((4, 4), np.uint8))
+    with pytest.raises(ValueError, match=r"result must have the reference's size \(4, 4\) \(got \(2, 2\)\)"):
+        agreement(small, large)
+    with pytest.raises(TypeError, match=r"result must be Segmentation \(got Boxes\)"):
+        agreement(boxes(0), small)
+    with pytest.raises(ValueError, match=r"outputs must be of a 64×64 px frame"):
+        interpret({"boxes": (torch.zeros(1, 64, 4, 4),)}, 64, 64)
