@@ -109,6 +109,83 @@ class FrameEncoder(Protocol):
     def encode(self, frame: Frame) -> int:
         """Bytes of the encoded frame. Encoders with memory must be given each frame that is sent, once."""
 
+    def restart(self) -> None:
+        """The far side may have missed a frame: the next one must decode without any before it."""
+
+
+class QuantisedEncoder(Protocol):
+    """Encodes whole frames at a precision chosen for each: uniform quantisation, then entropy coding."""
+
+    values: int  # of a frame: pixels times colours
+
+    def encode(self, frame: Frame, bits: int) -> int:
+        """Bytes of a frame at `bits` a value, 1 to 8."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Delta:
+    """The pixels of a frame that differ from a reference, as one message.
+
+    Args:
+        size_bytes: the message, header and mask included.
+        blocks: blocks with at least one such pixel; all of them if `whole`.
+        active_fraction: share of the pixels.
+        whole: whether it needs no reference: there was none.
+        data: the message; None where only counts are known.
+        reference: what the reference becomes once the delta is applied; whatever the maker keeps there.
+    """
+
+    size_bytes: int
+    blocks: int
+    active_fraction: float
+    whole: bool
+    data: bytes | None = None
+    reference: Any = None
+
+
+class DeltaReference(Protocol):
+    """An image that changed pixels are counted against and that takes on what was counted (DeltaCNN)."""
+
+    def difference(self, frame: Frame) -> Delta:
+        """What `frame` changes; the reference stays as it is."""
+
+    def commit(self, delta: Delta) -> None:
+        """Make the reference what the last difference led to."""
+
+    def reset(self) -> None:
+        """Forget the reference: the next difference is the whole frame."""
+
+
+class DeltaReceiver(Protocol):
+    """The same image on the far side, from the messages alone."""
+
+    def apply(self, delta: Delta) -> None:
+        """Take a message in."""
+
+    def same_as(self, reference: DeltaReference) -> bool:
+        """Whether both ends hold the same bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """The most similar frame of a history: which one, and how similar (1: the same)."""
+
+    frame_index: int
+    similarity: float
+
+
+class FrameHistory(Protocol):
+    """The last frames that were remembered, to be compared with new ones."""
+
+    def most_similar(self, frame: Frame) -> Likeness | None:
+        """The most similar remembered frame, the latest of equals; None without any."""
+
+    def remember(self, frame: Frame) -> None:
+        """Add a frame; the oldest goes when there are too many."""
+
+    def changed_blocks(self, frame: Frame, likeness: Likeness) -> int:
+        """Blocks of `frame` that really differ from the remembered frame at the same place."""
+
 
 class Content(Protocol):
     """What systems ask of frames, whatever they are made of."""
@@ -131,3 +208,24 @@ class Content(Protocol):
 
     def block_bytes(self) -> float:
         """Typical bytes of a block, before anything was sent."""
+
+    def frame_encoder(
+        self, codec: str, *, quality: int = 85, crf: float = 23.0, keyframe_interval: int = 250
+    ) -> FrameEncoder:
+        """An encoder of whole frames: "raw", "png", "jpeg" (quality) or "h264" (crf, keyframe_interval)."""
+
+    def quantised_encoder(self) -> QuantisedEncoder:
+        """An encoder of quantised frames."""
+
+    def delta_reference(self, threshold: float, dilation_px: int) -> DeltaReference:
+        """An empty reference for pixel deltas.
+
+        A pixel counts if its difference, or one within a window of `dilation_px`, exceeds `threshold` on
+        [0, 1].
+        """
+
+    def delta_receiver(self) -> DeltaReceiver:
+        """The far side of a reference for pixel deltas, empty."""
+
+    def frame_history(self, frames: int) -> FrameHistory:
+        """An empty history of at most `frames` frames."""

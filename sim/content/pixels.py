@@ -10,8 +10,17 @@ from numpy.typing import NDArray
 
 from kernels.classify import active_blocks
 from kernels.payload import DecodedBlocks, decode_blocks, encode_blocks, overhead_bytes, paste_blocks
+from kernels.pixel_delta import PixelDeltaSender
 from kernels.search import MotionField, SearchImage, block_difference, predict_vectors, prepare, search_motion
 from kernels.warp import warp_blocks_map, warp_image
+from sim.content.encoders import (
+    PixelDeltaImage,
+    PixelDeltaReference,
+    PixelFrameEncoder,
+    PixelHistory,
+    PixelQuantisedEncoder,
+    frame_encoder,
+)
 from sim.content.interface import Frame, Match, Message, SharedImage
 from traces.errors import InputError
 
@@ -42,16 +51,16 @@ class PixelOptions:
     def __post_init__(self) -> None:
         if not 0.0 <= self.threshold <= 1.0:
             raise InputError(
-                f"system.threshold: expected a mean difference in [0, 1], found {self.threshold}"
+                f"matching.threshold: expected a mean difference in [0, 1], found {self.threshold}"
             )
         if self.aligner not in ("search", "none"):
-            raise InputError(f"system.aligner: expected one of search, none, found {self.aligner!r}")
+            raise InputError(f"matching.aligner: expected one of search, none, found {self.aligner!r}")
         if self.codec not in TYPICAL_BLOCK_BYTES:
             raise InputError(f"payload.codec: expected one of raw, png, jpeg, found {self.codec!r}")
         if not 1 <= self.quality <= 95:
             raise InputError(f"payload.quality: expected 1 to 95, found {self.quality}")
         if self.radius_px < 0:
-            raise InputError(f"system.radius_px: expected a radius >= 0 px, found {self.radius_px}")
+            raise InputError(f"matching.radius_px: expected a radius >= 0 px, found {self.radius_px}")
 
 
 def prepared(frame: Frame) -> SearchImage:
@@ -236,3 +245,25 @@ class PixelContent:
     def block_bytes(self) -> float:
         """Typical bytes of a block, before anything was sent."""
         return TYPICAL_BLOCK_BYTES[self.options.codec] * (self.options.block_px / 16) ** 2
+
+    def frame_encoder(
+        self, codec: str, *, quality: int = 85, crf: float = 23.0, keyframe_interval: int = 250
+    ) -> PixelFrameEncoder:
+        """An encoder of whole frames."""
+        return frame_encoder(codec, quality, crf, keyframe_interval)
+
+    def quantised_encoder(self) -> PixelQuantisedEncoder:
+        """An encoder of quantised frames."""
+        return PixelQuantisedEncoder(self.height_px * self.width_px * 3)
+
+    def delta_reference(self, threshold: float, dilation_px: int) -> PixelDeltaReference:
+        """An empty reference for pixel deltas."""
+        return PixelDeltaReference(PixelDeltaSender(threshold, dilation_px, self.options.block_px))
+
+    def delta_receiver(self) -> PixelDeltaImage:
+        """The far side of a reference for pixel deltas, empty."""
+        return PixelDeltaImage()
+
+    def frame_history(self, frames: int) -> PixelHistory:
+        """An empty history; τ says from which difference on a block has changed."""
+        return PixelHistory(frames, self.options.threshold, self.options.block_px)

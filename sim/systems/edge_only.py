@@ -1,0 +1,35 @@
+"""Edge only: dense inference on the edge for every frame, no network."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any
+
+from sim.content.interface import Content, Frame
+from sim.ledger import Outcome
+from sim.world import CameraWorld
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeOnlyOptions:
+    """Nothing to choose."""
+
+
+@dataclass(slots=True, eq=False)
+class EdgeOnly:
+    """One camera's edge-only inference.
+
+    Args:
+        content: says how many blocks a frame has.
+        options: none so far.
+    """
+
+    content: Content
+    options: EdgeOnlyOptions = EdgeOnlyOptions()
+
+    def process(self, frame: Frame, world: CameraWorld) -> Generator[Any, Any, Outcome]:
+        """Infer densely."""
+        total = self.content.blocks_total
+        yield world.infer_edge_dense()
+        return Outcome("edge", total, total, 0, total, None)

@@ -1,0 +1,108 @@
+"""Full offload: every frame goes to the server whole, is inferred densely there, and nothing is reused.
+
+The papers call it "a naive approach that performs all computation on the server, incurring high
+communication costs" (FluxShard, §6.2) and do not name a codec. The default is ``png``: the remap paper's
+290 ms for one 1024×1024 camera at 56 Mbit/s (§VII-D), less 22 ms of inference, leave about 1.9 MB a frame;
+raw pixels are 3.1 MB and a JPEG of quality 85 some 0.15 MB. ``jpeg`` and ``h264`` are the rivals to beat in
+practice, and far stronger ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from sim.content.interface import Content, Frame, FrameEncoder
+from sim.events import Unreachable
+from sim.ledger import Outcome
+from sim.systems.interface import RESULT_BYTES
+from sim.systems.server_memory import NOTICE_BYTES, ServerMemory
+from sim.world import CameraWorld
+from traces.errors import InputError
+
+Codec = Literal["raw", "png", "jpeg", "h264"]
+CODECS: tuple[str, ...] = get_args(Codec)
+
+
+@dataclass(frozen=True, slots=True)
+class FullOffloadOptions:
+    """How frames are encoded.
+
+    Args:
+        codec: "raw", "png" (lossless), "jpeg" (4:2:0), or "h264" (one stream, each frame against the last).
+        quality: of JPEG, 1 to 95.
+        crf: constant rate factor of H.264, 0 to 51; lower is better.
+        keyframe_interval: frames of H.264 from one keyframe to the next at the latest.
+        result_bytes: size of a result on the downlink.
+    """
+
+    codec: Codec = "png"
+    quality: int = 85
+    crf: float = 23.0
+    keyframe_interval: int = 250
+    result_bytes: int = RESULT_BYTES
+
+    def __post_init__(self) -> None:
+        if self.codec not in CODECS:
+            raise InputError(f"system.codec: expected one of {', '.join(CODECS)}, found {self.codec!r}")
+        if not 1 <= self.quality <= 95:
+            raise InputError(f"system.quality: expected 1 to 95, found {self.quality}")
+        if not 0.0 <= self.crf <= 51.0:
+            raise InputError(f"system.crf: expected a rate factor of 0 to 51, found {self.crf}")
+        if self.keyframe_interval < 1:
+            raise InputError(
+                f"system.keyframe_interval: expected at least 1 frame, found {self.keyframe_interval}"
+            )
+        if self.result_bytes < 0:
+            raise InputError(f"system.result_bytes: expected >= 0 bytes, found {self.result_bytes}")
+
+
+@dataclass(slots=True, eq=False)
+class FullOffload:
+    """One camera's full offload.
+
+    Only frames that are sent are encoded, so that the H.264 chain has no gaps; after a frame that the
+    server may not have, and after a server that has lost its decoder, the stream goes on from a keyframe.
+
+    Args:
+        content: how frames are encoded.
+        options: codec and sizes.
+    """
+
+    content: Content
+    options: FullOffloadOptions = FullOffloadOptions()
+    encoder: FrameEncoder = field(init=False)
+    _decoder: ServerMemory = field(default_factory=ServerMemory)  # the server's half of the H.264 stream
+    _in_stream: bool = False  # whether the next frame builds on the last one
+
+    def __post_init__(self) -> None:
+        options = self.options
+        self.encoder = self.content.frame_encoder(
+            options.codec,
+            quality=options.quality,
+            crf=options.crf,
+            keyframe_interval=options.keyframe_interval,
+        )
+
+    def process(self, frame: Frame, world: CameraWorld) -> Generator[Any, Any, Outcome]:
+        """Encode, send, infer densely, reply."""
+        total = self.content.blocks_total
+        needs_decoder = self._in_stream
+        size_bytes = self.encoder.encode(frame)
+        if (encoding := world.encode(total)) is not None:
+            yield encoding
+        try:
+            yield world.send(size_bytes)
+            if needs_decoder and self._decoder.lost(world):
+                yield world.reply(NOTICE_BYTES)
+                raise Unreachable("the server has lost its decoder")
+            self._decoder.fill(world)
+            yield world.infer_cloud_dense()
+            yield world.reply(self.options.result_bytes)
+        except Unreachable:
+            self.encoder.restart()
+            self._in_stream = False
+            raise
+        self._in_stream = self.options.codec == "h264"
+        return Outcome("cloud", total, total, 0, None, total)
