@@ -16,7 +16,7 @@ from profiler.power import find_meter
 from profiler.refit import Analysis, analyse
 from profiler.report import draw
 from profiler.samples import read_samples
-from profiler.sampling import Plan, measure
+from profiler.sampling import Plan, explain, measure
 from profiler.store import SampleStore
 from profiler.workload import ExecutorWorkload
 from traces.errors import InputError
@@ -91,9 +91,12 @@ def profile_device(request: Request, say: Callable[[str], None] = print) -> tupl
     model = _build(request)
     say("recording motion")
     recording = record(request.video, request.resolution_px, 16)
-    workload = ExecutorWorkload(
-        model, recording, device=request.device, precision=request.precision, policy=request.policy
-    )
+    try:
+        workload = ExecutorWorkload(
+            model, recording, device=request.device, precision=request.precision, policy=request.policy
+        )
+    except (MemoryError, RuntimeError) as error:
+        raise explain(error) from error
     meta: dict[str, Any] = {
         "device": slug,
         "model": request.profile_name,

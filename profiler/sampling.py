@@ -161,23 +161,23 @@ def measure(
     run = _Run(workload, clock, store, plan, differences, meter, say)
     try:
         return run.go()
-    except MemoryError as error:
-        raise InputError(
-            f"model: expected one that fits in memory, found {error or 'no memory left'}"
-        ) from error
-    except RuntimeError as error:  # torch reports a full or lost device this way, on every backend
-        reason = " ".join(str(error).split())[:160]
-        if type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in reason:
-            raise InputError(
-                f"model: expected one that fits in the device's memory, found: {reason}"
-            ) from error
-        raise InputError(
-            f"device: expected it to stay until the end, found: {reason}; {len(store.rows)} samples so"
-            f" far are kept in {store.path}, the same command resumes"
-        ) from error
+    except (MemoryError, RuntimeError) as error:
+        kept = f"; {len(store.rows)} samples so far are kept in {store.path}, the same command resumes"
+        raise explain(error, kept) from error
     finally:
         if not store.meta["complete"]:
             store.flush()
+
+
+def explain(error: MemoryError | RuntimeError, kept: str = "") -> InputError:
+    """One line for a device that is full or gone; torch reports both as RuntimeError, on every backend."""
+    reason = " ".join(str(error).split())[:160]
+    full = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    if full or "can't allocate memory" in reason:
+        return InputError(
+            f"model: expected one that fits in memory, found: {reason or 'no memory left'}{kept}"
+        )
+    return InputError(f"device: expected it to work until the end, found: {reason}{kept}")
 
 
 class _Run:

@@ -11,8 +11,7 @@ from profiler.groups import group
 from profiler.holdout import heldout_errors
 from profiler.piecewise import fit_piecewise, predict_piecewise
 from profiler.refit import analyse
-from profiler.samples import Sample, Samples
-from tests.strategies_profiler import NOISES, XAVIER, SyntheticDevice
+from tests.strategies_profiler import NOISES, XAVIER, SyntheticDevice, as_samples
 
 RUNS, CONFIDENCE = 1000, 0.95
 GRID = np.linspace(1, 1600, 14).round()
@@ -69,7 +68,7 @@ def test_false_alarms_of_the_lack_of_fit_test_are_as_rare_as_stated(fits: list[Q
 def test_p99_from_the_residuals_is_within_five_per_cent(noise: str) -> None:
     generator = np.random.default_rng(4)
     device = SyntheticDevice(noise=noise)
-    profile = analyse(samples_of(device.rows(generator, GRID, repeats=20)), draws=0).profile
+    profile = analyse(as_samples(device.rows(generator, GRID, repeats=20)), draws=0).profile
     for k in (40, 300, 777, 1500):
         true_p99 = np.quantile(device.measure(np.full(400_000, float(k)), generator), 0.99)
         assert profile.sample_s(k, 0.99) == pytest.approx(true_p99, rel=0.05)
@@ -97,14 +96,3 @@ def test_a_true_quadratic_is_predicted_within_three_per_cent() -> None:
     groups = group(k, SyntheticDevice(noise="bimodal").measure(k, generator))
     assert np.median(heldout_errors(groups, predict_quadratic)) < 0.03
     assert predict_piecewise(groups, 800.0) == pytest.approx(predict_quadratic(groups, 800.0), rel=0.05)
-
-
-def samples_of(rows: list[Sample]) -> Samples:
-    op, k, mask, repeat, seconds = zip(*rows, strict=True)
-    return Samples(
-        np.array(op, dtype=object),
-        np.array([np.nan if one is None else one for one in k]),
-        np.array(mask, dtype=object),
-        np.array(repeat),
-        np.array(seconds),
-    )
