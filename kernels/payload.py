@@ -94,9 +94,9 @@ def encode_blocks(
         )
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
         raise ValueError(f"image must have the shape (H, W) or (H, W, 3) (got {image.shape})")
-    rows, columns = block_grid(image.shape[0], image.shape[1], block_px)
-    if block_px % 8 or block_px > 248:
-        raise ValueError(f"block_px must be a multiple of 8 px, at most 248 (got {block_px})")
+    rows, columns = block_grid(image.shape[0], image.shape[1], block_px, multiple_px=8)
+    if block_px > 248:
+        raise ValueError(f"block_px must be at most 248 px (got {block_px})")
     if codec not in _CODECS:
         raise ValueError(f"codec must be one of {', '.join(_CODECS)} (got {codec!r})")
     if not 1 <= quality <= 95:

@@ -113,9 +113,7 @@ def search_motion(
     if frame.shape != reference.shape:
         raise ValueError(f"reference must have the frame's shape {frame.shape} (got {reference.shape})")
     height, width = frame.shape[:2]
-    rows, columns = block_grid(height, width, block_px)
-    if block_px % 8:
-        raise ValueError(f"block_px must be a multiple of 8 px (got {block_px})")
+    rows, columns = block_grid(height, width, block_px, multiple_px=8)
     if not isinstance(radius_px, (int, np.integer)) or radius_px < 0:
         raise ValueError(f"radius_px must be an integer >= 0 px (got {radius_px!r})")
     centres = (
@@ -201,10 +199,16 @@ def block_difference(
     return difference
 
 
-def block_grid(height: int, width: int, block_px: int) -> tuple[int, int]:
-    """Rows and columns of blocks of an image. Raises ValueError if they do not fit exactly."""
+def block_grid(height: int, width: int, block_px: int, multiple_px: int = 1) -> tuple[int, int]:
+    """Rows and columns of blocks of an image.
+
+    Raises:
+        ValueError: they do not fit exactly, or `block_px` is no multiple of `multiple_px`.
+    """
     if not isinstance(block_px, (int, np.integer)) or block_px <= 0:
         raise ValueError(f"block_px must be a positive integer (got {block_px!r})")
+    if block_px % multiple_px:
+        raise ValueError(f"block_px must be a multiple of {multiple_px} px (got {block_px})")
     if height % block_px or width % block_px:
         raise ValueError(f"height and width must be multiples of block_px={block_px} (got {height}x{width})")
     return height // block_px, width // block_px
