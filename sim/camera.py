@@ -27,7 +27,8 @@ class Camera:
         world: what the system may ask for.
         table: where frames are booked.
         image: the picture of a frame by index; None where the video is statistical.
-        on_frame: called after each frame that ended, for progress.
+        on_frame: told (camera, frame) after each frame that ended, for progress.
+        outside_profile: the frames are not what the latency profiles were made for: flag them all.
     """
 
     number: int
@@ -36,7 +37,8 @@ class Camera:
     world: CameraWorld
     table: FrameTable
     image: Callable[[int], NDArray[Any]] | None = None
-    on_frame: Callable[[], None] | None = None
+    on_frame: Callable[[int, int], None] | None = None
+    outside_profile: bool = False
     under_way: bool = False
 
     def run(self) -> Generator[Any, Any, None]:
@@ -59,10 +61,12 @@ class Camera:
             except Unreachable:
                 table.abandon(self.number, ledger, "dropped")
             else:
+                if self.outside_profile:
+                    outcome = outcome._replace(extrapolated=True)
                 table.complete(self.number, ledger, env.now, outcome)
             self.under_way = False
             if on_frame is not None:
-                on_frame()
+                on_frame(self.number, index)
 
     def _lost(self, index: int, captured_s: float, outcome: str) -> None:
         self.table.lose(self.number, index, captured_s, outcome)

@@ -88,7 +88,7 @@ class Ledger:
     """Time and bytes of the frame under way, by where they went. One a camera, cleared for each frame.
 
     For a frame whose steps follow one another, latency = extract + encode + queue + transmit + edge
-    compute + cloud compute; `queue_s` counts every wait: in the camera's queue, for a processor, for the link.
+    compute + cloud compute; `queue_s` counts every wait: for the camera, for a processor, for the link.
     """
 
     __slots__ = (
@@ -126,6 +126,13 @@ class Ledger:
 
 def _number(value: float | None) -> float:
     return UNKNOWN if value is None else value
+
+
+def _labels(codes: NDArray[np.float64], names: tuple[str, ...]) -> pd.Categorical:
+    """Positions in `names` as strings; -1 is unknown."""
+    import pandas as pd
+
+    return pd.Categorical.from_codes(codes.astype(np.int64).tolist(), categories=pd.Index(names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,13 +229,11 @@ class FrameTable:
                 "captured_s": raw["captured_s"],
                 "started_s": raw["started_s"],
                 "completed_s": raw["completed_s"],
-                "outcome": pd.Categorical.from_codes(raw["outcome"].astype(np.int8), list(OUTCOMES)),
-                "path": pd.Categorical.from_codes(
-                    np.where(completed, raw["path"], -1).astype(np.int8), list(PATHS)
-                ),
-                **{name: pd.array(raw[name], dtype="Int64") for name in _WHOLE[:4]},
+                "outcome": _labels(raw["outcome"], OUTCOMES),
+                "path": _labels(np.where(completed, raw["path"], -1), PATHS),
+                **{name: pd.Series(raw[name]).astype("Int64") for name in _WHOLE[:4]},
                 "reuse_ratio": 1.0 - raw["blocks_active"] / valuation.blocks_total,
-                **{name: pd.array(raw[name], dtype="Int64") for name in _WHOLE[4:]},
+                **{name: pd.Series(raw[name]).astype("Int64") for name in _WHOLE[4:]},
                 **{
                     name: raw[name]
                     for name in (
@@ -244,7 +249,7 @@ class FrameTable:
                 "accuracy": accuracy,
                 "ea": accuracy * np.exp(-valuation.decay_per_s * latency_s),
                 "bandwidth_estimate_bps": raw["bandwidth_estimate_bps"],
-                "extrapolated": pd.array(raw["extrapolated"], dtype="Int8").astype("boolean"),
+                "extrapolated": pd.Series(raw["extrapolated"]).astype("boolean"),
                 "uplink_enqueued_s": raw["uplink_enqueued_s"],
                 "uplink_delivered_s": raw["uplink_delivered_s"],
             }

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,6 +47,10 @@ class Trickle:
     remaining_bytes: float = 0.0
     preempted: bool = False
     cancelled: bool = False
+
+
+def _arrive(message: Trickle, _: Event) -> None:
+    message.on_arrived()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +120,7 @@ class Link:
 
     env: Environment
     replay: Replay
-    conditions: LinkConditions = LinkConditions()  # noqa: RUF009 (frozen)
+    conditions: LinkConditions = LinkConditions()
     rng: np.random.Generator | None = None
     _count: _Counters = field(default_factory=_Counters)
     _outstanding: deque[tuple[float, int]] = field(default_factory=deque)
@@ -243,7 +248,7 @@ class Link:
             message = self._spare.popleft()
             message.on_sent()
             arrival = Timeout(self.env, self.conditions.delay_s)
-            arrival.callbacks.append(lambda _, message=message: message.on_arrived())
+            arrival.callbacks.append(partial(_arrive, message))
 
     # -- accounts -----------------------------------------------------------------------------------
 

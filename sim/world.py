@@ -82,6 +82,9 @@ class CameraWorld:
     """
 
     __slots__ = (
+        "_before_remote",
+        "_give_up_s",
+        "_unobserved",
         "cloud",
         "downlink",
         "edge",
@@ -92,9 +95,6 @@ class CameraWorld:
         "patience_s",
         "refresh_operators",
         "uplink",
-        "_before_remote",
-        "_give_up_s",
-        "_unobserved",
     )
 
     def __init__(
@@ -261,9 +261,7 @@ class CameraWorld:
         timer = Timeout(self.env, patience_s)
         yield AnyOf(self.env, [answer, timer])
         self.uplink.cancel(trickle)
-        if not answer.settled:
-            return False
-        return True
+        return answer.settled
 
     def trickle(
         self, size_bytes: int, on_sent: Callable[[], None], on_arrived: Callable[[], None]

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from sim.content.interface import Content, Frame, Match, Message, Reference, SharedImage
 from sim.events import Unreachable
@@ -34,6 +35,9 @@ from sim.schedulers import (
 from sim.systems.interface import RESULT_BYTES
 from sim.world import CameraWorld
 from traces.errors import InputError
+
+if TYPE_CHECKING:
+    from sim.systems.registry import Surroundings
 
 NOTICE_BYTES = 16  # the server telling the edge that a refresh is through, or that a frame has arrived
 BYTES_MEMORY = 0.2  # weight of the newest message in the running mean of bytes a block
@@ -105,7 +109,7 @@ class FluxShard:
 
     content: Content
     scheduler: Scheduler
-    options: FluxShardOptions = FluxShardOptions()  # noqa: RUF009 (frozen)
+    options: FluxShardOptions = FluxShardOptions()
     regret_against: OracleScheduler | None = None
     local: Reference = field(init=False)
     proxy: SharedImage = field(init=False)
@@ -125,6 +129,11 @@ class FluxShard:
         self.server = ServerHalf(self.content.shared_image())
         self._block_bytes = self.content.block_bytes()
         self._wants_truth = self.regret_against is not None or isinstance(self.scheduler, OracleScheduler)
+
+    @classmethod
+    def build(cls, surroundings: Surroundings, options: FluxShardOptions) -> FluxShard:
+        """One camera's system from what the configuration gives."""
+        return cls(surroundings.content, surroundings.scheduler, options, surroundings.regret_against)
 
     def process(self, frame: Frame, world: CameraWorld) -> Generator[Any, Any, Outcome]:
         """Algorithm 1 for one frame."""
@@ -352,7 +361,7 @@ class FluxShard:
             message = self.content.whole_message(self._newest, self._epoch, inferred=False)
             self._synchronised = yield from world.deliver_spare(
                 message.size_bytes,
-                lambda message=message: self._receive_whole(message, world),
+                partial(self._receive_whole, message, world),
                 self.options.patience_s,
             )
             if self._synchronised:

@@ -1,0 +1,104 @@
+"""One picture of one or several runs: how late results are, and where they came from over time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+# Paths and outcomes in colours that stay apart for colour-blind readers (Okabe and Ito's palette).
+COLOURS = {
+    "cloud": "#0072B2",
+    "edge": "#E69F00",
+    "split": "#009E73",
+    "reused": "#56B4E9",
+    "replaced": "#BBBBBB",
+    "dropped": "#D55E00",
+    "in_flight": "#000000",
+}
+STRIP_S = 10.0  # the strip shows at most this much of a run
+
+
+def draw_runs(folders: Sequence[Path], target: Path) -> None:
+    """Draw the latency distribution and a timeline strip of each run; reads the runs' files only.
+
+    Args:
+        folders: of runs, each with summary.json and frames.parquet.
+        target: the PNG to write.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    runs = [_read(folder) for folder in folders]
+    labels = _labels([summary for summary, _ in runs])
+    strip_inches = 0.34 * len(runs) + 0.5
+    figure = Figure(figsize=(9.5, 4.2 + strip_inches), layout="constrained")
+    FigureCanvasAgg(figure)
+    curve, strip = figure.subplots(2, 1, height_ratios=[4.2, strip_inches])
+
+    for label, (summary, frames) in zip(labels, runs, strict=True):
+        latency_ms = 1e3 * np.sort(frames.loc[frames["outcome"] == "completed", "latency_s"].to_numpy())
+        if len(latency_ms):
+            share = np.arange(1, len(latency_ms) + 1) / len(latency_ms)
+            curve.step(latency_ms, share, where="post", label=f"{label}  (EA {summary['ea_mean']:.2f})")
+    curve.set_xscale("log")
+    curve.set_xlabel("capture to result (ms)")
+    curve.set_ylabel("share of results")
+    curve.set_ylim(0, 1.02)
+    curve.grid(alpha=0.3, which="both")
+    curve.legend(fontsize=8, loc="lower right")
+    summary = runs[0][0]
+    curve.set_title(
+        f"{summary['model']} on {summary['edge']} and {summary['cloud']}; "
+        f"{summary['trace']}; {summary['video']}",
+        fontsize=9,
+    )
+    shown = set()
+    for row, (_, frames) in enumerate(runs):
+        shown |= _draw_strip(strip, row, frames)
+    strip.set_yticks(range(len(runs)), labels, fontsize=8)
+    strip.set_ylim(len(runs) - 0.4, -0.6)
+    strip.set_xlabel("capture time (s), camera 0: where each frame's result came from")
+    handles = [Patch(color=colour, label=name) for name, colour in COLOURS.items() if name in shown]
+    strip.legend(
+        handles=handles, ncols=len(handles), fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0)
+    )
+    part = target.with_name(target.name + ".part")
+    figure.savefig(part, format="png", dpi=120)
+    part.replace(target)
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    columns = ["camera", "captured_s", "outcome", "path", "latency_s"]
+    return summary, pd.read_parquet(folder / "frames.parquet", columns=columns)
+
+
+def _labels(summaries: Sequence[dict[str, Any]]) -> list[str]:
+    """The system, and whatever else differs among the runs."""
+    differing = [
+        key
+        for key in ("trace", "video", "model", "edge", "cloud", "cameras", "seed")
+        if len({summary[key] for summary in summaries}) > 1
+    ]
+    return [
+        ", ".join([str(summary["system"]), *(str(summary[key]) for key in differing)])
+        for summary in summaries
+    ]
+
+
+def _draw_strip(axes: Any, row: int, frames: pd.DataFrame) -> set[str]:
+    """One run's frames as coloured ticks; returns the kinds that occur."""
+    camera = frames[(frames["camera"] == 0) & (frames["captured_s"] <= STRIP_S)]
+    kinds = camera["path"].astype(object).where(camera["outcome"] == "completed", camera["outcome"])
+    captured_s = camera["captured_s"].to_numpy()
+    width_s = float(np.median(np.diff(captured_s))) if len(captured_s) > 1 else 0.03
+    for kind, colour in COLOURS.items():
+        at_s = captured_s[(kinds == kind).to_numpy()]
+        axes.broken_barh([(time_s, width_s) for time_s in at_s], (row - 0.36, 0.72), color=colour)
+    return set(kinds)

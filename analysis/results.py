@@ -1,0 +1,50 @@
+"""Collecting what runs have left: a multirun's jobs in one table."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+
+def merge_results(folder: Path) -> pd.DataFrame:
+    """Merge the jobs of a multirun into results.parquet and results.csv.
+
+    One row a job, in the order of their numbers: `folder` (inside the multirun's), `overrides` (what the job
+    was given), and the keys of its summary.json. A job that left no summary is there as failed.
+
+    Args:
+        folder: the multirun's folder.
+
+    Raises:
+        FileNotFoundError: there is no job in it.
+    """
+    jobs = sorted({path.parent.parent for path in folder.glob("*/.hydra/config.yaml")}, key=_number)
+    if not jobs:
+        raise FileNotFoundError(f"{folder}: expected jobs of a multirun, found none")
+    table = pd.DataFrame([_row(job) for job in jobs])
+    for name, write in (("results.parquet", table.to_parquet), ("results.csv", table.to_csv)):
+        part = folder / f"{name}.part"
+        write(part, index=False)
+        part.replace(folder / name)
+    return table
+
+
+def _number(job: Path) -> tuple[int, str]:
+    return (int(job.name) if job.name.isdigit() else -1, job.name)
+
+
+def _row(job: Path) -> dict[str, Any]:
+    overrides_file = job / ".hydra" / "overrides.yaml"
+    overrides = yaml.safe_load(overrides_file.read_text(encoding="utf-8")) or []
+    row: dict[str, Any] = {"folder": job.name, "overrides": " ".join(overrides)}
+    summary_file = job / "summary.json"
+    if summary_file.is_file():
+        row.update(json.loads(summary_file.read_text(encoding="utf-8")))
+    else:
+        row.update(status="failed", error="the job ended without a summary")
+    row.setdefault("error", None)
+    return row

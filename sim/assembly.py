@@ -1,0 +1,312 @@
+"""From a configuration to a world that is ready to run."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from simpy import Environment
+
+from profiler.latency import PROFILE_FOLDER, Profile, load_profile
+from sim.arrivals import Arrivals, ClosedLoop, PeriodicLatest, PeriodicQueue
+from sim.camera import Camera
+from sim.config import RunConfig, TraceConfig, choose
+from sim.content.interface import Content
+from sim.estimators import BandwidthEstimator, Ewma, HarmonicMean, Kalman, Oracle
+from sim.fair_link import FairLink
+from sim.ledger import FrameTable, Valuation
+from sim.link import Link, LinkConditions
+from sim.processor import Processor
+from sim.replay import replay
+from sim.schedulers import EffectiveAccuracyScheduler, LatencyScheduler, OracleScheduler, Scheduler
+from sim.simulation import Simulation
+from sim.systems.registry import Surroundings, system_factory
+from sim.timeline import Timeline
+from sim.world import CameraWorld, Device, Noise
+from traces.bandwidth import BandwidthTrace, RateTrace
+from traces.errors import InputError
+from traces.loading import load_trace
+from traces.synthetic_traffic import synthetic_uplink
+
+ImageSource: TypeAlias = Callable[[int], NDArray[np.uint8]]
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """A world ready to run, and what its results must be read with."""
+
+    simulation: Simulation
+    valuation: Valuation
+    edge: Profile
+    cloud: Profile
+    trace_name: str
+    video_name: str
+    frames_per_camera: int
+    timeline: Timeline | None
+
+
+def assemble(config: RunConfig, on_frame: Callable[[int, int], None] | None = None) -> Assembly:
+    """Build the world that a configuration describes.
+
+    Args:
+        config: the run.
+        on_frame: told (camera, frame) after each frame that ended.
+
+    Raises:
+        InputError: something named in the configuration does not exist or does not fit the rest.
+    """
+    folders = (*config.profile_folders, PROFILE_FOLDER)
+    edge_profile = load_profile(config.edge, config.model, folders)
+    cloud_profile = load_profile(config.cloud, config.model, folders)
+    make_system = system_factory(config.system)
+    trace = load_uplink(config.trace, config.seed)
+    view = open_view(config, edge_profile)
+    streams = iter(np.random.SeedSequence(config.seed).spawn(config.cameras + 2))
+
+    env = Environment()
+    conditions = LinkConditions(config.link.delay_s, config.link.loss, config.link.retransmission_delay_s)
+    link_class = FairLink if config.link.sharing == "fair" else Link
+    uplink = link_class(
+        env, replay(trace, config.link.outages_s), conditions, np.random.default_rng(next(streams))
+    )
+    downlink = Link(env, replay(constant_rate(config)), LinkConditions(config.downlink.delay_s))
+    cloud_processor = Processor(env, "server", _crashes(config))
+    cloud = Device(cloud_processor, cloud_profile, _noise(config, next(streams)))
+    scheduler = make_scheduler(config)
+    oracle = OracleScheduler(config.scheduler.lambda_per_s, config.accuracy.dense) if config.regret else None
+    timeline = Timeline() if config.timeline else None
+    table = FrameTable()
+
+    cameras, edges = [], []
+    for number in range(config.cameras):
+        edge = Processor(env, f"edge {number}")
+        edges.append(edge)
+        world = CameraWorld(
+            env,
+            Device(edge, edge_profile, _noise(config, next(streams))),
+            cloud,
+            uplink,
+            downlink,
+            make_estimator(config, uplink),
+            refresh_operators=config.refresh.operators,
+            on_trace=timeline.recorder(number) if timeline else None,
+        )
+        content = view.content(number)
+        system = make_system(Surroundings(content, scheduler, oracle, edge_profile, cloud_profile))
+        cameras.append(
+            Camera(
+                number,
+                _arrivals(config, view, number),
+                system,
+                world,
+                table,
+                view.images(number),
+                on_frame,
+                outside_profile=view.outside_profile,
+            )
+        )
+    return Assembly(
+        simulation=Simulation(env, cameras, uplink, downlink, edges, cloud_processor, table),
+        valuation=Valuation(config.accuracy.dense, config.scheduler.lambda_per_s, view.blocks_total),
+        edge=edge_profile,
+        cloud=cloud_profile,
+        trace_name=trace.name,
+        video_name=view.name,
+        frames_per_camera=view.frames,
+        timeline=timeline,
+    )
+
+
+# -- the network -----------------------------------------------------------------------------------
+
+
+def load_uplink(config: TraceConfig, seed: int) -> BandwidthTrace:
+    """The uplink's trace: from its file, or synthetic."""
+    if config.path is None:
+        if config.mean_mbps is None:
+            raise InputError("trace.path: expected a trace file (or trace.mean_mbps for a synthetic one)")
+        own_seed = seed if config.seed is None else config.seed
+        made: BandwidthTrace = synthetic_uplink(config.mean_mbps * 1e6, config.duration_s, own_seed)
+        if config.start_s or config.end_s is not None:
+            made = made.sliced(config.start_s, made.duration_s if config.end_s is None else config.end_s)
+        return made.shifted(config.offset_s) if config.offset_s else made
+    return load_trace(
+        config.path,
+        config.format,
+        direction=config.direction,
+        column=config.column,
+        start_s=config.start_s,
+        end_s=config.end_s,
+        offset_s=config.offset_s,
+        mean_bps=None if config.mean_mbps is None else config.mean_mbps * 1e6,
+    )
+
+
+def constant_rate(config: RunConfig) -> RateTrace:
+    """The downlink's trace."""
+    return RateTrace("downlink", np.zeros(1), np.array([config.downlink.mean_mbps * 1e6]), 1.0)
+
+
+def make_estimator(config: RunConfig, uplink: Link) -> BandwidthEstimator:
+    """The estimator that the configuration names, one a camera."""
+    chosen = config.estimator
+    choose("estimator", chosen.name, ("ewma", "harmonic", "kalman", "oracle"))
+    if chosen.name == "ewma":
+        return Ewma(chosen.alpha)
+    if chosen.name == "harmonic":
+        return HarmonicMean(chosen.window)
+    if chosen.name == "kalman":
+        return Kalman(chosen.process, chosen.measurement)
+    env = uplink.env
+    return Oracle(lambda size: uplink.would_deliver_s(size, env.now) - env.now, chosen.horizon_s)
+
+
+def make_scheduler(config: RunConfig) -> Scheduler:
+    """The scheduler that the configuration names; it has no state, so all cameras share it."""
+    chosen = config.scheduler
+    choose("scheduler", chosen.name, ("ea", "latency", "oracle"))
+    kind = {"ea": EffectiveAccuracyScheduler, "latency": LatencyScheduler, "oracle": OracleScheduler}
+    made: Scheduler = kind[chosen.name](chosen.lambda_per_s, config.accuracy.dense)
+    return made
+
+
+def _noise(config: RunConfig, stream: np.random.SeedSequence) -> Noise | None:
+    return None if config.deterministic else Noise(np.random.default_rng(stream))
+
+
+def _crashes(config: RunConfig) -> tuple[tuple[float, float], ...]:
+    previous_end_s = 0.0
+    for start_s, end_s in config.server.crashes_s:
+        if not previous_end_s <= start_s < end_s:
+            raise InputError(
+                "server.crashes_s: expected ascending, disjoint [start, end] pairs in seconds, "
+                f"found [{start_s}, {end_s}] after {previous_end_s}"
+            )
+        previous_end_s = end_s
+    return config.server.crashes_s
+
+
+# -- what the cameras see --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The video as cameras see it; camera c of n begins c/n of the way through it."""
+
+    name: str
+    fps: float
+    frames: int
+    blocks_total: int
+    outside_profile: bool
+    content: Callable[[int], Content]
+    images: Callable[[int], ImageSource | None]
+
+
+def open_view(config: RunConfig, profile: Profile) -> View:
+    """Open the video that the configuration names, at the size the model's profile was made for."""
+    if config.video.kind == "statistical":
+        return _statistical_view(config, profile)
+    from sim.content.pixels import PixelContent, PixelOptions
+
+    size_px = _size_px(config, profile)
+    video = _open_video(config, size_px)
+    fps = video.fps if config.fps is None else config.fps
+    if fps > video.fps * (1 + 1e-9):
+        warnings.warn(
+            f"fps: {fps:g} frames/s from a video of {video.fps:g}: frames repeat, which flatters reuse",
+            stacklevel=2,
+        )
+    closed_loop = config.arrival.policy == "closed_loop"
+    step = 1.0 if closed_loop else video.fps / fps
+    frames = config.frames or max(1, int((video.frame_count - 1) / step) + 1)
+    source = _repeat(video, config, frames, step)
+    options = PixelOptions(
+        threshold=config.matching.threshold,
+        radius_px=config.matching.radius_px,
+        aligner=config.matching.aligner,  # type: ignore[arg-type]
+        codec=config.payload.codec,  # type: ignore[arg-type]
+        quality=config.payload.quality,
+        block_px=config.payload.block_px,
+    )
+    if profile.block_px != options.block_px:
+        raise InputError(
+            f"payload.block_px: expected {profile.block_px} px, which the profile of {profile.model!r} on "
+            f"{profile.device!r} was made with, found {options.block_px}"
+        )
+    content = PixelContent(video.height_px, video.width_px, options)
+    outside = (video.height_px, video.width_px) != tuple(profile.resolution_px)
+    if outside:
+        warnings.warn(
+            f"video.size_px: frames of {video.height_px}x{video.width_px} px with a profile made at "
+            f"{profile.resolution_px[0]}x{profile.resolution_px[1]} px: every frame is flagged as extrapolated",
+            stacklevel=2,
+        )
+
+    def images(camera: int) -> ImageSource:
+        first = camera * (video.frame_count // config.cameras)
+        return lambda index: source.image(first + int(index * step + 1e-9))
+
+    return View(video.name, fps, frames, content.blocks_total, outside, lambda _: content, images)
+
+
+def _size_px(config: RunConfig, profile: Profile) -> int | tuple[int, int]:
+    return profile.resolution_px if config.video.size_px is None else config.video.size_px
+
+
+def _open_video(config: RunConfig, size_px: int | tuple[int, int]) -> Any:
+    chosen = config.video
+    if chosen.kind == "file":
+        from traces.video import load_video
+
+        if chosen.path is None:
+            raise InputError("video.path: expected a clip or a folder of images, found none")
+        return load_video(Path(chosen.path), size_px=size_px, fit=chosen.fit)
+    from traces.scene import Scene
+
+    return Scene(
+        preset=chosen.preset,
+        seed=config.seed if chosen.seed is None else chosen.seed,
+        size_px=size_px,
+        noise_sigma=chosen.noise_sigma,
+    )
+
+
+def _repeat(video: Any, config: RunConfig, frames: int, step: float) -> Any:
+    """The video, long enough for every camera's last frame."""
+    from traces.video import Repeated
+
+    needed = int((frames - 1) * step) + 1 + (config.cameras - 1) * (video.frame_count // config.cameras)
+    if needed <= video.frame_count:
+        return video
+    mode = "pingpong" if config.cameras > 1 and config.video.repeat == "stop" else config.video.repeat
+    return Repeated(video, needed, mode)
+
+
+def _statistical_view(config: RunConfig, profile: Profile) -> View:
+    from sim.content.statistics import open_statistics
+
+    statistics = open_statistics(config, profile)
+    return View(
+        statistics.name,
+        config.fps or statistics.fps,
+        config.frames or statistics.frames,
+        statistics.blocks_total,
+        False,
+        statistics.content,
+        lambda _: None,
+    )
+
+
+def _arrivals(config: RunConfig, view: View, number: int) -> Arrivals:
+    """A camera's arrivals; periodic cameras are spread evenly over one frame interval."""
+    offset_s = number / (config.cameras * view.fps)
+    if config.arrival.policy == "periodic":
+        return PeriodicLatest(view.fps, view.frames, offset_s)
+    if config.arrival.policy == "queue":
+        return PeriodicQueue(view.fps, view.frames, config.arrival.limit, offset_s)
+    return ClosedLoop(view.frames, offset_s)
