@@ -92,7 +92,8 @@ class TegrastatsMeter:
     def __init__(self, command: tuple[str, ...] = ("tegrastats", "--interval", "200")) -> None:
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         self._line = ""
-        threading.Thread(target=self._follow, daemon=True).start()
+        self._reader = threading.Thread(target=self._follow, daemon=True)
+        self._reader.start()
 
     def _follow(self) -> None:
         assert self._process.stdout is not None
@@ -108,6 +109,9 @@ class TegrastatsMeter:
     def close(self) -> None:
         self._process.terminate()
         self._process.wait(timeout=5)
+        self._reader.join(timeout=5)
+        if self._process.stdout is not None:
+            self._process.stdout.close()
 
 
 def parse_tegrastats(line: str) -> dict[str, float]:

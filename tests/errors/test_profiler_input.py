@@ -1,0 +1,159 @@
+"""Bad input to the profiler: one line that names the place, what was expected and what was found."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from profiler.__main__ import main
+from profiler.devices import check_device
+from profiler.fit import fit_quadratic
+from profiler.refit import analyse
+from profiler.samples import Sample, read_samples, write_samples
+from tests.strategies_profiler import SyntheticDevice, as_samples
+from traces.errors import InputError
+
+GRID = np.array([1, 40, 160, 400, 800, 1600], float)
+META = {"device": "d", "model": "m", "resolution_px": [640, 640], "block_px": 16, "precision": "fp32"}
+
+
+def rows() -> list[Sample]:
+    return SyntheticDevice().rows(np.random.default_rng(0), GRID, 6)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("seconds", -0.01, r"row 3: seconds: expected a time above 0 \(seconds\), found -0.01"),
+        ("seconds", float("nan"), "row 3: seconds: expected a time above 0"),
+        ("seconds", 0.0, "row 3: seconds: expected a time above 0"),
+        ("seconds", float("inf"), "row 3: seconds: expected a time above 0"),
+        ("k", None, "row 3: k: expected a block count ≥ 0 for sparse and encode"),
+        ("k", -4, "row 3: k: expected a block count ≥ 0"),
+        ("op", "sprase", "row 3: op: expected one of"),
+        ("mask", "blobs", "row 3: mask: expected one of"),
+    ],
+)
+def test_an_unsound_sample_is_named_by_its_row(
+    tmp_path: Path, column: str, value: object, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = rows()
+    broken[3] = broken[3]._replace(**{column: value})
+    path = tmp_path / "samples.parquet"
+    write_samples(path, broken, META)
+    with pytest.raises(InputError, match=message) as caught:
+        read_samples(path)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert main(["refit", str(path), f"out={tmp_path / 'p.yaml'}"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "p.yaml").exists()
+
+
+def test_a_missing_column_and_a_file_of_another_kind_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "samples.parquet"
+    pd.DataFrame({"op": ["dense"], "k": [None], "mask": [None], "seconds": [0.1]}).to_parquet(path)
+    with pytest.raises(InputError, match="found no 'repeat'"):
+        read_samples(path)
+    path.write_text("op,k,mask,repeat,seconds\n")
+    with pytest.raises(InputError, match="expected samples in Parquet"):
+        read_samples(path)
+    with pytest.raises(InputError, match="expected samples in Parquet"):
+        read_samples(tmp_path / "absent.parquet")
+
+
+def test_constant_k_and_two_points_are_refused() -> None:
+    time_s = np.array([0.1, 0.11, 0.12, 0.1, 0.13])
+    with pytest.raises(InputError, match=r"at least 3 distinct k, found 1 \(k = 400\)"):
+        fit_quadratic(np.full(5, 400.0), time_s, draws=0)
+    with pytest.raises(InputError, match=r"at least 3 distinct k, found 2 \(k = 10 and 20\)"):
+        fit_quadratic(np.array([10.0, 20.0, 10.0, 20.0, 10.0]), time_s, draws=0)
+    with pytest.raises(InputError, match="3 samples always fit a quadratic"):
+        fit_quadratic(np.array([1.0, 2.0, 3.0]), time_s[:3], draws=0)
+
+
+def test_one_outlier_of_a_hundred_times_is_said_and_does_not_move_the_curve() -> None:
+    generator = np.random.default_rng(1)
+    k = np.repeat(GRID, 15)
+    seconds = SyntheticDevice().measure(k, generator)
+    clean = fit_quadratic(k, seconds, draws=0)
+    seconds[40] *= 100
+    found = fit_quadratic(k, seconds, draws=0)
+    np.testing.assert_allclose(found.coefficients, clean.coefficients, rtol=0.05)
+    assert any(re.search(r"1 of 90 samples .* left out \(k = 160", finding) for finding in found.findings)
+
+
+def test_an_outlier_that_is_alone_at_its_k_is_judged_by_its_neighbours() -> None:
+    k = np.linspace(1, 1600, 20).round()
+    seconds = SyntheticDevice().curve_s(k)
+    seconds[7] *= 100
+    found = fit_quadratic(k, seconds, draws=0)
+    assert len(found.groups.outliers) == 1
+    np.testing.assert_allclose(found.coefficients, (3.6e-8, 2.13e-4, 8.29e-3), rtol=1e-6)
+
+
+def test_a_narrow_range_of_k_is_said() -> None:
+    generator = np.random.default_rng(2)
+    k = np.repeat([800.0, 805.0, 810.0, 815.0], 20)
+    found = fit_quadratic(k, SyntheticDevice().measure(k, generator), draws=0)
+    assert any("does not tell a, b and c apart" in finding for finding in found.findings)
+
+
+def test_a_resolution_that_was_not_measured_is_refused(tmp_path: Path) -> None:
+    samples = as_samples(rows(), **META)
+    with pytest.raises(
+        InputError, match=r"resolution_px: measured at \(640, 640\), asked for \(1024, 1024\)"
+    ):
+        analyse(samples, {"resolution_px": (1024, 1024)})
+    path = tmp_path / "samples.parquet"
+    write_samples(path, rows(), META)
+    assert main(["refit", str(path), "resolution=1024"]) == 2
+
+
+def test_more_blocks_than_the_frame_has_are_refused() -> None:
+    with pytest.raises(InputError, match=r"at most 400 blocks \(320x320 px in blocks of 16\), found 1600"):
+        analyse(as_samples(rows()), {"resolution_px": (320, 320)})
+
+
+def test_unknown_devices_are_refused() -> None:
+    for device in ("gpu", "cuda:x", "tpu"):
+        with pytest.raises(InputError, match="device: expected cpu or cuda:<index>"):
+            check_device(device)
+    with pytest.raises(InputError, match=r"device: expected one of \d+ CUDA devices"):
+        check_device("cuda:99")
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["modle=yolo11n"], "did you mean model=?"),
+        (["device=cpu"], "model: expected model=<name>, found none"),
+        (["model=yolo11n", "resolution=641"], "resolution: expected pixels as SIDE or HEIGHTxWIDTH"),
+        (["model=yolo11n", "precision=int8"], "precision: expected one of"),
+        (["model=yolo11n", "repeats=two"], "repeats: expected a whole number of at least 3"),
+        (["model=yolo11n", "repeats=5", "repeats=6"], "repeats: expected once"),
+        (["model=yolo11n", "budget_s=0"], "budget_s: expected a number above 0 (seconds)"),
+        (["model=yolo11n", "device=cuda:99"], "device: expected one of"),
+        (["measure"], "expected key=value, refit, compare or plan"),
+        (["compare", "one.parquet"], "compare: expected two profiles"),
+        (["compare", "one.parquet", "two.parquet"], "samples: expected a Parquet file"),
+        (["refit"], "refit: expected one samples file"),
+        (["plan"], "plan: expected edge=DEVICE/MODEL cloud=DEVICE/MODEL"),
+        (["plan", "edge=jetson", "cloud=rtx_3080/sdpose"], "expected DEVICE/MODEL or a YAML file"),
+        (
+            ["plan", "edge=jetson_xavier_nx/sdpose", "cloud=rtx_3080/yolo11m-seg"],
+            "profiles of one resolution",
+        ),
+    ],
+)
+def test_a_command_it_cannot_follow_ends_in_one_line_and_code_2(
+    command: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command) == 2
+    shown = capsys.readouterr().err
+    assert message in shown
+    assert shown.count("\n") == 1
