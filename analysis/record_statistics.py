@@ -21,6 +21,7 @@ from traces.errors import InputError
 from traces.video import VideoSequence, load_video
 
 PAYLOAD_AGE = 5  # frames; the blocks whose bytes are measured are those active at this age
+MIN_SAMPLES = 20  # an age with fewer is left out
 
 
 @dataclass(slots=True)
@@ -157,9 +158,13 @@ def record(options: argparse.Namespace) -> BlockStatistics:
             f"videos: expected one frame rate to pool, got {', '.join(f'{r:g}' for r in rates)} fps"
         )
     lengths = [min(video.frame_count, options.frames) for video in videos]
-    if min(lengths) < 3:
-        raise InputError(f"videos: expected at least 3 frames each, got {min(lengths)}")
-    ages = [age for age in AGES_FRAMES if age <= max(1, min(lengths) // 2)]  # older ones have too few samples
+    ages = [
+        age
+        for age in AGES_FRAMES
+        if age < min(lengths) and sum(length - age for length in lengths) >= MIN_SAMPLES
+    ]
+    if not ages:
+        raise InputError(f"videos: expected at least {MIN_SAMPLES + 1} frames together, got {sum(lengths)}")
     measured = [
         measure(video, length, ages, options.threshold, options.block_px)
         for video, length in zip(videos, lengths, strict=True)

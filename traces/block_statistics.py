@@ -50,7 +50,8 @@ class BlockStatistics:
     changed_pixel_fraction, similarity: quantiles against the previous frame.
     overhead_bytes: quantiles of a message's bytes that are not pixels: header, vectors, bitmap.
     block_bytes, frame_bytes: quantiles in bytes, by codec; a block's are the mean over a message's blocks.
-    activity_correlation, texture_correlation: ρ of the two levels, from one frame to the next.
+    activity_correlation, texture_correlation: ρ of the two levels, from one frame to the next; the former is
+        the median over the ages' series, the latter that of JPEG frames.
 
     Raises:
         InputError: a value is out of its range or quantiles decrease; the message names the field.
@@ -155,7 +156,8 @@ class BlockStatistics:
         rows = np.maximum.accumulate(
             [_quantiles(active_fraction[a], f"active_fraction at age {a}") for a in ages]
         )
-        activity, texture = active_fraction[ages[0]], frame_bytes["jpeg"]
+        # One level drives all ages, whose series differ in how fast they wander: take the middle one.
+        activity = float(np.median([level_correlation(active_fraction[age], clips) for age in ages]))
         return cls(
             name=name,
             source=source,
@@ -171,8 +173,8 @@ class BlockStatistics:
             overhead_bytes=_quantiles(overhead_bytes, "overhead_bytes"),
             block_bytes={c: _quantiles(v, f"block_bytes of {c}") for c, v in block_bytes.items()},
             frame_bytes={c: _quantiles(v, f"frame_bytes of {c}") for c, v in frame_bytes.items()},
-            activity_correlation=level_correlation(activity, clips),
-            texture_correlation=level_correlation(texture, clips),
+            activity_correlation=activity,
+            texture_correlation=level_correlation(frame_bytes["jpeg"], clips),
         )
 
     @classmethod
@@ -375,7 +377,8 @@ def _check_quantiles(
         raise InputError(f"{key}: expected at least 2 quantiles, got {values.size}")
     if not np.all(np.isfinite(values)) or values.min() < lower or values.max() > upper:
         raise InputError(
-            f"{key}: expected finite quantiles from {lower:g} to {upper:g}, got {values.min():g} to {values.max():g}"
+            f"{key}: expected finite quantiles from {lower:g} to {upper:g}, "
+            f"got {values.min():g} to {values.max():g}"
         )
     if np.any(np.diff(values) < 0):
         raise InputError(f"{key}: expected quantiles that do not decrease")

@@ -95,7 +95,7 @@ class Clip:
             except StopIteration:
                 raise self._damaged(index, "the stream ends before it") from None
             except av.error.FFmpegError as error:
-                raise self._damaged(self._next, str(error)) from error
+                raise self._damaged(self._next, str(error.strerror)) from error
             found = self._index_of.get(frame.pts) if self._index_of else self._next
             if found is None or found < self._next:
                 continue  # a leading picture of an open group, which an exact seek decodes again
@@ -120,19 +120,22 @@ class Clip:
     def _seek(self, key: int) -> None:
         import av
 
+        times = self._packets.times
+        if self._container is not None and not times:
+            self.close()
         if self._container is None:
             self._container = av.open(str(self.path))
             self._container.streams.video[0].codec_context.thread_count = 1
         stream = self._container.streams.video[0]
-        if key > 0 or self._next > 0:
-            times = self._packets.times
-            self._container.seek(times[key] if times else 0, stream=stream, backward=True)
+        if times and (key > 0 or self._next > 0):
+            self._container.seek(times[key], stream=stream, backward=True)
         self._frames = self._container.decode(stream)
         self._next = key
 
     def _damaged(self, index: int, why: str) -> InputError:
         return InputError(
-            f"{self.path}: frame {index}: expected {self.frame_count} whole frames, the clip is damaged: {why}"
+            f"{self.path}: frame {index}: expected {self.frame_count} whole frames, "
+            f"the clip is damaged: {why}"
         )
 
 
@@ -140,7 +143,7 @@ class Clip:
 class _PacketIndex:
     """What the packets of a stream tell without decoding.
 
-    times: presentation times in ascending order; empty where the container does not give each frame its own.
+    times: presentation times in ascending order; empty where the container does not tell them.
     keys: numbers of the frames at which decoding can begin.
     """
 
@@ -173,9 +176,12 @@ def _scan(path: Path) -> _PacketIndex:
                         key_times.append(packet.pts)
             rate = stream.average_rate or stream.guessed_rate
             height, width = stream.codec_context.height, stream.codec_context.width
+            reordered = bool(stream.codec_context.has_b_frames)
             declared = stream.frames
     except av.error.FFmpegError as error:
-        raise InputError(f"{path}: expected a video, the file cannot be read as one: {error}") from error
+        raise InputError(
+            f"{path}: expected a video, the file cannot be read as one: {error.strerror}"
+        ) from error
     if not count or not height or not width:
         raise InputError(f"{path}: expected a video with at least one frame, found none")
     if declared > count:
@@ -183,7 +189,8 @@ def _scan(path: Path) -> _PacketIndex:
             f"{path}: frame {count}: expected {declared} frames as the header says, found {count}; "
             "the clip is truncated"
         )
-    if len(set(times)) < count:  # some containers (AVI, raw streams) leave times out: count, never seek
+    # AVI and raw streams have no presentation times, or the decoding times in their place: count, never seek.
+    if len(set(times)) < count or (reordered and times == sorted(times)):
         times, key_times = [], []
     index_of = {time: number for number, time in enumerate(sorted(times))}
     keys = sorted({0} | {index_of[time] for time in key_times})

@@ -45,6 +45,9 @@ def legs(
     The speed is piecewise linear between knots; knots lie a uniform leg_s apart and come to rest with
     probability `pause_ratio`. The direction of each leg keeps the first one's four times out of five.
     """
+    rng = np.random.default_rng(
+        rng.integers(2**63)
+    )  # a longer walk draws more, and must not shift other draws
     end_s = float(times_s[-1]) if times_s.size else 0.0
     knots_s, speeds = [0.0], [0.0]
     forward = 1.0 if rng.random() < 0.5 else -1.0
