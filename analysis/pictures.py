@@ -33,6 +33,7 @@ def draw_runs(folders: Sequence[Path], target: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
+    from matplotlib.ticker import LogFormatter
 
     runs = [_read(folder) for folder in folders]
     labels = _labels([summary for summary, _ in runs])
@@ -47,6 +48,8 @@ def draw_runs(folders: Sequence[Path], target: Path) -> None:
             share = np.arange(1, len(latency_ms) + 1) / len(latency_ms)
             curve.step(latency_ms, share, where="post", label=f"{label}  (EA {summary['ea_mean']:.2f})")
     curve.set_xscale("log")
+    for axis_format in (curve.xaxis.set_major_formatter, curve.xaxis.set_minor_formatter):
+        axis_format(LogFormatter(minor_thresholds=(2, 1)))
     curve.set_xlabel("capture to result (ms)")
     curve.set_ylabel("share of results")
     curve.set_ylim(0, 1.02)

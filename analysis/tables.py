@@ -31,9 +31,8 @@ def summary_table(summaries: Sequence[Mapping[str, Any]]) -> str:
     for summary in summaries:
         rows.append([_cell(summary.get(key), show) for _, key, show in _COLUMNS])
         if summary.get("status") != "completed":
-            notes.append(
-                f"failed: {summary.get('overrides') or summary.get('system')}: {summary.get('error')}"
-            )
+            which = summary.get("overrides") or summary.get("system")
+            notes.append(f"failed: {which}: {summary.get('error')}")
     widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
     texts = 3  # the first columns are names, the rest numbers
     lines = [

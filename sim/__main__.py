@@ -103,7 +103,7 @@ def _record_failure(config: DictConfig, folder: Path, error: Exception) -> None:
     write_summary(folder, summary)
 
 
-class MergeResults(Callback):  # type: ignore[misc]
+class MergeResults(Callback):
     """At the end of a multirun: one table of all jobs, in files and on the screen, and one picture."""
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
@@ -114,7 +114,7 @@ class MergeResults(Callback):  # type: ignore[misc]
 
         folder = Path(config.hydra.sweep.dir)
         merged = merge_results(folder)
-        rows: list[dict[str, Any]] = merged.to_dict("records")
+        rows = [{str(key): value for key, value in row.items()} for row in merged.to_dict("records")]
         print(summary_table(rows))
         finished = [folder / str(row["folder"]) for row in rows if row["status"] == "completed"]
         picture = ""

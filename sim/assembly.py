@@ -60,7 +60,7 @@ def assemble(config: RunConfig, on_frame: Callable[[int, int], None] | None = No
     Raises:
         InputError: something named in the configuration does not exist or does not fit the rest.
     """
-    folders = (*config.profile_folders, PROFILE_FOLDER)
+    folders: tuple[Path | str, ...] = (*config.profile_folders, PROFILE_FOLDER)
     edge_profile = load_profile(config.edge, config.model, folders)
     cloud_profile = load_profile(config.cloud, config.model, folders)
     make_system = system_factory(config.system)
@@ -170,9 +170,11 @@ def make_scheduler(config: RunConfig) -> Scheduler:
     """The scheduler that the configuration names; it has no state, so all cameras share it."""
     chosen = config.scheduler
     choose("scheduler", chosen.name, ("ea", "latency", "oracle"))
-    kind = {"ea": EffectiveAccuracyScheduler, "latency": LatencyScheduler, "oracle": OracleScheduler}
-    made: Scheduler = kind[chosen.name](chosen.lambda_per_s, config.accuracy.dense)
-    return made
+    if chosen.name == "ea":
+        return EffectiveAccuracyScheduler(chosen.lambda_per_s, config.accuracy.dense)
+    if chosen.name == "latency":
+        return LatencyScheduler(chosen.lambda_per_s, config.accuracy.dense)
+    return OracleScheduler(chosen.lambda_per_s, config.accuracy.dense)
 
 
 def _noise(config: RunConfig, stream: np.random.SeedSequence) -> Noise | None:
@@ -242,8 +244,8 @@ def open_view(config: RunConfig, profile: Profile) -> View:
     outside = (video.height_px, video.width_px) != tuple(profile.resolution_px)
     if outside:
         warnings.warn(
-            f"video.size_px: frames of {video.height_px}x{video.width_px} px with a profile made at "
-            f"{profile.resolution_px[0]}x{profile.resolution_px[1]} px: every frame is flagged as extrapolated",
+            f"video.size_px: frames of {video.height_px}x{video.width_px} px, profile made at "
+            f"{profile.resolution_px[0]}x{profile.resolution_px[1]} px: all frames count as extrapolated",
             stacklevel=2,
         )
 

@@ -180,7 +180,8 @@ class RunConfig:
             raise InputError(f"seed: expected a whole number >= 0, found {self.seed}")
         if not (math.isfinite(self.scheduler.lambda_per_s) and self.scheduler.lambda_per_s >= 0):
             raise InputError(
-                f"scheduler.lambda_per_s: expected a decay >= 0 per second, found {self.scheduler.lambda_per_s}"
+                "scheduler.lambda_per_s: expected a decay >= 0 per second, "
+                f"found {self.scheduler.lambda_per_s}"
             )
         if not 0.0 < self.accuracy.dense <= 1.0:
             raise InputError(f"accuracy.dense: expected an accuracy in (0, 1], found {self.accuracy.dense}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from array import array
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,8 +128,8 @@ def _number(value: float | None) -> float:
     return UNKNOWN if value is None else value
 
 
-def _labels(codes: NDArray[np.float64], names: tuple[str, ...]) -> pd.Categorical:
-    """Positions in `names` as strings; -1 is unknown."""
+def _labels(codes: NDArray[np.float64], names: tuple[str, ...]) -> Any:
+    """Positions in `names` as a pandas Categorical; -1 is unknown."""
     import pandas as pd
 
     return pd.Categorical.from_codes(codes.astype(np.int64).tolist(), categories=pd.Index(names))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # Every key of summary.json, in order; what is not known is null.
-SUMMARY_KEYS = [
+SUMMARY_KEYS = (
     "status",
     "system",
     "model",
@@ -64,7 +64,7 @@ SUMMARY_KEYS = [
     "version",
     "git_sha",
     "config_sha256",
-]
+)
 CONFIDENCE = 0.95
 
 

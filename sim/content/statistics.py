@@ -1,8 +1,8 @@
 """Frames as counts: how many blocks are active and how many bytes they take, drawn from a recording.
 
-Which blocks are active is not known here, only how many. With s stale blocks left over from the last message
-and a share q of newly active ones at the reference's age, a frame has s + (n − s)·q active blocks of n, as if the
-new ones fell on stale and fresh blocks alike.
+Which blocks are active is not known here, only how many. With s stale blocks left over from the last
+message and a share q of newly active ones at the reference's age, a frame has s + (n − s)·q active blocks of
+n, as if the new ones fell on stale and fresh blocks alike.
 """
 
 from __future__ import annotations
