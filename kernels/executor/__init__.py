@@ -1,0 +1,9 @@
+"""The sparse executor: inference that computes what changed and reuses the rest along the motion vectors."""
+
+from __future__ import annotations
+
+from kernels.executor.executor import SparseExecutor
+from kernels.executor.report import Report
+from kernels.executor.trace import UnsupportedModule
+
+__all__ = ["Report", "SparseExecutor", "UnsupportedModule"]

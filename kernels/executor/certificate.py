@@ -1,0 +1,137 @@
+"""Certificates: at which positions of each layer the moved cache is, provably, the dense output.
+
+The receptive-field alignment principle (design §8; the remap paper's §II-D): with m the vector field, I the
+frame, I′ the reference, RF_l(p) the set of pixels that position p of layer l depends on, and P_l the least
+common multiple of the strides on every path, reuse at p is exact if over RF_l(p)
+
+1. m is constant;
+2. m ≡ 0 (mod P_l), in both axes;
+3. I(x) = I′(x + m) for every x;
+4. RF_l(p) and RF_l(p) + m lie inside the image, or m is 0 along the axis in which one of them does not.
+
+The sets are followed exactly, through the taps of every layer (dilated kernels have holes, and so do their
+receptive fields); nothing is bounded by a box. What is followed is small: whether any pixel fails condition
+3, and the extremes of m, which agree where m is constant. Features are never looked at.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from kernels.executor.geometry import spread
+from kernels.executor.graph import Enter, Node
+from kernels.executor.plan import Plan
+
+CONDITIONS = frozenset({"constant", "period", "pixels", "border"})
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """Where a layer may be reused.
+
+    Attributes:
+        certified: bool (H, W).
+        displacement: int16 (H, W, 2), (dx, dy) in positions; meaningful where certified.
+    """
+
+    certified: torch.Tensor
+    displacement: torch.Tensor
+
+
+def certify(
+    plan: Plan,
+    frame: torch.Tensor,
+    reference: torch.Tensor,
+    active: torch.Tensor,
+    vectors: torch.Tensor,
+    conditions: frozenset[str] = CONDITIONS,
+) -> dict[int, Certificate]:
+    """The certificate of every map of a plan.
+
+    Condition 3 is checked pixel by pixel, not taken on trust; pixels of active blocks count as changed, since
+    the caller wants them computed.
+
+    Args:
+        plan: of the network.
+        frame, reference: (H, W, C).
+        active: bool (H, W), True where the caller asks for recomputation.
+        vectors: int (H, W, 2), (dx, dy) of every pixel.
+        conditions: which of `CONDITIONS` to ask for; dropping one shows that it is needed.
+    """
+    states: list[torch.Tensor | None] = [None] * len(plan.nodes)
+    start, unchanged = _pixels(frame, reference, active, vectors, conditions)
+    found: dict[int, Certificate] = {}
+    for index, node in enumerate(plan.nodes):
+        if not node.is_map:
+            continue
+        if index == 0:
+            state = start
+        elif isinstance(node.work, Enter):
+            # What is behind a value has seen the whole frame: it holds if nothing at all has changed.
+            height, width, _ = node.map_shape()
+            state = torch.zeros(5, height, width, dtype=torch.int32)
+            state[0] = 0 if unchanged else 1
+        else:
+            parts = [
+                spread(known, *taps)
+                for source, taps in zip(node.inputs, node.taps, strict=True)
+                if (known := states[source]) is not None
+            ]
+            state = parts[0]
+            for part in parts[1:]:
+                state = torch.maximum(state, part)
+        states[index] = state
+        found[index] = _judge(plan, index, node, state, conditions)
+    return found
+
+
+def _pixels(
+    frame: torch.Tensor,
+    reference: torch.Tensor,
+    active: torch.Tensor,
+    vectors: torch.Tensor,
+    conditions: frozenset[str],
+) -> tuple[torch.Tensor, bool]:
+    """State of every pixel, int32 (5, H, W): changed, then max of m_x, −m_x, m_y, −m_y; and whether none
+    moved.""" height, width, _ = frame.shape
+    x = torch.arange(width)[None, :] + vectors[..., 0]
+    y = torch.arange(height)[:, None] + vectors[..., 1]
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    moved = reference[y.clamp(0, height - 1), x.clamp(0, width - 1)]
+    changed = ~(frame == moved).all(-1) | ~inside
+    if "pixels" not in conditions:
+        changed = torch.zeros_like(changed)
+    changed = changed | active
+    state = torch.stack([changed.int(), vectors[..., 0], -vectors[..., 0], vectors[..., 1], -vectors[..., 1]])
+    unchanged = not bool(changed.any()) and not bool(vectors.any())
+    return state.int(), unchanged
+
+
+def _judge(
+    plan: Plan, index: int, node: Node, state: torch.Tensor, conditions: frozenset[str]
+) -> Certificate:
+    changed, right, left, down, up = state
+    height, width, _ = node.map_shape()
+    certified = changed == 0
+    if "constant" in conditions:
+        certified = certified & (right == -left) & (down == -up)
+    if "period" in conditions:
+        period_y, period_x = node.period
+        certified = certified & (right % period_x == 0) & (down % period_y == 0)
+    scale_y, scale_x = node.map_scale()
+    # Floor division is exact wherever the period holds.
+    shift_x = torch.div(right * scale_x.denominator, scale_x.numerator, rounding_mode="floor")
+    shift_y = torch.div(down * scale_y.denominator, scale_y.numerator, rounding_mode="floor")
+    column, row = torch.arange(width)[None, :] + shift_x, torch.arange(height)[:, None] + shift_y
+    certified = certified & (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    if "border" in conditions:
+        border = plan.borders[index]
+        assert border is not None
+        rows, columns = border
+        crossing_x = columns[None, :] | columns[column.clamp(0, width - 1)]
+        crossing_y = rows[:, None] | rows[row.clamp(0, height - 1)]
+        certified = certified & ((right == 0) | ~crossing_x) & ((down == 0) | ~crossing_y)
+    displacement = torch.stack([shift_x, shift_y], dim=-1).to(torch.int16)
+    return Certificate(certified, displacement)

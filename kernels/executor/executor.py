@@ -1,0 +1,200 @@
+"""`SparseExecutor`: the public face. Checks what it is given, traces once per frame size, runs a policy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from kernels.executor import policies
+from kernels.executor.cache import Cache, Pool
+from kernels.executor.lowering import lower
+from kernels.executor.plan import Plan, make_plan
+from kernels.executor.report import Report
+from kernels.executor.trace import check_module, trace
+from kernels.executor.truncate import Thresholds, TruncationProfile
+from kernels.ops import registry
+
+POLICIES = ("exact", "truncate", "fixed")
+SAMPLINGS = ("nearest", "bilinear")
+
+
+@dataclass(slots=True)
+class _Prepared:
+    plan: Plan
+    pool: Pool
+    thresholds: Thresholds | None = None
+
+
+class SparseExecutor:
+    """Runs any convolutional module on the parts of a frame that changed.
+
+    The module is not edited. It is traced once for each frame size, by running it on the first frame and
+    recording the ATen calls; the weights are copied then, so later changes to them are not seen.
+    Convolutions, pooling, upsampling, element-wise functions, additions, concatenation and splitting along
+    channels run at positions; attention, global pooling, normalisation by statistics of the frame, and
+    whatever else the module computes run densely, as recorded. Refused, with the path of the submodule:
+    recurrent, 1-D, 3-D and embedding layers, batch norm or dropout in training mode, control flow that
+    depends on values, random numbers, and in-place changes of parts of a tensor.
+
+    Args:
+        model: in eval mode, float32.
+        policy: how the active set goes through the network (design §8). "exact": only positions with a
+            certificate are reused. "truncate": the set grows with each window and is pruned by ε.
+            "fixed": the blocks given, at every layer.
+        backend: of the operations; None picks the best for the model's device. FLUXSHARD_BACKEND overrides
+        it.
+        block_px: side of a block in pixels.
+        sampling: how maps are read along vectors that are no multiple of a layer's stride, under "fixed" and
+            "truncate": the "nearest" position, or "bilinear" between four.
+        truncation: ε profile of "truncate"; None takes the default, a fixed share of each layer's spread.
+
+    Raises:
+        ValueError: unknown policy or sampling, block_px < 1, a backend that cannot run here.
+        UnsupportedModule: a ValueError that names a submodule.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        policy: str = "fixed",
+        backend: str | None = None,
+        block_px: int = 16,
+        *,
+        sampling: str = "nearest",
+        truncation: TruncationProfile | None = None,
+    ) -> None:
+        if policy not in POLICIES:
+            raise ValueError(f"policy must be one of {POLICIES} (got {policy!r})")
+        if sampling not in SAMPLINGS:
+            raise ValueError(f"sampling must be one of {SAMPLINGS} (got {sampling!r})")
+        if not isinstance(block_px, int) or block_px < 1:
+            raise ValueError(f"block_px must be a whole number of pixels, at least 1 (got {block_px!r})")
+        check_module(model)
+        self.model = model
+        self.policy = policy
+        self.backend = backend
+        self.block_px = block_px
+        self.sampling = sampling
+        self.truncation = truncation or TruncationProfile.default()
+        weight = next(model.parameters(), None)
+        self.device = torch.device("cpu") if weight is None else weight.device
+        registry.preferences(self.device.type, backend)  # refuse an impossible backend now
+        self._prepared: dict[tuple[int, ...], _Prepared] = {}
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{shape[3]}×{shape[2]}" for shape in self._prepared) or "nothing yet"
+        return f"<SparseExecutor of {type(self.model).__name__}, {self.policy}, prepared for {sizes}>"
+
+    def plan(self, frame: torch.Tensor) -> Plan:
+        """The plan for frames of this one's shape, made now if there is none yet."""
+        self._check_frame(frame)
+        return self._prepare(frame).plan
+
+    @torch.no_grad()
+    def dense(self, frame: torch.Tensor) -> tuple[Any, Cache]:
+        """Run the whole frame.
+
+        Args:
+            frame: float32 (1, C, H, W) on the model's device.
+
+        Returns:
+            What the module returns, and the cache for the next frames.
+
+        Raises:
+            TypeError, ValueError: a frame of another dtype, shape or device.
+            UnsupportedModule: the module cannot be traced.
+        """
+        self._check_frame(frame)
+        prepared = self._prepare(frame)
+        steps, cache = policies.run_dense(prepared.plan, prepared.pool, frame, self.block_px)
+        if self.policy == "truncate" and prepared.thresholds is None:
+            prepared.thresholds = Thresholds.measure(prepared.plan, steps)
+        return steps.outputs(), cache
+
+    @torch.no_grad()
+    def sparse(
+        self, frame: torch.Tensor, active: torch.Tensor, vectors: torch.Tensor, cache: Cache
+    ) -> tuple[Any, Cache, Report]:
+        """Run what changed, and reuse the rest from `cache`, moved along `vectors`.
+
+        An empty set returns the moved cache (`exact`: a full computation where the vectors reproduce
+        nothing); a full set equals `dense`. `cache` stays as it was and can be used again.
+
+        Args:
+            frame: float32 (1, C, H, W).
+            active: bool (⌈H / block_px⌉, ⌈W / block_px⌉), True where the content is not the reference's along
+                the vector. Under "exact" that is checked pixel by pixel as well, and not taken on trust.
+            vectors: integers of shape active.shape + (2,): (dx, dy) in pixels, position in the reference
+            minus
+                position in the frame; at most 16383 long. A vector may point outside: certificates fail
+                there, and other policies read the nearest position inside.
+            cache: from this executor, of a frame of this size.
+
+        Returns:
+            What the module returns; the new cache; what was reused where.
+
+        Raises:
+            TypeError, ValueError: naming the argument.
+        """
+        self._check_frame(frame)
+        if not isinstance(cache, Cache):
+            raise TypeError(f"cache must come from dense() or sparse() (got {type(cache).__name__})")
+        prepared = self._prepared.get(tuple(frame.shape))
+        if prepared is None or cache.plan is not prepared.plan:
+            raise ValueError(
+                f"cache must come from this executor and a frame of shape {tuple(frame.shape)} (got
+                {cache!r})"
+            )
+        self._check_blocks(frame, active, vectors)
+        request = policies.Request(frame, active, vectors.long(), cache, self.block_px)
+        plan, pool = prepared.plan, prepared.pool
+        if self.policy == "exact":
+            steps, made, report = policies.run_exact(plan, pool, request)
+        elif self.policy == "truncate":
+            assert prepared.thresholds is not None
+            factor = self.truncation.lookup(active, vectors)
+            thresholds = prepared.thresholds
+            steps, made, report = policies.run_truncate(
+                plan, pool, request, lambda index: factor * thresholds.spread[index]
+            )
+        else:
+            steps, made, report = policies.run_fixed(plan, pool, request)
+        return steps.outputs(), made, report
+
+    def _prepare(self, frame: torch.Tensor) -> _Prepared:
+        shape = tuple(frame.shape)
+        if shape not in self._prepared:
+            check_module(self.model)  # it may have been put in training mode since
+            graph = lower(trace(self.model, frame.contiguous()), self.model)
+            bilinear = self.sampling == "bilinear" and self.policy != "exact"
+            plan = make_plan(graph, self.policy, self.backend, self.device, bilinear)
+            self._prepared[shape] = _Prepared(plan, Pool(plan))
+        return self._prepared[shape]
+
+    def _check_frame(self, frame: torch.Tensor) -> None:
+        if not isinstance(frame, torch.Tensor) or frame.dtype != torch.float32:
+            kind = frame.dtype if isinstance(frame, torch.Tensor) else type(frame).__name__
+            raise TypeError(f"frame must be a float32 tensor (got {kind})")
+        if frame.dim() != 4 or frame.shape[0] != 1 or 0 in frame.shape:
+            raise ValueError(f"frame must have shape (1, C, H, W) (got {tuple(frame.shape)})")
+        if frame.device != self.device:
+            raise ValueError(f"frame must be on the model's device {self.device} (got {frame.device})")
+
+    def _check_blocks(self, frame: torch.Tensor, active: torch.Tensor, vectors: torch.Tensor) -> None:
+        expected = tuple(-(-size // self.block_px) for size in frame.shape[2:])
+        if not isinstance(active, torch.Tensor) or active.dtype != torch.bool:
+            kind = active.dtype if isinstance(active, torch.Tensor) else type(active).__name__
+            raise TypeError(f"active must be a bool tensor (got {kind})")
+        if tuple(active.shape) != expected:
+            raise ValueError(f"active must have shape {expected} (got {tuple(active.shape)})")
+        whole = (torch.int8, torch.int16, torch.int32, torch.int64)
+        if not isinstance(vectors, torch.Tensor) or vectors.dtype not in whole:
+            kind = vectors.dtype if isinstance(vectors, torch.Tensor) else type(vectors).__name__
+            raise TypeError(f"vectors must be a tensor of signed integers (got {kind})")
+        if tuple(vectors.shape) != (*expected, 2):
+            raise ValueError(f"vectors must have shape {(*expected, 2)} (got {tuple(vectors.shape)})")
+        if int(vectors.abs().max()) > 16383:
+            raise ValueError(f"vectors must be at most 16383 px long (got {int(vectors.abs().max())})")

@@ -1,0 +1,90 @@
+"""Which input positions an output position reads, one axis at a time.
+
+Every local layer reads a product of two axis sets, so its dependency is two tables. A table is int64
+(outputs, K): row o lists the inputs that output o reads, `OUTSIDE` standing for padding; short rows repeat
+one.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from kernels.ops.reference.upsample import linear_taps
+
+OUTSIDE = -1
+
+
+def identity(size: int) -> torch.Tensor:
+    """Output o reads input o."""
+    return torch.arange(size)[:, None]
+
+
+def window(size: int, outputs: int, kernel: int, stride: int, padding: int, dilation: int) -> torch.Tensor:
+    """Convolution or pooling: output o reads o·stride − padding + k·dilation for k < kernel."""
+    table = torch.arange(outputs)[:, None] * stride - padding + torch.arange(kernel) * dilation
+    return torch.where((table >= 0) & (table < size), table, OUTSIDE)
+
+
+def transposed(
+    size: int, outputs: int, kernel: int, stride: int, padding: int, dilation: int
+) -> torch.Tensor:
+    """Transposed convolution: output o reads every i with i·stride − padding + k·dilation = o for some k."""
+    position = torch.arange(outputs)[:, None] + padding - torch.arange(kernel) * dilation
+    source = torch.div(position, stride, rounding_mode="floor")
+    source = torch.where((source >= 0) & (source < size), source, OUTSIDE)
+    return _only(source, position % stride == 0)
+
+
+def nearest(size: int, outputs: int) -> torch.Tensor:
+    """Nearest upsampling by a whole factor: output o reads o // factor."""
+    return (torch.arange(outputs) // (outputs // size))[:, None]
+
+
+def bilinear(size: int, outputs: int, align_corners: bool) -> torch.Tensor:
+    """Bilinear upsampling: the two neighbours, or one where the other's weight is 0.
+
+    A neighbour beyond the border is the border repeated, which is padding: it does not move with the content.
+    """
+    positions = torch.arange(outputs)
+    first, second, weight = linear_taps(positions, size, outputs, align_corners)
+    table = torch.stack([first, torch.where(weight > 0, second, first)], dim=1)
+    if not align_corners:
+        where = (positions + 0.5) * (size / outputs) - 0.5
+        table[where < 0, 1] = OUTSIDE
+        table[where > size - 1, 1] = OUTSIDE
+    return table
+
+
+def padded(size: int, before: int, after: int) -> torch.Tensor:
+    """Padding by `before` and `after` (negative crops)."""
+    table = torch.arange(size + before + after)[:, None] - before
+    return torch.where((table >= 0) & (table < size), table, OUTSIDE)
+
+
+def _only(table: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+    """Replace entries that are no taps by one of the row's own; a row with none reads padding."""
+    chosen = table.gather(1, real.int().argmax(dim=1, keepdim=True))
+    chosen = torch.where(real.any(dim=1, keepdim=True), chosen, OUTSIDE)
+    return torch.where(real, table, chosen)
+
+
+def spread(values: torch.Tensor, vertical: torch.Tensor, horizontal: torch.Tensor) -> torch.Tensor:
+    """The largest of `values` (..., h, w) over what each output reads: (..., H, W). Padding never wins.
+
+    With bools: whether any input read is True. Separable, because the dependency is a product.
+    """
+    return _spread_last(_spread_last(values, horizontal).transpose(-1, -2), vertical).transpose(-1, -2)
+
+
+def _spread_last(values: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+    if table.shape[1] == 1 and torch.equal(table[:, 0], torch.arange(values.shape[-1])):
+        return values
+    lowest = False if values.dtype == torch.bool else torch.iinfo(values.dtype).min
+    border = torch.full((*values.shape[:-1], 1), lowest, dtype=values.dtype)
+    # Index -1 (OUTSIDE) is the appended border.
+    columns = torch.cat([values, border], dim=-1)
+    result = columns[..., table[:, 0]]
+    for tap in range(1, table.shape[1]):
+        other = columns[..., table[:, tap]]
+        result = result | other if values.dtype == torch.bool else torch.maximum(result, other)
+    return result

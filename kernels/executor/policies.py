@@ -1,0 +1,223 @@
+"""The three ways in which an active set goes through a network (design §8)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+
+from kernels.executor import blocks
+from kernels.executor.cache import Arena, Cache, Level, Pending, Pool
+from kernels.executor.certificate import CONDITIONS, certify
+from kernels.executor.geometry import spread
+from kernels.executor.graph import Concat, Convolve, Input, Slice, Unfold
+from kernels.executor.plan import LevelKey, Plan, reads_around
+from kernels.executor.report import Report
+from kernels.executor.steps import Steps, is_counted, runs_whole
+from kernels.ops.maps import Halo, list_tiles
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One sparse run: the frame (1, C, H, W), active blocks, their vectors in pixels, and the cache to
+    reuse."""
+
+    frame: torch.Tensor
+    active: torch.Tensor
+    vectors: torch.Tensor
+    cache: Cache
+    block_px: int
+
+
+def run_dense(plan: Plan, pool: Pool, frame: torch.Tensor, block_px: int) -> tuple[Steps, Cache]:
+    """Compute every map everywhere."""
+    arena = pool.take()
+    steps = Steps(plan, pool, arena)
+    steps.load(frame)
+    tiles: dict[LevelKey, tuple[torch.Tensor, tuple[int, int]]] = {}
+    for index, node in enumerate(plan.nodes):
+        if isinstance(node.work, Input):
+            continue
+        if runs_whole(plan, index):
+            steps.whole(index)
+            continue
+        key = plan.level(node.inputs[0] if isinstance(node.work, Unfold) else index)
+        if key not in tiles:
+            tiles[key] = blocks.full_level(key, block_px)
+        steps.compute(index, *tiles[key])
+    return steps, Cache(pool, arena, None)
+
+
+def run_fixed(plan: Plan, pool: Pool, request: Request) -> tuple[Steps, Cache, Report]:
+    """The block set stays what the classifier chose; halos come from the cache along the vectors.
+
+    A map reads its neighbourhood in this frame where that is active, elsewhere in the reference's map at the
+    moved position (Halo). Nothing is moved before it is needed. Bilinear sampling moves every kept map first.
+    """
+    request.cache.settle()
+    source = request.cache.arena
+    arena = pool.take()
+    steps = Steps(plan, pool, arena)
+    steps.load(request.frame)
+    levels: dict[LevelKey, Level] = {}
+    for key in dict.fromkeys(key for key in plan.levels if key is not None):
+        levels[key] = blocks.level_of(key, request.active, request.vectors, request.block_px, plan.bilinear)
+    cache = Cache(pool, arena, Pending(request.cache, levels))
+    if plan.bilinear:
+        cache.settle()
+    reused: dict[str, float] = {}
+    for index, node in enumerate(plan.nodes):
+        if isinstance(node.work, Input):
+            continue
+        if runs_whole(plan, index):
+            for read in node.inputs:
+                _settle(plan, cache, read)
+            steps.whole(index)
+            if is_counted(plan, index):
+                reused[node.name] = 0.0
+            continue
+        level = levels[plan.level(index)]
+        if level.positions:
+            read = node.inputs[0]
+            tiled = levels[plan.level(read)] if isinstance(node.work, Unfold) else level
+            halo = None
+            if not plan.bilinear and read != 0 and reads_around(node, 0):
+                behind = levels[plan.level(read)]
+                halo = Halo(source.region(plan.place(read)), behind.fresh, behind.displacement)
+            steps.compute(index, tiled.tiles, tiled.tile, halo)
+        if is_counted(plan, index):
+            height, width, _ = node.map_shape()
+            reused[node.name] = 1.0 - level.positions / (height * width)
+    for index in plan.graph.output_nodes():
+        _settle(plan, cache, index)
+    return steps, cache, Report("fixed", reused)
+
+
+def _settle(plan: Plan, cache: Cache, index: int) -> None:
+    if index != 0 and plan.nodes[index].is_map:
+        cache.settle_region(plan.place(index))
+
+
+def run_exact(
+    plan: Plan, pool: Pool, request: Request, conditions: frozenset[str] = CONDITIONS
+) -> tuple[Steps, Cache, Report]:
+    """Only certified positions are reused; all others are computed from inputs that are complete."""
+    source = request.cache.arena
+    arena = pool.take()
+    steps = Steps(plan, pool, arena)
+    steps.load(request.frame)
+    height, width = request.frame.shape[2:]
+    certificates = certify(
+        plan,
+        steps.view(0),
+        source.views[0],
+        blocks.per_pixel(request.active, height, width, request.block_px),
+        blocks.per_pixel(request.vectors, height, width, request.block_px),
+        conditions,
+    )
+    assert plan.remapper is not None
+    reused: dict[str, float] = {}
+    maps: dict[str, torch.Tensor] = {}
+    for index, node in enumerate(plan.nodes):
+        if isinstance(node.work, Input):
+            continue
+        if runs_whole(plan, index):
+            steps.whole(index)
+        else:
+            certificate = certificates[index]
+            missing = ~certificate.certified
+            if not isinstance(node.work, (Slice, Concat)):
+                plan.remapper.module.remap(
+                    source.views[index],
+                    certificate.displacement,
+                    steps.view(index),
+                    missing.to(torch.uint8),
+                )
+            if isinstance(node.work, Unfold):
+                down, across = node.work.factor
+                missing = missing[::down, ::across]
+            elif isinstance(node.work, Concat):
+                missing = torch.ones_like(missing)  # copies of parts that are complete
+            steps.compute(index, list_tiles(missing), (1, 1))
+        if node.is_map:
+            maps[node.name] = certificates[index].certified
+        if is_counted(plan, index):
+            whole = runs_whole(plan, index)
+            reused[node.name] = 0.0 if whole else float(certificates[index].certified.float().mean())
+    return steps, Cache(pool, arena, None), Report("exact", reused, maps)
+
+
+def run_truncate(
+    plan: Plan, pool: Pool, request: Request, epsilon_of: Callable[[int], float]
+) -> tuple[Steps, Cache, Report]:
+    """The active set grows with each window, and is pruned wherever |new − moved cached| ≤ ε of the layer.
+
+    Args:
+        epsilon_of: the threshold of a convolution node, in units of its output.
+    """
+    source = request.cache.arena
+    arena = pool.take()
+    steps = Steps(plan, pool, arena)
+    _move_everything(plan, source, arena, request)
+    steps.load(request.frame)
+    height, width = request.frame.shape[2:]
+    changed: dict[int, torch.Tensor] = {
+        0: blocks.per_pixel(request.active, height, width, request.block_px).clone()
+    }
+    reused: dict[str, float] = {}
+    for index, node in enumerate(plan.nodes):
+        if isinstance(node.work, Input):
+            continue
+        if not node.is_map:
+            steps.whole(index)
+            continue
+        candidates = _reached(node.taps, [changed[read] for read in node.inputs if read in changed])
+        size = node.map_shape()[:2]
+        if runs_whole(plan, index):
+            candidates = torch.ones(size, dtype=torch.bool)
+            steps.whole(index)
+        elif isinstance(node.work, Convolve) and candidates is not None:
+            tiles = list_tiles(candidates)
+            fresh = torch.empty(node.map_shape(), device=plan.device)
+            steps.compute(index, tiles, (1, 1), out=fresh)
+            kept = torch.zeros(size, dtype=torch.uint8)
+            module = plan.choices[index].module
+            module.prune(fresh, tiles, (1, 1), steps.view(index), epsilon_of(index), kept)
+            changed[index] = kept.bool()
+        elif candidates is not None:
+            positions = candidates
+            if isinstance(node.work, Unfold):
+                down, across = node.work.factor
+                positions = candidates[::down, ::across]
+            elif isinstance(node.work, Concat):
+                positions = torch.ones(size, dtype=torch.bool)
+            steps.compute(index, list_tiles(positions), (1, 1))
+        assert candidates is not None
+        changed.setdefault(index, candidates)
+        if is_counted(plan, index):
+            reused[node.name] = 1.0 - float(candidates.float().mean())
+    return steps, Cache(pool, arena, None), Report("truncate", reused)
+
+
+def _reached(
+    taps: tuple[tuple[torch.Tensor, torch.Tensor], ...], changed: list[torch.Tensor]
+) -> torch.Tensor | None:
+    """Positions that read anything that changed."""
+    result: torch.Tensor | None = None
+    for table, mask in zip(taps, changed, strict=True):
+        part = spread(mask, *table)
+        result = part if result is None else result | part
+    return result
+
+
+def _move_everything(plan: Plan, source: Arena, arena: Arena, request: Request) -> None:
+    levels: Mapping[LevelKey, Level] = {
+        key: blocks.level_of(key, request.active, request.vectors, request.block_px, plan.bilinear)
+        for key in dict.fromkeys(plan.slot_levels)
+    }
+    assert plan.remapper is not None
+    for slot, regions in plan.kept.items():
+        displacement = levels[plan.slot_levels[slot]].displacement
+        for place in regions:
+            plan.remapper.module.remap(source.region(place), displacement, arena.region(place))

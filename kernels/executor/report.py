@@ -1,0 +1,37 @@
+"""What a sparse run did, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One sparse run.
+
+    Attributes:
+        policy: the propagation policy.
+        reused: share of positions, in [0, 1], that were taken from the cache and not computed, by layer; a
+            layer is named by the path of its submodule. Layers that move no arithmetic (concatenation,
+            splitting) are not listed.
+        maps: bool (H, W) a layer under `exact`: where reuse was certified.
+    """
+
+    policy: str
+    reused: Mapping[str, float]
+    maps: Mapping[str, torch.Tensor] = field(default_factory=dict, repr=False)
+
+    def certified(self, layer: str) -> torch.Tensor:
+        """Where `layer` was certified: bool (H, W) at its resolution.
+
+        Raises:
+            ValueError: another policy than `exact`, or a layer that does not exist.
+        """
+        if self.policy != "exact":
+            raise ValueError(f"layer certificates exist under policy='exact' only (got {self.policy!r})")
+        if layer not in self.maps:
+            raise ValueError(f"layer must be one of {sorted(self.maps)} (got {layer!r})")
+        return self.maps[layer]

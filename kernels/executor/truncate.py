@@ -1,0 +1,119 @@
+"""Truncation thresholds: ε of a layer as a share of its spread, looked up by how the frame moves."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from kernels.executor.graph import Convolve
+from kernels.executor.plan import Plan
+from kernels.executor.steps import Steps
+
+
+@dataclass(frozen=True, slots=True)
+class MotionStatistics:
+    """What the ε profile is indexed by.
+
+    Attributes:
+        length_px: mean length of the vectors.
+        spread_px: root mean square distance of the vectors from their mean.
+        active_ratio: share of active blocks.
+    """
+
+    length_px: float
+    spread_px: float
+    active_ratio: float
+
+    @classmethod
+    def of(cls, active: torch.Tensor, vectors: torch.Tensor) -> MotionStatistics:
+        """The statistics of a block field: active bool (rows, columns), vectors (rows, columns, 2) in
+        pixels.""" flat = vectors.reshape(-1, 2).double()
+        return cls(
+            length_px=float(flat.norm(dim=1).mean()),
+            spread_px=float((flat - flat.mean(0)).pow(2).sum(1).mean().sqrt()),
+            active_ratio=float(active.double().mean()),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One cell of a profile: up to these statistics, this ε (share of a layer's standard deviation)."""
+
+    length_px: float
+    spread_px: float
+    active_ratio: float
+    epsilon: float
+
+
+@dataclass(frozen=True, slots=True)
+class TruncationProfile:
+    """ε over motion statistics, built offline by `python -m kernels truncation` (remap paper, C2).
+
+    Attributes:
+        rows: a lookup takes the row whose statistics are nearest, each axis in units of its largest value.
+    """
+
+    rows: tuple[Row, ...]
+
+    @classmethod
+    def default(cls) -> TruncationProfile:
+        """Without a profile: 5 % of a layer's standard deviation, whatever moves."""
+        return cls((Row(0.0, 0.0, 0.0, 0.05),))
+
+    @classmethod
+    def load(cls, path: Path) -> TruncationProfile:
+        """Read the JSON that `save` wrote.
+
+        Raises:
+            ValueError: with the file and what is wrong with it.
+        """
+        try:
+            rows = tuple(
+                Row(**{key: float(value) for key, value in row.items()})
+                for row in json.loads(path.read_text())["rows"]
+            )
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"{path}: not a truncation profile: {error}") from error
+        if not rows or any(not 0 <= row.epsilon < float("inf") for row in rows):
+            raise ValueError(f"{path}: expected rows with epsilon ≥ 0, found {len(rows)} rows")
+        return cls(rows)
+
+    def save(self, path: Path) -> None:
+        """Write the profile as JSON."""
+        names = Row.__dataclass_fields__
+        rows = [{name: getattr(row, name) for name in names} for row in self.rows]
+        path.write_text(json.dumps({"rows": rows}, indent=1) + "\n")
+
+    def lookup(self, active: torch.Tensor, vectors: torch.Tensor) -> float:
+        """ε for a frame that moves like this, as a share of each layer's standard deviation."""
+        if len(self.rows) == 1:
+            return self.rows[0].epsilon
+        here = MotionStatistics.of(active, vectors)
+        axes = ("length_px", "spread_px", "active_ratio")
+        units = {axis: max(getattr(row, axis) for row in self.rows) or 1.0 for axis in axes}
+
+        def distance(row: Row) -> float:
+            return sum(((getattr(row, axis) - getattr(here, axis)) / units[axis]) ** 2 for axis in axes)
+
+        return min(self.rows, key=distance).epsilon
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """The spread of each convolution's output: its standard deviation over the first dense frame, by node."""
+
+    spread: dict[int, float]
+
+    @classmethod
+    def measure(cls, plan: Plan, steps: Steps) -> Thresholds:
+        """From the maps of a dense run."""
+        return cls(
+            {
+                index: float(steps.view(index).std())
+                for index, node in enumerate(plan.nodes)
+                if isinstance(node.work, Convolve)
+            }
+        )
