@@ -10,7 +10,7 @@ from pathlib import Path
 from traces.bandwidth import BandwidthTrace
 from traces.errors import InputError
 from traces.formats import cooked, delimited, falcon, ghent, madrid, mahimahi, sigcomm21
-from traces.formats.text import read_text, sample_lines, shorten
+from traces.formats.text import is_number, numbered_rows, read_text, sample_lines, shorten
 
 SYNTHETIC_MARK = "synthetic"
 DIRECTIONS = ("uplink", "downlink")
@@ -29,8 +29,9 @@ class TraceFormat:
     read: Callable[[Path, str, str | None], BandwidthTrace]
 
 
-# The order is the order of detection: the stricter shape first.
+# The order is the order of detection: a header first, since the rest looks at rows alone.
 TEXT_FORMATS: tuple[TraceFormat, ...] = (
+    TraceFormat(delimited.NAME, delimited.EXPECTS, delimited.matches, delimited.load),
     TraceFormat(mahimahi.NAME, mahimahi.EXPECTS, mahimahi.matches, lambda path, _d, _c: mahimahi.load(path)),
     TraceFormat(cooked.NAME, cooked.EXPECTS, cooked.matches, lambda path, _d, _c: cooked.load(path)),
     TraceFormat(ghent.NAME, ghent.EXPECTS, ghent.matches, lambda path, _d, _c: ghent.load(path)),
@@ -38,7 +39,6 @@ TEXT_FORMATS: tuple[TraceFormat, ...] = (
     TraceFormat(
         sigcomm21.NAME, sigcomm21.EXPECTS, sigcomm21.matches, lambda path, d, _c: sigcomm21.load(path, d)
     ),
-    TraceFormat(delimited.NAME, delimited.EXPECTS, delimited.matches, delimited.load),
 )
 MADRID = TraceFormat(
     madrid.NAME, madrid.EXPECTS, lambda _sample: False, lambda path, d, _c: madrid.load(path, d)
@@ -118,9 +118,11 @@ def _choose(path: Path, format: str | None) -> TraceFormat:
                 f"which looks like the {MADRID.name} format ({MADRID.expects})"
             )
         return MADRID
-    sample = sample_lines(read_text(path))
+    text = read_text(path)
+    sample = sample_lines(text)
     if not sample:
         raise InputError(f"{path}: expected a trace, found only comments")
+    line = next(numbered_rows(text))[0]
     if asked is not None and asked.matches(sample):
         return asked
     found = next((known for known in TEXT_FORMATS if known.matches(sample)), None)
@@ -128,11 +130,23 @@ def _choose(path: Path, format: str | None) -> TraceFormat:
         if asked is not None:
             return asked  # its loader names the offending line
         raise InputError(
-            f"{path}: expected one of the formats {', '.join(FORMATS)}, found {shorten(sample[0])!r}"
+            f"{path}, line {line}: expected one of the formats {', '.join(FORMATS)}, "
+            f"found {shorten(sample[0])!r}{_hint(sample[0])}"
         )
     if asked is not None:
         raise InputError(
-            f"{path}: expected the {asked.name} format ({asked.expects}), found {shorten(sample[0])!r}, "
+            f"{path}, line {line}: expected the {asked.name} format ({asked.expects}), "
+            f"found {shorten(sample[0])!r}, "
             f"which looks like the {found.name} format ({found.expects})"
         )
     return found
+
+
+def _hint(line: str) -> str:
+    """What a line that fits no format may have been meant as."""
+    cells = line.replace(";", ",").split(",")
+    if len(cells) > 1 and all(map(is_number, cells)):
+        return " (a csv needs a header that names its units, such as time_s,rate_mbps)"
+    if is_number(line):
+        return " (mahimahi times are whole milliseconds >= 0, without a point)"
+    return ""

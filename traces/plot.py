@@ -45,19 +45,23 @@ def _synthetic_mark(trace: BandwidthTrace) -> str:
 
 
 def _rate_over_time(axis: Axes, trace: BandwidthTrace) -> None:
-    for bin_s, colour, width, label in (
-        (BIN_S, COLOUR, 0.6, "100 ms"),
-        (SMOOTH_S, SMOOTH_COLOUR, 1.5, "1 s"),
-    ):
-        if trace.duration_s >= bin_s:
-            rates_mbps = binned_rates_bps(trace, bin_s) / 1e6
-            edges_s = np.arange(rates_mbps.size + 1) * bin_s
-            axis.stairs(rates_mbps, edges_s, color=colour, linewidth=width, label=f"mean over {label}")
+    if isinstance(trace, OpportunityTrace):
+        for bin_s, colour, width, label in (
+            (BIN_S, COLOUR, 0.6, "mean over 100 ms"),
+            (SMOOTH_S, SMOOTH_COLOUR, 1.5, "mean over 1 s"),
+        ):
+            if trace.duration_s >= bin_s:
+                rates_mbps = binned_rates_bps(trace, bin_s) / 1e6
+                edges_s = np.arange(rates_mbps.size + 1) * bin_s
+                axis.stairs(rates_mbps, edges_s, baseline=None, color=colour, linewidth=width, label=label)
+    else:
+        edges_s = np.append(trace.times_s, trace.period_s)
+        axis.stairs(trace.rates_bps / 1e6, edges_s, baseline=None, color=COLOUR, label="segments")
     mean_mbps = trace.mean_bps / 1e6
     axis.axhline(mean_mbps, color=FAINT, linewidth=1, linestyle="--", label=f"mean {mean_mbps:.3g} Mbit/s")
     axis.set(xlabel="time [s]", ylabel="capacity [Mbit/s]", xlim=(0, trace.duration_s))
     axis.set_ylim(bottom=0)
-    axis.legend(loc="upper right", fontsize=8, ncols=3, framealpha=0.85)
+    axis.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), fontsize=8, ncols=3, frameon=False)
 
 
 def _distribution(axis: Axes, trace: BandwidthTrace) -> None:

@@ -38,7 +38,7 @@ def load(path: Path) -> RateTrace:
         InputError: a row that does not fit the columns, a negative value, times that go back, bytes in an
             interval of 0 ms, or no byte at all.
     """
-    durations_s: list[float] = []
+    intervals_ms: list[float] = []
     received_bytes: list[float] = []
     previous_ms = -np.inf
     for line, text in numbered_rows(read_text(path)):
@@ -59,16 +59,16 @@ def load(path: Path) -> RateTrace:
                 f"{path}, line {line}: expected an interval > 0 ms, found 0 with {cells[4]} bytes"
             )
         if interval_ms > 0:
-            durations_s.append(interval_ms / MS_PER_S)
+            intervals_ms.append(interval_ms)
             received_bytes.append(size_bytes)
     if not any(received_bytes):
         raise InputError(f"{path}: expected at least one row with bytes > 0, found none")
-    lengths_s = np.array(durations_s)
-    ends_s = np.cumsum(lengths_s)
+    lengths_ms = np.array(intervals_ms)
+    ends_s = np.cumsum(lengths_ms) / MS_PER_S
     return RateTrace(
         name=path.name,
         times_s=np.concatenate(([0.0], ends_s[:-1])),
-        rates_bps=8.0 * np.array(received_bytes) / lengths_s,
+        rates_bps=8.0 * MS_PER_S * np.array(received_bytes) / lengths_ms,
         period_s=float(ends_s[-1]),
         source=str(path),
     )
