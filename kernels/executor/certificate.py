@@ -94,8 +94,8 @@ def _pixels(
     vectors: torch.Tensor,
     conditions: frozenset[str],
 ) -> tuple[torch.Tensor, bool]:
-    """State of every pixel, int32 (5, H, W): changed, then max of m_x, −m_x, m_y, −m_y; and whether none
-    moved.""" height, width, _ = frame.shape
+    """State of every pixel, int32 (5, H, W): changed, max of m_x, −m_x, m_y, −m_y; and whether nothing did."""
+    height, width, _ = frame.shape
     x = torch.arange(width)[None, :] + vectors[..., 0]
     y = torch.arange(height)[:, None] + vectors[..., 1]
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)

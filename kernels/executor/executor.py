@@ -145,8 +145,8 @@ class SparseExecutor:
         prepared = self._prepared.get(tuple(frame.shape))
         if prepared is None or cache.plan is not prepared.plan:
             raise ValueError(
-                f"cache must come from this executor and a frame of shape {tuple(frame.shape)} (got
-                {cache!r})"
+                f"cache must come from this executor and a frame of shape {tuple(frame.shape)} "
+                f"(got {cache!r})"
             )
         self._check_blocks(frame, active, vectors)
         request = policies.Request(frame, active, vectors.long(), cache, self.block_px)

@@ -129,8 +129,8 @@ def make_plan(
 
 
 def reads_around(node: Node, position: int) -> bool:
-    """Whether a node reads its input `position` anywhere but at its own position: a window or a
-    resampling.""" if isinstance(node.work, (Pointwise, Concat, Slice)):
+    """Whether a node reads its input number `position` anywhere but where it writes."""
+    if isinstance(node.work, (Pointwise, Concat, Slice)):
         return False
     if isinstance(node.work, Convolve):
         window = node.work.window

@@ -111,8 +111,8 @@ class Steps:
     def _unfold(
         self, index: int, work: Unfold, tiles: torch.Tensor, tile: tuple[int, int], to: torch.Tensor
     ) -> None:
-        """A patch for each input position: one product for all of its pixels, then each patch in its
-        place.""" source = self.view(self.plan.nodes[index].inputs[0])
+        """A patch for each input position: one product for all of its pixels, then each in its place."""
+        source = self.view(self.plan.nodes[index].inputs[0])
         height, width, _ = source.shape
         module = self.plan.choices[index].module
         patches = torch.empty(height, width, work.weight.shape[0], device=source.device)

@@ -29,8 +29,8 @@ class MotionStatistics:
 
     @classmethod
     def of(cls, active: torch.Tensor, vectors: torch.Tensor) -> MotionStatistics:
-        """The statistics of a block field: active bool (rows, columns), vectors (rows, columns, 2) in
-        pixels.""" flat = vectors.reshape(-1, 2).double()
+        """Of a block field: active bool (rows, columns), vectors (rows, columns, 2) in pixels."""
+        flat = vectors.reshape(-1, 2).double()
         return cls(
             length_px=float(flat.norm(dim=1).mean()),
             spread_px=float((flat - flat.mean(0)).pow(2).sum(1).mean().sqrt()),
