@@ -55,15 +55,17 @@ def write_folder(
     return folder
 
 
-def write_clip(path: Path, frames: int = 30, codec: str = "libx264", keyframe_interval: int = 8) -> Path:
-    """A 96×64 px clip at 20 fps in which every frame differs."""
+def write_clip(path: Path, frames: int = 30, index_first: bool = False) -> Path:
+    """A 96×64 px clip at 20 fps in which every frame differs, with B frames and a key frame every 8.
+
+    `index_first` puts an MP4's index before its data, so that a file cut short still opens.
+    """
     import av
 
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=20)
+    with av.open(str(path), "w", options={"movflags": "faststart"} if index_first else {}) as container:
+        stream = container.add_stream("libx264", rate=20)
         stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
-        if codec == "libx264":
-            stream.options = {"g": str(keyframe_interval), "bf": "2", "crf": "18"}
+        stream.options = {"g": "8", "bf": "2", "crf": "18"}
         base = texture(1, 64, 96 + frames)
         for i in range(frames):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(base[:, i : i + 96]), format="rgb24")

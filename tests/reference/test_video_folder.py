@@ -1,0 +1,57 @@
+"""Folders of images: layouts, order, ids."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.strategies_video import texture, write_folder
+from traces.image_folder import natural_key
+from traces.video import load_video
+
+
+def test_frames_come_in_natural_order(tmp_path):
+    names = ["frame1", "frame2", "frame9", "frame10", "frame100"]
+    folder = write_folder(tmp_path / "seq", names)
+    video = load_video(folder, (48, 64))
+    for index in range(len(names)):
+        assert np.array_equal(video.image(index), texture(index))
+    assert sorted(["b2", "a10", "b10", "a9"], key=natural_key) == ["a9", "a10", "b2", "b10"]
+
+
+def test_a_davis_folder_has_object_1_where_its_mask_is_255(tmp_path):
+    video = load_video(write_folder(tmp_path / "seq", ["0", "1"]), (48, 64))
+    mask = video.mask(1)
+    assert (mask[:, :32] == 1).all()
+    assert not mask[:, 32:].any()
+    assert (video.frame_count, video.fps, video.name, video.synthetic) == (2, 30.0, "seq", False)
+
+
+def test_palette_masks_keep_their_indices(tmp_path):
+    folder = write_folder(tmp_path / "seq", ["0"])
+    ids = np.zeros((48, 64), dtype=np.uint8)
+    ids[10:20], ids[30:40] = 1, 2
+    picture = Image.fromarray(ids, mode=None).convert("P")
+    picture.putdata(ids.ravel().tolist())
+    picture.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0] + [0] * 759)
+    picture.save(folder / "Annotations" / "0.png")
+    assert np.array_equal(load_video(folder, (48, 64)).mask(0), ids)
+
+
+def test_class_labels_pad_with_the_void_class(tmp_path):
+    folder = write_folder(tmp_path / "seq", ["0"], images="images", masks="labels")
+    labels = np.full((48, 64), 4, dtype=np.uint8)
+    Image.fromarray(labels).save(folder / "labels" / "0.png")
+    mask = load_video(folder, 64).mask(0)
+    assert (mask[8:56] == 4).all()
+    assert (mask[:8] == 11).all()
+    assert (mask[56:] == 11).all()
+
+
+@pytest.mark.parametrize("images", ["JPEGImages", "images", "."])
+def test_without_masks_there_is_no_ground_truth(tmp_path, images):
+    video = load_video(write_folder(tmp_path / "seq", ["0", "1"], images=images, masks=None), 64, fps=12)
+    assert video.mask(0) is None
+    assert video.vectors(1, 0) is None
+    assert video.fps == 12
