@@ -1,0 +1,168 @@
+"""DeltaCNN as the papers use it: pixel deltas cross the link, and a sparse network computes what they touch.
+
+A pixel is active iff it differs by more than ε from an accumulated reference, which takes on the new value
+at active pixels only: what is truncated adds up until it is sent (Parger et al., CVPR 2022, §3). Nothing is
+aligned along motion, so a moving camera makes nearly everything active. Choices that the papers leave open:
+
+- Time: their profiles know only FluxShard's executor, so its T(k) stands in for DeltaCNN's kernels, k being
+  the blocks that hold an active pixel; where dense inference is faster it is used (`dense_fallback`).
+  Truncation between layers, which only a running network shows, is not modelled. The difference itself is
+  one pass over the pixels, whose time the papers do not give (`difference_s`).
+- Place: "latency", the faster side by estimate, each side with its own reference. The remap paper's
+  Table III has DeltaCNN load 40 %, 44 % and 28 % of the uplink at 130, 56 and 25 Mbit/s; a system that
+  always offloads would load it ever more as it gets slower.
+- ε = 0.15 on [0, 1]: on four DAVIS sequences stretched to 1024×1024 it leaves about 23 % of the blocks
+  untouched and sends 0.9 MB a frame; Table III has 22 to 24 % and, at 260 ms a frame, 0.8 MB.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from profiler.latency import Profile
+from sim.content.interface import Content, Delta, DeltaReceiver, DeltaReference, Frame
+from sim.events import Unreachable
+from sim.ledger import Outcome
+from sim.systems.interface import RESULT_BYTES
+from sim.systems.server_memory import NOTICE_BYTES, ServerMemory
+from sim.world import CameraWorld
+from traces.errors import InputError
+
+Placement = Literal["cloud", "edge", "latency"]
+
+
+@dataclass(frozen=True, slots=True)
+class DeltaCnnOptions:
+    """What counts as a change, and where it is computed.
+
+    Args:
+        threshold: ε, the difference on [0, 1] that a pixel must exceed to be active.
+        dilation_px: side of the window whose largest difference decides, odd; 1 is the pixel alone.
+        placement: "cloud", "edge", or "latency" (the side that should be through sooner).
+        dense_fallback: infer densely where the sparse latency is larger.
+        difference_s: time of the difference and mask on the edge.
+        probe_s: under "latency", offload a frame when none has been for so long: the bandwidth is only
+            known from transfers, and one bad transfer must not keep the system on the edge for ever.
+        result_bytes: size of a result on the downlink.
+    """
+
+    threshold: float = 0.15
+    dilation_px: int = 1
+    placement: Placement = "latency"
+    dense_fallback: bool = True
+    difference_s: float = 0.0
+    probe_s: float = 2.0
+    result_bytes: int = RESULT_BYTES
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.threshold <= 1.0:
+            raise InputError(f"system.threshold: expected a difference in [0, 1], found {self.threshold}")
+        if self.dilation_px < 1 or self.dilation_px % 2 == 0:
+            raise InputError(f"system.dilation_px: expected an odd side >= 1 px, found {self.dilation_px}")
+        if self.placement not in get_args(Placement):
+            choices = ", ".join(get_args(Placement))
+            raise InputError(f"system.placement: expected one of {choices}, found {self.placement!r}")
+        if not 0.0 <= self.difference_s < math.inf:
+            raise InputError(f"system.difference_s: expected a time >= 0 s, found {self.difference_s}")
+        if not self.probe_s > 0.0:
+            raise InputError(f"system.probe_s: expected a time > 0 s, found {self.probe_s}")
+        if self.result_bytes < 0:
+            raise InputError(f"system.result_bytes: expected >= 0 bytes, found {self.result_bytes}")
+
+
+@dataclass(slots=True, eq=False)
+class DeltaCnn:
+    """One camera's DeltaCNN.
+
+    `shared` is the edge's copy of the reference that `server` builds from the messages; `local` is that of
+    the edge's own network. After a frame that the server may not have, the next delta is a whole frame.
+
+    Args:
+        content: how deltas are counted and encoded.
+        options: threshold and place.
+    """
+
+    content: Content
+    options: DeltaCnnOptions = DeltaCnnOptions()
+    local: DeltaReference = field(init=False)
+    shared: DeltaReference = field(init=False)
+    server: DeltaReceiver = field(init=False)
+    _memory: ServerMemory = field(default_factory=ServerMemory)
+    _offloaded_s: float = -math.inf  # when the last delta was sent
+
+    def __post_init__(self) -> None:
+        options = self.options
+        self.local = self.content.delta_reference(options.threshold, options.dilation_px)
+        self.shared = self.content.delta_reference(options.threshold, options.dilation_px)
+        self.server = self.content.delta_receiver()
+
+    def process(self, frame: Frame, world: CameraWorld) -> Generator[Any, Any, Outcome]:
+        """Take the difference, pick a side, infer what is active there."""
+        options = self.options
+        edge = self.local.difference(frame) if options.placement != "cloud" else None
+        cloud = self.shared.difference(frame) if options.placement != "edge" else None
+        if options.difference_s > 0.0:
+            yield world.work_edge(options.difference_s)
+        if cloud is None or (edge is not None and self._edge_is_faster(edge, cloud, world)):
+            assert edge is not None
+            outcome = yield from self._on_edge(edge, cloud, world)
+        else:
+            outcome = yield from self._on_cloud(edge, cloud, world)
+        return outcome
+
+    def _on_edge(self, delta: Delta, other: Delta | None, world: CameraWorld) -> Generator[Any, Any, Outcome]:
+        self.local.commit(delta)
+        profile = world.edge.profile
+        dense = self._densely(profile, delta)
+        yield world.infer_edge_dense() if dense else world.infer_edge(delta.blocks)
+        extrapolated = not dense and profile.is_extrapolated(delta.blocks)
+        return Outcome("edge", delta.blocks, delta.blocks, 0, delta.blocks, _blocks(other), extrapolated)
+
+    def _on_cloud(
+        self, other: Delta | None, delta: Delta, world: CameraWorld
+    ) -> Generator[Any, Any, Outcome]:
+        if (encoding := world.encode(delta.blocks)) is not None:
+            yield encoding
+        self.shared.commit(delta)
+        self._offloaded_s = world.now_s
+        profile = world.cloud.profile
+        dense = self._densely(profile, delta)
+        try:
+            yield world.send(delta.size_bytes)
+            if not delta.whole and self._memory.lost(world):
+                yield world.reply(NOTICE_BYTES)
+                raise Unreachable("the server has lost its reference")
+            self.server.apply(delta)
+            self._memory.fill(world)
+            yield world.infer_cloud_dense() if dense else world.infer_cloud(delta.blocks)
+            yield world.reply(self.options.result_bytes)
+        except Unreachable:
+            self.shared.reset()
+            raise
+        extrapolated = not dense and profile.is_extrapolated(delta.blocks)
+        return Outcome("cloud", delta.blocks, delta.blocks, 0, _blocks(other), delta.blocks, extrapolated)
+
+    def _edge_is_faster(self, edge: Delta, cloud: Delta, world: CameraWorld) -> bool:
+        bandwidth_bps = world.bandwidth_bps()
+        if bandwidth_bps is None or world.now_s - self._offloaded_s > self.options.probe_s:
+            return False
+        edge_s = world.edge.processor.backlog_s() + self._inference_s(world.edge.profile, edge)
+        around_s = world.uplink.conditions.delay_s + world.downlink.conditions.delay_s
+        sending_s = world.edge.profile.encoding_s(cloud.blocks) + 8.0 * cloud.size_bytes / bandwidth_bps
+        return edge_s < around_s + sending_s + self._inference_s(world.cloud.profile, cloud)
+
+    def _densely(self, profile: Profile, delta: Delta) -> bool:
+        """A whole frame fills the caches densely; so does a delta that is dearer to compute sparsely."""
+        return delta.whole or (
+            self.options.dense_fallback and profile.dense_s < profile.sparse_s(delta.blocks)
+        )
+
+    def _inference_s(self, profile: Profile, delta: Delta) -> float:
+        return profile.dense_s if self._densely(profile, delta) else profile.sparse_s(delta.blocks)
+
+
+def _blocks(delta: Delta | None) -> int | None:
+    return None if delta is None else delta.blocks

@@ -1,0 +1,112 @@
+"""Where a network is cut between edge and server, and what its features weigh on the wire.
+
+A cut is known from the network alone (``conf/split/<model>.yaml``); how long either part takes is the share
+of its arithmetic times the device's dense latency. That is a stand-in for layer times, which the papers do
+not give: early layers are bound by memory and take longer than their share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from traces.errors import InputError
+
+MESSAGE_BYTES = 8  # number of tensors, bits a value
+TENSOR_BYTES = 24  # four dimensions as u32, scale and zero point as float32
+FLOAT_BITS = 32
+
+
+class Cut(Protocol):
+    """A place between two layers; see `profiler.split_table`."""
+
+    @property
+    def after(self) -> str:
+        """Name of the layer before the cut."""
+
+    @property
+    def tensors(self) -> int:
+        """Tensors that cross it."""
+
+    @property
+    def elements(self) -> int:
+        """Values in all of them together."""
+
+    @property
+    def arithmetic_share(self) -> float:
+        """Share of the multiplications before it."""
+
+
+def inner_cuts(cuts: Sequence[Cut]) -> list[Cut]:
+    """The cuts with work on both sides: neither the input nor the output.
+
+    Raises:
+        InputError: there is none.
+    """
+    inner = [cut for cut in cuts if 0.0 < cut.arithmetic_share < 1.0]
+    if not inner:
+        raise InputError(
+            f"model: expected a network with a cut inside it, found {len(cuts)} cuts at its ends"
+        )
+    return inner
+
+
+def cut_after(cuts: Sequence[Cut], layer: str) -> Cut:
+    """The inner cut after a layer.
+
+    Raises:
+        InputError: no such cut; those that exist are named.
+    """
+    inner = inner_cuts(cuts)
+    for cut in inner:
+        if cut.after == layer:
+            return cut
+    names = ", ".join(cut.after for cut in inner)
+    raise InputError(f"system.after: expected a layer to cut after, one of {names}, found {layer!r}")
+
+
+def feature_bytes(cut: Cut, bits: int = FLOAT_BITS) -> int:
+    """Bytes of the features at a cut at `bits` a value, headers included; nothing is compressed."""
+    return MESSAGE_BYTES + cut.tensors * TENSOR_BYTES + -(-cut.elements * bits // 8)
+
+
+def fastest_cut(
+    cuts: Sequence[Cut], edge_dense_s: float, cloud_dense_s: float, bandwidth_bps: float, bits: int
+) -> Cut:
+    """The inner cut of the smallest latency, T_e + T_t + T_c (Neurosurgeon's criterion)."""
+    return min(
+        inner_cuts(cuts),
+        key=lambda cut: sum(_stages_s(cut, edge_dense_s, cloud_dense_s, bandwidth_bps, bits)),
+    )
+
+
+def most_even_cut(
+    cuts: Sequence[Cut], edge_dense_s: float, cloud_dense_s: float, bandwidth_bps: float, bits: int
+) -> Cut:
+    """The inner cut of the smallest bottleneck, max(T_e, T_t, T_c); of equals, the faster one.
+
+    A pipeline's throughput is its slowest stage's, and the others idle meanwhile: COACH's bubbles.
+    """
+
+    def cost(cut: Cut) -> tuple[float, float]:
+        stages_s = _stages_s(cut, edge_dense_s, cloud_dense_s, bandwidth_bps, bits)
+        return max(stages_s), sum(stages_s)
+
+    return min(inner_cuts(cuts), key=cost)
+
+
+def _stages_s(
+    cut: Cut, edge_dense_s: float, cloud_dense_s: float, bandwidth_bps: float, bits: int
+) -> tuple[float, float, float]:
+    share = cut.arithmetic_share
+    return share * edge_dense_s, 8.0 * feature_bytes(cut, bits) / bandwidth_bps, (1.0 - share) * cloud_dense_s
+
+
+def highest_precision(
+    size_bytes: Callable[[int], float], min_bits: int, max_bits: int, bandwidth_bps: float, limit_s: float
+) -> int:
+    """The most bits with which a message takes at most `limit_s`; `min_bits` where none does."""
+    for bits in range(max_bits, min_bits, -1):
+        if 8.0 * size_bytes(bits) <= limit_s * bandwidth_bps:
+            return bits
+    return min_bits
