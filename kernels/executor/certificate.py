@@ -94,7 +94,7 @@ def _pixels(
     vectors: torch.Tensor,
     conditions: frozenset[str],
 ) -> tuple[torch.Tensor, bool]:
-    """State of every pixel, int32 (5, H, W): changed, max of m_x, −m_x, m_y, −m_y; and whether nothing did."""
+    """Of every pixel, int32 (5, H, W): changed, max of m_x, −m_x, m_y, −m_y; and whether nothing did."""
     height, width, _ = frame.shape
     x = torch.arange(width)[None, :] + vectors[..., 0]
     y = torch.arange(height)[:, None] + vectors[..., 1]
