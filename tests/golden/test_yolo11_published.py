@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from kernels.models import Letterbox, build_model, decode, load_weights
 from kernels.models.decoding import box_iou
@@ -33,6 +34,17 @@ PUBLISHED_MILLIONS = {
 def test_fused_parameter_count_is_the_published_one(name: str) -> None:
     with torch.device("meta"):
         assert round(parameter_count(build_model(name)) / 1e6, 1) == PUBLISHED_MILLIONS[name]
+
+
+# The same table's billions of operations (two a multiplication) of the detectors at 640².
+PUBLISHED_BILLIONS = {"yolo11n": 6.5, "yolo11s": 21.5, "yolo11m": 68.0, "yolo11l": 86.9, "yolo11x": 194.9}
+
+
+@pytest.mark.parametrize("name", PUBLISHED_BILLIONS)
+def test_arithmetic_is_the_published_one(name: str) -> None:
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        build_model(name)(torch.empty(1, 3, 640, 640))
+    assert counter.get_total_flops() / 1e9 == pytest.approx(PUBLISHED_BILLIONS[name], rel=0.01)
 
 
 def test_batch_norm_adds_one_parameter_a_normalised_channel() -> None:
