@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -36,7 +38,7 @@ def command(config: DictConfig) -> None:
         content = _plain(config)
         _run(content, folder, single, runtime)
     except Exception as error:
-        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+        if _wants_traceback():
             raise
         expected = isinstance(error, InputError)
         if not expected:
@@ -53,7 +55,7 @@ def _plain(config: DictConfig) -> dict[str, Any]:
     try:
         content = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
-        key = str(error).split("\n")[0].split(": ")[-1]
+        key = error.full_key
         raise InputError(f"{key}: expected a value, found none; give it as {key}=...") from None
     assert isinstance(content, dict)
     content.pop("experiment", None)
@@ -183,15 +185,44 @@ def check_choices(arguments: list[str]) -> str | None:
 
 
 def main() -> None:
-    """Entry point: bad input ends with exit code 2 and one line."""
+    """Entry point: bad input ends with exit code 2 and one line.
+
+    FLUXSHARD_TRACEBACK=1 shows where an error came from.
+    """
     problem = check_choices(sys.argv[1:])
     if problem:
-        print(f"error: {problem}", file=sys.stderr)
-        raise SystemExit(BAD_INPUT)
+        _end(problem)
+    if _wants_traceback():
+        command()
+        return
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # have Hydra raise its errors, which it would print over many lines
     try:
         command()
-    except SystemExit as end:
-        raise SystemExit(BAD_INPUT if end.code == 1 else end.code) from None
+    except HydraException as error:
+        _end(_one_line(error))
+
+
+def _wants_traceback() -> bool:
+    return os.environ.get("FLUXSHARD_TRACEBACK") == "1"
+
+
+def _end(message: str) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    raise SystemExit(BAD_INPUT)
+
+
+def _one_line(error: Exception) -> str:
+    """Hydra's complaint about an override, in one line and with the nearest key."""
+    text = str(error)
+    unknown = re.search(r"Could not override '([^']+)'", text)
+    if unknown is None:
+        return " ".join(text.split())
+    from sim.config import key_paths
+
+    key = unknown.group(1)
+    near = difflib.get_close_matches(key, key_paths(), n=2)
+    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    return f"{key}: expected a key of the configuration (--cfg job lists them), found {key!r}{hint}"
 
 
 if __name__ == "__main__":

@@ -115,7 +115,7 @@ def assemble(config: RunConfig, on_frame: Callable[[int, int], None] | None = No
         valuation=Valuation(config.accuracy.dense, config.scheduler.lambda_per_s, view.blocks_total),
         edge=edge_profile,
         cloud=cloud_profile,
-        trace_name=trace.name,
+        trace_name=_trace_name(config.trace, trace),
         video_name=view.name,
         frames_per_camera=view.frames,
         timeline=timeline,
@@ -145,6 +145,13 @@ def load_uplink(config: TraceConfig, seed: int) -> BandwidthTrace:
         offset_s=config.offset_s,
         mean_bps=None if config.mean_mbps is None else config.mean_mbps * 1e6,
     )
+
+
+def _trace_name(config: TraceConfig, trace: BandwidthTrace) -> str:
+    """The name that tables show: the configuration's, with where the trace came from."""
+    if config.path is None:
+        return f"{config.name} (synthetic)"
+    return trace.name if config.name == "file" else f"{config.name} ({trace.name})"
 
 
 def constant_rate(config: RunConfig) -> RateTrace:
@@ -230,7 +237,7 @@ def open_view(config: RunConfig, profile: Profile) -> View:
     options = PixelOptions(
         threshold=config.matching.threshold,
         radius_px=config.matching.radius_px,
-        aligner=config.matching.aligner,  # type: ignore[arg-type]
+        aligner=config.matching.aligner,
         codec=config.payload.codec,  # type: ignore[arg-type]
         quality=config.payload.quality,
         block_px=config.payload.block_px,
@@ -240,7 +247,6 @@ def open_view(config: RunConfig, profile: Profile) -> View:
             f"payload.block_px: expected {profile.block_px} px, which the profile of {profile.model!r} on "
             f"{profile.device!r} was made with, found {options.block_px}"
         )
-    content = PixelContent(video.height_px, video.width_px, options)
     outside = (video.height_px, video.width_px) != tuple(profile.resolution_px)
     if outside:
         warnings.warn(
@@ -249,11 +255,14 @@ def open_view(config: RunConfig, profile: Profile) -> View:
             stacklevel=2,
         )
 
+    def content(_: int) -> Content:
+        return PixelContent(video.height_px, video.width_px, options)
+
     def images(camera: int) -> ImageSource:
         first = camera * (video.frame_count // config.cameras)
         return lambda index: source.image(first + int(index * step + 1e-9))
 
-    return View(video.name, fps, frames, content.blocks_total, outside, lambda _: content, images)
+    return View(video.name, fps, frames, content(0).blocks_total, outside, content, images)
 
 
 def _size_px(config: RunConfig, profile: Profile) -> int | tuple[int, int]:

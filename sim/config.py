@@ -282,3 +282,14 @@ def _read_value(hint: Any, value: Any, path: str) -> Any:
             raise InputError(f"{path}: expected a text, found {value!r}")
         return value
     return value  # a mapping that its owner reads
+
+
+def key_paths() -> list[str]:
+    """Every key of a configuration as a dotted path, but for the options of systems."""
+    paths: list[str] = []
+    for entry in fields(RunConfig):
+        hint = get_type_hints(RunConfig)[entry.name]
+        paths.append(entry.name)
+        if is_dataclass(hint):
+            paths.extend(f"{entry.name}.{inner.name}" for inner in fields(hint))
+    return paths

@@ -190,7 +190,9 @@ class FrameHistory(Protocol):
 class Content(Protocol):
     """What systems ask of frames, whatever they are made of."""
 
-    blocks_total: int
+    @property
+    def blocks_total(self) -> int:
+        """Blocks of a frame."""
 
     def reference(self) -> Reference:
         """An empty reference."""

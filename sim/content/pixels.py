@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from kernels.classify import active_blocks
 from kernels.payload import DecodedBlocks, decode_blocks, encode_blocks, overhead_bytes, paste_blocks
 from kernels.pixel_delta import PixelDeltaSender
-from kernels.search import MotionField, SearchImage, block_difference, predict_vectors, prepare, search_motion
+from kernels.search import SearchImage, prepare
 from kernels.warp import warp_blocks_map, warp_image
+from sim.content.alignment import ALIGNERS, Aligner, Target, make_aligner
 from sim.content.encoders import (
     PixelDeltaImage,
     PixelDeltaReference,
@@ -24,7 +25,6 @@ from sim.content.encoders import (
 from sim.content.interface import Frame, Match, Message, SharedImage
 from traces.errors import InputError
 
-Aligner = Literal["search", "none"]
 # Bytes of a 16×16 block before the first one was encoded, from real video (kernels/payload.py).
 TYPICAL_BLOCK_BYTES = {"raw": 768.0, "png": 440.0, "jpeg": 60.0}
 
@@ -36,14 +36,14 @@ class PixelOptions:
     Args:
         threshold: τ, the mean difference on [0, 1] from which a block counts as changed.
         radius_px: half the side of the search window.
-        aligner: "search" (motion search) or "none" (zero vectors: the ablation without motion).
+        aligner: one of ALIGNERS.
         codec, quality: how blocks are encoded.
         block_px: side of a block.
     """
 
     threshold: float = 0.025
     radius_px: int = 16
-    aligner: Aligner = "search"
+    aligner: str = "search"
     codec: Literal["raw", "png", "jpeg"] = "jpeg"
     quality: int = 85
     block_px: int = 16
@@ -53,8 +53,14 @@ class PixelOptions:
             raise InputError(
                 f"matching.threshold: expected a mean difference in [0, 1], found {self.threshold}"
             )
-        if self.aligner not in ("search", "none"):
-            raise InputError(f"matching.aligner: expected one of search, none, found {self.aligner!r}")
+        if self.aligner not in ALIGNERS:
+            raise InputError(
+                f"matching.aligner: expected one of {', '.join(ALIGNERS)}, found {self.aligner!r}"
+            )
+        if self.aligner == "h264" and self.block_px != 16:
+            raise InputError(
+                f"payload.block_px: matching.aligner=h264 has vectors for 16 px, found {self.block_px}"
+            )
         if self.codec not in TYPICAL_BLOCK_BYTES:
             raise InputError(f"payload.codec: expected one of raw, png, jpeg, found {self.codec!r}")
         if not 1 <= self.quality <= 95:
@@ -63,21 +69,13 @@ class PixelOptions:
             raise InputError(f"matching.radius_px: expected a radius >= 0 px, found {self.radius_px}")
 
 
-def prepared(frame: Frame) -> SearchImage:
-    """The frame with the levels that a search needs, made on first use."""
-    if frame.prepared is None:
-        assert frame.image is not None
-        frame.prepared = prepare(frame.image, "frame")
-    image: SearchImage = frame.prepared
-    return image
-
-
 @dataclass(slots=True, eq=False)
 class PixelReference:
     """An image that frames are searched in."""
 
     options: PixelOptions
     blocks_total: int
+    aligner: Aligner
     image: NDArray[np.uint8] | None = None
     frame_index: int = -1
     _levels: SearchImage | None = None
@@ -86,36 +84,19 @@ class PixelReference:
     def match(self, frame: Frame) -> Match:
         if self.image is None:
             return Match(np.arange(self.blocks_total, dtype=np.int32), None, frame.index)
-        options = self.options
-        if options.aligner == "none":
-            assert frame.image is not None
-            rows, columns = (side // options.block_px for side in self.image.shape[:2])
-            vectors = np.zeros((rows, columns, 2), np.int16)
-            field_ = MotionField(
-                vectors, block_difference(frame.image, self.image, vectors, options.block_px)
-            )
-        else:
-            if self._levels is None:
-                self._levels = prepare(self.image, "reference")
-            field_ = search_motion(
-                prepared(frame),
-                self._levels,
-                options.block_px,
-                options.radius_px,
-                self._predict(frame.index),
-            )
-        self._last = Match(active_blocks(field_, options.threshold), field_.vectors, frame.index)
-        return self._last
-
-    def _predict(self, frame_index: int) -> NDArray[np.int16] | None:
-        """Where the blocks should be by now, from the previous search in this same reference."""
+        if self._levels is None and self.options.aligner == "search":
+            self._levels = prepare(self.image, "reference")
         last = self._last
-        if last is None or last.vectors is None:
-            return None
-        age = last.frame_index - self.frame_index
-        if age < 1 or frame_index != last.frame_index + 1:
-            return last.vectors
-        return predict_vectors(last.vectors, float(age), self.options.block_px)
+        target = Target(
+            self.image,
+            self._levels,
+            self.frame_index,
+            None if last is None else last.vectors,
+            -1 if last is None else last.frame_index,
+        )
+        found = self.aligner.align(frame, target)
+        self._last = Match(active_blocks(found, self.options.threshold), found.vectors, frame.index)
+        return self._last
 
     def replace(self, frame: Frame) -> None:
         assert frame.image is not None
@@ -193,13 +174,17 @@ def _decoded(message: Message) -> DecodedBlocks:
     return decoded
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class PixelContent:
-    """Frames of a real or composed video."""
+    """One camera's frames of a real or composed video."""
 
     height_px: int
     width_px: int
     options: PixelOptions
+    aligner: Aligner = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.aligner = make_aligner(self.options.aligner, self.options.radius_px, self.options.block_px)
 
     @property
     def blocks_total(self) -> int:
@@ -208,11 +193,11 @@ class PixelContent:
 
     def reference(self) -> PixelReference:
         """An empty reference."""
-        return PixelReference(self.options, self.blocks_total)
+        return PixelReference(self.options, self.blocks_total, self.aligner)
 
     def shared_image(self) -> PixelSharedImage:
         """An empty shared image."""
-        return PixelSharedImage(self.options, self.blocks_total)
+        return PixelSharedImage(self.options, self.blocks_total, self.aligner)
 
     def message(
         self, frame: Frame, blocks: Any, match: Match, epoch: int, *, inferred: bool, realign: bool
