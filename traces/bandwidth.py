@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from traces.errors import InputError
 
 MS_PER_S = 1000
+MAX_OPPORTUNITIES = 100_000_000  # 0.8 GB; more is a slip of a unit, and would end in a killed process
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,6 +123,7 @@ class OpportunityTrace:
             )
         if m == n:
             return self
+        _check_size(m, f"a mean of {mean_bps:g} bit/s", self.source or self.name)
         k = np.arange(m, dtype=np.int64)
         return replace(self, times_ms=self.times_ms[(2 * k + 1) * n // (2 * m)])
 
@@ -163,6 +165,7 @@ class OpportunityTrace:
         _check_duration(duration_s, self.source or self.name)
         duration_ms = max(1, round(duration_s * MS_PER_S))
         rounds = -(-duration_ms // self.period_ms)
+        _check_size(rounds * self.times_ms.size, f"a length of {duration_s:g} s", self.source or self.name)
         starts_ms = np.arange(rounds, dtype=np.int64) * self.period_ms
         # A packet at the period's end and one at the next round's 0 share a millisecond: order is kept.
         times_ms = (starts_ms[:, None] + self.times_ms[None, :]).ravel()
@@ -306,6 +309,7 @@ class RateTrace:
         """One round of exactly duration_s: repeated, the last repetition cut."""
         _check_duration(duration_s, self.source or self.name)
         rounds = max(1, math.ceil(duration_s / self.period_s))
+        _check_size(rounds * self.times_s.size, f"a length of {duration_s:g} s", self.source or self.name)
         starts_s = np.arange(rounds) * self.period_s
         times_s = (starts_s[:, None] + self.times_s[None, :]).ravel()
         rates_bps = np.tile(self.rates_bps, rounds)
@@ -339,6 +343,14 @@ def _check_mean(mean_bps: float, label: str) -> None:
 def _check_duration(duration_s: float, label: str) -> None:
     if not (math.isfinite(duration_s) and duration_s > 0):
         raise InputError(f"{label}: the duration must be finite and > 0 s (got {duration_s})")
+
+
+def _check_size(opportunities: int, cause: str, label: str) -> None:
+    if opportunities > MAX_OPPORTUNITIES:
+        raise InputError(
+            f"{label}: {cause} needs {opportunities:.3g} opportunities or segments in a round; "
+            f"at most {MAX_OPPORTUNITIES:.0e} are allowed"
+        )
 
 
 def _check_slice(start_s: float, end_s: float, duration_s: float, label: str) -> None:

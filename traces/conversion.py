@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from traces.bandwidth import MS_PER_S, BandwidthTrace, OpportunityTrace, RateTrace
+from traces.bandwidth import MAX_OPPORTUNITIES, MS_PER_S, BandwidthTrace, OpportunityTrace, RateTrace
 from traces.errors import InputError
 from traces.formats import cooked, delimited, mahimahi
 from traces.loading import SYNTHETIC_MARK
@@ -38,6 +38,11 @@ def to_opportunities(trace: RateTrace, packet_bytes: int = mahimahi.PACKET_BYTES
         raise InputError(
             f"{trace.source or trace.name}: a round carries {carried_bytes[-1]:g} bytes, less than one "
             f"packet of {packet_bytes} bytes"
+        )
+    if packets > MAX_OPPORTUNITIES:
+        raise InputError(
+            f"{trace.source or trace.name}: {packets:.3g} packets in a round; at most "
+            f"{MAX_OPPORTUNITIES:.0e} are allowed"
         )
     wanted_bytes = np.minimum(np.arange(1, packets + 1) * float(packet_bytes), carried_bytes[-1])
     segment = np.searchsorted(carried_bytes, wanted_bytes, side="left") - 1

@@ -76,7 +76,7 @@ def load_trace(
         InputError: the file cannot be read as that format, or an option is out of its range. The message
             names the file and line, what was expected with its unit, and what was found.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if direction not in DIRECTIONS:
         raise InputError(f"direction must be in {DIRECTIONS} (got {direction!r})")
     trace = _choose(path, format).read(path, direction, column)

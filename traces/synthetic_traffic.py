@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from traces.bandwidth import MS_PER_S, OpportunityTrace
+from traces.bandwidth import MAX_OPPORTUNITIES, MS_PER_S, OpportunityTrace
 from traces.errors import InputError
 
 PACKET_BYTES = 1500
@@ -92,6 +92,11 @@ def synthetic_uplink(
     if packets < 1:
         raise InputError(
             f"mean_bps(={mean_bps:g}) leaves no packet of {PACKET_BYTES} bytes in {duration_s:g} s"
+        )
+    if max(packets, period_ms) > MAX_OPPORTUNITIES:
+        raise InputError(
+            f"mean_bps(={mean_bps:g}) over duration_s(={duration_s:g}) needs {packets:.3g} packets; "
+            f"at most {MAX_OPPORTUNITIES:.0e} are allowed"
         )
     cumulative = np.cumsum(_weights(period_ms, np.random.default_rng(seed)))
     counts = np.diff(np.rint(cumulative * (packets / cumulative[-1])).astype(np.int64), prepend=0)

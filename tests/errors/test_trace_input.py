@@ -93,7 +93,7 @@ def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
         (CSV, 5, "3,x", "line 5: expected rate_mbps, found 'x'"),
         (CSV, 5, "0.5,5", "line 5: expected times that do not go back, found 0.5 time_s after 2 time_s"),
         (CSV, 5, "3", "line 5: expected 2 cells, found 1"),
-        (FALCON, 6, FALCON_ROW.format(t=99.0, mcs=20, prb=50), "row 6: expected times that do not go back"),
+        (FALCON, 6, FALCON_ROW.format(t=99.0, mcs=20, prb=50), "line 6: expected times that do not go back"),
         (FALCON, 6, FALCON_ROW.format(t=100.005, mcs=40, prb=50), "line 6: expected mcs_idx .* found '40'"),
         (FALCON, 6, FALCON_ROW.format(t=100.005, mcs=20, prb=150), r"line 6: expected nof_prb in \[0, 110\]"),
         (FALCON, 6, "100.005\t1\t2", "line 6: expected tab-separated rows of timestamp"),
@@ -158,12 +158,18 @@ def test_unknown_options(tmp_path: Path) -> None:
         ({"end_s": 51.0}, r"\(got 0 to 51 s\)"),
         ({"loop_to_s": 0.0}, "the duration must be finite and > 0 s"),
         ({"offset_s": float("inf")}, "offset_s must be finite"),
+        ({"loop_to_s": 1e12}, "a length of 1e.12 s needs 1e.12 opportunities or segments in a round"),
         ({"mean_bps": 0.0}, "the mean must be a finite rate > 0 bit/s"),
         ({"mean_bps": float("nan")}, r"\(got nan\)"),
     ],
 )
 def test_options_out_of_range(tmp_path: Path, options: dict[str, float], message: str) -> None:
     assert re.search(message, _refused(_write(tmp_path, COOKED), **options))
+
+
+def test_a_unit_slipped_by_a_million_is_refused_before_the_memory_runs_out(tmp_path: Path) -> None:
+    path = _write(tmp_path, MAHIMAHI)
+    assert "a mean of 5.6e+13 bit/s needs 2.29e+08 opportunities" in _refused(path, mean_bps=56e12)
 
 
 def test_slices_without_capacity(tmp_path: Path) -> None:
@@ -193,9 +199,12 @@ def _parquet(tmp_path: Path, **columns: list[float]) -> Path:
         ({"direction": [1, 1]}, r"expected uplink rows \(direction = 0\), found none \(2 rows of the other"),
         ({"direction": [float("nan")] * 2}, "0 rows of the other direction, 2 with NaN"),
         ({"nof_prb": []}, "expected the columns timestamp, direction, mcs_idx, nof_prb, found no nof_prb"),
-        ({"mcs_idx": [28, 32]}, r"row 1: expected mcs_idx as a whole number in \[0, 31\], found 32"),
-        ({"nof_prb": [50, 111]}, r"row 1: expected nof_prb as a whole number in \[0, 110\], found 111"),
-        ({"timestamp": [1.6e9, 1.6e9 - 1]}, "row 1: expected times that do not go back"),
+        ({"mcs_idx": [28, 32]}, r"row .from 0. 1: expected mcs_idx as a whole number in \[0, 31\], found 32"),
+        (
+            {"nof_prb": [50, 111]},
+            r"row .from 0. 1: expected nof_prb as a whole number in \[0, 110\], found 111",
+        ),
+        ({"timestamp": [1.6e9, 1.6e9 - 1]}, "row .from 0. 1: expected times that do not go back"),
         ({"mcs_idx": [29, 31]}, "expected at least one packet of 1500 bytes of new uplink data"),
     ],
 )

@@ -55,13 +55,13 @@ def load(path: Path, direction: str = "uplink") -> OpportunityTrace:
     Raises:
         InputError: a row that does not fit the columns, times that go back, or no grant in that direction.
     """
-    rows, stamps_s, grants = _read(path, direction)
-    if not rows.size:
+    lines, stamps_s, grants = _read(path, direction)
+    if not lines.size:
         raise InputError(
             f"{path}: expected {direction} rows (direction = {DIRECTION_CODE[direction]}), found none"
         )
     bits = np.where(grants[:, 0] < FIRST_RETRANSMISSION_MCS, grants[:, 2], 0)
-    return opportunities_from_blocks(path, direction, rows, stamps_s, bits)
+    return opportunities_from_blocks(path, direction, lines, "line", stamps_s, bits)
 
 
 def check_block_rule(path: Path, direction: str = "uplink") -> BlockRuleCheck:
@@ -70,7 +70,7 @@ def check_block_rule(path: Path, direction: str = "uplink") -> BlockRuleCheck:
     Raises:
         InputError: as for load, or no grant to compare.
     """
-    _rows, _stamps_s, grants = _read(path, direction)
+    _lines, _stamps_s, grants = _read(path, direction)
     comparable = (grants[:, 0] < FIRST_RETRANSMISSION_MCS) & (grants[:, 2] > 0) & (grants[:, 3] <= 0)
     grants = grants[comparable]
     if not grants.size:

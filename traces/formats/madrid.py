@@ -58,13 +58,13 @@ def load(path: Path, direction: str = "uplink") -> OpportunityTrace:
         wrong = rows[(values[rows] < 0) | (values[rows] > highest) | (values[rows] % 1 != 0)]
         if wrong.size:
             raise InputError(
-                f"{path}, row {wrong[0]}: expected {name} as a whole number in [0, {highest}], "
+                f"{path}, row (from 0) {wrong[0]}: expected {name} as a whole number in [0, {highest}], "
                 f"found {values[wrong[0]]:g}"
             )
     bits = transport_block_bits(
         schemes[rows].astype(np.int64), widths[rows].astype(np.int64), uplink=direction == "uplink"
     )
-    return opportunities_from_blocks(path, direction, rows, stamps_s[rows], bits)
+    return opportunities_from_blocks(path, direction, rows, "row (from 0)", stamps_s[rows], bits)
 
 
 def _read_columns(path: Path) -> dict[str, NDArray[np.float64]]:

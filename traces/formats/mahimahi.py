@@ -7,9 +7,12 @@ ATC 2015.
 
 from __future__ import annotations
 
+import itertools
+import re
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from traces.bandwidth import OpportunityTrace
 from traces.errors import InputError
@@ -19,6 +22,7 @@ NAME = "mahimahi"
 EXPECTS = "one whole number a line, the millisecond at which one 1500-byte packet may leave"
 PACKET_BYTES = 1500
 MAX_DIGITS = 15  # far past any recording, far below the limit of 64-bit integers
+_PLAIN = re.compile(rf"(?:[0-9]{{1,{MAX_DIGITS}}}\r?\n)+(?:[0-9]{{1,{MAX_DIGITS}}})?")
 
 
 def matches(sample: list[str]) -> bool:
@@ -33,18 +37,18 @@ def load(path: Path) -> OpportunityTrace:
         InputError: a line that is no whole number of milliseconds, times that go back, or a trace that
             lasts 0 ms.
     """
-    rows = list(numbered_rows(read_text(path)))
-    if not rows:
-        raise InputError(f"{path}: expected {EXPECTS}, found no line")
-    for line, text in rows:
-        if not is_whole(text) or len(text) > MAX_DIGITS:
-            raise InputError(f"{path}, line {line}: expected {EXPECTS}, found {shorten(text)!r}")
-    times_ms = np.array([int(text) for _, text in rows], dtype=np.int64)
+    text = read_text(path)
+    if _PLAIN.fullmatch(text):
+        # What every written file is: converted at once, ten times faster than line by line.
+        times_ms = np.array(text.split(), dtype=f"S{MAX_DIGITS}").astype(np.int64)
+    else:
+        times_ms = _line_by_line(path, text)
     backwards = np.flatnonzero(np.diff(times_ms) < 0)
     if backwards.size:
         i = int(backwards[0]) + 1
+        line = next(itertools.islice(numbered_rows(text), i, None))[0]
         raise InputError(
-            f"{path}, line {rows[i][0]}: expected milliseconds that do not go back, found {times_ms[i]} "
+            f"{path}, line {line}: expected milliseconds that do not go back, found {times_ms[i]} "
             f"after {times_ms[i - 1]}"
         )
     if times_ms[-1] == 0:
@@ -56,6 +60,18 @@ def load(path: Path) -> OpportunityTrace:
         packet_bytes=PACKET_BYTES,
         source=str(path),
     )
+
+
+def _line_by_line(path: Path, text: str) -> NDArray[np.int64]:
+    """The timestamps of a file with comments, spaces or mistakes in it."""
+    times_ms: list[int] = []
+    for line, row in numbered_rows(text):
+        if not is_whole(row) or len(row) > MAX_DIGITS:
+            raise InputError(f"{path}, line {line}: expected {EXPECTS}, found {shorten(row)!r}")
+        times_ms.append(int(row))
+    if not times_ms:
+        raise InputError(f"{path}: expected {EXPECTS}, found no line")
+    return np.array(times_ms, dtype=np.int64)
 
 
 def dump(trace: OpportunityTrace) -> str:

@@ -24,7 +24,8 @@ DIRECTION_CODE = {"uplink": 0, "downlink": 1}
 def opportunities_from_blocks(
     path: Path,
     direction: str,
-    rows: NDArray[np.int64],
+    places: NDArray[np.int64],
+    word: str,
     stamps_s: NDArray[np.float64],
     bits: NDArray[np.int64],
 ) -> OpportunityTrace:
@@ -34,7 +35,8 @@ def opportunities_from_blocks(
     packet is carried to the next grant, and less than one packet is lost at the end. Milliseconds count
     from the first row of the direction; the trace loops after its last millisecond.
 
-    rows: (n,) row numbers for messages; stamps_s: (n,) times; bits: (n,) new information bits.
+    places, word: (n,) line or row numbers and what they are, for messages; stamps_s: (n,) times; bits: (n,)
+    new information bits.
 
     Raises:
         InputError: no row, times that go back by more than 20 ms, or less than one packet in all.
@@ -45,7 +47,7 @@ def opportunities_from_blocks(
     if steps_s.size and steps_s.min() < -REORDER_S:
         i = int(np.argmax(steps_s < -REORDER_S)) + 1
         raise InputError(
-            f"{path}, row {rows[i]}: expected times that do not go back, found {stamps_s[i]:.6f} s "
+            f"{path}, {word} {places[i]}: expected times that do not go back, found {stamps_s[i]:.6f} s "
             f"after {stamps_s[i - 1]:.6f} s"
         )
     order = np.argsort(stamps_s, kind="stable")

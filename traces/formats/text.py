@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,7 +39,7 @@ def read_text(path: Path) -> str:
 def sample_lines(text: str) -> list[str]:
     """The first lines that say something: blanks and `#` comments left out."""
     lines: list[str] = []
-    for line in text.splitlines():
+    for line in io.StringIO(text):
         if line.strip() and not line.lstrip().startswith("#"):
             lines.append(line.strip())
             if len(lines) == SAMPLE_LINES:
@@ -48,7 +49,7 @@ def sample_lines(text: str) -> list[str]:
 
 def numbered_rows(text: str) -> Iterator[tuple[int, str]]:
     """(line number from 1, stripped line) of every line but blanks and `#` comments."""
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(io.StringIO(text), start=1):
         stripped = line.strip()
         if stripped and not stripped.startswith("#"):
             yield number, stripped
