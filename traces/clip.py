@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from traces.errors import InputError
 from traces.video import CACHE_BYTES, FrameCache, Resizer, SizePx, check_fps, check_index, place
 
+TAIL_FRAMES = 3  # what a whole clip may lack at its end by rounding
+
 
 class Clip:
     """The first video stream of a file.
@@ -160,7 +162,7 @@ def _scan(path: Path) -> _PacketIndex:
 
     times: list[int] = []
     key_times: list[int] = []
-    count = 0
+    count = end = 0
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
@@ -172,12 +174,16 @@ def _scan(path: Path) -> _PacketIndex:
                 count += 1
                 if packet.pts is not None:
                     times.append(packet.pts)
+                    end = max(end, packet.pts + (packet.duration or 0))
                     if packet.is_keyframe:
                         key_times.append(packet.pts)
             rate = stream.average_rate or stream.guessed_rate
             height, width = stream.codec_context.height, stream.codec_context.width
             reordered = bool(stream.codec_context.has_b_frames)
             declared = stream.frames
+            lone = len(container.streams) == 1  # the header's duration is that of the longest stream
+            declared_s = (container.duration or 0) / av.time_base if lone else 0.0
+            end_s = float((end - (stream.start_time or 0)) * (stream.time_base or 0))
     except av.error.FFmpegError as error:
         raise InputError(
             f"{path}: expected a video, the file cannot be read as one: {error.strerror}"
@@ -188,6 +194,11 @@ def _scan(path: Path) -> _PacketIndex:
         raise InputError(
             f"{path}: frame {count}: expected {declared} frames as the header says, found {count}; "
             "the clip is truncated"
+        )
+    if times and rate and declared_s > 1.05 * end_s + TAIL_FRAMES / rate:
+        raise InputError(
+            f"{path}: frame {count}: expected {declared_s:.3f} s of video as the header says, "
+            f"found {end_s:.3f} s; the clip is truncated"
         )
     # AVI and raw streams have no presentation times, or the decoding times in their place: count, never seek.
     if len(set(times)) < count or (reordered and times == sorted(times)):

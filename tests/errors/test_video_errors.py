@@ -141,6 +141,14 @@ def test_a_clip_cut_short_names_the_first_frame_that_is_missing(tmp_path):
         Clip(file, 96)
 
 
+def test_a_cut_clip_whose_header_counts_seconds(tmp_path):
+    file = write_clip(tmp_path / "clip.mkv", frames=60)
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) * 2 // 3])
+    with refused("expected 3.000 s of video as the header says, found 2.000 s; the clip is truncated", file):
+        Clip(file, 96)
+
+
 def test_a_clip_with_damaged_data_names_the_frame(tmp_path):
     file = write_clip(tmp_path / "clip.mp4", frames=40)
     content = bytearray(file.read_bytes())
