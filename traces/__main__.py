@@ -12,6 +12,8 @@ from traces.errors import InputError
 if TYPE_CHECKING:
     from traces.bandwidth import BandwidthTrace
 
+GAP_STEPS = 5  # a segment this many times the median is a pause of the recorder, not a steady link
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; 0 on success, 2 on bad input (one line on stderr)."""
@@ -50,6 +52,8 @@ def _show(options: argparse.Namespace) -> None:
             f"rate segments: {lengths_s.size}, {sorted(lengths_s)[lengths_s.size // 2]:.3g} s (median), "
             f"{lengths_s.max():.3g} s (longest)",
         )
+        if lengths_s.max() > GAP_STEPS * sorted(lengths_s)[lengths_s.size // 2]:
+            _line("gaps", "the recording pauses; the rate before a pause holds through it")
     _line("duration", f"{measured.duration_s:g} s, then it loops")
     _line("mean", f"{measured.mean_bps / 1e6:.4g} Mbit/s")
     if measured.rate_100ms_p5_bps is not None and measured.rate_100ms_p95_bps is not None:

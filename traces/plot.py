@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from traces.bandwidth import MS_PER_S, BandwidthTrace, OpportunityTrace
 from traces.bandwidth_statistics import binned_rates_bps, statistics
@@ -100,14 +101,14 @@ def _milliseconds(axis: Axes, trace: OpportunityTrace) -> None:
     axis.set_ylim(bottom=0)
 
 
-def _segment_lengths(axis: Axes, lengths_s: np.typing.NDArray[np.float64]) -> None:
+def _segment_lengths(axis: Axes, lengths_s: NDArray[np.float64]) -> None:
     ordered_s = np.sort(lengths_s)
     axis.plot(
         ordered_s, np.arange(1, ordered_s.size + 1) / ordered_s.size, color=COLOUR, drawstyle="steps-post"
     )
     axis.set(
         xlabel="segment length [s] (no structure below it)",
-        ylabel="share of segments at or below",
+        ylabel="share of segments",
         ylim=(0, 1.02),
     )
     axis.set_xlim(left=0)

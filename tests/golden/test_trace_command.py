@@ -53,3 +53,21 @@ def test_bad_input_is_one_line_and_exit_code_2(here: Path, capsys: pytest.Captur
     assert captured.err == "error: link.txt, line 2: expected a rate in Mbit/s >= 0, found -3\n"
     assert main(["convert", "link.txt", "out.csv"]) == 2
     assert not (here / "out.csv").exists()
+
+
+def test_show_says_where_a_recording_pauses(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "t.txt").write_text("0 5\n1 6\n2 7\n20 8\n21 9\n")
+    assert main(["show", "t.txt", "--no-plot"]) == 0
+    out = capsys.readouterr().out
+    assert "rate segments: 5, 1 s (median), 18 s (longest)" in out
+    assert "the rate before a pause holds through it" in out
+
+
+def test_show_checks_the_block_sizes_of_a_falcon_log(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    row = "{time_s:.3f}\t1\t2\t300\t0\t22\t50\t22920\t22920\t0\t0\t1\t0\t3\t1\t1\t1\t5\t44\t0a\n"
+    (here / "falcon.log").write_text("".join(row.format(time_s=7 + t / 100) for t in range(300)))
+    assert main(["show", "falcon.log"]) == 0
+    out = capsys.readouterr().out
+    assert "the scheduled load of a cell, not the capacity of a link" in out
+    assert "computed sizes equal the log's in 100.0% of 300 grants" in out
+    assert (here / "falcon.log.png").is_file()
