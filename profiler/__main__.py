@@ -30,7 +30,7 @@ MEASURE: dict[str, options.Parser] = {
     "model": options.path_name,
     "device": str,
     "resolution": options.resolution,
-    "precision": options.choice("fp32", "fp16"),
+    "precision": options.choice("fp32", "tf32", "fp16"),
     "policy": options.choice("exact", "truncate", "fixed"),
     "name": options.path_name,
     "weights": str,
@@ -48,7 +48,7 @@ REFIT: dict[str, options.Parser] = {
     "model": options.path_name,
     "resolution": options.resolution,
     "block": options.whole(8),
-    "precision": options.choice("fp32", "fp16"),
+    "precision": options.choice("fp32", "tf32", "fp16"),
     "seed": options.whole(0),
 }
 COMPARE: dict[str, options.Parser] = {

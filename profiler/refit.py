@@ -53,7 +53,7 @@ def analyse(
         InputError: the sparse samples do not determine a curve, k exceeds the frame's blocks, or an override
             contradicts what was measured.
     """
-    findings: list[str] = []
+    findings: list[str] = list(samples.meta.get("notes", ()))
     identity = _identity(samples, overrides or {}, findings)
     height, width = identity["resolution_px"]
     block = identity["block_px"]
@@ -186,11 +186,8 @@ def _provenance(
     ratios: Mapping[str, float],
     findings: list[str],
 ) -> dict[str, Any]:
-    meta = {
-        key: value
-        for key, value in samples.meta.items()
-        if key not in (*IDENTITY, "layers", "power_w", "source")
-    }
+    elsewhere = (*IDENTITY, "layers", "power_w", "source", "notes")
+    meta = {key: value for key, value in samples.meta.items() if key not in elsewhere}
     better = None
     if heldout[0] is not None and heldout[1] is not None:
         better = "quadratic" if heldout[0] <= heldout[1] else "piecewise_linear"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from profiler.layers import LayerSize
 
-PRECISIONS = ("fp32", "fp16")
+PRECISIONS = ("fp32", "tf32", "fp16")
 
 
 class Workload(Protocol):
@@ -57,7 +57,7 @@ class ExecutorWorkload:
         model: network with a (1, 3, H, W) input.
         recording: frames at the resolution to measure.
         device: ``cpu`` or ``cuda:<index>``.
-        precision: ``fp32``, or ``fp16`` on CUDA.
+        precision: ``fp32``; on CUDA also ``tf32``, and ``fp16`` where the executor takes it.
         policy: how the executor propagates active sets; ``fixed`` is the papers'.
 
     Raises:
@@ -82,16 +82,14 @@ class ExecutorWorkload:
 
         if precision not in PRECISIONS:
             raise InputError(f"precision: expected one of {list(PRECISIONS)}, found {precision!r}")
-        if precision == "fp16" and device == "cpu":
-            raise InputError("precision: fp16 on cpu is slower than fp32 and not offered: expected fp32")
+        if precision != "fp32" and device == "cpu":
+            raise InputError(f"precision: expected fp32 on cpu, found {precision!r}")
+        # cuDNN rounds fp32 convolutions to TF32 unless told otherwise: a profile says which it was.
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
         self._torch = torch
         self._recording, self._block_px = recording, block_px
         self._kind = torch.float16 if precision == "fp16" else torch.float32
         self._model = model.eval().to(device, self._kind).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        try:
-            self._executor: Any = SparseExecutor(self._model, policy=policy, block_px=block_px)
-        except (TypeError, ValueError, NotImplementedError) as error:
-            raise InputError(f"model: the sparse executor cannot run it: {error}") from error
         self._frames = [
             torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None].to(device, self._kind)
             / 255
@@ -101,8 +99,12 @@ class ExecutorWorkload:
         self._images = [prepare(image) for image in recording.frames]
         self._device = device
         self._layers = LayerTable.of(self._model)
-        with torch.inference_mode():
-            _, self._cache = self._executor.dense(self._frames[0])
+        try:
+            self._executor: Any = SparseExecutor(self._model, policy=policy, block_px=block_px)
+            with torch.inference_mode():
+                _, self._cache = self._executor.dense(self._frames[0])
+        except (TypeError, ValueError, NotImplementedError) as error:
+            raise InputError(f"model: the sparse executor cannot run it: {error}") from error
 
     @property
     def blocks_total(self) -> int:

@@ -1,0 +1,166 @@
+"""From a measurement on this machine to a simulation that uses it: the third use of the project, whole."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor, nn
+
+from profiler.__main__ import main
+from profiler.devices import HostClock
+from profiler.latency import Profile, Quadratic, load_profile, read_profile, save_profile
+from profiler.masks import kinds_of, record
+from profiler.run import fit_and_write
+from profiler.sampling import Plan, measure
+from profiler.store import SampleStore
+from profiler.workload import ExecutorWorkload
+from traces.errors import InputError
+
+RESOLUTION_PX = (128, 128)
+
+
+class SmallNet(nn.Module):
+    """Three strides and a skip connection: enough structure for the executor, little enough to be quick."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 16, 3, 2, 1)
+        self.down = nn.Conv2d(16, 32, 3, 2, 1)
+        self.deep = nn.Conv2d(32, 32, 3, 1, 1)
+        self.head = nn.Conv2d(48, 8, 1)
+
+    def forward(self, frame: Tensor) -> Tensor:
+        shallow = torch.relu(self.stem(frame))
+        deep = torch.relu(self.deep(torch.relu(self.down(shallow))))
+        up = nn.functional.interpolate(deep, scale_factor=2.0, mode="nearest")
+        return self.head(torch.cat([up, shallow], dim=1))
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of profiles with one that was measured just now, on this machine."""
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("profiles")
+    recording = record(None, RESOLUTION_PX, 16)
+    workload = ExecutorWorkload(SmallNet(), recording)
+    meta = {"device": "here", "model": "small", "resolution_px": list(RESOLUTION_PX), "block_px": 16}
+    sizes = [
+        {"name": one.name, "output_bytes": one.output_bytes, "live_bytes": one.live_bytes}
+        for one in workload.layer_sizes()
+    ]
+    store = SampleStore(folder / "here" / "small" / "samples.parquet", {**meta, "layers": sizes})
+    plan = Plan(repeats=4, budget_s=20.0, kinds=tuple(kinds_of(recording)))
+    measure(workload, HostClock(), store, plan, recording.difference)
+    store.flush(complete=True)
+    fit_and_write(store.path, folder / "here" / "small.yaml")
+    return folder
+
+
+def test_a_measurement_leaves_a_sound_profile(measured: Path) -> None:
+    profile = load_profile("here", "small", [measured])
+    assert profile.provenance["kind"] == "measured"
+    assert profile.block_count == 64
+    assert (profile.k_min, profile.k_max) == (1, 64)
+    assert 0 < profile.dense_s < 1
+    assert profile.extract_s is not None
+    assert profile.layers is not None
+    assert [layer.name for layer in profile.layers] == ["stem", "down", "deep", "head"]
+    skip = profile.layers[2]
+    assert skip.live_bytes == skip.output_bytes + profile.layers[0].output_bytes
+    assert (measured / "here" / "small" / "profile.png").is_file()
+
+
+def test_a_fresh_profile_drives_a_simulation(measured: Path) -> None:
+    """Edge: as measured. Cloud: the same, ten times as fast."""
+    from sim.assembly import assemble
+    from sim.config import read_config
+
+    edge = read_profile(measured / "here" / "small.yaml")
+    save_profile(_faster(edge, 10.0), measured / "fast" / "small.yaml")
+    config = read_config(
+        {
+            "system": {"name": "fluxshard_ea"},
+            "edge": "here",
+            "cloud": "fast",
+            "model": "small",
+            "profile_folders": [str(measured)],
+            "frames": 40,
+            "video": {"kind": "scene"},
+            "trace": {"mean_mbps": 20.0, "duration_s": 10.0},
+        }
+    )
+
+    def frames() -> pd.DataFrame:
+        assembly = assemble(config)
+        return assembly.simulation.run().table.to_frame(assembly.valuation)
+
+    found = frames()
+    pd.testing.assert_frame_equal(found, frames())
+    done = found[found["outcome"] == "completed"]
+    assert len(found) == 40
+    assert len(done) > 10
+    local = done[(done["path"] == "edge") & (done["blocks_processed"] >= edge.k_min)]
+    assert len(local) > 5
+    ratio = local["edge_compute_s"] / local["blocks_processed"].map(edge.sparse_s)
+    assert edge.residual_quantiles is not None
+    quantiles = np.array(edge.residual_quantiles.ratio)
+    assert ratio.between(0.999 * quantiles.min(), 1.001 * quantiles.max()).all()
+
+
+def test_two_profiles_of_this_machine_can_be_compared(
+    measured: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A profile is the same device as itself; slowed down by half it is not."""
+    from profiler.samples import read_samples, rows_of, write_samples
+
+    path = measured / "here" / "small" / "samples.parquet"
+    rows = rows_of(read_samples(path))
+    doctored = measured / "doctored.parquet"
+    write_samples(doctored, [row._replace(seconds=3.0 * row.seconds) for row in rows], {})
+    assert main(["compare", str(path), str(path), "margin=0.5"]) in (0, 3)
+    assert main(["compare", str(path), str(doctored)]) == 1
+    assert "DIFFERENT" in capsys.readouterr().out
+
+
+def test_a_precision_that_the_device_lacks_is_refused() -> None:
+    recording = record(None, RESOLUTION_PX, 16, frame_count=2)
+    with pytest.raises(InputError, match=r"precision: .* on cpu"):
+        ExecutorWorkload(SmallNet(), recording, precision="fp16")
+
+
+def test_a_model_that_the_executor_refuses_is_named() -> None:
+    class Recurrent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.memory = nn.LSTM(3, 3)
+
+        def forward(self, frame: Tensor) -> Tensor:
+            return frame
+
+    recording = record(None, RESOLUTION_PX, 16, frame_count=2)
+    with pytest.raises(InputError, match=r"model: the sparse executor cannot run it: .*memory"):
+        ExecutorWorkload(Recurrent(), recording)
+
+
+@pytest.mark.data
+def test_real_video_gives_recorded_sets(data_dir: Path) -> None:
+    recording = record(data_dir / "videos" / "udacity_solidWhiteRight.mp4", RESOLUTION_PX, 16, frame_count=3)
+    assert "recorded" in kinds_of(recording)
+    assert recording.difference.shape == (2, 8, 8)
+    assert np.abs(recording.vectors).max() > 0
+
+
+def _faster(profile: Profile, factor: float) -> Profile:
+    curve = profile.quadratic
+    return replace(
+        profile,
+        device="fast",
+        dense_s=profile.dense_s / factor,
+        quadratic=Quadratic(curve.a_s / factor, curve.b_s / factor, curve.c_s / factor),
+    )
