@@ -34,6 +34,7 @@ class Samples:
     changed_pixel_fraction: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     similarity: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     overhead_bytes: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    keyframe_bytes: float = 0.0
 
 
 def measure(
@@ -100,7 +101,8 @@ def measure(
             samples.changed_pixel_fraction[index] = changed
             samples.similarity[index] = cosine_similarity(embedding, before)
         before = embedding
-    samples.frame_bytes["h264"][0] = np.nan  # the key frame that opens the stream
+    samples.keyframe_bytes = samples.frame_bytes["h264"][0]
+    samples.frame_bytes["h264"][0] = np.nan
     return samples
 
 
@@ -191,6 +193,7 @@ def record(options: argparse.Namespace) -> BlockStatistics:
         overhead_bytes=np.concatenate([m.overhead_bytes for m in measured]),
         block_bytes={c: np.concatenate([m.block_bytes[c] for m in measured]) for c in BLOCK_CODECS},
         frame_bytes={c: np.concatenate([m.frame_bytes[c] for m in measured]) for c in FRAME_CODECS},
+        keyframe_bytes=float(np.mean([m.keyframe_bytes for m in measured])),
         clips=np.repeat(np.arange(len(videos)), lengths),
     )
 

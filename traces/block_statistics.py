@@ -50,6 +50,7 @@ class BlockStatistics:
     changed_pixel_fraction, similarity: quantiles against the previous frame.
     overhead_bytes: quantiles of a message's bytes that are not pixels: header, vectors, bitmap.
     block_bytes, frame_bytes: quantiles in bytes, by codec; a block's are the mean over a message's blocks.
+    keyframe_bytes: mean bytes of the frame that opens an H.264 stream; frame_bytes has the others.
     activity_correlation, texture_correlation: ρ of the two levels, from one frame to the next; the former is
         the median over the ages' series, the latter that of JPEG frames.
 
@@ -71,6 +72,7 @@ class BlockStatistics:
     overhead_bytes: tuple[float, ...]
     block_bytes: Mapping[str, tuple[float, ...]]
     frame_bytes: Mapping[str, tuple[float, ...]]
+    keyframe_bytes: float
     activity_correlation: float
     texture_correlation: float
 
@@ -96,6 +98,10 @@ class BlockStatistics:
         _check_quantiles(self.changed_pixel_fraction, "changed_pixel_fraction", upper=1.0)
         _check_quantiles(self.similarity, "similarity", lower=-1.0, upper=1.0)
         _check_quantiles(self.overhead_bytes, "overhead_bytes")
+        if not (np.isfinite(self.keyframe_bytes) and self.keyframe_bytes > 0):
+            raise InputError(
+                f"keyframe_bytes: expected a positive number of bytes, got {self.keyframe_bytes!r}"
+            )
         for key, codecs in (("block_bytes", BLOCK_CODECS), ("frame_bytes", FRAME_CODECS)):
             table = getattr(self, key)
             if set(table) != set(codecs):
@@ -121,6 +127,7 @@ class BlockStatistics:
         overhead_bytes: NDArray[np.floating[Any]],
         block_bytes: Mapping[str, NDArray[np.floating[Any]]],
         frame_bytes: Mapping[str, NDArray[np.floating[Any]]],
+        keyframe_bytes: float,
         clips: NDArray[np.integer[Any]] | None = None,
     ) -> BlockStatistics:
         """Statistics of measured frames.
@@ -173,6 +180,7 @@ class BlockStatistics:
             overhead_bytes=_quantiles(overhead_bytes, "overhead_bytes"),
             block_bytes={c: _quantiles(v, f"block_bytes of {c}") for c, v in block_bytes.items()},
             frame_bytes={c: _quantiles(v, f"frame_bytes of {c}") for c, v in frame_bytes.items()},
+            keyframe_bytes=float(keyframe_bytes),
             activity_correlation=activity,
             texture_correlation=level_correlation(frame_bytes["jpeg"], clips),
         )
@@ -215,6 +223,7 @@ class BlockStatistics:
                 overhead_bytes=_numbers(content["overhead_bytes"]),
                 block_bytes={str(c): _numbers(row) for c, row in content["block_bytes"].items()},
                 frame_bytes={str(c): _numbers(row) for c, row in content["frame_bytes"].items()},
+                keyframe_bytes=float(content["keyframe_bytes"]),
                 activity_correlation=float(content["activity_correlation"]),
                 texture_correlation=float(content["texture_correlation"]),
             )

@@ -33,6 +33,7 @@ def recording(**changes) -> BlockStatistics:
         overhead_bytes=rng.uniform(800, 2000, 400),
         block_bytes={c: rng.uniform(low, 768, 400) for c, low in (("raw", 767), ("png", 400), ("jpeg", 40))},
         frame_bytes={c: rng.gamma(5, 1e4, 400) for c in ("raw", "png", "jpeg", "h264")},
+        keyframe_bytes=60_000,
     )
     return replace(statistics, **changes)
 
@@ -164,6 +165,11 @@ def test_a_value_costs_less_than_two_microseconds():
             "overhead_bytes: [1e9, ",
             "overhead_bytes: expected quantiles that do not decrease",
         ),
+        (
+            "keyframe_bytes: 60000.0",
+            "keyframe_bytes: 0",
+            "keyframe_bytes: expected a positive number of bytes",
+        ),
         ("name: made", "name: [made", "expected YAML"),
     ],
 )
@@ -186,7 +192,7 @@ def test_samples_that_cannot_be_used_are_refused_by_name():
         "active_fraction": {1: good}, "changed_pixel_fraction": good, "similarity": good,
         "overhead_bytes": good,
         "block_bytes": dict.fromkeys(("raw", "png", "jpeg"), good),
-        "frame_bytes": dict.fromkeys(("raw", "png", "jpeg", "h264"), good),
+        "frame_bytes": dict.fromkeys(("raw", "png", "jpeg", "h264"), good), "keyframe_bytes": 1.0,
     }  # fmt: skip
     BlockStatistics.from_samples(**arguments)
     with pytest.raises(InputError, match="similarity: expected at least one sample, found none"):
