@@ -15,7 +15,7 @@ from torch.nn import functional
 from kernels.models.layers import SPPF, Bottleneck, ConvUnit
 from kernels.models.weights_io import load_weights
 
-CLASS_NAMES = ("background", "van", "astronaut", "cup", "cat", "cameraman")
+CLASS_NAMES = ("background", "van", "ball", "astronaut", "cameraman")
 WEIGHTS = Path(__file__).parent / "weights" / "default_network.safetensors"
 OUTPUT_STRIDE_PX = 4
 SIZE_MULTIPLE_PX = 32

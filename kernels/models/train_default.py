@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -86,16 +88,28 @@ def pooled(rows: Sequence[Quality]) -> Quality:
 def composed_frames(
     preset: str, seed: int, indices: Sequence[int], size_px: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Frames of a composed scene with class labels: object k of a scene is of kind k modulo the kinds."""
-    scene_module = import_module("traces.scene")
-    kinds = scene_module.OBJECT_KINDS
-    if tuple(kinds) != CLASS_NAMES[1:]:
-        raise ValueError(f"scene objects must be {', '.join(CLASS_NAMES[1:])} (got {', '.join(kinds)})")
-    scene = scene_module.Scene(
-        preset, seed=seed, frame_count=max(indices) + 1, size_px=size_px, cache_bytes=0
-    )
-    masks = np.stack([scene.mask(i) for i in indices])
-    labels = np.where(masks > 0, (masks.astype(np.int64) - 1) % len(kinds) + 1, 0).astype(np.uint8)
+    """Frames of a composed scene, and the kind of object at every pixel as an index into CLASS_NAMES.
+
+    Raises:
+        ValueError: if the scene shows a kind of object that is none of CLASS_NAMES.
+    """
+    scene_module, world = import_module("traces.scene"), import_module("traces.scene_world")
+    kinds: list[str] = []  # of the ids 1, 2, …: a scene paints its cut-outs in the order of their ids
+    paint = world.paint_cutout
+
+    def paint_and_note(kind: str, *rest: Any) -> Any:
+        kinds.append(kind)
+        return paint(kind, *rest)
+
+    with patch.object(world, "paint_cutout", paint_and_note):
+        scene = scene_module.Scene(
+            preset, seed=seed, frame_count=max(indices) + 1, size_px=size_px, cache_bytes=0
+        )
+    unknown = set(kinds) - set(CLASS_NAMES[1:])
+    if unknown:
+        raise ValueError(f"scene objects must be of {', '.join(CLASS_NAMES[1:])} (got {', '.join(unknown)})")
+    class_of_id = np.array([0, *(CLASS_NAMES.index(kind) for kind in kinds)], dtype=np.uint8)
+    labels = np.stack([class_of_id[scene.mask(i)] for i in indices])
     return np.stack([scene.image(i) for i in indices]), labels
 
 
