@@ -13,47 +13,69 @@ from fractions import Fraction
 import torch
 
 from kernels.executor.cache import Level
-from kernels.executor.plan import LevelKey
+from kernels.executor.plan import Resolution
 from kernels.ops.maps import list_tiles
 
 
 def level_of(
-    key: LevelKey, active: torch.Tensor, vectors: torch.Tensor, block_px: int, bilinear: bool
+    resolution: Resolution, active: torch.Tensor, vectors: torch.Tensor, block_px: int, bilinear: bool
 ) -> Level:
     """One resolution's share of a block set.
 
     Args:
-        key: the resolution.
+        resolution: of the maps in question.
         active: bool (rows, columns) of blocks.
         vectors: int (rows, columns, 2) of blocks, (dx, dy) in pixels.
         block_px: side of a block.
         bilinear: whether the displacement keeps fractions (float32) or is rounded (int16).
     """
-    height, width, scale_y, scale_x = key
-    first_y, last_y = _overlap(height, scale_y, block_px, active.shape[0])
-    first_x, last_x = _overlap(width, scale_x, block_px, active.shape[1])
+    size = (resolution.height, resolution.width)
+    tile = tile_of(resolution, block_px)
+    if (tile[0] * resolution.scale_y, tile[1] * resolution.scale_x) == (block_px, block_px):
+        # Whole positions a block: decide by block, then repeat.
+        displacement = _displacement(vectors.float(), resolution, bilinear)
+        wide = displacement.view(torch.int64 if bilinear else torch.int32)[..., 0]
+        repeated = _repeat(wide, tile, size)[..., None].view(displacement.dtype)
+        fresh = _repeat(active.to(torch.uint8), tile, size)
+        first = torch.tensor(tile, dtype=torch.int32, device=active.device)
+        tiles = torch.nonzero(active).int().contiguous() * first
+        return Level(tiles, tile, int(fresh.sum()), fresh, repeated)
+    first_y, last_y = _overlap(resolution.height, resolution.scale_y, block_px, active.shape[0])
+    first_x, last_x = _overlap(resolution.width, resolution.scale_x, block_px, active.shape[1])
     mask = _any_block(active, first_y, last_y, first_x, last_x)
-    moved = vectors.to(torch.float32)
-    mean = _mean_block(moved, first_y, last_y, first_x, last_x)
-    mean /= torch.tensor([float(scale_x), float(scale_y)])
-    displacement = mean if bilinear else mean.round_().to(torch.int16)
-    tile = (_tile(scale_y, block_px), _tile(scale_x, block_px))
-    aligned = tile[0] * scale_y == block_px and tile[1] * scale_x == block_px
-    tiles = list_tiles(mask, tile if aligned else (1, 1))
+    mean = _mean_block(vectors.float(), first_y, last_y, first_x, last_x)
     return Level(
-        tiles=tiles,
-        tile=tile if aligned else (1, 1),
+        tiles=list_tiles(mask),
+        tile=(1, 1),
         positions=int(mask.sum()),
         fresh=mask.to(torch.uint8),
-        displacement=displacement.contiguous(),
+        displacement=_displacement(mean, resolution, bilinear),
     )
 
 
-def full_level(key: LevelKey, block_px: int) -> tuple[torch.Tensor, tuple[int, int]]:
+def _displacement(vectors: torch.Tensor, resolution: Resolution, bilinear: bool) -> torch.Tensor:
+    scale = torch.tensor([float(resolution.scale_x), float(resolution.scale_y)], device=vectors.device)
+    moved = vectors / scale
+    return moved.contiguous() if bilinear else moved.round_().to(torch.int16).contiguous()
+
+
+def _repeat(values: torch.Tensor, tile: tuple[int, int], size: tuple[int, int]) -> torch.Tensor:
+    """Each of (rows, columns) values for a tile of positions, cut to `size`."""
+    rows, columns = values.shape
+    wide = values[:, None, :, None].expand(rows, tile[0], columns, tile[1])
+    wide = wide.reshape(rows * tile[0], columns * tile[1])
+    return wide if wide.shape == size else wide[: size[0], : size[1]].contiguous()
+
+
+def full_level(resolution: Resolution, block_px: int) -> tuple[torch.Tensor, tuple[int, int]]:
     """Tiles that cover a whole resolution, for a dense run."""
-    height, width, scale_y, scale_x = key
-    tile = (_tile(scale_y, block_px), _tile(scale_x, block_px))
-    return list_tiles(torch.ones(height, width, dtype=torch.bool), tile), tile
+    tile = tile_of(resolution, block_px)
+    return list_tiles(torch.ones(resolution.height, resolution.width, dtype=torch.bool), tile), tile
+
+
+def tile_of(resolution: Resolution, block_px: int) -> tuple[int, int]:
+    """(height, width) of a block at a resolution, at least one position."""
+    return max(1, int(block_px / resolution.scale_y)), max(1, int(block_px / resolution.scale_x))
 
 
 def per_pixel(values: torch.Tensor, height: int, width: int, block_px: int) -> torch.Tensor:
@@ -61,10 +83,6 @@ def per_pixel(values: torch.Tensor, height: int, width: int, block_px: int) -> t
     rows = torch.arange(height) // block_px
     columns = torch.arange(width) // block_px
     return values[rows[:, None], columns[None, :]]
-
-
-def _tile(scale: Fraction, block_px: int) -> int:
-    return max(1, int(block_px / scale))
 
 
 def _overlap(size: int, scale: Fraction, block_px: int, blocks: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
-from kernels.executor.plan import LevelKey, Place, Plan
+from kernels.executor.plan import Place, Plan
 
 
 class Arena:
@@ -70,7 +70,7 @@ class Pending:
     """What has not been moved yet: where it is, and how it moves."""
 
     source: Cache
-    levels: dict[LevelKey, Level]
+    levels: dict[int, Level]
 
 
 class Cache:

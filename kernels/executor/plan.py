@@ -29,7 +29,15 @@ from kernels.ops import registry
 from kernels.ops.maps import Convolution, Window
 from kernels.ops.registry import Choice
 
-LevelKey = tuple[int, int, Fraction, Fraction]
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """Size of a map, and the pixels of the frame that a position stands for, down and across."""
+
+    height: int
+    width: int
+    scale_y: Fraction
+    scale_x: Fraction
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +59,9 @@ class Plan:
         slots: (H, W, C) of every buffer.
         places: where each map node lives (None for values).
         copies: for a concatenation, the inputs that could not be placed: (input node, first channel).
-        levels: resolution of each map node: (H, W, pixels a position down, across).
-        slot_levels: resolution of each slot.
+        resolutions: the different resolutions of its maps.
+        levels: for each map node, which of the resolutions it has.
+        slot_levels: the same for each slot.
         kept: regions of each slot that a cache must keep, merged.
         shared: slots that no cache keeps; one set serves every frame.
         convolutions: packed, by node.
@@ -66,8 +75,9 @@ class Plan:
     slots: list[tuple[int, int, int]] = field(default_factory=list)
     places: list[Place | None] = field(default_factory=list)
     copies: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
-    levels: list[LevelKey | None] = field(default_factory=list)
-    slot_levels: list[LevelKey] = field(default_factory=list)
+    resolutions: list[Resolution] = field(default_factory=list)
+    levels: list[int | None] = field(default_factory=list)
+    slot_levels: list[int] = field(default_factory=list)
     kept: dict[int, list[Place]] = field(default_factory=dict)
     shared: set[int] = field(default_factory=set)
     convolutions: dict[int, Convolution] = field(default_factory=dict)
@@ -96,7 +106,7 @@ class Plan:
                 return region
         raise KeyError(place)
 
-    def level(self, node: int) -> LevelKey:
+    def level(self, node: int) -> int:
         found = self.levels[node]
         if found is None:
             raise TypeError(f"{self.nodes[node].name} is no map")
@@ -115,7 +125,10 @@ def make_plan(
     for node in graph.nodes:
         if node.is_map:
             height, width, _ = node.map_shape()
-            plan.levels.append((height, width, *node.map_scale()))
+            resolution = Resolution(height, width, *node.map_scale())
+            if resolution not in plan.resolutions:
+                plan.resolutions.append(resolution)
+            plan.levels.append(plan.resolutions.index(resolution))
         else:
             plan.levels.append(None)
     _place(plan)
@@ -305,4 +318,4 @@ def _border(plan: Plan, node: Node) -> tuple[torch.Tensor, torch.Tensor]:
     return rows, columns
 
 
-__all__ = ["LevelKey", "Place", "Plan", "make_plan", "reads_around"]
+__all__ = ["Place", "Plan", "Resolution", "make_plan", "reads_around"]

@@ -12,7 +12,7 @@ from kernels.executor.cache import Arena, Cache, Level, Pending, Pool
 from kernels.executor.certificate import CONDITIONS, certify
 from kernels.executor.geometry import spread
 from kernels.executor.graph import Concat, Convolve, Input, Slice, Unfold
-from kernels.executor.plan import LevelKey, Plan, reads_around
+from kernels.executor.plan import Plan, reads_around
 from kernels.executor.report import Report
 from kernels.executor.steps import Steps, is_counted, runs_whole
 from kernels.ops.maps import Halo, list_tiles
@@ -35,7 +35,7 @@ def run_dense(plan: Plan, pool: Pool, frame: torch.Tensor, block_px: int) -> tup
     arena = pool.take()
     steps = Steps(plan, pool, arena)
     steps.load(frame)
-    tiles: dict[LevelKey, tuple[torch.Tensor, tuple[int, int]]] = {}
+    tiles: dict[int, tuple[torch.Tensor, tuple[int, int]]] = {}
     for index, node in enumerate(plan.nodes):
         if isinstance(node.work, Input):
             continue
@@ -44,7 +44,7 @@ def run_dense(plan: Plan, pool: Pool, frame: torch.Tensor, block_px: int) -> tup
             continue
         key = plan.level(node.inputs[0] if isinstance(node.work, Unfold) else index)
         if key not in tiles:
-            tiles[key] = blocks.full_level(key, block_px)
+            tiles[key] = blocks.full_level(plan.resolutions[key], block_px)
         steps.compute(index, *tiles[key])
     return steps, Cache(pool, arena, None)
 
@@ -60,9 +60,11 @@ def run_fixed(plan: Plan, pool: Pool, request: Request) -> tuple[Steps, Cache, R
     arena = pool.take()
     steps = Steps(plan, pool, arena)
     steps.load(request.frame)
-    levels: dict[LevelKey, Level] = {}
-    for key in dict.fromkeys(key for key in plan.levels if key is not None):
-        levels[key] = blocks.level_of(key, request.active, request.vectors, request.block_px, plan.bilinear)
+    levels = {
+        key: blocks.level_of(resolution, request.active, request.vectors, request.block_px, plan.bilinear)
+        for key, resolution in enumerate(plan.resolutions)
+        if key in plan.levels[1:]
+    }
     cache = Cache(pool, arena, Pending(request.cache, levels))
     if plan.bilinear:
         cache.settle()
@@ -212,8 +214,10 @@ def _reached(
 
 
 def _move_everything(plan: Plan, source: Arena, arena: Arena, request: Request) -> None:
-    levels: Mapping[LevelKey, Level] = {
-        key: blocks.level_of(key, request.active, request.vectors, request.block_px, plan.bilinear)
+    levels: Mapping[int, Level] = {
+        key: blocks.level_of(
+            plan.resolutions[key], request.active, request.vectors, request.block_px, plan.bilinear
+        )
         for key in dict.fromkeys(plan.slot_levels)
     }
     assert plan.remapper is not None

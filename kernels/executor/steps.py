@@ -142,7 +142,8 @@ class Steps:
     def _call(self, call: Call, result: int) -> torch.Tensor:
         key = id(call)
         if key not in self._results:
-            args, kwargs = pytree.tree_map(self._argument, (call.args, call.kwargs))
+            args = [self._argument(value) for value in call.args]
+            kwargs = {name: self._argument(value) for name, value in call.kwargs.items()}
             if call.name in _VIEWS:
                 self._results[key] = args[0].reshape(args[1])
             else:
@@ -151,6 +152,8 @@ class Steps:
         return made[result] if isinstance(made, (tuple, list)) else made
 
     def _argument(self, leaf: Any) -> Any:
+        if isinstance(leaf, (list, tuple)):
+            return [self._argument(item) for item in leaf]
         if not isinstance(leaf, Reference):
             return leaf
         node = self.plan.graph.values[leaf.value]
