@@ -96,6 +96,8 @@ class Scene:
             raise InputError(f"scene: expected one of {', '.join(PRESETS)}, got {preset!r}")
         if frame_count <= 0:
             raise InputError(f"frames: expected a positive number of frames, got {frame_count}")
+        if seed < 0:
+            raise InputError(f"seed: expected an integer from 0, got {seed}")
         if not 0 <= noise_sigma <= 30:
             raise InputError(f"noise_sigma: expected 0 to 30 grey levels, got {noise_sigma!r}")
         self.height_px, self.width_px = check_size(size_px)
@@ -156,7 +158,9 @@ class Scene:
         rngs = [np.random.default_rng(child) for child in seed.spawn(preset.objects)]
         feet_px = [rng.uniform(*kind.feet) * height for kind, rng in zip(kinds, rngs, strict=True)]
         order = sorted(range(preset.objects), key=feet_px.__getitem__)
-        apart_px = 2.6 * self.width_px  # an object that leaves on one side comes in again on the other
+        apart_px = 2.6 * max(
+            self.width_px, height
+        )  # an object that leaves on one side comes in again on the other
         sprites = []
         places = np.empty((self.frame_count, preset.objects, 2))
         for position, k in enumerate(order):

@@ -180,5 +180,7 @@ def test_a_scene_out_of_range():
         Scene(frame_count=0)
     with refused("noise_sigma: expected 0 to 30 grey levels, got -1"):
         Scene(noise_sigma=-1)
+    with refused("seed: expected an integer from 0, got -3"):
+        Scene(seed=-3)
     with refused("size_px: expected a positive multiple of 16 px, got 650"):
         Scene(size_px=650)
