@@ -6,9 +6,14 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: two threads on two shared cores stall each other
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+# A property's time varies by far more than Hypothesis' 200 ms on a shared machine; the suite has its own limit.
+settings.register_profile("fluxshard", deadline=None)
+settings.load_profile("fluxshard")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from profiler.latency import Profile
-from sim.content.interface import Frame, Match, Message, SharedImage
+from sim.content.interface import (
+    DeltaReceiver,
+    DeltaReference,
+    Frame,
+    FrameHistory,
+    Match,
+    Message,
+    QuantisedEncoder,
+    SharedImage,
+)
 from traces.block_statistics import BlockSampler, BlockStatistics
 from traces.errors import InputError
 
@@ -20,10 +29,7 @@ if TYPE_CHECKING:
     from sim.config import RunConfig
 
 STATISTICS_FOLDER = Path(__file__).resolve().parent.parent.parent / "conf" / "statistics"
-HEADER_BYTES = 24
-# Deflated vectors and bitmap, a block of the frame: the mean over DAVIS and driving frames at 640².
-VECTOR_BYTES_PER_BLOCK = 1.1
-BITMAP_BYTES_PER_BLOCK = 0.1
+HEADER_BYTES = 24  # of a message without vectors, beside its bitmap (kernels/payload.py)
 DEFAULT_FRAMES = 300
 
 
@@ -89,6 +95,27 @@ class CountSharedImage(CountReference):
         )
 
 
+@dataclass(slots=True, eq=False)
+class DrawnFrameEncoder:
+    """Sizes of encoded frames, drawn from the recording.
+
+    The first H.264 frame, and the first after a restart, is a keyframe.
+    """
+
+    sampler: BlockSampler
+    codec: str
+    _keyframe: bool = True
+
+    def encode(self, frame: Frame) -> int:
+        if self.codec == "h264" and self._keyframe:
+            self._keyframe = False
+            return int(self.sampler.statistics.keyframe_bytes + 0.5)
+        return int(self.sampler.frame_bytes(frame.index, self.codec) + 0.5)
+
+    def restart(self) -> None:
+        self._keyframe = True
+
+
 @dataclass(frozen=True, slots=True)
 class StatisticalContent:
     """Frames drawn from a recording, for one camera."""
@@ -109,8 +136,11 @@ class StatisticalContent:
         self, frame: Frame, blocks: Any, match: Match, epoch: int, *, inferred: bool, realign: bool
     ) -> Message:
         """Size a message of blocks, with all vectors if `realign`."""
-        per_block = BITMAP_BYTES_PER_BLOCK + (VECTOR_BYTES_PER_BLOCK if realign else 0.0)
-        overhead = HEADER_BYTES + int(per_block * self.blocks_total)
+        overhead = HEADER_BYTES
+        if realign:
+            overhead = int(self.sampler.overhead_bytes(frame.index) + 0.5)
+        else:
+            overhead += -(-self.blocks_total // 8)
         count = len(blocks)
         pixels = int(count * self.sampler.block_bytes(frame.index, self.codec) + 0.5)
         return Message(
@@ -136,6 +166,35 @@ class StatisticalContent:
         """Typical bytes of a block: the recording's median."""
         row = self.sampler.statistics.block_bytes[self.codec]
         return row[len(row) // 2]
+
+    def frame_encoder(
+        self, codec: str, *, quality: int = 85, crf: float = 23.0, keyframe_interval: int = 250
+    ) -> DrawnFrameEncoder:
+        """Sizes of whole frames as they were recorded, with the recording's quality and interval."""
+        return DrawnFrameEncoder(self.sampler, codec)
+
+    def quantised_encoder(self) -> QuantisedEncoder:
+        """Not recorded."""
+        raise _needs_pixels("quantised frames")
+
+    def delta_reference(self, threshold: float, dilation_px: int) -> DeltaReference:
+        """Not recorded."""
+        raise _needs_pixels("pixel deltas")
+
+    def delta_receiver(self) -> DeltaReceiver:
+        """Not recorded."""
+        raise _needs_pixels("pixel deltas")
+
+    def frame_history(self, frames: int) -> FrameHistory:
+        """Not recorded."""
+        raise _needs_pixels("comparisons with a history of frames")
+
+
+def _needs_pixels(what: str) -> InputError:
+    return InputError(
+        f"video.kind: this system needs {what}, which recorded statistics do not hold: expected scene or "
+        "file, found 'statistical'"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sim.content.interface import Content, Frame, Match, Message, Reference, SharedImage
 from sim.events import Unreachable
@@ -36,9 +36,6 @@ from sim.systems.interface import RESULT_BYTES
 from sim.world import CameraWorld
 from traces.errors import InputError
 
-if TYPE_CHECKING:
-    from sim.systems.registry import Surroundings
-
 NOTICE_BYTES = 16  # the server telling the edge that a refresh is through, or that a frame has arrived
 BYTES_MEMORY = 0.2  # weight of the newest message in the running mean of bytes a block
 
@@ -51,6 +48,9 @@ class FluxShardOptions:
         opportunistic: send active blocks on the idle uplink while the edge computes.
         chunk_blocks: blocks of one opportunistic message; a smaller one loses less when it is withdrawn.
         refresh_edge, refresh_cloud: dense refresh in the background of either side.
+        dense_fallback: infer the whole frame densely where that is worth more than sparse inference. The
+            papers' executors cannot; with their own coefficients sparse inference over every block costs
+            twice as much as dense.
         patience_s: how long an answer may take before the edge falls back to its own path.
         result_bytes: size of a result on the downlink.
     """
@@ -59,6 +59,7 @@ class FluxShardOptions:
     chunk_blocks: int = 64
     refresh_edge: bool = True
     refresh_cloud: bool = True
+    dense_fallback: bool = False
     patience_s: float = 1.0
     result_bytes: int = RESULT_BYTES
 
@@ -130,11 +131,6 @@ class FluxShard:
         self._block_bytes = self.content.block_bytes()
         self._wants_truth = self.regret_against is not None or isinstance(self.scheduler, OracleScheduler)
 
-    @classmethod
-    def build(cls, surroundings: Surroundings, options: FluxShardOptions) -> FluxShard:
-        """One camera's system from what the configuration gives."""
-        return cls(surroundings.content, surroundings.scheduler, options, surroundings.regret_against)
-
     def process(self, frame: Frame, world: CameraWorld) -> Generator[Any, Any, Outcome]:
         """Algorithm 1 for one frame."""
         world.patience_s = self.options.patience_s
@@ -161,7 +157,7 @@ class FluxShard:
     ) -> Generator[Any, Any, Outcome]:
         if self.options.opportunistic and self._synchronised:
             self._send_spare(frame, remote, plan, world)
-        yield world.infer_edge(plan.k)
+        yield world.infer_edge_dense() if plan.dense else world.infer_edge(plan.k)
         self._withdraw_spare(world)
         return Outcome(
             "edge",
@@ -189,7 +185,7 @@ class FluxShard:
             if blocks is None:
                 yield world.reply(NOTICE_BYTES)
                 raise Unreachable("the server has lost its state")
-            yield world.infer_cloud(blocks)
+            yield world.infer_cloud_dense() if plan.dense else world.infer_cloud(blocks)
             self._refresh_cloud(world)
             yield world.reply(self.options.result_bytes)
         except Unreachable:
@@ -198,7 +194,7 @@ class FluxShard:
             outcome = yield from self._on_edge(frame, local, remote, fallback, world)
             return outcome
         active = len(remote.active)
-        extrapolated = plan.extrapolated or world.cloud.profile.is_extrapolated(blocks)
+        extrapolated = not plan.dense and world.cloud.profile.is_extrapolated(blocks)
         return Outcome("cloud", active, plan.k, active - plan.k, len(local.active), active, extrapolated)
 
     def _initialise(self, frame: Frame, world: CameraWorld) -> Generator[Any, Any, Outcome]:
@@ -251,6 +247,7 @@ class FluxShard:
             header_bytes=self._overhead_bytes,
             encode_per_block_s=encode_block_s,
             dirty=dirty,
+            dense_fallback=self.options.dense_fallback,
         )
         if not self._wants_truth:
             return Situation(edge, cloud)
