@@ -26,7 +26,8 @@ _INT32 = ir.IntType(32)
 
 def _address(context: Any, builder: Any, kind: Any, array: Any, offset: Any, width: int) -> Any:
     """Where `width` bytes at `offset` of an array stand, as a pointer to one vector."""
-    data = arrayobj.make_array(kind)(context, builder, array).data
+    make_array: Any = arrayobj.make_array
+    data = make_array(kind)(context, builder, array).data
     return builder.bitcast(builder.gep(data, [offset]), ir.VectorType(_BYTE, width).as_pointer())
 
 
@@ -62,7 +63,8 @@ def _make_sad(rows: int, width: int) -> Any:
             delta = builder.sub(builder.zext(left, wide), builder.zext(right, wide))
             negative = builder.icmp_signed("<", delta, ir.Constant(wide, [0] * wide.count))
             delta = builder.select(negative, builder.sub(ir.Constant(wide, [0] * wide.count), delta), delta)
-            add_up = cgutils.get_or_insert_function(
+            declare: Any = cgutils.get_or_insert_function
+            add_up = declare(
                 builder.module, ir.FunctionType(_INT32, [wide]), f"llvm.vector.reduce.add.v{wide.count}i32"
             )
             return builder.zext(builder.call(add_up, [delta]), ir.IntType(64))

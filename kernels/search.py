@@ -73,7 +73,8 @@ def prepare(image: NDArray[np.uint8], name: str = "image") -> SearchImage:
         raise ValueError(
             f"{name} must have a height and a width that are multiples of 8 px (got {height}x{width})"
         )
-    pixels = flat_bytes(image).reshape(image.shape)
+    pixels: NDArray[np.uint8] = flat_bytes(image).reshape(image.shape)
+    grey: NDArray[np.uint8]
     if image.ndim == 3:
         grey = np.empty((height, width), np.uint8)
         _to_grey(pixels, grey)
@@ -143,27 +144,33 @@ def search_motion(
 
 
 def predict_vectors(
-    previous: NDArray[np.int16], age_frames: float | None = None, block_px: int = 16
+    previous: NDArray[np.int16],
+    age_frames: float | None = None,
+    block_px: int = 16,
+    ahead_frames: float = 1.0,
 ) -> NDArray[np.int16]:
     """Move the vectors of the previous search against the same reference along to the next frame.
 
-    A block that has moved by v over `age_frames` frames moves on by u = v / age_frames: next it stands at
-    p − u, with the vector v + u. Where several blocks arrive, the faster one is taken for the object in
-    front; where none does, the block's own v + u stays.
+    A block that has moved by v over `age_frames` frames moves on by u = v · ahead_frames / age_frames:
+    then it stands at p − u, with the vector v + u. Where several blocks arrive, the faster one is taken
+    for the object in front; where none does, the block's own v + u stays.
 
     Args:
         previous: (rows, columns, 2) vectors of the previous search against the same reference.
         age_frames: frames between the reference and the frame of that search. None: no motion is
             extrapolated, the vectors stay as they are.
         block_px: side of a block.
+        ahead_frames: frames between the frame of that search and the next one.
     """
     previous = check_vectors(previous, previous.shape[:2], "previous")
     if age_frames is None:
         return previous.copy()
     if not age_frames > 0:
         raise ValueError(f"age_frames must be > 0 (got {age_frames!r})")
+    if not ahead_frames >= 0:
+        raise ValueError(f"ahead_frames must be >= 0 (got {ahead_frames!r})")
     rows, columns = previous.shape[:2]
-    step_px = np.rint(previous / np.float32(age_frames)).astype(np.int32)
+    step_px = np.rint(previous * (ahead_frames / age_frames)).astype(np.int32)
     step_blocks = np.rint(step_px / np.float32(block_px)).astype(np.int32)
     limit = np.iinfo(np.int16).max
     moved = np.clip(previous + step_px, -limit, limit).astype(np.int16).reshape(-1, 2)
@@ -171,7 +178,7 @@ def predict_vectors(
     y = (np.arange(rows)[:, None] - step_blocks[..., 1]).reshape(-1)
     slowest_first = np.argsort((step_px**2).sum(axis=2).reshape(-1), kind="stable")
     arriving = slowest_first[((x >= 0) & (x < columns) & (y >= 0) & (y < rows))[slowest_first]]
-    predicted = moved.copy()
+    predicted: NDArray[np.int16] = moved.copy()
     predicted[(y * columns + x)[arriving]] = moved[arriving]
     return predicted.reshape(rows, columns, 2)
 
@@ -405,7 +412,8 @@ def _search(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _difference_along(frame, reference, width, height, block, vectors, difference):  # type: ignore[no-untyped-def]
+def _difference_along(frame, reference, width, height, block, vectors, difference):  # type:
+ignore[no-untyped-def]
     rows, columns = difference.shape
     channels = frame.size // (width * height)
     stride = width * channels

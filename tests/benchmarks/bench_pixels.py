@@ -20,6 +20,7 @@ from skimage import data, transform
 
 from kernels.frame_codec import make_frame_codec
 from kernels.h264_vectors import H264Aligner
+from kernels.pan import estimate_pan
 from kernels.payload import apply_blocks, decode_blocks, encode_blocks
 from kernels.pixel_delta import PixelDeltaSender
 from kernels.search import block_difference, prepare, search_motion
@@ -129,6 +130,8 @@ def cases(size_px: int) -> tuple[dict[str, Case], dict[str, str]]:
 
     vectors = search_motion(frame, reference).vectors
     out = np.empty_like(frame)
+    ready = prepare(frame), prepare(reference)
+    todo["estimate pan"] = lambda: estimate_pan(*ready)
     todo["prepare"] = lambda: prepare(frame)
     todo["warp"] = lambda: warp_image(frame, vectors, 16, out)
     todo["warp in numpy"] = lambda: numpy_warp(frame, vectors)

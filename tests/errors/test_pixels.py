@@ -8,6 +8,7 @@ import pytest
 from kernels.classify import active_blocks
 from kernels.frame_codec import make_frame_codec
 from kernels.h264_vectors import H264Aligner
+from kernels.pan import estimate_pan
 from kernels.payload import apply_blocks, decode_blocks, encode_blocks
 from kernels.pixel_delta import PixelDeltaReceiver, PixelDeltaSender
 from kernels.search import MotionField, predict_vectors, search_motion
@@ -38,6 +39,8 @@ MESSAGE = decode_blocks(encode_blocks(IMAGE, [0]))
     (lambda: search_motion(IMAGE, IMAGE, predicted=ZERO[:1]), "predicted must have the shape (2, 3, 2)"),
     (lambda: search_motion(IMAGE, IMAGE, predicted=ZERO + 0.5), "predicted must be a numpy array of"),
     (lambda: search_motion(IMAGE, IMAGE, predicted=FAR), "predicted must lie within ±32767"),
+    (lambda: estimate_pan(IMAGE, IMAGE[:16]), "reference must have the frame's shape (32, 48, 3) (got (16,"),
+    (lambda: estimate_pan(IMAGE, IMAGE, 0.5), "reach_px must be an integer >= 0 px (got 0.5)"),
     (lambda: predict_vectors(ZERO, 0), "age_frames must be > 0 (got 0)"),
     (lambda: active_blocks(MotionField(ZERO, ZERO[..., 0]), 6.4), "threshold must be in [0, 1] (got 6.4)"),
     (lambda: warp_image(IMAGE, ZERO[:1]), "vectors must have the shape (2, 3, 2)"),

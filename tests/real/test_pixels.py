@@ -9,6 +9,7 @@ from PIL import Image
 from kernels.classify import active_blocks
 from kernels.frame_codec import H264Codec
 from kernels.h264_vectors import H264Aligner
+from kernels.pan import estimate_pan
 from kernels.payload import apply_blocks, decode_blocks, encode_blocks
 from kernels.search import block_difference, predict_vectors, prepare, search_motion
 
@@ -43,6 +44,14 @@ def test_prediction_keeps_hold_of_an_old_reference(data_dir, name):
     assert field.difference.mean() < 1.01 * alone.difference.mean()
     if name == "bmx-trees":  # 23 px a frame: out of reach without a prediction
         assert field.difference.mean() < 0.8 * alone.difference.mean()
+
+
+def test_the_cameras_motion_brings_a_fast_pan_within_reach(data_dir):
+    before, frame = (prepare(image) for image in davis(data_dir, "bmx-trees", 2))
+    lost = search_motion(frame, before)
+    pan = np.full_like(lost.vectors, estimate_pan(frame, before))
+    found = search_motion(frame, before, predicted=pan)
+    assert (found.difference >= 0.025).mean() < 0.6 * (lost.difference >= 0.025).mean()
 
 
 @pytest.mark.parametrize("name", SEQUENCES)

@@ -158,6 +158,8 @@ def test_predicted_vectors_move_with_the_object():
         predicted[1].tolist() == [[0, 0]] * 3 + [[-48, 0]] * 5
     )  # it enters block 7; block 3 has no better guess
     assert not predicted[[0, 2, 3]].any()
+    two_ahead = predict_vectors(previous, age_frames=2, ahead_frames=2)
+    assert two_ahead[1, 5:].tolist() == [[-64, 0]] * 3
     np.testing.assert_array_equal(predict_vectors(previous), previous)
 
 
