@@ -412,8 +412,7 @@ def _search(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _difference_along(frame, reference, width, height, block, vectors, difference):  # type:
-ignore[no-untyped-def]
+def _difference_along(frame, reference, width, height, block, vectors, difference):  # type: ignore[no-untyped-def]
     rows, columns = difference.shape
     channels = frame.size // (width * height)
     stride = width * channels
