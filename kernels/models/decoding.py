@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 STRIDES_PX = (8, 16, 32)
+HEATMAP_STRIDE_PX = 4
 MASKS_AT_ONCE = 16  # bounds the memory of fp32 logits at the input's size
 
 
@@ -183,3 +184,19 @@ def assemble_masks(detections: Detections, prototypes: Tensor, height_px: int, w
         x1, y1, x2, y2 = (side[:, None, None] for side in boxes.unbind(1))
         masks.append((logits > 0) & (x >= x1) & (x < x2) & (y >= y1) & (y < y2))
     return torch.cat(masks)
+
+
+def keypoints(heatmaps: Tensor) -> Tensor:
+    """Positions and scores (keypoints, 3) of heatmaps at stride 4: x and y in input pixels, the maximum.
+
+    The centre of the largest cell; of equal cells the first in row-major order.
+
+    Raises:
+        ValueError: if the heatmaps are not those of one frame.
+    """
+    if heatmaps.dim() != 4 or heatmaps.shape[0] != 1:
+        raise ValueError(f"heatmaps must be (1, keypoints, h, w) (got {tuple(heatmaps.shape)})")
+    scores, cells = heatmaps[0].flatten(1).max(dim=1)
+    width = heatmaps.shape[3]
+    x, y = cells % width, cells // width
+    return torch.stack([HEATMAP_STRIDE_PX * (x + 0.5), HEATMAP_STRIDE_PX * (y + 0.5), scores], dim=1)

@@ -72,17 +72,17 @@ class Letterbox:
 
     def boxes_to_image(self, boxes: Tensor) -> Tensor:
         """Boxes (n, 4) x1 y1 x2 y2 from input pixels to image pixels, clipped to the image."""
-        offset = torch.tensor([self.left_px, self.top_px] * 2, dtype=boxes.dtype)
+        offset = torch.tensor([self.left_px, self.top_px] * 2, dtype=boxes.dtype, device=boxes.device)
         ratio = torch.tensor(
             [self.width_px / self.inner_width_px, self.height_px / self.inner_height_px] * 2,
             dtype=boxes.dtype,
         )
-        limit = torch.tensor([self.width_px, self.height_px] * 2, dtype=boxes.dtype)
+        limit = torch.tensor([self.width_px, self.height_px] * 2, dtype=boxes.dtype, device=boxes.device)
         return torch.minimum(((boxes - offset) * ratio).clamp(min=0), limit)
 
     def boxes_to_input(self, boxes: Tensor) -> Tensor:
         """Boxes (n, 4) from image pixels to input pixels."""
-        offset = torch.tensor([self.left_px, self.top_px] * 2, dtype=boxes.dtype)
+        offset = torch.tensor([self.left_px, self.top_px] * 2, dtype=boxes.dtype, device=boxes.device)
         ratio = torch.tensor(
             [self.inner_width_px / self.width_px, self.inner_height_px / self.height_px] * 2,
             dtype=boxes.dtype,

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kernels.models.decoding import Detections, assemble_masks, box_iou, decode
+from kernels.models.decoding import Detections, assemble_masks, box_iou, decode, keypoints
 from kernels.models.default_network import class_map
 
 
@@ -57,7 +57,33 @@ class Boxes:
         return covered
 
 
-Result = Segmentation | Boxes
+@dataclass(frozen=True, slots=True)
+class Pose:
+    """Keypoints of the one person in the frame.
+
+    Attributes:
+        points: (n, 3) float: x, y in pixels of the frame, score.
+        height_px, width_px: the frame's size.
+    """
+
+    points: np.ndarray
+    height_px: int
+    width_px: int
+
+    @property
+    def foreground(self) -> np.ndarray:
+        """(H, W) bool, the rectangle around the keypoints."""
+        covered = np.zeros((self.height_px, self.width_px), bool)
+        low, high = self.points[:, :2].min(axis=0).astype(int), self.points[:, :2].max(axis=0).astype(int)
+        covered[low[1] : high[1] + 1, low[0] : high[0] + 1] = True
+        return covered
+
+
+Result = Segmentation | Boxes | Pose
+
+# How precisely people mark each of COCO's 17 keypoints, relative to the person's size (COCO keypoint
+# evaluation, cocodataset.org): nose, eyes, ears, shoulders, elbows, wrists, hips, knees, ankles.
+_SPREAD = np.array([0.026, *np.repeat([0.025, 0.035, 0.079, 0.072, 0.062, 0.107, 0.087, 0.089], 2)])
 
 
 def interpret(
@@ -67,7 +93,7 @@ def interpret(
     *,
     score_threshold: float = 0.25,
 ) -> Result:
-    """The result of one frame from the raw outputs of the default network or a YOLO11.
+    """The result of one frame from the raw outputs of the default network, a YOLO11 or the pose network.
 
     A segment model's instances are painted into one map, the best last; class c is stored as c + 1.
 
@@ -79,7 +105,9 @@ def interpret(
         ValueError: if the outputs are not those of one frame of that size.
     """
     if isinstance(outputs, Tensor):
-        return Segmentation(class_map(outputs, height_px, width_px).numpy())
+        return Segmentation(class_map(outputs, height_px, width_px).cpu().numpy())
+    if "heatmaps" in outputs:
+        return Pose(keypoints(outputs["heatmaps"][0]).cpu().numpy(), height_px, width_px)
     grid = (height_px // 8, width_px // 8)
     if tuple(outputs["boxes"][0].shape[2:]) != grid:
         raise ValueError(
@@ -88,13 +116,13 @@ def interpret(
         )
     found = decode(outputs, score_threshold=score_threshold)
     if "prototypes" not in outputs:
-        return Boxes(found.boxes.numpy(), found.classes.numpy(), height_px, width_px)
+        return Boxes(found.boxes.cpu().numpy(), found.classes.cpu().numpy(), height_px, width_px)
     return Segmentation(_paint(found, outputs["prototypes"][0], height_px, width_px))
 
 
 def _paint(found: Detections, prototypes: Tensor, height_px: int, width_px: int) -> np.ndarray:
     painted = np.zeros((height_px, width_px), np.uint8)
-    masks = assemble_masks(found, prototypes, height_px, width_px).numpy()
+    masks = assemble_masks(found, prototypes, height_px, width_px).cpu().numpy()
     for mask, label in zip(masks[::-1], found.classes.tolist()[::-1], strict=True):
         painted[mask] = label + 1
     return painted
@@ -105,7 +133,8 @@ def agreement(result: Result, reference: Result) -> float:
 
     Segmentations: IoU per class, averaged over the classes that occur in either (background excluded).
     Boxes: the IoUs of boxes of one class, matched greedily from the largest, summed and divided by the larger
-    number of boxes. Two results that both found nothing agree (1).
+    number of boxes. Two results that both found nothing agree (1). Poses: the mean of COCO's keypoint
+    similarity exp(−d²/(2·s²·(2σ)²)) with the frame's area as s².
 
     Raises:
         TypeError, ValueError: if the two are of different kinds or frame sizes.
@@ -119,6 +148,8 @@ def agreement(result: Result, reference: Result) -> float:
         return _class_iou(result.classes, reference.classes)
     if isinstance(result, Boxes) and isinstance(reference, Boxes):
         return _matched_iou(result, reference)
+    if isinstance(result, Pose) and isinstance(reference, Pose):
+        return _keypoint_similarity(result, reference)
     raise TypeError(f"result must be {type(reference).__name__} (got {type(result).__name__})")
 
 
@@ -144,3 +175,10 @@ def _matched_iou(one: Boxes, other: Boxes) -> float:
         total += float(iou[row, column])
         iou[row, :] = iou[:, column] = 0.0
     return total / most
+
+
+def _keypoint_similarity(one: Pose, other: Pose) -> float:
+    spread = _SPREAD if len(one.points) == len(_SPREAD) else np.full(len(one.points), _SPREAD.mean())
+    squared = ((one.points[:, :2] - other.points[:, :2]) ** 2).sum(axis=1)
+    area = other.height_px * other.width_px
+    return float(np.mean(np.exp(-squared / (2 * area * (2 * spread) ** 2))))

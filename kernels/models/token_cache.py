@@ -17,7 +17,7 @@ run on p·N tokens, attention on p·N × N.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +35,7 @@ class TokenModel(Protocol):
 
     def layers_in_order(self) -> list[TransformerLayer]: ...
 
-    def read_out(self, tokens: Tensor, rows: int, columns: int) -> Tensor: ...
+    def read_out(self, tokens: Tensor, rows: int, columns: int) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class TokenExecutor:
         self.model: TokenModel = model  # type: ignore[assignment]
 
     @torch.inference_mode()
-    def dense(self, frame: Tensor) -> tuple[Tensor, TokenCache]:
+    def dense(self, frame: Tensor) -> tuple[Any, TokenCache]:
         """Outputs and cache of a whole frame (1, 3, H, W) float32.
 
         Raises:
@@ -98,7 +98,7 @@ class TokenExecutor:
         return self.model.read_out(tokens, rows, columns), cache
 
     @torch.inference_mode()
-    def sparse(self, frame: Tensor, active: Tensor, cache: TokenCache) -> tuple[Tensor, TokenCache]:
+    def sparse(self, frame: Tensor, active: Tensor, cache: TokenCache) -> tuple[Any, TokenCache]:
         """Outputs and updated cache after recomputing the active tokens (and the prefix tokens).
 
         An empty active set returns the outputs of the cache, which stays as it is.

@@ -114,7 +114,8 @@ class PoseNetwork(nn.Module):
     transformer layers that the tokens pass ``cycles`` times, and a heatmap per keypoint token: 5.8 M
     parameters against the 6 M of FluxShard (papers/fluxshard_ea.txt, section 6.1).
 
-    ``forward(frame)`` with frame (1, 3, 256, 192) returns heatmaps (1, keypoints, 64, 48).
+    ``forward(frame)`` with frame (1, 3, 256, 192) returns ``{"heatmaps": (maps,)}`` with maps
+    (1, keypoints, 64, 48).
     """
 
     patch_px = 16
@@ -146,28 +147,15 @@ class PoseNetwork(nn.Module):
             patches = patches[:, chosen]
         return torch.cat([self.keypoint_tokens, patches], dim=1)
 
-    def read_out(self, tokens: Tensor, rows: int, columns: int) -> Tensor:
+    def read_out(self, tokens: Tensor, rows: int, columns: int) -> dict[str, tuple[Tensor, ...]]:
         maps: Tensor = self.heatmap(self.norm(tokens[:, : self.prefix_tokens]))
-        return maps.unflatten(2, (self.height_px // 4, self.width_px // 4))
+        return {"heatmaps": (maps.unflatten(2, (self.height_px // 4, self.width_px // 4)),)}
 
-    def forward(self, frame: Tensor) -> Tensor:
+    def forward(self, frame: Tensor) -> dict[str, tuple[Tensor, ...]]:
         tokens = self.embed(frame)
         for layer in self.layers_in_order():
             tokens = layer(tokens)
         return self.read_out(tokens, self.height_px // self.patch_px, self.width_px // self.patch_px)
-
-
-def keypoints(heatmaps: Tensor) -> Tensor:
-    """Positions and scores (keypoints, 3): x and y in input pixels, and the heatmap's maximum.
-
-    The centre of the largest cell; of equal cells the first in row-major order.
-    """
-    if heatmaps.dim() != 4 or heatmaps.shape[0] != 1:
-        raise ValueError(f"heatmaps must be (1, keypoints, h, w) (got {tuple(heatmaps.shape)})")
-    scores, cells = heatmaps[0].flatten(1).max(dim=1)
-    width = heatmaps.shape[3]
-    x, y = cells % width, cells // width
-    return torch.stack([4 * (x + 0.5), 4 * (y + 0.5), scores], dim=1)
 
 
 def sine_positions(rows: int, columns: int, channels: int) -> Tensor:

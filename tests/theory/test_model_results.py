@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels.models.results import Boxes, Segmentation, agreement, interpret
+from kernels.models.results import Boxes, Pose, Result, Segmentation, agreement, interpret
 
 
 def segmentation(seed: int) -> Segmentation:
@@ -23,9 +25,15 @@ def boxes(seed: int) -> Boxes:
     return Boxes(corners, random.integers(0, 2, count), 48, 48)
 
 
-@given(st.integers(0, 10**6), st.integers(0, 10**6), st.sampled_from([segmentation, boxes]))
+def pose(seed: int) -> Pose:
+    return Pose(np.random.default_rng(seed).uniform(0, 48, (17, 3)), 48, 48)
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6), st.sampled_from([segmentation, boxes, pose]))
 @settings(max_examples=60, deadline=None)
-def test_agreement_is_a_symmetric_share(one_seed: int, other_seed: int, kind) -> None:
+def test_agreement_is_a_symmetric_share(
+    one_seed: int, other_seed: int, kind: Callable[[int], Result]
+) -> None:
     one, other = kind(one_seed), kind(other_seed)
     assert 0 <= agreement(one, other) <= 1
     assert agreement(one, other) == pytest.approx(agreement(other, one))
@@ -57,10 +65,19 @@ def test_a_box_too_many_and_a_box_of_another_class_cost_their_share() -> None:
     assert agreement(Boxes(np.array([square]), np.array([1]), 32, 32), one) == 0
 
 
+def test_keypoints_a_spread_apart_are_similar_by_the_formula() -> None:
+    truth, found = np.full((17, 3), 100.0), np.full((17, 3), 100.0)
+    found[0, 0] += 2 * 0.026 * np.sqrt(256 * 192)  # the nose, one spread to the right
+    one = agreement(Pose(found, 256, 192), Pose(truth, 256, 192))
+    assert one == pytest.approx((16 + np.exp(-0.5)) / 17)
+
+
 def test_foreground_is_what_was_found() -> None:
     found = Segmentation(np.array([[0, 3], [1, 0]], np.uint8))
     assert found.foreground.tolist() == [[False, True], [True, False]]
     covered = Boxes(np.array([[-3.0, 1.0, 2.2, 9.0]]), np.array([0]), 4, 4).foreground
+    around = Pose(np.array([[1.0, 2.0, 9.0], [2.5, 3.0, 9.0]]), 5, 5).foreground
+    assert np.argwhere(around).tolist() == [[2, 1], [2, 2], [3, 1], [3, 2]]
     assert np.argwhere(covered).tolist() == [[1, 0], [1, 1], [2, 0], [2, 1], [3, 0], [3, 1]]
 
 
@@ -90,6 +107,11 @@ def test_every_kind_of_output_is_read() -> None:
         "coefficients": tuple(level(4, s, 1.0) for s in sides),
         "prototypes": (level(4, 8, 1.0),),
     }
+    heat = torch.zeros(1, 17, 64, 48)
+    heat[0, :, 1, 2] = 1
+    person = interpret({"heatmaps": (heat,)}, 256, 192)
+    assert isinstance(person, Pose)
+    assert person.points.tolist() == [[10.0, 6.0, 1.0]] * 17
     painted = interpret(outputs, 32, 32)
     assert isinstance(painted, Segmentation)
     assert (painted.classes == 2).all()
