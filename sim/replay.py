@@ -11,6 +11,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import Protocol
 
+import numpy as np
+
 from traces.bandwidth import BandwidthTrace, OpportunityTrace, RateTrace
 from traces.errors import InputError
 
@@ -46,23 +48,38 @@ class OpportunityReplay:
     """Millisecond delivery opportunities, replayed by the packet-by-packet rule (mahimahi).
 
     Bytes that wait share an opportunity; what an opportunity cannot fill is wasted; the trace loops at
-    its period. The state is the last opportunity used and the bytes left in it, so a message costs one
-    bisection however many packets it has, and the result is exactly that of serving packet by packet.
+    its period. The state is the last opportunity used and the bytes left in it, so a message costs two
+    bisections however many packets it has, and the result is exactly that of serving packet by packet.
+
+    Opportunities are kept as distinct milliseconds with running counts: memory follows the trace's length,
+    not its rate.
     """
 
-    __slots__ = ("_count", "_index", "_left_bytes", "_packet_bytes", "_period_ms", "_times_ms")
+    __slots__ = (
+        "_before",
+        "_count",
+        "_index",
+        "_last_ms",
+        "_left_bytes",
+        "_packet_bytes",
+        "_period_ms",
+        "_times_ms",
+    )
 
     def __init__(self, trace: OpportunityTrace) -> None:
-        self._times_ms: list[int] = trace.times_ms.tolist()  # a list: bisect on it is three times faster
-        self._count = len(self._times_ms)
+        times_ms, counts = np.unique(trace.times_ms, return_counts=True)
+        self._times_ms: list[int] = times_ms.tolist()  # lists: bisect on them is three times faster
+        self._before: list[int] = [0, *np.cumsum(counts).tolist()]  # opportunities before each millisecond
+        self._count = self._before[-1]
         self._period_ms = trace.period_ms
         self._packet_bytes = trace.packet_bytes
         self._index = -1  # opportunity i of round j has the index j * count + i
+        self._last_ms = -1  # when that opportunity is
         self._left_bytes = 0.0
 
     def _time_ms(self, index: int) -> int:
         round_, place = divmod(index, self._count)
-        return round_ * self._period_ms + self._times_ms[place]
+        return round_ * self._period_ms + self._times_ms[bisect_right(self._before, place) - 1]
 
     def _first_at_or_after(self, now_ms: float) -> int:
         """Index of the first opportunity at or after `now_ms`, a round's last one included."""
@@ -72,13 +89,13 @@ class OpportunityReplay:
         within = now_ms - round_ * self._period_ms
         if within == 0 and round_ > 0:  # the last opportunity of a round may fall on its very end
             round_, within = round_ - 1, float(self._period_ms)
-        return round_ * self._count + bisect_left(self._times_ms, within)
+        return round_ * self._count + self._before[bisect_left(self._times_ms, within)]
 
     def _plan(self, size_bytes: float, now_s: float) -> tuple[int, float]:
         """The opportunity that carries the last byte, and the bytes then left in it."""
         now_ms = (now_s - CLOCK_TOLERANCE_S) * 1e3
         index, left = self._index, 0.0
-        if index >= 0 and now_ms <= self._time_ms(index):
+        if now_ms <= self._last_ms:
             left = self._left_bytes
             following = index + 1
             if size_bytes <= left:
@@ -93,7 +110,8 @@ class OpportunityReplay:
         if size_bytes <= 0:
             return now_s
         self._index, self._left_bytes = self._plan(size_bytes, now_s)
-        return max(now_s, self._time_ms(self._index) * 1e-3)
+        self._last_ms = self._time_ms(self._index)
+        return max(now_s, self._last_ms * 1e-3)
 
     def peek(self, size_bytes: float, now_s: float) -> float:
         if size_bytes <= 0:
@@ -107,24 +125,26 @@ class OpportunityReplay:
         index, left = self._plan(limit_bytes, arrived_s)
         if index <= last:
             self._index, self._left_bytes = index, left
+            self._last_ms = self._time_ms(index)
             return limit_bytes
         # Not everything fits: every opportunity up to `last` is used up.
         now_ms = (arrived_s - CLOCK_TOLERANCE_S) * 1e3
         taken = 0.0
         following = max(self._index + 1, self._first_at_or_after(now_ms))
-        if self._index >= 0 and now_ms <= self._time_ms(self._index):
+        if now_ms <= self._last_ms:
             following = self._index + 1
             if self._index <= last:
                 taken = self._left_bytes
         if last >= following:
             taken += (last - following + 1) * self._packet_bytes
             self._index = last
+            self._last_ms = self._time_ms(last)
         if taken > 0:
             self._left_bytes = 0.0
         return min(taken, limit_bytes)
 
     def free_s(self) -> float:
-        return self._time_ms(self._index) * 1e-3 if self._index >= 0 else 0.0
+        return max(self._last_ms, 0) * 1e-3
 
 
 class RateReplay:
