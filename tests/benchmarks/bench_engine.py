@@ -2,56 +2,77 @@
 
     python -m tests.benchmarks.bench_engine [seconds of simulated time]
 
-Prints frames per second of wall time (best and median of interleaved repeats, garbage collection as in a
-run) and events per frame, for full offload and FluxShard, with 1, 8 and 64 cameras.
+Frames are drawn from recorded statistics; devices and links are fast enough that every captured frame is
+processed, since frames that are replaced cost next to nothing. Prints frames per second of wall time (best
+and median of interleaved repeats), events per frame, and, each in a process of its own, the start-up time of
+the command and the peak memory of 64 cameras over the whole time.
 """
 
 from __future__ import annotations
 
-import resource
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
 import simpy
 
-from sim.assembly import assemble
-from sim.config import read_config
+from profiler.latency import Quadratic, load_profile, save_profile
+from sim.assembly import Assembly, assemble, load_uplink
+from sim.config import RunConfig, read_config
+from sim.content.interface import Frame
 from sim.replay import replay
-from traces.synthetic_traffic import synthetic_uplink
 
-REPEATS = 3
+REPEATS = 5
 FPS = 30.0
+SYSTEMS = ("full_offload", "fluxshard_ea")
 
 
-def configuration(system: str, cameras: int, seconds: float) -> dict[str, Any]:
-    """A statistical run in which the uplink is as loaded per camera whatever the number of cameras."""
-    return {
-        "system": {"name": system, **({"codec": "jpeg"} if system == "full_offload" else {})},
-        "video": {"kind": "statistical", "name": "statistical", "statistics": "scene_walk"},
-        "trace": {"name": "medium", "mean_mbps": 56.0 * cameras},
-        "frames": int(seconds * FPS),
-        "cameras": cameras,
-        "deterministic": True,
-    }
+def configuration(system: str, cameras: int, seconds: float, profiles: str) -> RunConfig:
+    """A statistical run whose uplink grows with the number of cameras."""
+    return read_config(
+        {
+            "system": {"name": system, **({"codec": "jpeg"} if system == "full_offload" else {})},
+            "video": {"kind": "statistical", "name": "statistical", "statistics": "scene_walk"},
+            "trace": {"name": "medium", "mean_mbps": 56.0 * cameras, "duration_s": 60.0, "seed": 2},
+            "link": {"delay_s": 0.001},
+            "downlink": {"delay_s": 0.001, "mean_mbps": 1e4},
+            "edge": "fast",
+            "cloud": "fast",
+            "profile_folders": [profiles],
+            "frames": int(seconds * FPS),
+            "cameras": cameras,
+            "deterministic": True,
+        }
+    )
 
 
-def ours(system: str, cameras: int, seconds: float) -> tuple[int, float, int]:
-    """Frames, wall seconds and events of one run of the engine, without start-up."""
-    simulation = assemble(read_config(configuration(system, cameras, seconds))).simulation
+def write_fast_profile(folder: Path) -> None:
+    """A device that 64 cameras cannot saturate."""
+    profile = load_profile("rtx_3080", "yolo11m-seg")
+    fast = replace(profile, device="fast", dense_s=1e-4, extract_s=1e-4, quadratic=Quadratic(0.0, 2e-8, 1e-5))
+    save_profile(fast, folder / "fast" / "yolo11m-seg.yaml")
+
+
+def ours(config: RunConfig) -> tuple[int, float]:
+    """Processed frames and wall seconds of one run of the engine, without start-up."""
+    assembly = assemble(config)
     began_s = time.perf_counter()
-    simulation.run()
+    assembly.simulation.run()
     wall_s = time.perf_counter() - began_s
-    return len(simulation.table), wall_s, 0
+    return _processed(assembly), wall_s
 
 
-def count_events(system: str, cameras: int, seconds: float) -> float:
-    """Events a frame, counted by stepping through a short run."""
-    simulation = assemble(read_config(configuration(system, cameras, seconds))).simulation
-    env = simulation.env
+def events_per_frame(config: RunConfig) -> float:
+    """Events a processed frame, counted by stepping through a short run."""
+    assembly = assemble(config)
+    env = assembly.simulation.env
     events = 0
     step = env.step
 
@@ -61,70 +82,119 @@ def count_events(system: str, cameras: int, seconds: float) -> float:
         step()
 
     env.step = counting  # type: ignore[method-assign]
-    simulation.run()
-    return events / len(simulation.table)
+    assembly.simulation.run()
+    return events / _processed(assembly)
 
 
-def resources(cameras: int, seconds: float) -> tuple[int, float, int]:
-    """Full offload as SimPy's manual would have it: a Resource for the link and one for the server."""
-    config = read_config(configuration("full_offload", cameras, seconds))
+def _processed(assembly: Assembly) -> int:
+    return int((assembly.simulation.table.columns()["outcome"] == 0).sum())
+
+
+def on_resources(config: RunConfig) -> tuple[int, float]:
+    """Full offload as SimPy's manual would have it: a Resource for each edge, the link and the server."""
     assembly = assemble(config)
-    content = [camera.system.encoder for camera in assembly.simulation.cameras]  # type: ignore[attr-defined]
-    trace = replay(synthetic_uplink(config.trace.mean_mbps * 1e6))  # type: ignore[operator]
+    cameras = assembly.simulation.cameras
+    trace = replay(load_uplink(config.trace, config.seed))
     env = simpy.Environment()
     link, server = simpy.Resource(env), simpy.Resource(env)
-    edges = [simpy.Resource(env) for _ in range(cameras)]
     rows: list[tuple[float, ...]] = []
-    dense_s = assembly.cloud.dense_s
-    frame_type = __import__("sim.content.interface", fromlist=["Frame"]).Frame
+    delay_s, dense_s = config.link.delay_s, assembly.cloud.dense_s
 
     def camera(number: int) -> Any:
-        for index in range(int(seconds * FPS)):
-            captured_s = (index + number / cameras) / FPS
+        encoder = cameras[number].system.encoder  # type: ignore[attr-defined]
+        for index in range(assembly.frames_per_camera):
+            captured_s = (index + number / len(cameras)) / FPS
             if captured_s > env.now:
                 yield env.timeout(captured_s - env.now)
-            with edges[number].request() as turn:
-                yield turn
-                size = content[number].encode(frame_type(index, captured_s))
+            size_bytes = encoder.encode(Frame(index, captured_s))
             with link.request() as turn:
                 yield turn
-                yield env.timeout(trace.take(size, env.now) - env.now)
-            yield env.timeout(0.01)
+                yield env.timeout(trace.take(size_bytes, env.now) - env.now)
+            yield env.timeout(delay_s)
             with server.request() as turn:
                 yield turn
                 yield env.timeout(dense_s)
-            yield env.timeout(0.01)
+            yield env.timeout(delay_s)
             rows.append((number, index, captured_s, env.now))
 
-    for number in range(cameras):
+    for number in range(len(cameras)):
         env.process(camera(number))
     began_s = time.perf_counter()
     env.run()
-    return len(rows), time.perf_counter() - began_s, 0
+    return len(rows), time.perf_counter() - began_s
+
+
+def start_up_s() -> float:
+    """Median wall time of `python -m sim --help`."""
+    times = []
+    for _ in range(REPEATS):
+        began_s = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "sim", "--help"], check=True, capture_output=True)
+        times.append(time.perf_counter() - began_s)
+    return median(times)
+
+
+def peak_memory_mib(system: str, seconds: float, profiles: str) -> float:
+    """Peak memory of 64 cameras, results written, in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = [
+            f"system={system}",
+            "video=statistical",
+            "trace.mean_mbps=3584",
+            "link.delay_s=0.001",
+            "downlink.mean_mbps=10000",
+            "edge=fast",
+            "cloud=fast",
+            f"profile_folders=[{profiles}]",
+            f"frames={int(seconds * FPS)}",
+            "cameras=64",
+            f"hydra.run.dir={folder}",
+        ]
+        code = (
+            "import resource, sys; from sim.__main__ import main; main(); "
+            "print('PEAK', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments], check=True, capture_output=True, text=True
+        )
+    return int(done.stdout.split("PEAK")[1]) / 1024
 
 
 def main() -> None:
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 300.0
-    print(f"{'system':14} {'cameras':>7} {'frames/s':>10} {'median':>10} {'events/frame':>13}")
-    for cameras in (1, 8, 64):
-        span_s = seconds if cameras == 64 else min(seconds, 60.0 if cameras == 8 else 300.0)
-        cases: dict[str, Callable[[], tuple[int, float, int]]] = {
-            "full_offload": lambda c=cameras, s=span_s: ours("full_offload", c, s),  # type: ignore[misc]
-            "fluxshard_ea": lambda c=cameras, s=span_s: ours("fluxshard_ea", c, s),  # type: ignore[misc]
-            "resources": lambda c=cameras, s=span_s: resources(c, s),  # type: ignore[misc]
-        }
-        rates: dict[str, list[float]] = {name: [] for name in cases}
-        for _ in range(REPEATS):
-            for name, run in cases.items():
-                frames, wall_s, _ = run()
-                rates[name].append(frames / wall_s)
-        for name, values in rates.items():
-            events = "" if name == "resources" else f"{count_events(name, cameras, 10.0):.2f}"
-            print(f"{name:14} {cameras:7d} {max(values):10.0f} {median(values):10.0f} {events:>13}")
-        ratio = median(np.divide(rates["full_offload"], rates["resources"]))
-        print(f"full_offload over SimPy resources, {cameras} cameras: {ratio:.2f}×")
-    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"peak memory: {peak_mib:.0f} MiB")
+    with tempfile.TemporaryDirectory() as profiles:
+        write_fast_profile(Path(profiles))
+        print(f"{'system':14} {'cameras':>7} {'frames':>8} {'best/s':>9} {'median/s':>9} {'events':>7}")
+        for cameras in (1, 8, 64):
+            span_s = min(seconds, {1: 600.0, 8: 75.0, 64: 300.0}[cameras])
+            configs = {name: configuration(name, cameras, span_s, profiles) for name in SYSTEMS}
+            cases: dict[str, Callable[[], tuple[int, float]]] = {
+                **{name: partial(ours, config) for name, config in configs.items()},
+                "resources": partial(on_resources, configs["full_offload"]),
+            }
+            rates: dict[str, list[float]] = {name: [] for name in cases}
+            processed = dict.fromkeys(cases, 0)
+            for _ in range(REPEATS if cameras < 64 else 3):
+                for name, run in cases.items():
+                    processed[name], wall_s = run()
+                    rates[name].append(processed[name] / wall_s)
+            for name, values in rates.items():
+                events = (
+                    f"{events_per_frame(configuration(name, cameras, 5.0, profiles)):.2f}"
+                    if name in configs
+                    else ""
+                )
+                print(
+                    f"{name:14} {cameras:7d} {processed[name]:8d} {max(values):9.0f} "
+                    f"{median(values):9.0f} {events:>7}"
+                )
+            pairs = zip(rates["full_offload"], rates["resources"], strict=True)
+            ratio = median(mine / theirs for mine, theirs in pairs)
+            print(f"full_offload over SimPy resources, {cameras} cameras: {ratio:.2f} times")
+        print(f"start-up of python -m sim --help: {start_up_s():.2f} s")
+        for system in SYSTEMS:
+            peak_mib = peak_memory_mib(system, seconds, profiles)
+            print(f"peak memory, {system}, 64 cameras, {seconds:g} s: {peak_mib:.0f} MiB")
 
 
 if __name__ == "__main__":
