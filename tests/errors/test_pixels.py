@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kernels.classify import active_blocks
 from kernels.frame_codec import make_frame_codec
@@ -123,3 +127,20 @@ def test_frames_of_a_stream_keep_their_size():
         encode(IMAGE)
         with pytest.raises(ValueError, match="image must keep"):
             encode(IMAGE[:16])
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_no_bytes_make_a_decoder_fail_in_another_way(data):
+    """Whatever arrives, it decodes or raises ValueError: nothing else, and nothing hangs."""
+    name = data.draw(st.sampled_from(["raw", "png", "jpeg", "quantised", "h264", "blocks", "delta"]))
+    decode, valid = {
+        "blocks": (decode_blocks, encode_blocks(IMAGE, [0, 3], ZERO + 3)),
+        "delta": (PixelDeltaReceiver().apply, PixelDeltaSender().encode(IMAGE).data),
+    }.get(name) or (make_frame_codec(name).decode, make_frame_codec(name).encode(IMAGE))
+    damaged = bytearray(valid[: data.draw(st.integers(0, len(valid)))])
+    for position in data.draw(st.lists(st.integers(0, max(len(damaged) - 1, 0)), max_size=5)):
+        if damaged:
+            damaged[position] = data.draw(st.integers(0, 255))
+    with contextlib.suppress(ValueError):
+        decode(bytes(damaged))
