@@ -7,8 +7,10 @@ its end is known when it is submitted: one event a job. Background jobs are sett
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from simpy import Environment
@@ -30,10 +32,10 @@ class Slot(NamedTuple):
 class BackgroundJob:
     """A dense refresh: operators that run one after the other; what is finished stays finished."""
 
-    operators_s: Sequence[float]
+    ends_s: Sequence[float]  # work done by the end of each operator, from 0 for none; ascending
     on_done: Callable[[], None]
     began_s: float
-    done: int = 0  # operators finished
+    done: int = 0  # operators finished or running
 
 
 def operators(total_s: float, count: int) -> list[float]:
@@ -72,7 +74,7 @@ class Processor:
         began_s = self._free_s if self._free_s > now_s else now_s
         if self._background is not None:
             began_s = max(began_s, self._settle(now_s))
-            if self._background.done < len(self._background.operators_s):
+            if self._background.done < len(self._background.ends_s) - 1:
                 self._resume_s = began_s + service_s
         self._free_s = ended_s = began_s + service_s
         self.critical_busy_s += service_s
@@ -101,7 +103,8 @@ class Processor:
         """Begin a background job; it gives way to critical work at the next operator's end."""
         if self._background is not None:
             raise RuntimeError(f"{self.name}: a background job is already under way")
-        self._background = BackgroundJob(operators_s, on_done, self.env.now)
+        ends_s = list(accumulate(operators_s, initial=0.0))
+        self._background = BackgroundJob(ends_s, on_done, self.env.now)
         self._resume_s = max(self.env.now, self._free_s)
         self._arm()
 
@@ -109,17 +112,21 @@ class Processor:
         """Count the operators begun before `now_s`; return when the one that is running then ends."""
         job = self._background
         assert job is not None
-        while job.done < len(job.operators_s) and self._resume_s < now_s:
-            self._resume_s += job.operators_s[job.done]
-            self.background_busy_s += job.operators_s[job.done]
-            job.done += 1
+        before_s = job.ends_s[job.done]
+        # The first operator whose end is not before now_s has begun, and runs to its end.
+        done = min(bisect_left(job.ends_s, now_s - self._resume_s + before_s), len(job.ends_s) - 1)
+        if self._resume_s < now_s and done > job.done:
+            worked_s = job.ends_s[done] - before_s
+            self._resume_s += worked_s
+            self.background_busy_s += worked_s
+            job.done = done
         return self._resume_s if job.done else now_s
 
     def _arm(self) -> None:
         job = self._background
         if job is None or self._timer_armed:
             return
-        end_s = self._resume_s + sum(job.operators_s[job.done :])
+        end_s = self._resume_s + job.ends_s[-1] - job.ends_s[job.done]
         timer = Timeout(self.env, max(0.0, end_s - self.env.now) + _PAST_S)
         timer.callbacks.append(self._look)
         self._timer_armed = True
@@ -131,7 +138,7 @@ class Processor:
         if job is None:
             return
         self._settle(self.env.now)
-        if job.done == len(job.operators_s) and self._resume_s <= self.env.now:
+        if job.done == len(job.ends_s) - 1 and self._resume_s <= self.env.now:
             self._background = None
             if not any(start_s < self.env.now and job.began_s < end_s for start_s, end_s in self.crashes_s):
                 self.refreshes += 1
