@@ -73,7 +73,8 @@ def spread(values: torch.Tensor, vertical: torch.Tensor, horizontal: torch.Tenso
 
     With bools: whether any input read is True. Separable, because the dependency is a product.
     """
-    return _spread_last(_spread_last(values, horizontal).transpose(-1, -2), vertical).transpose(-1, -2)
+    turned = _spread_last(_spread_last(values, horizontal).transpose(-1, -2), vertical)
+    return turned.transpose(-1, -2).contiguous()
 
 
 def _spread_last(values: torch.Tensor, table: torch.Tensor) -> torch.Tensor:

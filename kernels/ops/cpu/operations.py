@@ -281,6 +281,8 @@ def remap(
     check_map("reference", reference)
     if not displacement.is_contiguous():
         raise ValueError("displacement must be contiguous")
+    if fresh is not None and (fresh.dtype != torch.uint8 or not fresh.is_contiguous()):
+        raise ValueError(f"fresh must be contiguous uint8 (got {fresh.dtype})")
     whole = not displacement.is_floating_point()
     function = library().fluxshard_remap if whole else library().fluxshard_remap_bilinear
     function(
@@ -303,6 +305,8 @@ def prune(
 ) -> None:
     """As the reference's."""
     check_map("values", values)
+    if changed.dtype != torch.uint8 or not changed.is_contiguous():
+        raise ValueError(f"changed must be contiguous uint8 (got {changed.dtype})")
     library().fluxshard_prune(
         _pointer(values.data_ptr()),
         _long(_pixel(values)),
