@@ -3,7 +3,7 @@
 The papers call it "a naive approach that performs all computation on the server, incurring high
 communication costs" (FluxShard, §6.2) and do not name a codec. The default is ``png``: the remap paper's
 290 ms for one 1024×1024 camera at 56 Mbit/s (§VII-D), less 22 ms of inference, leave at most 1.9 MB a frame.
-Raw pixels are 3.1 MB; four DAVIS sequences at 480p, stretched to that size, average 1.2 MB as PNG and 0.2 MB
+Raw pixels are 3.1 MB; four DAVIS sequences at 480p, stretched to that size, average 1.2 MB as PNG and 0.15 MB
 as JPEG. ``jpeg`` and ``h264`` are what practice would use, and far stronger rivals.
 """
 

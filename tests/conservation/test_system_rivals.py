@@ -1,0 +1,185 @@
+"""What the rivals keep on both ends stays the same, and no second or byte of a frame goes missing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kernels.frame_codec import H264Codec
+from sim.arrivals import PeriodicLatest
+from sim.events import Unreachable
+from sim.systems.coach import Coach, CoachOptions
+from sim.systems.deltacnn import DeltaCnn, DeltaCnnOptions
+from sim.systems.edge_only import EdgeOnly
+from sim.systems.full_offload import FullOffload, FullOffloadOptions
+from sim.systems.spinn import Spinn
+from tests.strategies_images import texture
+from tests.strategies_systems import CUTS, clips, crashes, outages, run
+
+SYSTEMS = {
+    "full_offload": lambda content: FullOffload(content, FullOffloadOptions("raw")),
+    "full_offload h264": lambda content: FullOffload(content, FullOffloadOptions("h264")),
+    "edge_only": EdgeOnly,
+    "deltacnn": DeltaCnn,
+    "deltacnn cloud": lambda content: DeltaCnn(content, DeltaCnnOptions(placement="cloud")),
+    "spinn": lambda content: Spinn(content, CUTS),
+    "coach": Coach,
+    "coach split": lambda content: Coach(content, CoachOptions(variant="split"), CUTS),
+}
+FRAMES = 14
+SECONDS = 1.4
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+@settings(max_examples=12)
+@given(data=st.data())
+def test_time_frames_and_bytes_are_accounted_for(name, data):
+    """Latency is the sum of its parts; frames are completed, replaced or dropped; the link has every byte."""
+    frames = data.draw(clips(FRAMES))
+    result = run(
+        SYSTEMS[name],
+        frames,
+        uplink=data.draw(outages(SECONDS)),
+        crashes_s=data.draw(crashes(SECONDS)),
+        patience_s=0.3,
+    )
+    rows = result.rows
+    completed, dropped = rows["outcome"] == 0, rows["outcome"] == 2
+    assert list(rows["frame"]) == list(range(FRAMES))
+    assert np.all(completed | dropped | (rows["outcome"] == 1))
+    parts = ("extract_s", "encode_s", "queue_s", "transmit_s", "edge_compute_s", "cloud_compute_s")
+    spent_s = sum(rows[part][completed] for part in parts)
+    assert spent_s == pytest.approx((rows["completed_s"] - rows["captured_s"])[completed], abs=1e-9)
+    assert all(np.all(rows[part][completed] >= -1e-12) for part in parts)
+    uplink = result.world.uplink.statistics()
+    assert rows["uplink_bytes"].sum() == uplink.offered_bytes
+    assert uplink.offered_bytes == uplink.delivered_bytes + uplink.queued_bytes
+    assert np.all(rows["blocks_processed"][completed] <= rows["blocks_active"][completed])
+    assert np.all(rows["blocks_stale"][completed] <= 16)
+
+
+@settings(max_examples=30)
+@given(frames=clips(FRAMES), uplink=outages(SECONDS), crashes_s=crashes(SECONDS))
+def test_deltacnn_has_one_reference_on_both_ends(frames, uplink, crashes_s):
+    """After every frame whose result came, and once the link is back, both hold the same bytes."""
+    seen = []
+
+    class Watched(DeltaCnn):
+        __slots__ = ()
+
+        def process(self, frame, world):
+            try:
+                outcome = yield from super().process(frame, world)
+            except Unreachable:
+                assert self.shared.image is None  # the next delta is a whole frame
+                raise
+            seen.append(self.server.same_as(self.shared))
+            return outcome
+
+    run(
+        lambda content: Watched(content, DeltaCnnOptions(placement="cloud")),
+        frames,
+        uplink=uplink,
+        crashes_s=crashes_s,
+        patience_s=0.3,
+    )
+    assert all(seen)
+
+
+@settings(max_examples=20)
+@given(frames=clips(FRAMES), uplink=outages(SECONDS), crashes_s=crashes(SECONDS))
+def test_deltacnn_is_never_further_from_the_frame_than_its_threshold(frames, uplink, crashes_s):
+    """What was truncated adds up in the reference's difference until it is sent."""
+
+    class Watched(DeltaCnn):
+        __slots__ = ()
+
+        def process(self, frame, world):
+            outcome = yield from super().process(frame, world)
+            gap = np.abs(self.server.receiver.reference.astype(int) - frame.image)
+            assert gap.max() <= 0.15 * 255
+            return outcome
+
+    run(
+        lambda content: Watched(content, DeltaCnnOptions(placement="cloud")),
+        frames,
+        uplink=uplink,
+        crashes_s=crashes_s,
+        patience_s=0.3,
+    )
+
+
+def is_keyframe(packet):
+    """Whether a unit of type 5 (IDR) follows any start code: the decoder needs nothing before it."""
+    return any(unit and unit[0] & 0x1F == 5 for unit in packet.split(b"\x00\x00\x01")[1:])
+
+
+class WatchedStream(FullOffload):
+    """Decodes beside the system: on the edge every packet made, on the server those whose result came."""
+
+    __slots__ = ("keyframes", "mirror", "pairs", "server")
+
+    def process(self, frame, world):
+        frames_before = self.encoder.codec.frames_encoded
+        try:
+            outcome = yield from super().process(frame, world)
+        except Unreachable:
+            if self.encoder.codec.frames_encoded > frames_before:
+                self.mirror.decode(self.encoder.packet)
+            raise
+        packet = self.encoder.packet
+        self.pairs.append((self.mirror.decode(packet), self.server.decode(packet), frame.image))
+        self.keyframes.append(is_keyframe(packet))
+        return outcome
+
+
+@pytest.mark.parametrize(
+    ("uplink", "crashes_s"),
+    [
+        ([(0.0, 8e6)], []),
+        ([(0.0, 8e6), (0.35, 0.0), (0.95, 8e6)], []),
+        ([(0.0, 8e6)], [(0.25, 0.28)]),  # between two frames: only the server knows
+        ([(0.0, 8e6)], [(0.301, 0.62)]),
+    ],
+    ids=["calm", "outage", "crash between frames", "crash"],
+)
+def test_h264_stream_decodes_on_the_server_to_what_the_encoder_made(uplink, crashes_s):
+    """Frames that never arrived are missing from the server's stream, and no image shows it."""
+    wide = texture(64, 64 + 2 * FRAMES, np.random.default_rng(5), 2.0, True)
+    frames = [np.ascontiguousarray(wide[:, 2 * i : 2 * i + 64]) for i in range(FRAMES)]
+    systems = []
+
+    def build(content):
+        system = WatchedStream(content, FullOffloadOptions("h264"))
+        system.mirror, system.server, system.pairs, system.keyframes = H264Codec(), H264Codec(), [], []
+        systems.append(system)
+        return system
+
+    result = run(build, frames, uplink, crashes_s, 0.2, PeriodicLatest(10.0, FRAMES))
+    (system,) = systems
+    assert len(system.pairs) == np.count_nonzero(result.rows["outcome"] == 0) >= 6
+    if uplink[1:] or crashes_s:
+        assert np.count_nonzero(result.rows["outcome"] == 2) >= 1
+    for mirrored, received, sent in system.pairs:
+        assert np.array_equal(mirrored, received)
+        assert np.abs(received.astype(int) - sent).mean() < 12
+    assert sum(system.keyframes) == (1 if len(uplink) == 1 and not crashes_s else 2)
+
+
+@pytest.mark.parametrize("system", ["deltacnn", "h264"])
+def test_a_server_that_crashed_unseen_refuses_the_next_message_and_gets_a_whole_one(system):
+    image = texture(64, 64, np.random.default_rng(6), 2.0, True)
+    result = run(
+        (lambda content: DeltaCnn(content, DeltaCnnOptions(placement="cloud")))
+        if system == "deltacnn"
+        else (lambda content: FullOffload(content, FullOffloadOptions("h264"))),
+        [image] * 5,
+        crashes_s=[(0.16, 0.19)],  # after the second frame
+    )
+    assert list(result.rows["outcome"]) == [0, 0, 2, 0, 0]
+    sizes = result.rows["uplink_bytes"]
+    assert sizes[1] == pytest.approx(sizes[2], abs=30)
+    assert sizes[3] > 10 * sizes[2]
+    assert result.rows["downlink_bytes"][2] == 16  # the notice
