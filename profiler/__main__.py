@@ -1,4 +1,4 @@
-"""``python -m profiler``: measure a device, fit its latency model, compare profiles, plan with them.
+"""python -m profiler: measure a device, fit its latency model, compare profiles, plan with them.
 
     python -m profiler model=yolo11n-seg device=cpu     measure, fit, write conf/profile/<device>/<model>.yaml
         resolution=640 precision=fp32 policy=fixed repeats=15 budget_s=240 threads=1 seed=0
@@ -10,6 +10,7 @@
     python -m profiler compare A B [margin=0.05] [confidence=0.95]
         is it the same device? exit code 0 same, 1 different, 3 undecided
     python -m profiler plan edge=DEVICE/MODEL cloud=DEVICE/MODEL [active=0.25] [block_bytes=60] [delay_ms=0]
+        [out=plan.png]
 
 A profile is given as DEVICE/MODEL or as a YAML file; samples as a Parquet file, or by their profile's name.
 """
@@ -61,6 +62,7 @@ PLAN: dict[str, options.Parser] = {
     "active": options.number(0.0, "a share of all blocks", above=True),
     "block_bytes": options.number(0.0, "bytes", above=True),
     "delay_ms": options.number(0.0, "milliseconds"),
+    "out": str,
 }
 VERDICT_CODES = {"same": 0, "different": 1, "undecided": 3}
 
@@ -148,8 +150,13 @@ def _plan(arguments: list[str]) -> int:
     if share > 1:
         raise InputError(f"active: expected a share of all blocks up to 1, found {share:g}")
     common = {"block_bytes": values.get("block_bytes", 60.0), "delay_s": values.get("delay_ms", 0.0) / 1e3}
-    found = plan_map(edge, cloud, max(1, round(share * edge.block_count)), **common)
-    print(summary(edge, cloud, found, **common))
+    active = max(1, round(share * edge.block_count))
+    print(summary(edge, cloud, plan_map(edge, cloud, active, **common), **common))
+    if "out" in values:
+        from profiler.plan_picture import draw_plan
+
+        draw_plan(edge, cloud, active, values["out"], **common)
+        print(f"\n{values['out']}")
     return 0
 
 

@@ -29,7 +29,8 @@ class QuadraticFit:
 
     Attributes:
         coefficients: non-negative weighted least squares.
-        standard_errors: analytic, of the fit without the bound, so that they mean something at the bound.
+        standard_errors: analytic, of the fit without the bound, so that they mean something at the bound; 0
+            for a coefficient that is shown to be negative and therefore taken as 0.
         interval: (3, 2) analytic confidence interval, cut at 0: estimate without the bound ± t·error.
         bootstrap_interval: (3, 2) percentiles of refits to resampled repeats; None where it was not asked.
         bootstrap_errors: standard deviations of the same refits.
@@ -111,10 +112,8 @@ def fit_quadratic(
     free = solve(design(flat_k), flat_s, np.repeat(1.0 / noise**2, counts))
     bounded = solve_nonnegative(columns, means, group_weights)
 
-    covariance = _robust_covariance(design(flat_k), flat_s, np.repeat(1.0 / noise**2, counts), free)
+    covariance, interval, fitted = _errors(flat_k, flat_s, np.repeat(1.0 / noise**2, counts), confidence)
     errors = np.sqrt(np.diag(covariance))
-    reach = float(stats.t.ppf(0.5 + confidence / 2, free.degrees_of_freedom)) * errors
-    interval = np.maximum(np.column_stack([free.coefficients - reach, free.coefficients + reach]), 0.0)
     refits = None
     if draws:
         if generator is None:
@@ -123,7 +122,7 @@ def fit_quadratic(
     tails = (0.5 - confidence / 2, 0.5 + confidence / 2)
     total = float(((flat_s - flat_s.mean()) ** 2).sum())
     left = float(((flat_s - design(flat_k) @ bounded) ** 2).sum())
-    lack_p = _lack_of_fit(groups, noise, columns @ free.coefficients)
+    lack_p = _lack_of_fit(groups, noise, columns @ fitted)
     return QuadraticFit(
         coefficients=_triple(bounded),
         standard_errors=_triple(errors),
@@ -175,6 +174,32 @@ def _refit(groups: Groups, noise: Vector, draws: int, generator: np.random.Gener
     return solve_nonnegative(columns, means, counts / noise**2)
 
 
+def _errors(k: Vector, seconds: Vector, weights: Vector, confidence: float) -> tuple[Vector, Vector, Vector]:
+    """Covariance and intervals, and the coefficients that they belong to.
+
+    They are those of the fit without the bound, which keeps their rate wherever the true coefficients are
+    at or above 0. A coefficient whose interval ends below 0 cannot be a latency's: it is taken as 0, and
+    the errors of the others come from the fit without it.
+    """
+    covariance, estimate = np.zeros((3, 3)), np.zeros(3)
+    interval = np.zeros((3, 2))
+    kept = [0, 1, 2]
+    while kept:
+        rows = design(k)[:, kept]
+        solution = solve(rows, seconds, weights)
+        part = _robust_covariance(rows, seconds, weights, solution)
+        quantile = float(stats.t.ppf(0.5 + confidence / 2, solution.degrees_of_freedom))
+        reach = quantile * np.sqrt(np.diag(part))
+        impossible = [one for one, top in zip(kept, solution.coefficients + reach, strict=True) if top < 0]
+        if not impossible:
+            covariance[np.array(kept)[:, None], np.array(kept)] = part
+            estimate[kept] = solution.coefficients
+            interval[kept] = np.column_stack([solution.coefficients - reach, solution.coefficients + reach])
+            break
+        kept = [one for one in kept if one not in impossible]
+    return covariance, np.maximum(interval, 0.0), estimate
+
+
 def _robust_covariance(rows: Vector, seconds: Vector, weights: Vector, free: Solution) -> Vector:
     """(XᵀWX)⁻¹ Xᵀ W diag(rᵢ²/(1 − hᵢ)²) W X (XᵀWX)⁻¹ with leverages hᵢ."""
     bread = free.covariance / free.residual_sd**2 if free.residual_sd > 0 else np.zeros_like(free.covariance)
@@ -218,7 +243,9 @@ def _findings(
         )
     for name, value, error, bound in zip(NAMES, free.coefficients, errors, bounded, strict=True):
         if value < 0 <= bound:
-            found.append(f"{name} was held at or above 0: without the bound it is {value:.2e} ± {error:.1e}")
+            bends = name == "a" and error == 0.0  # shown to be negative, so taken as 0
+            why = "; the curve bends down, which this form cannot follow" if bends else ""
+            found.append(f"{name} was held at 0: without the bound it is {value:.2e}{why}")
     misfit = np.abs(groups.means_s - design(k) @ bounded) / groups.means_s
     if lack_p is not None and lack_p < 0.01 and misfit.max() > 0.02:
         found.append(

@@ -20,6 +20,7 @@ from profiler.residuals import residual_quantiles
 from profiler.samples import MASKS, Samples
 from traces.errors import InputError
 
+QUADRATIC, RIVAL = "quadratic", "piecewise_linear"
 IDENTITY = ("device", "model", "resolution_px", "block_px", "precision")
 
 
@@ -31,6 +32,7 @@ class Analysis:
     fit: QuadraticFit
     rival: PiecewiseLinear
     heldout_error: float | None
+    better: str | None
     breakeven: BreakEven
     mask_ratios: Mapping[str, float]
     findings: tuple[str, ...]
@@ -77,7 +79,8 @@ def analyse(
     else:
         dense_s, dense_error = float(fit.seconds(np.array([blocks]))[0]), 0.0
         findings.append("no dense samples: dense_s is T(all blocks), which says nothing about break-even")
-    crossing = break_even(fit, dense_s, dense_error, blocks)
+    better = _better(heldout, rival.heldout_error)
+    crossing = break_even(fit, rival if better == RIVAL else None, dense_s, dense_error, blocks)
     extract = samples.seconds_of("extract")
     ratios = _mask_ratios(samples, fit)
     for mask, ratio in ratios.items():
@@ -88,7 +91,7 @@ def analyse(
         **identity,
         dense_s=_short(dense_s),
         quadratic=Quadratic(*map(_short, fit.coefficients), *map(_short, fit.standard_errors)),
-        provenance=_provenance(samples, fit, (heldout, rival.heldout_error), crossing, ratios, findings),
+        provenance=_provenance(samples, fit, better, crossing, ratios, findings),
         extract_s=_short(float(np.median(extract))) if len(extract) else None,
         encode_s=_encoding(samples),
         r2=round(fit.r2, 6),
@@ -111,7 +114,13 @@ def analyse(
         power_w=Power(**samples.meta["power_w"]) if samples.meta.get("power_w") else None,
         layers=_layers(samples),
     )
-    return Analysis(profile, fit, rival, heldout, crossing, ratios, tuple(findings), samples)
+    return Analysis(profile, fit, rival, heldout, better, crossing, ratios, tuple(findings), samples)
+
+
+def _better(quadratic: float | None, rival: float | None) -> str | None:
+    if quadratic is None or rival is None:
+        return None
+    return QUADRATIC if quadratic <= rival else RIVAL
 
 
 def _identity(samples: Samples, overrides: Mapping[str, Any], findings: list[str]) -> dict[str, Any]:
@@ -181,16 +190,13 @@ def _layers(samples: Samples) -> tuple[Layer, ...] | None:
 def _provenance(
     samples: Samples,
     fit: QuadraticFit,
-    heldout: tuple[float | None, float | None],
+    better: str | None,
     crossing: BreakEven,
     ratios: Mapping[str, float],
     findings: list[str],
 ) -> dict[str, Any]:
     elsewhere = (*IDENTITY, "layers", "power_w", "source", "notes")
     meta = {key: value for key, value in samples.meta.items() if key not in elsewhere}
-    better = None
-    if heldout[0] is not None and heldout[1] is not None:
-        better = "quadratic" if heldout[0] <= heldout[1] else "piecewise_linear"
     bootstrap = fit.bootstrap_interval
     return {
         "kind": "measured",

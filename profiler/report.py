@@ -36,8 +36,8 @@ def summary(found: Analysis) -> str:
     rival = found.rival.heldout_error
     lines += [
         "",
-        f"R² {fit.r2:.4f}; held-out error {_percent(found.heldout_error)} (piecewise linear:"
-        f" {_percent(rival)})",
+        f"R² {fit.r2:.4f}; held-out error {_percent(found.heldout_error)}, piecewise linear"
+        f" {_percent(rival)}: the {(found.better or 'unknown').replace('_', ' ')} predicts better",
         f"dense {profile.dense_s * 1e3:.2f} ms; break-even {_breakeven(found)}",
     ]
     if profile.extract_s is not None:
@@ -98,7 +98,7 @@ def draw(found: Analysis, path: Path | str) -> None:
         above.axvline(
             found.breakeven.k, color="#b03030", lw=1, ls=":", label=f"break-even {_breakeven(found)}"
         )
-    above.set_ylim(0, max(1.25 * typical, 1.1 * profile.dense_s * 1e3))
+    above.set_ylim(0, 1.45 * max(typical, profile.dense_s * 1e3))
     above.set_ylabel("latency (ms)")
     above.set_title(
         f"{profile.model}, {profile.resolution_px[0]}x{profile.resolution_px[1]} px, {profile.device}"

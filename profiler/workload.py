@@ -101,8 +101,7 @@ class ExecutorWorkload:
         self._layers = LayerTable.of(self._model)
         try:
             self._executor: Any = SparseExecutor(self._model, policy=policy, block_px=block_px)
-            with torch.inference_mode():
-                _, self._cache = self._executor.dense(self._frames[0])
+            _, self._cache = self._executor.dense(self._frames[0])
         except (TypeError, ValueError, NotImplementedError) as error:
             raise InputError(f"model: the sparse executor cannot run it: {error}") from error
 
@@ -112,16 +111,14 @@ class ExecutorWorkload:
         return int(rows * columns)
 
     def dense(self) -> None:
-        with self._torch.inference_mode():
-            _, self._cache = self._executor.dense(self._frames[0])
+        _, self._cache = self._executor.dense(self._frames[0])
 
     def sparse(self, active: NDArray[np.bool_], step: int) -> None:
         step %= len(self._vectors)
-        with self._torch.inference_mode():
-            mask = self._torch.from_numpy(active).to(self._device)
-            _, self._cache, _ = self._executor.sparse(
-                self._frames[step + 1], mask, self._vectors[step], self._cache
-            )
+        mask = self._torch.from_numpy(active).to(self._device)
+        _, self._cache, _ = self._executor.sparse(
+            self._frames[step + 1], mask, self._vectors[step], self._cache
+        )
 
     def extract(self, step: int) -> None:
         from kernels.classify import active_blocks

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from profiler.devices import HostClock, background_cores, cpu_name, describe, tune_allocator
+from profiler.devices import HostClock, background_cores, cpu_name, describe
 from profiler.layers import LayerTable
-from profiler.power import RaplMeter, TegrastatsMeter, parse_tegrastats
+from profiler.power import NvmlMeter, RaplMeter, TegrastatsMeter, parse_tegrastats
 
 XAVIER_JETPACK5 = (
     "11-20-2026 10:00:01 RAM 2451/6854MB (lfb 3x4MB) SWAP 0/3427MB (cached 0MB) CPU [12%@1190,8%@1190,off]"
@@ -68,7 +71,38 @@ def test_this_machine_can_be_described() -> None:
     assert info.versions["torch"] == torch.__version__
     busy = background_cores(0.05)
     assert busy is None or (busy >= 0 and math.isfinite(busy))
-    assert tune_allocator() in (True, False)
+
+
+def test_the_allocator_keeps_its_memory_in_a_process_of_its_own(repository: Path) -> None:
+    """In glibc the setting is taken; elsewhere it is refused quietly."""
+    code = "import platform; from profiler.devices import tune_allocator; print(tune_allocator(), platform.libc_ver())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=repository, check=True, timeout=60
+    )
+    assert done.stdout.startswith("True") or "glibc" not in done.stdout
+
+
+def test_a_discrete_gpu_tells_power_and_throttling_through_nvml() -> None:
+    calls: list[str] = []
+    nvml = SimpleNamespace(
+        nvmlInit=lambda: calls.append("init"),
+        nvmlShutdown=lambda: calls.append("shutdown"),
+        nvmlDeviceGetHandleByIndex=lambda index: index,
+        nvmlDeviceGetPowerUsage=lambda handle: 215_500,  # milliwatts
+        nvmlDeviceGetCurrentClocksThrottleReasons=lambda handle: reason,
+        nvmlClocksThrottleReasonHwThermalSlowdown=0x40,
+        nvmlClocksThrottleReasonSwThermalSlowdown=0x20,
+        nvmlClocksThrottleReasonHwPowerBrakeSlowdown=0x80,
+        nvmlClocksThrottleReasonSwPowerCap=0x4,
+    )
+    meter = NvmlMeter(nvml, 0)
+    assert meter.read_w() == 215.5
+    reason = 0x1  # idle: no throttling
+    assert meter.throttled() is None
+    reason = 0x40
+    assert meter.throttled() == "thermal slowdown"
+    meter.close()
+    assert calls == ["init", "shutdown"]
 
 
 class Skipping(nn.Module):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from profiler.__main__ import main
 from profiler.latency import Quadratic, load_profile
-from profiler.plan import Path, best, cloud_path, edge_path, gains, plan_map, summary, tie_bps
+from profiler.plan import Path as Way
+from profiler.plan import best, cloud_path, edge_path, gains, plan_map, summary, tie_bps
 
 EDGE = load_profile("jetson_xavier_nx", "yolo11m-seg")
 CLOUD = load_profile("rtx_3080", "yolo11m-seg")
@@ -28,7 +31,7 @@ DECAY = math.log(2) / 0.1
 def test_best_k_is_the_maximum_over_every_k(
     a: float, b: float, c: float, link: float, active: int, decay: float
 ) -> None:
-    path = Path(Quadratic(a, b, c), 0.003, link)
+    path = Way(Quadratic(a, b, c), 0.003, link)
     found = best(path, active, decay)
     every = [k / active * math.exp(-decay * path.seconds(k)) for k in range(active + 1)]
     assert 0 <= found.k <= active
@@ -71,3 +74,11 @@ def test_the_map_grows_with_bandwidth_and_with_patience() -> None:
     assert len(text.splitlines()) <= 24, "one screen"
     assert all(len(line) <= 132 for line in text.splitlines())
     assert "profiled range is unknown" in text
+
+
+def test_the_picture_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "plan.png"
+    command = ["plan", "edge=jetson_xavier_nx/yolo11m-seg", "cloud=rtx_3080/yolo11m-seg", f"out={out}"]
+    assert main(command) == 0
+    assert out.stat().st_size > 10_000
+    assert "tie" in capsys.readouterr().out
