@@ -75,7 +75,10 @@ def test_this_machine_can_be_described() -> None:
 
 def test_the_allocator_keeps_its_memory_in_a_process_of_its_own(repository: Path) -> None:
     """In glibc the setting is taken; elsewhere it is refused quietly."""
-    code = "import platform; from profiler.devices import tune_allocator; print(tune_allocator(), platform.libc_ver())"
+    code = (
+        "import platform; from profiler.devices import tune_allocator;"
+        "print(tune_allocator(), platform.libc_ver())"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=repository, check=True, timeout=60
     )
