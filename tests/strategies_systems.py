@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from simpy import Environment
 
-from profiler.latency import Profile, Quadratic
+from profiler.latency import Cut, Profile, Quadratic
 from sim.arrivals import PeriodicLatest
 from sim.camera import Camera
 from sim.content.pixels import PixelContent, PixelOptions
@@ -30,15 +30,6 @@ FPS = 10.0
 UPLINK_BPS = 8e6  # a byte a microsecond
 DOWNLINK_BPS = 80e6
 DELAY_S = 0.004
-
-
-class Cut(NamedTuple):
-    """A cut of an invented network."""
-
-    after: str
-    tensors: int
-    elements: int
-    arithmetic_share: float
 
 
 # Input, three cuts inside, output: features shrink as the edge's share grows.

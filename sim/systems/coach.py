@@ -25,10 +25,11 @@ from dataclasses import dataclass, field
 from math import inf, isfinite
 from typing import Any, Literal, get_args
 
+from profiler.latency import Cut
 from sim.content.interface import Content, Frame, FrameHistory, QuantisedEncoder
 from sim.ledger import Outcome
 from sim.systems.interface import RESULT_BYTES
-from sim.systems.splits import Cut, cut_after, feature_bytes, highest_precision, inner_cuts, most_even_cut
+from sim.systems.splits import cut_after, feature_bytes, highest_precision, inner_cuts, most_even_cut
 from sim.world import CameraWorld
 from traces.errors import InputError
 

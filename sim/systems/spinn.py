@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any, Literal
 
+from profiler.latency import Cut
 from sim.content.interface import Content, Frame
 from sim.ledger import Outcome
 from sim.systems.interface import RESULT_BYTES
-from sim.systems.splits import Cut, cut_after, fastest_cut, feature_bytes, inner_cuts
+from sim.systems.splits import cut_after, fastest_cut, feature_bytes, inner_cuts
 from sim.world import CameraWorld
 from traces.errors import InputError
 

@@ -8,33 +8,13 @@ not give: early layers are bound by memory and take longer than their share.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
+from profiler.latency import Cut
 from traces.errors import InputError
 
 MESSAGE_BYTES = 8  # number of tensors, bits a value
 TENSOR_BYTES = 24  # four dimensions as u32, scale and zero point as float32
 FLOAT_BITS = 32
-
-
-class Cut(Protocol):
-    """A place between two layers; see `profiler.split_table`."""
-
-    @property
-    def after(self) -> str:
-        """Name of the layer before the cut."""
-
-    @property
-    def tensors(self) -> int:
-        """Tensors that cross it."""
-
-    @property
-    def elements(self) -> int:
-        """Values in all of them together."""
-
-    @property
-    def arithmetic_share(self) -> float:
-        """Share of the multiplications before it."""
 
 
 def inner_cuts(cuts: Sequence[Cut]) -> list[Cut]:

@@ -1,0 +1,86 @@
+"""The rivals on DAVIS sequences, over a link of the papers' medium level."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from profiler.latency import load_profile, load_split_table
+from sim.arrivals import ClosedLoop
+from sim.systems.coach import Coach, CoachOptions
+from sim.systems.deltacnn import DeltaCnn, DeltaCnnOptions
+from sim.systems.full_offload import CODECS, FullOffload, FullOffloadOptions
+from sim.systems.spinn import Spinn
+from tests.strategies_systems import run
+from traces.video import load_video
+
+pytestmark = pytest.mark.data
+SEQUENCES = ("blackswan", "bmx-trees", "car-shadow", "dance-twirl")
+COUNT = 10
+MEDIUM = [(0.0, 56e6)]
+EDGE = load_profile("jetson_xavier_nx", "yolo11m-seg")
+CLOUD = load_profile("rtx_3080", "yolo11m-seg")
+
+
+@pytest.fixture(scope="module", params=SEQUENCES)
+def frames(request, data_dir):
+    folder = data_dir / "videos" / "davis" / request.param / "JPEGImages"
+    video = load_video(folder, size_px=320, fit="stretch")
+    return [video.image(index) for index in range(COUNT)]
+
+
+def offload(system_of, frames):
+    return run(system_of, frames, MEDIUM, arrivals=ClosedLoop(COUNT), edge=EDGE, cloud=CLOUD).rows
+
+
+def test_each_codec_sends_less_than_the_one_before(frames):
+    means = [
+        offload(lambda content, codec=codec: FullOffload(content, FullOffloadOptions(codec)), frames)[
+            "uplink_bytes"
+        ].mean()
+        for codec in CODECS
+    ]
+    assert means[0] == 320 * 320 * 3 + 4
+    assert means == sorted(means, reverse=True)
+    assert means[2] < 0.3 * means[1]  # what lossless coding costs
+
+
+def test_pixel_deltas_of_a_moving_camera_reuse_little(frames):
+    """The remap paper's Table III: 22 to 24 % on DAVIS."""
+    rows = offload(lambda content: DeltaCnn(content, DeltaCnnOptions(placement="cloud")), frames)
+    reuse = 1 - rows["blocks_active"][1:].mean() / 400
+    assert 0.0 <= reuse < 0.6
+    assert rows["blocks_stale"].max() == 0
+    assert (rows["uplink_bytes"][1:] < rows["uplink_bytes"][0]).all()
+
+
+def test_coach_sends_six_bits_a_value_and_rarely_reuses(frames):
+    rows = offload(Coach, frames)
+    sent = rows["path"] == 1
+    assert sent.mean() >= 0.5
+    png = offload(FullOffload, frames)["uplink_bytes"].mean()
+    assert 0.5 * png < rows["uplink_bytes"][sent].mean() < png
+
+
+def test_coach_that_asks_less_likeness_reuses_more_and_is_more_often_wrong(frames):
+    strict, lax = (
+        offload(lambda content, at=at: Coach(content, CoachOptions(similarity=at)), frames)
+        for at in (0.99, 0.8)
+    )
+    assert np.count_nonzero(lax["path"] == 3) >= np.count_nonzero(strict["path"] == 3)
+    assert lax["blocks_stale"].sum() >= strict["blocks_stale"].sum()
+    assert lax["blocks_stale"].sum() > 0
+
+
+def test_spinn_cuts_yolo_where_its_features_are_smallest_and_sends_more_than_pixels(frames):
+    """After layer 3 the features are 1.6 M values: five times the bytes of the raw frame (640×640)."""
+    systems = []
+
+    def build(content):
+        systems.append(Spinn(content, load_split_table("yolo11m-seg").cuts))
+        return systems[0]
+
+    rows = offload(build, frames)
+    assert systems[0].cut.after == "3"
+    assert rows["uplink_bytes"][0] > 5 * 640 * 640 * 3
+    assert rows["edge_compute_s"][0] == pytest.approx(0.152988 * EDGE.dense_s)
