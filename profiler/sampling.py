@@ -6,6 +6,7 @@ its own, so that a clock that drifts or a neighbour that wakes up spoils all cel
 
 from __future__ import annotations
 
+import gc
 import time
 import zlib
 from collections import defaultdict
@@ -227,8 +228,13 @@ class _Run:
                 )
                 break
             generator = self.generator("order", target, None)
-            for i in generator.permutation(len(cells)):
-                self.take(cells[i])
+            gc.collect()
+            gc.disable()  # a collection would land in some cell's time and nobody could tell
+            try:
+                for i in generator.permutation(len(cells)):
+                    self.take(cells[i])
+            finally:
+                gc.enable()
             self.store.flush()
             rounds += 1
             self.report(target, time.monotonic() - start)
