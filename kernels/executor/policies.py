@@ -158,6 +158,11 @@ def run_truncate(
     Args:
         epsilon_of: the threshold of a convolution node, in units of its output.
     """
+    if bool(request.active.all()):
+        # Growth alone does not see the seams of the motion field; nothing is left to take from the cache.
+        steps, cache = run_dense(plan, pool, request.frame, request.block_px)
+        counted = [node.name for index, node in enumerate(plan.nodes) if is_counted(plan, index)]
+        return steps, cache, Report("truncate", dict.fromkeys(counted, 0.0))
     source = request.cache.arena
     arena = pool.take()
     steps = Steps(plan, pool, arena)

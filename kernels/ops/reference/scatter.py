@@ -19,4 +19,4 @@ def scatter(values: torch.Tensor, tiles: torch.Tensor, out: torch.Tensor) -> Non
     tile = (values.shape[1], values.shape[2])
     check_tiles(tiles, tile)
     y, x, inside = tile_positions(tiles, tile, (out.shape[0], out.shape[1]))
-    out[y[inside], x[inside]] = values.reshape(*y.shape, -1)[inside]
+    out[y[inside], x[inside]] = values.reshape(*y.shape, values.shape[-1])[inside]

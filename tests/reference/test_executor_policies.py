@@ -1,0 +1,220 @@
+"""`fixed` and `truncate` against slow formulas; what empty and full sets mean under every policy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional
+
+from kernels import SparseExecutor
+from kernels.executor.truncate import Row, TruncationProfile
+from kernels.ops import reference, registry
+from tests.strategies_networks import Motion, RandomNetwork, cases, motions, poisoned_memory
+
+BACKENDS = [name for name in ("reference", "cpu") if registry.unavailable(name, "cpu") is None]
+
+
+@pytest.mark.parametrize("policy", ["exact", "truncate", "fixed"])
+@settings(max_examples=15, deadline=None)
+@given(case=cases())
+def test_a_full_set_is_a_dense_run(policy: str, case: tuple[RandomNetwork, Motion]) -> None:
+    network, motion = case
+    with poisoned_memory():
+        executor = SparseExecutor(
+            network, policy, block_px=8, truncation=TruncationProfile((Row(0, 0, 0, 0.0),))
+        )
+        _, cache = executor.dense(motion.reference)
+        everything = torch.ones_like(motion.active)
+        outputs, _, report = executor.sparse(motion.frame, everything, motion.vectors, cache)
+    with torch.no_grad():
+        expected = network(motion.frame)
+    assert all(torch.equal(one, other) for one, other in zip(outputs, expected, strict=True))
+    assert set(report.reused.values()) <= {0.0}
+
+
+@pytest.mark.parametrize("sampling", ["nearest", "bilinear"])
+@pytest.mark.parametrize("policy", ["truncate", "fixed"])
+@settings(max_examples=15, deadline=None)
+@given(data=st.data())
+def test_an_empty_set_is_the_moved_cache(policy: str, sampling: str, data: st.DataObject) -> None:
+    motion = data.draw(motions(1))
+    layer = nn.Conv2d(1, 3, 3, 2, 1).eval()
+    with poisoned_memory():
+        executor = SparseExecutor(layer, policy, block_px=8, sampling=sampling)
+        before, cache = executor.dense(motion.reference)
+        nothing = torch.zeros_like(motion.active)
+        outputs, _, report = executor.sparse(motion.frame, nothing, motion.vectors, cache)
+    field = motion.vectors.repeat_interleave(4, 0).repeat_interleave(4, 1).float() / 2
+    displacement = field if sampling == "bilinear" else field.round().to(torch.int16)
+    moved = torch.empty(16, 16, 3)
+    reference.remap(before[0].permute(1, 2, 0).contiguous(), displacement.contiguous(), moved)
+    torch.testing.assert_close(outputs[0].permute(1, 2, 0), moved)
+    assert report.reused == {"conv": 1.0} or set(report.reused.values()) == {1.0}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@settings(max_examples=15, deadline=None)
+@given(data=st.data())
+def test_fixed_reads_its_halo_from_the_moved_cache(backend: str, data: st.DataObject) -> None:
+    """Layer by layer: input = new where active, moved cache elsewhere; the output is kept where active."""
+    motion = data.draw(motions(2))
+    active = torch.rand(4, 4, generator=torch.Generator().manual_seed(data.draw(st.integers(0, 999)))) < 0.4
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(2, 6, 3, 1, 1), nn.ReLU(), nn.Conv2d(6, 5, 3, 2, 1), nn.Conv2d(5, 4, 3, 1, 1)
+    )
+    network.eval()
+    with poisoned_memory():
+        executor = SparseExecutor(network, "fixed", backend, block_px=8)
+        _, cache = executor.dense(motion.reference)
+        outputs, after, _ = executor.sparse(motion.frame, active, motion.vectors, cache)
+        second, _, _ = executor.sparse(motion.reference, ~active, -motion.vectors, after)
+
+    def oracle(
+        frame: torch.Tensor, blocks: torch.Tensor, vectors: torch.Tensor, maps: list[torch.Tensor]
+    ) -> list[torch.Tensor]:
+        value, made = frame, []
+        for layer, old in zip((network[:2], network[2], network[3]), maps, strict=True):
+            new = layer(value)
+            size = new.shape[2] // blocks.shape[0]
+            mask = blocks.repeat_interleave(size, 0).repeat_interleave(size, 1)
+            field = vectors.repeat_interleave(size, 0).repeat_interleave(size, 1).float() * size / 8
+            moved = torch.empty(*new.shape[2:], new.shape[1])
+            reference.remap(old[0].permute(1, 2, 0).contiguous(), field.round().to(torch.int16), moved)
+            value = torch.where(mask, new, moved.permute(2, 0, 1)[None])
+            made.append(value)
+        return made
+
+    with torch.no_grad():
+        start, value = [], motion.reference
+        for layer in (network[:2], network[2], network[3]):
+            value = layer(value)
+            start.append(value)
+        first = oracle(motion.frame, active, motion.vectors, start)
+        then = oracle(motion.reference, ~active, -motion.vectors, first)
+    torch.testing.assert_close(outputs, first[-1], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(second, then[-1], rtol=1e-4, atol=1e-4)
+
+
+@settings(max_examples=15, deadline=None)
+@given(case=cases())
+def test_backends_agree_under_fixed(case: tuple[RandomNetwork, Motion]) -> None:
+    network, motion = case
+    results = []
+    for backend in BACKENDS:
+        with poisoned_memory():
+            executor = SparseExecutor(network, "fixed", backend, block_px=8)
+            _, cache = executor.dense(motion.reference)
+            outputs, after, _ = executor.sparse(motion.frame, motion.active, motion.vectors, cache)
+            again, _, _ = executor.sparse(motion.frame, ~motion.active, motion.vectors, after)
+            results.append([*outputs, *again])
+    for made in results[1:]:
+        assert all(torch.equal(one, other) for one, other in zip(results[0], made, strict=True))
+    assert not any(value.isnan().any() for value in results[0])
+
+
+@settings(max_examples=15, deadline=None)
+@given(case=cases())
+def test_truncation_by_nothing_follows_every_change(case: tuple[RandomNetwork, Motion]) -> None:
+    """With ε = 0 and no motion, what the active set reaches is all that can differ."""
+    network, motion = case
+    frame = motion.reference.clone()
+    frame[..., 8:16, 8:24] += 1
+    active = torch.zeros(4, 4, dtype=torch.bool)
+    active[1, 1:3] = True
+    still = torch.zeros_like(motion.vectors)
+    with poisoned_memory():
+        executor = SparseExecutor(
+            network, "truncate", block_px=8, truncation=TruncationProfile((Row(0, 0, 0, 0.0),))
+        )
+        _, cache = executor.dense(motion.reference)
+        outputs, _, _ = executor.sparse(frame, active, still, cache)
+    with torch.no_grad():
+        assert all(torch.equal(one, two) for one, two in zip(outputs, network(frame), strict=True))
+
+
+def test_a_larger_epsilon_computes_less_and_errs_more() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        *(nn.Sequential(nn.Conv2d(8 if i else 3, 8, 3, 1, 1), nn.SiLU()) for i in range(5))
+    )
+    network.eval()
+    reference_frame = torch.rand(1, 3, 64, 64)
+    frame = reference_frame.clone()
+    frame[..., 16:32, 16:32] = torch.rand(1, 3, 16, 16)
+    active, vectors = torch.zeros(4, 4, dtype=torch.bool), torch.zeros(4, 4, 2, dtype=torch.int32)
+    active[1, 1] = True
+    with torch.no_grad():
+        truth = network(frame)
+    rows = []
+    for epsilon in (0.0, 0.01, 0.1, 1.0):
+        executor = SparseExecutor(network, "truncate", truncation=TruncationProfile((Row(0, 0, 0, epsilon),)))
+        _, cache = executor.dense(reference_frame)
+        outputs, _, report = executor.sparse(frame, active, vectors, cache)
+        rows.append((report.reused["4.0"], float((outputs - truth).abs().max())))
+    reused, errors = zip(*rows, strict=True)
+    assert list(reused) == sorted(reused)
+    assert reused[0] < reused[-1]
+    assert errors[0] <= 1e-5 < errors[-1]
+
+
+def test_the_profile_finds_the_nearest_motion() -> None:
+    still, fast = Row(0.0, 0.0, 0.1, 0.2), Row(20.0, 5.0, 0.5, 0.01)
+    profile = TruncationProfile((still, fast))
+    active, vectors = torch.zeros(4, 4, dtype=torch.bool), torch.zeros(4, 4, 2, dtype=torch.int32)
+    assert profile.lookup(active, vectors) == still.epsilon
+    assert profile.lookup(active | True, vectors + 14) == fast.epsilon
+    assert replace(still, epsilon=0.3) != still
+
+
+def test_a_cache_can_be_used_again_and_again() -> None:
+    """The edge of the later system starts every frame from the same dense refresh."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.SiLU(), nn.Conv2d(8, 8, 3, 1, 1)).eval()
+    executor = SparseExecutor(network, "fixed")
+    frames = torch.rand(4, 1, 3, 64, 64)
+    active, vectors = torch.rand(4, 4) < 0.5, torch.randint(-9, 9, (4, 4, 2))
+    _, cache = executor.dense(frames[0])
+    first, _, _ = executor.sparse(frames[1], active, vectors, cache)
+    _, longer, _ = executor.sparse(frames[2], ~active, vectors, cache)
+    executor.sparse(frames[3], active, vectors, longer)
+    again, _, _ = executor.sparse(frames[1], active, vectors, cache)
+    assert torch.equal(first, again)
+
+
+def test_attention_and_global_layers_run_densely() -> None:
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem = nn.Sequential(
+                nn.Conv2d(3, 8, 3, 2, 1, bias=False), nn.BatchNorm2d(8), nn.SiLU(inplace=True)
+            )
+            self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+            self.last = nn.Conv2d(8, 4, 3, 1, 1)
+
+        def forward(self, frame: torch.Tensor) -> dict[str, torch.Tensor | list[torch.Tensor]]:
+            value = self.stem(frame)
+            tokens = value.flatten(2).transpose(1, 2)
+            tokens = tokens + self.attention(tokens, tokens, tokens)[0]
+            back = tokens.transpose(1, 2).unflatten(2, value.shape[2:])
+            gate = functional.adaptive_avg_pool2d(value, 1).sigmoid()
+            return {"map": self.last(back), "list": [value * gate, tokens.mean(1)]}
+
+    torch.manual_seed(0)
+    network = Network().eval()
+    nn.init.normal_(network.stem[1].running_mean)
+    before, frame = torch.rand(2, 1, 3, 32, 32)
+    active, vectors = torch.ones(2, 2, dtype=torch.bool), torch.zeros(2, 2, 2, dtype=torch.int32)
+    for policy in ("exact", "truncate", "fixed"):
+        with poisoned_memory():
+            executor = SparseExecutor(network, policy)
+            _, cache = executor.dense(before)
+            outputs, _, _ = executor.sparse(frame, active, vectors, cache)
+        with torch.no_grad():
+            expected = network(frame)
+        torch.testing.assert_close(outputs, expected, rtol=1e-4, atol=1e-5)
