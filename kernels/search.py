@@ -1,7 +1,7 @@
 """Motion search: where in a reference each block of a frame was, and how much it still differs.
 
 Two levels. A coarse search at a quarter of the resolution covers the window around the predicted vector; its
-three best places (±2 px), the predicted vector and what the left and the upper neighbour found (±1 px) are
+two best places (±2 px), the predicted vector and what the left and the upper neighbour found (±1 px) are
 then refined at full resolution. Vectors are chosen on grey, (R + 2G + B) / 4, which is the same for RGB and
 BGR; the difference that is reported is over all channels that were given.
 """
@@ -304,19 +304,18 @@ def _before(sad, dx, dy, best_sad, best_dx, best_dy):  # type: ignore[no-untyped
 
 @njit(cache=True, nogil=True)
 def _coarse_places(quarter, reference, at, stride, side, window):  # type: ignore[no-untyped-def]
-    """The best three places of the window at a quarter of the resolution, as keys: see `_place`."""
+    """The best two places of the window at a quarter of the resolution, as keys: see `_place`."""
     low_x, high_x, low_y, high_y = window
     half = _COARSE // 2
     # Without stores and branches in the loop the block stays in registers: six times as fast.
-    first = second = third = np.int64(1) << 62
+    first = second = np.int64(1) << 62
     for j in range((low_y + half) // _COARSE, (high_y + half) // _COARSE + 1):
         for i in range((low_x + half) // _COARSE, (high_x + half) // _COARSE + 1):
             sad = _coarse_sad(quarter, at, reference, at + j * stride + i, stride, side)
             key = (sad << 32) + ((j + 32768) << 16) + (i + 32768)
             first, key = min(first, key), max(first, key)
-            second, key = min(second, key), max(second, key)
-            third = min(third, key)
-    return first, second, third
+            second = min(second, key)
+    return first, second
 
 
 @njit(cache=True, nogil=True)
