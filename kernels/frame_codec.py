@@ -102,7 +102,7 @@ class QuantisedCodec:
     """
 
     bits: int = 4
-    level: int = 3  # 6 saves a tenth to a quarter of the bytes and takes three times as long
+    level: int = 3  # 6 saves up to a quarter of the bytes and takes three times as long
 
     def __post_init__(self) -> None:
         if not 1 <= self.bits <= 8:

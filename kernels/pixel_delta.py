@@ -57,7 +57,7 @@ class PixelDeltaSender:
         dilation_px: side n of the window whose largest difference decides, odd; 1: the pixel alone.
         block_px: side of the blocks that are counted.
         deflate: whether values are deflated (where that is shorter), or sent as they are: on real video it
-            saves about 5 % and takes longer than all the rest.
+            saves about a tenth and takes longer than all the rest.
     """
 
     def __init__(

@@ -261,7 +261,7 @@ def _to_quarter(grey, quarter):  # type: ignore[no-untyped-def]
             quarter[row, i] = (total + 8) >> 4
 
 
-@njit(cache=True, nogil=True, inline="always")  # a call would count references: half as fast
+@njit(cache=True, nogil=True, inline="always")  # a call would count references
 def _block_sad(a, offset_a, b, offset_b, stride, rows, width, limit):  # type: ignore[no-untyped-def]
     """Sum over `rows` × `width` bytes (multiples of 8); gives up, with a partial sum, once above `limit`."""
     if rows == 16 and width == 16:
@@ -307,7 +307,7 @@ def _coarse_places(quarter, reference, at, stride, side, window):  # type: ignor
     """The best two places of the window at a quarter of the resolution, as keys: see `_place`."""
     low_x, high_x, low_y, high_y = window
     half = _COARSE // 2
-    # Without stores and branches in the loop the block stays in registers: six times as fast.
+    # Without stores and branches in the loop the block stays in registers: four times as fast.
     first = second = np.int64(1) << 62
     for j in range((low_y + half) // _COARSE, (high_y + half) // _COARSE + 1):
         for i in range((low_x + half) // _COARSE, (high_x + half) // _COARSE + 1):
