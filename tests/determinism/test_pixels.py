@@ -1,0 +1,47 @@
+"""The same frames give the same vectors and the same bytes on the wire, in every process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+SCRIPT = """
+import hashlib
+import numpy as np
+from kernels.classify import active_blocks
+from kernels.frame_codec import make_frame_codec
+from kernels.pan import estimate_pan
+from kernels.payload import apply_blocks, decode_blocks, encode_blocks
+from kernels.pixel_delta import PixelDeltaSender
+from kernels.search import predict_vectors, search_motion
+from kernels.similarity import embed
+
+digest = hashlib.sha256()
+noise = np.random.default_rng(7).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+scene = noise.repeat(8, axis=0).repeat(8, axis=1)
+proxy, predicted = scene[:192, :256], None
+codecs = [make_frame_codec(name) for name in ("jpeg", "quantised", "h264")]
+delta = PixelDeltaSender(0.05)
+for i in range(1, 5):
+    frame = scene[3 * i : 192 + 3 * i, 5 * i : 256 + 5 * i]
+    field = search_motion(frame, proxy, predicted=predicted)
+    predicted = predict_vectors(field.vectors, 1)
+    wire = encode_blocks(frame, active_blocks(field, 0.01), field.vectors)
+    proxy = apply_blocks(proxy, decode_blocks(wire))
+    parts = [field.vectors, field.difference, proxy, embed(frame)]
+    for data in [wire, delta.encode(frame).data, *(p.tobytes() for p in parts), *(c.encode(frame) for c in codecs)]:
+        digest.update(data)
+    digest.update(repr(estimate_pan(frame, proxy)).encode())
+print(digest.hexdigest())
+"""
+
+
+def test_two_processes_leave_the_same_bytes(repository):
+    digests = [
+        subprocess.run(
+            [sys.executable, "-c", SCRIPT], cwd=repository, text=True, capture_output=True, check=True
+        ).stdout
+        for _ in range(2)
+    ]
+    assert len(digests[0]) == 65
+    assert digests[0] == digests[1]
