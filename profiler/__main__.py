@@ -4,6 +4,7 @@
         resolution=640 precision=fp32 policy=fixed repeats=15 budget_s=240 threads=1 seed=0
         video=PATH      replay active sets of a real video beside random and clustered ones
         weights=PATH    safetensors; without it random weights, which take the same time
+        clock=thread    processor time, for a machine that cannot be kept quiet (cpu, one thread)
         name=NAME       the profile's folder; without it the device's own name
         out=FOLDER fresh=true
     python -m profiler refit SAMPLES [out=FILE] [device= model= resolution= block= precision= seed=]
@@ -39,6 +40,7 @@ MEASURE: dict[str, options.Parser] = {
     "repeats": options.whole(3),
     "budget_s": options.number(0.0, "seconds", above=True),
     "threads": options.whole(1),
+    "clock": options.choice("wall", "thread"),
     "seed": options.whole(0),
     "fresh": options.flag,
     "out": str,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,9 +13,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from profiler.devices import HostClock, background_cores, cpu_name, describe
+from profiler.devices import HostClock, background_cores, clock_for, cpu_name, describe
 from profiler.layers import LayerTable
 from profiler.power import NvmlMeter, RaplMeter, TegrastatsMeter, parse_tegrastats
+from traces.errors import InputError
 
 XAVIER_JETPACK5 = (
     "11-20-2026 10:00:01 RAM 2451/6854MB (lfb 3x4MB) SWAP 0/3427MB (cached 0MB) CPU [12%@1190,8%@1190,off]"
@@ -106,6 +108,17 @@ def test_a_discrete_gpu_tells_power_and_throttling_through_nvml() -> None:
     assert meter.throttled() == "thermal slowdown"
     meter.close()
     assert calls == ["init", "shutdown"]
+
+
+def test_thread_time_leaves_waiting_out() -> None:
+    def call() -> None:
+        time.sleep(0.05)
+
+    assert HostClock().seconds(call) >= 0.05
+    assert clock_for("cpu", "thread").seconds(call) < 0.02
+    for device, threads in (("cuda:0", 1), ("cpu", 2)):
+        with pytest.raises(InputError, match="clock: thread time needs device=cpu and threads=1"):
+            clock_for(device, "thread", threads)
 
 
 class Skipping(nn.Module):
