@@ -28,8 +28,9 @@ for i in range(1, 5):
     predicted = predict_vectors(field.vectors, 1)
     wire = encode_blocks(frame, active_blocks(field, 0.01), field.vectors)
     proxy = apply_blocks(proxy, decode_blocks(wire))
-    parts = [field.vectors, field.difference, proxy, embed(frame)]
-    for data in [wire, delta.encode(frame).data, *(p.tobytes() for p in parts), *(c.encode(frame) for c in codecs)]:
+    for array in (field.vectors, field.difference, proxy, embed(frame)):
+        digest.update(array.tobytes())
+    for data in (wire, delta.encode(frame).data, *(codec.encode(frame) for codec in codecs)):
         digest.update(data)
     digest.update(repr(estimate_pan(frame, proxy)).encode())
 print(digest.hexdigest())
