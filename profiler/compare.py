@@ -1,11 +1,12 @@
 """Are two profiles of the same device? A test with a stated error rate, not an eyeball.
 
 At every k that both measured (and for dense inference and extraction) the ratio of geometric mean times gets
-a Welch interval on the logarithms, all of them together at the stated confidence (Šidák). Two runs on one
-machine are never equal to the last per mille, so the question is asked with a margin. *Different*: some ratio
-is shown to lie outside 1 ± margin. *Same*: none is, the average is shown to lie inside, and a difference of
-twice the margin in any of them would have been seen. Else *undecided*. Two runs of one device that differ
-by no more than the margin are called different with probability at most 1 − confidence.
+a Welch interval on the logarithms, kinds of active set apart and then averaged, all intervals together at the
+stated confidence (Šidák). Two runs on one machine are never equal to the last per mille, so the question is
+asked with a margin. *Different*: some ratio is shown to lie outside 1 ± margin. *Same*: none is, the average
+is shown to lie inside, and a difference of twice the margin in any of them would have been seen. Else
+*undecided*. Two runs of one device that differ by no more than the margin are called different with
+probability at most 1 − confidence.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from scipy import stats
 
 from profiler.groups import GROSS
 from profiler.least_squares import Vector
-from profiler.samples import Samples
+from profiler.samples import MASKS, Samples
 from traces.errors import InputError
 
 SAME_SUBJECT = ("model", "resolution_px", "block_px", "precision", "policy")
@@ -70,13 +71,13 @@ def compare(a: Samples, b: Samples, *, margin: float = 0.05, confidence: float =
         if one is not None and other is not None and one != other:
             raise InputError(f"compare: expected profiles of the same {key}, found {one!r} and {other!r}")
     pairs = _pairs(a, b)
-    shared = sum(what.startswith("k = ") for what, _, _ in pairs)
+    shared = sum(what.startswith("k = ") for what, _ in pairs)
     if shared < 3:
         raise InputError(
             f"compare: expected at least 3 k with 3 samples in both {a.where} and {b.where}, found {shared}"
         )
     alone = 1 - confidence ** (1 / len(pairs))
-    ratios = tuple(_ratio(what, first, second, alone) for what, first, second in pairs)
+    ratios = tuple(_ratio(what, strata, alone) for what, strata in pairs)
     average = _average(pairs, confidence)
     low, high = 1 / (1 + margin), 1 + margin
     if any(one.low > high or one.high < low for one in ratios):
@@ -92,12 +93,22 @@ def compare(a: Samples, b: Samples, *, margin: float = 0.05, confidence: float =
     return Comparison(verdict, ratios, average, margin, confidence)
 
 
-def _pairs(a: Samples, b: Samples) -> list[tuple[str, Vector, Vector]]:
-    (ka, sa), (kb, sb) = a.curve(), b.curve()
-    found = [(f"k = {k:g}", sa[ka == k], sb[kb == k]) for k in np.intersect1d(ka, kb)]
-    found += [(op, a.seconds_of(op), b.seconds_of(op)) for op in ("dense", "extract")]
-    cleaned = [(what, _sound(first), _sound(second)) for what, first, second in found]
-    return [pair for pair in cleaned if min(len(pair[1]), len(pair[2])) >= 3]
+Strata = list[tuple[Vector, Vector]]
+
+
+def _pairs(a: Samples, b: Samples) -> list[tuple[str, Strata]]:
+    """What both measured, each split into the kinds of active set that both have."""
+    found: list[tuple[str, Strata]] = []
+    for k in np.intersect1d(a.curve()[0], b.curve()[0]):
+        cells = ((_cell(a, k, mask), _cell(b, k, mask)) for mask in (None, *MASKS))
+        found.append((f"k = {k:g}", list(cells)))
+    found += [(op, [(_sound(a.seconds_of(op)), _sound(b.seconds_of(op)))]) for op in ("dense", "extract")]
+    kept = [(what, [pair for pair in strata if min(map(len, pair)) >= 3]) for what, strata in found]
+    return [(what, strata) for what, strata in kept if strata]
+
+
+def _cell(samples: Samples, k: float, mask: str | None) -> Vector:
+    return _sound(samples.seconds[(samples.op == "sparse") & (samples.k == k) & (samples.mask == mask)])
 
 
 def _sound(seconds: Vector) -> Vector:
@@ -109,26 +120,30 @@ def _sound(seconds: Vector) -> Vector:
     return kept
 
 
-def _ratio(what: str, first: Vector, second: Vector, error_rate: float) -> Ratio:
-    gap, variance, freedom = _gap(first, second)
+def _ratio(what: str, strata: Strata, error_rate: float) -> Ratio:
+    gap, variance, freedom = _gap(strata)
     reach = float(stats.t.ppf(1 - error_rate / 2, freedom)) * math.sqrt(variance)
     return Ratio(what, math.exp(gap), math.exp(gap - reach), math.exp(gap + reach))
 
 
-def _average(pairs: list[tuple[str, Vector, Vector]], confidence: float) -> Ratio:
+def _average(pairs: list[tuple[str, Strata]], confidence: float) -> Ratio:
     """Geometric mean of all ratios; hundreds of samples stand behind it, so the normal quantile serves."""
-    gaps = [_gap(first, second) for _, first, second in pairs]
+    gaps = [_gap(strata) for _, strata in pairs]
     gap = sum(one for one, _, _ in gaps) / len(gaps)
     reach = float(stats.norm.ppf(0.5 + confidence / 2)) * math.sqrt(sum(v for _, v, _ in gaps)) / len(gaps)
     return Ratio("average", math.exp(gap), math.exp(gap - reach), math.exp(gap + reach))
 
 
-def _gap(first: Vector, second: Vector) -> tuple[float, float, float]:
-    """Difference of mean logarithms, its variance, and Welch's degrees of freedom."""
-    one, other = np.log(first), np.log(second)
-    va, vb = float(one.var(ddof=1)) / len(one), float(other.var(ddof=1)) / len(other)
-    spread = va**2 / (len(one) - 1) + vb**2 / (len(other) - 1)
-    return float(other.mean() - one.mean()), va + vb, (va + vb) ** 2 / spread if spread else 1.0
+def _gap(strata: Strata) -> tuple[float, float, float]:
+    """Mean over strata of the difference of mean logarithms, its variance, Welch's degrees of freedom."""
+    gap = variance = spread = 0.0
+    for first, second in strata:
+        gap += float(np.log(second).mean() - np.log(first).mean()) / len(strata)
+        for own in (np.log(first), np.log(second)):
+            part = float(own.var(ddof=1)) / len(own) / len(strata) ** 2
+            variance += part
+            spread += part**2 / (len(own) - 1)
+    return gap, variance, variance**2 / spread if spread else 1.0
 
 
 def summary(found: Comparison, a: Samples, b: Samples) -> str:

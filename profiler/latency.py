@@ -310,9 +310,9 @@ def save_profile(profile: Profile, path: Path | str) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    part.write_text(
-        yaml.safe_dump(_content(profile), sort_keys=False, width=110, allow_unicode=True), "utf-8"
-    )
+    # Innermost lists and mappings on one line each: a row of quantiles reads as a row.
+    style: dict[str, Any] = {"sort_keys": False, "width": 110, "default_flow_style": None}
+    part.write_text(yaml.safe_dump(_content(profile), allow_unicode=True, **style), "utf-8")
     part.replace(path)  # a file that was cut short must not look whole
 
 

@@ -21,7 +21,7 @@ def summary(found: Analysis) -> str:
         f" ({profile.precision or 'unknown precision'}, {profile.block_count} blocks of {profile.block_px}"
         " px)",
         f"{int(fit.groups.counts.sum())} sparse samples at {len(fit.groups.k)} k from {profile.k_min} to"
-        f" {profile.k_max}",
+        f" {profile.k_max}, {profile.provenance['curve_follows']}",
         "",
         "T(k) = a·k² + b·k + c        estimate   std. error   95 % analytic            95 % bootstrap",
     ]

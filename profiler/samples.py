@@ -56,9 +56,11 @@ class Samples:
         chosen: Vector = self.seconds[self.op == op]
         return chosen
 
-    def curve(self, op: str = "sparse") -> tuple[Vector, Vector]:
-        """(m,) k and (m,) seconds of an operation that depends on k."""
+    def curve(self, op: str = "sparse", masks: Sequence[str] | None = None) -> tuple[Vector, Vector]:
+        """(m,) k and (m,) seconds of an operation that depends on k, for some kinds of active set or all."""
         chosen = (self.op == op) & ~np.isnan(self.k)
+        if masks is not None:
+            chosen &= np.isin(self.mask.astype(str), masks)
         return self.k[chosen], self.seconds[chosen]
 
     @property

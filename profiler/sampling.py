@@ -59,9 +59,15 @@ class Cell:
     mask: str | None = None
 
 
-def share(cell: Cell) -> int:
-    """Samples a round: the two that every frame pays for, and that drift is read from, get three."""
-    return 3 if cell.op in ("dense", "extract") else 1
+def share(cell: Cell, kinds: Sequence[str]) -> int:
+    """Samples of a cell a round.
+
+    Dense and extraction, which every frame pays for and drift is read from, get three; so do recorded active
+    sets, which the curve follows where there are any, beside one of each other kind.
+    """
+    if cell.op in ("dense", "extract") or cell.mask == "recorded":
+        return 3
+    return 2 if cell.op == "sparse" and "recorded" not in kinds else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +246,7 @@ class _Run:
             self.report(target, time.monotonic() - start)
         self.watch_drift()
         self.store.meta["repeats"] = min(
-            self.store.count(*self.key(cell)) // share(cell) for cell in self.cells()
+            self.store.count(*self.key(cell)) // self.share(cell) for cell in self.cells()
         )
         return Outcome(
             rounds,
@@ -259,6 +265,9 @@ class _Run:
         layers = [Cell("layers")] if self.layer else []
         return [Cell("dense"), Cell("extract"), *sparse, *encode, *layers]
 
+    def share(self, cell: Cell) -> int:
+        return share(cell, self.plan.kinds)
+
     def key(self, cell: Cell) -> tuple[str, int | None, str | None]:
         if cell.op == "layers":  # timed together, so one of them counts for all
             return f"layer:{self.layer}", None, None
@@ -266,7 +275,9 @@ class _Run:
 
     def lacking(self, target: int) -> list[Cell]:
         """Cells short of ``target`` repeats, a late one as often as it takes to catch up."""
-        short = ((cell, target * share(cell) - self.store.count(*self.key(cell))) for cell in self.cells())
+        short = (
+            (cell, target * self.share(cell) - self.store.count(*self.key(cell))) for cell in self.cells()
+        )
         return [cell for cell, missing in short for _ in range(missing)]
 
     def generator(self, what: str, repeat: int, k: int | None) -> np.random.Generator:
@@ -306,18 +317,19 @@ class _Run:
 
     def extend_grid(self) -> None:
         samples: dict[int, list[float]] = defaultdict(list)
+        recorded = "recorded" in self.plan.kinds
         for row in self.store.rows:
-            if row.op == "sparse" and row.k is not None:
+            if row.op == "sparse" and row.k is not None and (row.mask == "recorded" or not recorded):
                 samples[row.k].append(row.seconds)
         grid = tuple(sorted(samples))
-        # Kinds of active set differ, and so would a mean that lacks one: all k have had the same rounds here.
         self.grid = refine(grid, [np.array(samples[k]) for k in grid], self.plan.bend, self.plan.points)
         if added := sorted(set(self.grid) - set(grid)):
             self.say(f"the curve bends: adding k = {', '.join(map(str, added))}")
 
     def report(self, done: int, elapsed_s: float) -> None:
         left = sum(
-            (self.plan.repeats * share(cell) - self.store.count(*self.key(cell))) * self.cost_s.get(cell, 0.0)
+            (self.plan.repeats * self.share(cell) - self.store.count(*self.key(cell)))
+            * self.cost_s.get(cell, 0.0)
             for cell in self.cells()
         )
         left = min(left, max(self.plan.budget_s - elapsed_s, 0.0)) if done >= MINIMUM_REPEATS else left

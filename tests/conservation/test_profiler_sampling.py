@@ -81,8 +81,8 @@ def cells(store: SampleStore) -> Counter:
 
 def test_every_cell_gets_its_repeats(tmp_path: Path) -> None:
     found = cells(take(tmp_path / "samples.parquet", SyntheticWorkload()))
-    for (op, _, _), count in found.items():
-        assert count == (15 if op in ("dense", "extract") else 5)
+    for (op, _, mask), count in found.items():
+        assert count == (15 if op in ("dense", "extract") or mask == "recorded" else 5)
     sparse_k = {k for op, k, _ in found if op == "sparse"}
     assert set(first_grid(ROWS * COLUMNS)) <= sparse_k
     assert {mask for op, _, mask in found if op == "sparse"} == {"random", "clustered", "recorded"}

@@ -48,7 +48,7 @@ def test_false_alarms_are_as_rare_as_stated(noise: str) -> None:
 
 def test_too_few_repeats_are_undecided_rather_than_equal() -> None:
     noisy = SyntheticDevice(noise="heavy_tailed")
-    found = compare(run(noisy, 1, repeats=1), run(noisy, 2, repeats=1))
+    found = compare(run(noisy, 1, repeats=3), run(noisy, 2, repeats=3))
     assert found.verdict == "undecided"
 
 
