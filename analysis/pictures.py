@@ -38,7 +38,7 @@ def draw_runs(folders: Sequence[Path], target: Path) -> None:
     runs = [_read(folder) for folder in folders]
     labels = _labels([summary for summary, _ in runs])
     strip_inches = 0.34 * len(runs) + 0.5
-    figure = Figure(figsize=(9.5, 4.2 + strip_inches), layout="constrained")
+    figure = Figure(figsize=(10.5, 4.2 + strip_inches), layout="constrained")
     FigureCanvasAgg(figure)
     curve, strip = figure.subplots(2, 1, height_ratios=[4.2, strip_inches])
 
@@ -54,7 +54,7 @@ def draw_runs(folders: Sequence[Path], target: Path) -> None:
     curve.set_ylabel("share of results")
     curve.set_ylim(0, 1.02)
     curve.grid(alpha=0.3, which="both")
-    curve.legend(fontsize=8, loc="lower right")
+    curve.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     summary = runs[0][0]
     curve.set_title(
         f"{summary['model']} on {summary['edge']} and {summary['cloud']}; "

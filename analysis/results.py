@@ -10,6 +10,36 @@ import pandas as pd
 import yaml
 
 
+def read_summary(folder: Path) -> dict[str, Any]:
+    """The summary of one run.
+
+    Raises:
+        FileNotFoundError: the folder holds none.
+    """
+    path = folder / "summary.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder}: expected a run's folder with summary.json, found none")
+    summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return summary
+
+
+def run_folders(folder: Path) -> list[Path]:
+    """The completed runs in a folder: itself, or the jobs of a multirun.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    candidates = [folder] if (folder / "summary.json").is_file() else _jobs(folder)
+    runs = [run for run in candidates if read_summary(run)["status"] == "completed"]
+    if not runs:
+        raise FileNotFoundError(f"{folder}: expected completed runs, found none")
+    return runs
+
+
+def _jobs(folder: Path) -> list[Path]:
+    return sorted({path.parent.parent for path in folder.glob("*/.hydra/config.yaml")}, key=_number)
+
+
 def merge_results(folder: Path) -> pd.DataFrame:
     """Merge the jobs of a multirun into results.parquet and results.csv.
 
@@ -22,7 +52,7 @@ def merge_results(folder: Path) -> pd.DataFrame:
     Raises:
         FileNotFoundError: there is no job in it.
     """
-    jobs = sorted({path.parent.parent for path in folder.glob("*/.hydra/config.yaml")}, key=_number)
+    jobs = _jobs(folder)
     if not jobs:
         raise FileNotFoundError(f"{folder}: expected jobs of a multirun, found none")
     table = pd.DataFrame([_row(job) for job in jobs])
@@ -41,9 +71,8 @@ def _row(job: Path) -> dict[str, Any]:
     overrides_file = job / ".hydra" / "overrides.yaml"
     overrides = yaml.safe_load(overrides_file.read_text(encoding="utf-8")) or []
     row: dict[str, Any] = {"folder": job.name, "overrides": " ".join(overrides)}
-    summary_file = job / "summary.json"
-    if summary_file.is_file():
-        row.update(json.loads(summary_file.read_text(encoding="utf-8")))
+    if (job / "summary.json").is_file():
+        row.update(read_summary(job))
     else:
         row.update(status="failed", error="the job ended without a summary")
     row.setdefault("error", None)
