@@ -85,13 +85,16 @@ def test_deltacnn_computes_the_blocks_that_changed(placement):
     sender = PixelDeltaSender(0.15)
     deltas = [sender.encode(frame) for frame in FRAMES]
     assert [len(delta.blocks) for delta in deltas] == [16, 3, 10]
-    options = DeltaCnnOptions(placement=placement)
+    options = DeltaCnnOptions(placement=placement, difference_s=0.003)
     result = run(lambda content: DeltaCnn(content, options), FRAMES)
     if placement == "edge":
-        expected = [0.060, 0.005 * 3 + 0.002, 0.005 * 10 + 0.002]
+        inference_s = [0.060, 0.005 * 3 + 0.002, 0.005 * 10 + 0.002]
+        expected = [0.003 + s for s in inference_s]
     else:
         inference_s = [0.020, 0.001 * 3 + 0.002, 0.001 * 10 + 0.002]
-        expected = [up_s(len(d.data)) + s + AROUND_S for d, s in zip(deltas, inference_s, strict=True)]
+        expected = [
+            0.003 + up_s(len(d.data)) + s + AROUND_S for d, s in zip(deltas, inference_s, strict=True)
+        ]
     assert latency_s(result) == pytest.approx(expected)
     assert list(result.rows["blocks_active"]) == [16, 3, 10]
 
@@ -99,7 +102,7 @@ def test_deltacnn_computes_the_blocks_that_changed(placement):
 def test_deltacnn_infers_densely_where_that_is_faster():
     frames = [picture(0), with_patch(picture(0), 14)]  # 0.005 · 14 + 0.002 > 0.060
     for fallback, expected in ((True, 0.060), (False, 0.072)):
-        options = DeltaCnnOptions(placement="edge", dense_fallback=fallback)
+        options = DeltaCnnOptions(placement="edge", dense_fallback=fallback, difference_s=0.0)
         result = run(lambda content, options=options: DeltaCnn(content, options), frames)
         assert latency_s(result)[1] == pytest.approx(expected)
 
@@ -138,14 +141,17 @@ def test_coach_reuses_the_result_of_a_like_frame_and_books_what_changed():
     first = picture(1)
     like = first.copy()
     like[:16, :32] += 20  # two blocks, by 20/255 > τ; the whole hardly differs
-    result = run(lambda content: Coach(content, CoachOptions(similarity=0.9)), [first, like, picture(2)])
+    result = run(
+        lambda content: Coach(content, CoachOptions(similarity=0.9, similarity_s=0.005)),
+        [first, like, picture(2)],
+    )
     assert list(result.rows["path"]) == [1, 3, 1]
-    assert latency_s(result)[1] == 0.0
+    assert latency_s(result)[1] == pytest.approx(0.005)
     assert list(result.rows["blocks_stale"]) == [0, 2, 0]
     assert list(result.rows["blocks_active"]) == [16, 0, 16]
     sizes = [len(QuantisedCodec(6, 4).encode(frame)) for frame in (first, picture(2))]
     assert result.rows["uplink_bytes"][0] == sizes[0]
-    assert latency_s(result)[0] == pytest.approx(up_s(sizes[0]) + 0.020 + AROUND_S)
+    assert latency_s(result)[0] == pytest.approx(0.005 + up_s(sizes[0]) + 0.020 + AROUND_S)
 
 
 def test_coach_reuses_only_results_that_it_has():
