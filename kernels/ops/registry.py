@@ -39,7 +39,8 @@ def unavailable(name: str, device: str) -> str | None:
     """Why backend `name` cannot run on `device` ("cpu" or "cuda") on this machine, or None if it can."""
     if name not in BACKENDS:
         return f"unknown backend: expected one of {BACKENDS}"
-    if find_spec(f"kernels.ops.{name}") is None:
+    spec = find_spec(f"kernels.ops.{name}")
+    if spec is None or spec.origin is None:  # a folder without __init__.py has no origin
         return "not part of this installation"
     try:
         module = import_module(f"kernels.ops.{name}")

@@ -1,0 +1,154 @@
+"""The command `python -m kernels`: what runs here, whether it is right, how fast it is."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; 0 on success, 1 where a check failed, 2 on bad input, which is printed as one line."""
+    parser = argparse.ArgumentParser(prog="python -m kernels", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("info", help="backends, devices and compilers, and why some are not used")
+    check = commands.add_parser("check", help="every available backend against the reference")
+    check.add_argument("--seed", type=int, default=0)
+    truncation = commands.add_parser(
+        "truncation", help="build the ε profile of the truncate policy from videos"
+    )
+    truncation.add_argument("videos", type=Path, nargs="+", help="video files, or folders of images")
+    truncation.add_argument("--output", type=Path, required=True, help="profile to write (.json)")
+    truncation.add_argument("--model", default="yolo11n-seg")
+    truncation.add_argument("--weights", type=Path, help="safetensors of the model; the default has its own")
+    truncation.add_argument("--size-px", type=int, default=640, help="side of the network's input")
+    truncation.add_argument("--frames", type=int, default=40, help="frames to read of each video")
+    truncation.add_argument(
+        "--tolerance", type=float, default=0.02, help="error that ε may add, in deviations"
+    )
+    truncation.add_argument("--threshold", type=float, default=0.025, help="τ of the miss classifier")
+    bench = commands.add_parser("bench", help="sparse beside dense: layers and whole networks, one CSV")
+    bench.add_argument("--output", type=Path, default=Path("outputs/benchmarks/kernels.csv"))
+    bench.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    bench.add_argument("--backend", help="instead of the best available")
+    bench.add_argument("--repeats", type=int, default=15)
+    bench.add_argument("--model", action="append", metavar="NAME:SIZE", help="default yolo11n-seg:640")
+    convert = commands.add_parser("convert", help="a checkpoint's state dict into fused safetensors")
+    convert.add_argument("source", type=Path)
+    convert.add_argument("target", type=Path)
+    convert.add_argument("--fp32", action="store_true", help="keep single precision")
+    chosen = parser.parse_args(arguments)
+    run = {"info": _info, "check": _check, "truncation": _truncation, "bench": _bench, "convert": _convert}
+    try:
+        return run[chosen.command](chosen)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _info(_: argparse.Namespace) -> int:
+    import shutil
+
+    import torch
+
+    from kernels.check import devices
+    from kernels.ops import registry
+    from kernels.ops.cpu import loader
+
+    print(f"torch {torch.__version__}, Python {platform.python_version()}, {platform.machine()}")
+    print(f"{registry.VARIABLE}={os.environ.get(registry.VARIABLE) or '(not set)'}")
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            major, minor = torch.cuda.get_device_capability(index)
+            print(
+                f"device cuda:{index}: {torch.cuda.get_device_name(index)}, compute capability {major}.{minor}"
+            )
+    else:
+        why = "torch is built without CUDA" if torch.version.cuda is None else "no GPU or no driver"
+        print(f"device cuda: none ({why})")
+    print(f"C++ compiler: {loader.compiler() or 'none: install g++ or set CXX'}")
+    print(f"nvcc: {shutil.which('nvcc') or 'none'}")
+    print(f"built libraries: {loader.cache_folder()}")
+    for device in ("cpu", "cuda") if "cuda" in devices() else ("cpu",):
+        for name in registry.BACKENDS:
+            reason = registry.unavailable(name, device)
+            print(f"backend {name:10} on {device}: {'available' if reason is None else reason}")
+        for operation in registry.OPERATIONS:
+            choice = registry.choose(operation, device, dtype=torch.float32)
+            print(f"{operation:10} on {device} float32: {choice.name}")
+    return 0
+
+
+def _check(chosen: argparse.Namespace) -> int:
+    from kernels.check import TOLERANCE, check
+
+    failed = 0
+    for outcome in check(chosen.seed):
+        failed += not outcome.passed
+        verdict = "ok" if outcome.passed else f"WRONG (tolerance {TOLERANCE:g})"
+        result = outcome.note if outcome.error is None else f"{verdict}: {outcome.error:.1e} of the range"
+        print(f"{outcome.backend:10} {outcome.device:5} {outcome.operation:10} {result}")
+    return 1 if failed else 0
+
+
+def _truncation(chosen: argparse.Namespace) -> int:
+    import torch
+
+    from kernels.models import build_model, load_default_network, load_weights
+    from kernels.truncation import build_profile, measure, read_frames
+
+    if chosen.size_px < 32 or chosen.size_px % 32:
+        raise ValueError(f"--size-px must be a positive multiple of 32 (got {chosen.size_px})")
+    torch.set_num_threads(1)
+    if chosen.model == "default" and chosen.weights is None:
+        model = load_default_network()
+    elif chosen.weights is None:
+        raise ValueError(f"--weights must name the safetensors of {chosen.model}")
+    else:
+        model = load_weights(build_model(chosen.model), chosen.weights)
+    samples = []
+    for video in chosen.videos:
+        frames = list(read_frames(video, chosen.size_px, chosen.frames))
+        made = list(measure(model, frames, chosen.threshold))
+        print(f"{video}: {len(frames)} frames, {len(made)} runs")
+        samples += made
+    profile = build_profile(samples, chosen.tolerance)
+    profile.save(chosen.output)
+    for row in profile.rows:
+        print(
+            f"vectors {row.length_px:5.1f} px ± {row.spread_px:4.1f}, active {row.active_ratio:4.0%}: "
+            f"ε = {row.epsilon:.3f} of a layer's deviation"
+        )
+    print(f"wrote {chosen.output}")
+    return 0
+
+
+def _bench(chosen: argparse.Namespace) -> int:
+    from kernels.bench import run
+
+    networks = []
+    for text in chosen.model or ["yolo11n-seg:640"]:
+        name, _, size = text.partition(":")
+        if not size.isdigit() or int(size) < 32 or int(size) % 32:
+            raise ValueError(f"--model must be NAME:SIZE with a multiple of 32 pixels (got {text!r})")
+        networks.append((name, int(size)))
+    try:
+        run(chosen.output, chosen.device, chosen.backend, chosen.repeats, networks)
+    except RuntimeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _convert(chosen: argparse.Namespace) -> int:
+    from kernels.models.convert import convert
+
+    print(convert(chosen.source, chosen.target, half=not chosen.fp32))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,31 @@
+"""Keeping freed memory: without it, a 5 ms layer measures 9 to 19 ms, most of them page faults.
+
+glibc gives large blocks back to the kernel as soon as they are freed, and a network frees and asks for the same
+megabytes at every layer.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+# malloc.h of glibc
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
+KEPT_BYTES = 1 << 30
+
+
+def keep_freed_memory() -> bool:
+    """Tell glibc to keep up to 1 GiB of freed memory for this process, as MALLOC_MMAP_THRESHOLD_,
+    MALLOC_TRIM_THRESHOLD_ and MALLOC_TOP_PAD_ would.
+
+    Returns:
+        Whether it listened; another C library is left as it is.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return False
+    settings = ((_MMAP_THRESHOLD, KEPT_BYTES), (_TRIM_THRESHOLD, KEPT_BYTES), (_TOP_PAD, 1 << 26))
+    return all(mallopt(name, value) == 1 for name, value in settings)

@@ -1,0 +1,10 @@
+"""The sparse operations and whole networks against dense ones: `python -m tests.benchmarks.bench_kernels`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kernels.bench import run
+
+if __name__ == "__main__":
+    run(Path("outputs/benchmarks/kernels.csv"))
