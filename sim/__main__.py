@@ -72,11 +72,13 @@ def _run(content: Mapping[str, Any], folder: Path, single: bool, runtime: Any) -
     config = read_config(content)
     began_s = time.perf_counter()
     with _progress(config.cameras) as progress:
-        assembly = assemble(config, progress.on_frame)
+        assembly = assemble(config, progress.on_frame, folder / "overlay.mp4")
         progress.begin(assembly.frames_per_camera)
         result = assembly.simulation.run()
     written = summarise(config, content, assembly, result, time.perf_counter() - began_s)
     write_run(folder, written)
+    if assembly.overlay is not None:
+        assembly.overlay.close()
     if assembly.timeline is not None:
         assembly.timeline.write(folder / "timeline.json")
     if single:

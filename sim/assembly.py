@@ -21,6 +21,7 @@ from sim.estimators import BandwidthEstimator, Ewma, HarmonicMean, Kalman, Oracl
 from sim.fair_link import FairLink
 from sim.ledger import FrameTable, Valuation
 from sim.link import Link, LinkConditions
+from sim.overlay import Overlay
 from sim.processor import Processor
 from sim.replay import replay
 from sim.schedulers import EffectiveAccuracyScheduler, LatencyScheduler, OracleScheduler, Scheduler
@@ -48,14 +49,20 @@ class Assembly:
     video_name: str
     frames_per_camera: int
     timeline: Timeline | None
+    overlay: Overlay | None
 
 
-def assemble(config: RunConfig, on_frame: Callable[[int, int], None] | None = None) -> Assembly:
+def assemble(
+    config: RunConfig,
+    on_frame: Callable[[int, int], None] | None = None,
+    overlay_path: Path | None = None,
+) -> Assembly:
     """Build the world that a configuration describes.
 
     Args:
         config: the run.
         on_frame: told (camera, frame) after each frame that ended.
+        overlay_path: where `config.overlay` has the first camera's video drawn.
 
     Raises:
         InputError: something named in the configuration does not exist or does not fit the rest.
@@ -80,6 +87,7 @@ def assemble(config: RunConfig, on_frame: Callable[[int, int], None] | None = No
     scheduler = make_scheduler(config)
     oracle = OracleScheduler(config.scheduler.lambda_per_s, config.accuracy.dense) if config.regret else None
     timeline = Timeline() if config.timeline else None
+    overlay = _overlay(config, view, overlay_path)
     table = FrameTable()
 
     cameras, edges = [], []
@@ -107,6 +115,7 @@ def assemble(config: RunConfig, on_frame: Callable[[int, int], None] | None = No
                 table,
                 view.images(number),
                 on_frame,
+                overlay if number == 0 else None,
                 outside_profile=view.outside_profile,
             )
         )
@@ -119,6 +128,7 @@ def assemble(config: RunConfig, on_frame: Callable[[int, int], None] | None = No
         video_name=view.name,
         frames_per_camera=view.frames,
         timeline=timeline,
+        overlay=overlay,
     )
 
 
@@ -311,6 +321,16 @@ def _statistical_view(config: RunConfig, profile: Profile) -> View:
         statistics.content,
         lambda _: None,
     )
+
+
+def _overlay(config: RunConfig, view: View, path: Path | None) -> Overlay | None:
+    if not config.overlay:
+        return None
+    if view.images(0) is None:
+        raise InputError("overlay: needs pixels: expected video.kind scene or file, found 'statistical'")
+    if path is None:
+        raise InputError("overlay: expected a file to draw into, found none")
+    return Overlay(path, view.fps, config.payload.block_px)
 
 
 def _arrivals(config: RunConfig, view: View, number: int) -> Arrivals:

@@ -12,6 +12,7 @@ from sim.arrivals import Arrivals
 from sim.content.interface import Frame
 from sim.events import Unreachable
 from sim.ledger import FrameTable
+from sim.overlay import Overlay, ShowsBlocks
 from sim.systems.interface import System
 from sim.world import CameraWorld
 
@@ -28,6 +29,7 @@ class Camera:
         table: where frames are booked.
         image: the picture of a frame by index; None where the video is statistical.
         on_frame: told (camera, frame) after each frame that ended, for progress.
+        overlay: draws finished frames into a video.
         outside_profile: the frames are not what the latency profiles were made for: flag them all.
     """
 
@@ -38,6 +40,7 @@ class Camera:
     table: FrameTable
     image: Callable[[int], NDArray[Any]] | None = None
     on_frame: Callable[[int, int], None] | None = None
+    overlay: Overlay | None = None
     outside_profile: bool = False
     under_way: bool = False
 
@@ -64,6 +67,9 @@ class Camera:
                 if self.outside_profile:
                     outcome = outcome._replace(extrapolated=True)
                 table.complete(self.number, ledger, env.now, outcome)
+                if self.overlay is not None and image is not None:
+                    blocks = self.system.shown_blocks if isinstance(self.system, ShowsBlocks) else ()
+                    self.overlay.add(image, outcome, blocks)
             self.under_way = False
             if on_frame is not None:
                 on_frame(self.number, index)

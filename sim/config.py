@@ -107,9 +107,9 @@ class PayloadConfig:
 
 @dataclass(frozen=True, slots=True)
 class RefreshConfig:
-    """A dense refresh gives way between `operators` steps of equal length."""
+    """A dense refresh gives way between `operators` equal steps; YOLO11n-seg has 100 convolutions."""
 
-    operators: int = 24
+    operators: int = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +168,7 @@ class RunConfig:
     deterministic: bool = False
     regret: bool = False
     timeline: bool = False
+    overlay: bool = False
 
     def __post_init__(self) -> None:
         if self.cameras < 1:

@@ -7,8 +7,10 @@ own.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Protocol
 
 import numpy as np
@@ -58,6 +60,7 @@ class OpportunityReplay:
     __slots__ = (
         "_before",
         "_count",
+        "_dead",
         "_index",
         "_last_ms",
         "_left_bytes",
@@ -66,7 +69,7 @@ class OpportunityReplay:
         "_times_ms",
     )
 
-    def __init__(self, trace: OpportunityTrace) -> None:
+    def __init__(self, trace: OpportunityTrace, outages: Sequence[tuple[float, float]] = ()) -> None:
         times_ms, counts = np.unique(trace.times_ms, return_counts=True)
         self._times_ms: list[int] = times_ms.tolist()  # lists: bisect on them is three times faster
         self._before: list[int] = [0, *np.cumsum(counts).tolist()]  # opportunities before each millisecond
@@ -76,6 +79,14 @@ class OpportunityReplay:
         self._index = -1  # opportunity i of round j has the index j * count + i
         self._last_ms = -1  # when that opportunity is
         self._left_bytes = 0.0
+        # Indices [first, end) of the opportunities that fall into an outage.
+        self._dead = [
+            (
+                self._first_at_or_after((start_s - CLOCK_TOLERANCE_S) * 1e3),
+                self._first_at_or_after((end_s - CLOCK_TOLERANCE_S) * 1e3),
+            )
+            for start_s, end_s in outages
+        ]
 
     def _time_ms(self, index: int) -> int:
         round_, place = divmod(index, self._count)
@@ -104,7 +115,19 @@ class OpportunityReplay:
             following = max(index + 1, self._first_at_or_after(now_ms))
         wanted = size_bytes - left
         packets = int(-(-wanted // self._packet_bytes))
-        return following + packets - 1, packets * self._packet_bytes - wanted
+        return self._live(following, packets), packets * self._packet_bytes - wanted
+
+    def _live(self, following: int, packets: int) -> int:
+        """The opportunity that carries the last of `packets` if they leave from `following` on."""
+        for first, end in self._dead:
+            if end <= following:
+                continue
+            before = max(0, first - following)
+            if packets <= before:
+                break
+            packets -= before
+            following = end
+        return following + packets - 1
 
     def take(self, size_bytes: float, now_s: float) -> float:
         if size_bytes <= 0:
@@ -135,10 +158,13 @@ class OpportunityReplay:
             following = self._index + 1
             if self._index <= last:
                 taken = self._left_bytes
-        if last >= following:
-            taken += (last - following + 1) * self._packet_bytes
-            self._index = last
-            self._last_ms = self._time_ms(last)
+        packets = last - following + 1
+        for first, end in self._dead:
+            packets -= max(0, min(end, last + 1) - max(first, following))
+        if packets > 0:
+            taken += packets * self._packet_bytes
+            self._index = self._live(following, packets)
+            self._last_ms = self._time_ms(self._index)
         if taken > 0:
             self._left_bytes = 0.0
         return min(taken, limit_bytes)
@@ -148,26 +174,43 @@ class OpportunityReplay:
 
 
 class RateReplay:
-    """(time, rate) segments: bytes flow like water at the segment's rate; zero rates stall."""
+    """(time, rate) segments: bytes flow like water at the segment's rate; zero rates and outages stall."""
 
-    __slots__ = ("_bounds_s", "_busy_until_s", "_bytes_per_s", "_period_bytes", "_period_s")
+    __slots__ = ("_before_bytes", "_bounds_s", "_busy_until_s", "_bytes_per_s", "_outages", "_period_s")
 
-    def __init__(self, trace: RateTrace) -> None:
+    def __init__(self, trace: RateTrace, outages: Sequence[tuple[float, float]] = ()) -> None:
         self._bounds_s: list[float] = [*trace.times_s.tolist(), trace.period_s]
         self._bytes_per_s: list[float] = (trace.rates_bps / 8.0).tolist()
         self._period_s = trace.period_s
-        self._period_bytes = sum(
+        segment_bytes = (
             rate * (end - start)
             for rate, start, end in zip(
                 self._bytes_per_s, self._bounds_s[:-1], self._bounds_s[1:], strict=True
             )
         )
+        # Of a round, before each bound.
+        self._before_bytes: list[float] = [0.0, *accumulate(segment_bytes)]
+        self._outages = list(outages)
         self._busy_until_s = 0.0
 
     def _finish_s(self, size_bytes: float, start_s: float) -> float:
+        for outage_s, end_s in self._outages:
+            if end_s <= start_s:
+                continue
+            if start_s < outage_s:
+                finish_s = self._walk_s(size_bytes, start_s)
+                if finish_s <= outage_s + CLOCK_TOLERANCE_S:
+                    return finish_s
+                size_bytes -= self._carried_bytes(outage_s) - self._carried_bytes(start_s)
+            start_s = end_s
+        return self._walk_s(size_bytes, start_s)
+
+    def _walk_s(self, size_bytes: float, start_s: float) -> float:
+        """When the bytes are through if there is no outage."""
         rounds, within = divmod(start_s, self._period_s)
         base_s = rounds * self._period_s
         rates, bounds = self._bytes_per_s, self._bounds_s
+        period_bytes = self._before_bytes[-1]
         segment = min(bisect_right(bounds, within) - 1, len(rates) - 1)
         remaining = size_bytes
         while True:
@@ -180,26 +223,31 @@ class RateReplay:
             if segment == len(rates):
                 segment = 0
                 base_s += self._period_s
-                whole = int(remaining // self._period_bytes)
-                if whole and remaining == whole * self._period_bytes:
+                whole = int(remaining // period_bytes)
+                if whole and remaining == whole * period_bytes:
                     whole -= 1  # the last byte leaves inside the round, not at the start of the next
                 base_s += whole * self._period_s
-                remaining -= whole * self._period_bytes
+                remaining -= whole * period_bytes
             within = bounds[segment]
+
+    def _carried_bytes(self, time_s: float) -> float:
+        """Bytes that could have left by a time if there were no outage."""
+        rounds, within = divmod(time_s, self._period_s)
+        segment = min(bisect_right(self._bounds_s, within) - 1, len(self._bytes_per_s) - 1)
+        return (
+            rounds * self._before_bytes[-1]
+            + self._before_bytes[segment]
+            + self._bytes_per_s[segment] * (within - self._bounds_s[segment])
+        )
 
     def _capacity_bytes(self, start_s: float, end_s: float) -> float:
         """Bytes that can leave between two times."""
-        total = 0.0
-        for sign, time_s in ((1.0, end_s), (-1.0, start_s)):
-            rounds, within = divmod(time_s, self._period_s)
-            total += sign * rounds * self._period_bytes
-            for rate, low, high in zip(
-                self._bytes_per_s, self._bounds_s[:-1], self._bounds_s[1:], strict=True
-            ):
-                if low >= within:
-                    break
-                total += sign * rate * (min(high, within) - low)
-        return total
+        total = self._carried_bytes(end_s) - self._carried_bytes(start_s)
+        for outage_s, over_s in self._outages:
+            low_s, high_s = max(outage_s, start_s), min(over_s, end_s)
+            if low_s < high_s:
+                total -= self._carried_bytes(high_s) - self._carried_bytes(low_s)
+        return max(0.0, total)
 
     def take(self, size_bytes: float, now_s: float) -> float:
         if size_bytes <= 0:
@@ -231,68 +279,25 @@ class RateReplay:
         return self._busy_until_s
 
 
-class InterruptedReplay:
-    """A replay with outages: during [start_s, end_s) nothing leaves, and opportunities are wasted."""
-
-    __slots__ = ("_inner", "_outages")
-
-    def __init__(self, inner: Replay, outages: Sequence[tuple[float, float]]) -> None:
-        previous_end_s = 0.0
-        for start_s, end_s in outages:
-            if not previous_end_s <= start_s < end_s:
-                raise InputError(
-                    f"link.outages_s: expected ascending, disjoint [start, end] pairs in seconds, "
-                    f"found [{start_s}, {end_s}] after {previous_end_s}"
-                )
-            previous_end_s = end_s
-        self._inner = inner
-        self._outages = list(outages)
-
-    def _after_outage_s(self, time_s: float) -> float:
-        for start_s, end_s in self._outages:
-            if start_s <= time_s < end_s:
-                return end_s
-        return time_s
-
-    def take(self, size_bytes: float, now_s: float) -> float:
-        now_s = self._after_outage_s(max(now_s, 0.0))
-        for start_s, end_s in self._outages:
-            if size_bytes <= 0 or self._inner.peek(size_bytes, now_s) < start_s:
-                break
-            if end_s <= now_s:
-                continue
-            size_bytes -= self._inner.take_before(size_bytes, now_s, start_s)
-            now_s = max(now_s, end_s)
-        return self._inner.take(size_bytes, now_s)
-
-    def peek(self, size_bytes: float, now_s: float) -> float:
-        # Without an outage ahead this is exact; an outage delays by what it lasts.
-        now_s = self._after_outage_s(now_s)
-        finish_s = self._inner.peek(size_bytes, now_s)
-        for start_s, end_s in self._outages:
-            if now_s < start_s <= finish_s:
-                finish_s += end_s - start_s
-        return finish_s
-
-    def take_before(self, limit_bytes: float, arrived_s: float, until_s: float) -> float:
-        taken = 0.0
-        now_s = self._after_outage_s(arrived_s)
-        for start_s, end_s in [*self._outages, (until_s, until_s)]:
-            if end_s <= now_s and start_s != until_s:
-                continue
-            stop_s = min(start_s, until_s)
-            if stop_s > now_s:
-                taken += self._inner.take_before(limit_bytes - taken, now_s, stop_s)
-            now_s = max(now_s, end_s)
-            if now_s >= until_s:
-                break
-        return taken
-
-    def free_s(self) -> float:
-        return self._inner.free_s()
-
-
 def replay(trace: BandwidthTrace, outages: Sequence[tuple[float, float]] = ()) -> Replay:
-    """The replay that fits a trace, interrupted by `outages` ([start, end) in seconds) if there are any."""
-    inner: Replay = OpportunityReplay(trace) if isinstance(trace, OpportunityTrace) else RateReplay(trace)
-    return InterruptedReplay(inner, outages) if outages else inner
+    """The replay that fits a trace.
+
+    Args:
+        trace: what the link may carry.
+        outages: ascending, disjoint [start, end) in seconds during which nothing leaves; an opportunity
+            in one is wasted.
+
+    Raises:
+        InputError: the outages are not ascending, disjoint and finite.
+    """
+    previous_end_s = 0.0
+    for start_s, end_s in outages:
+        if not previous_end_s <= start_s < end_s < math.inf:
+            raise InputError(
+                f"link.outages_s: expected ascending, disjoint [start, end] pairs in seconds, "
+                f"found [{start_s}, {end_s}] after {previous_end_s}"
+            )
+        previous_end_s = end_s
+    if isinstance(trace, OpportunityTrace):
+        return OpportunityReplay(trace, outages)
+    return RateReplay(trace, outages)

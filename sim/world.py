@@ -106,7 +106,7 @@ class CameraWorld:
         downlink: Link,
         estimator: BandwidthEstimator,
         patience_s: float = PATIENCE_S,
-        refresh_operators: int = 24,
+        refresh_operators: int = 100,
         on_trace: Callable[[str, float, float], None] | None = None,
     ) -> None:
         self.env = env

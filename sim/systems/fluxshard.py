@@ -122,6 +122,7 @@ class FluxShard:
     _spare: list[Message] = field(default_factory=list)
     _trickle: Trickle | None = None
     _newest: Frame | None = None
+    _shown: Match | None = None  # of the last frame, on the path it took
     _wants_truth: bool = False
 
     def __post_init__(self) -> None:
@@ -130,6 +131,11 @@ class FluxShard:
         self.server = ServerHalf(self.content.shared_image())
         self._block_bytes = self.content.block_bytes()
         self._wants_truth = self.regret_against is not None or isinstance(self.scheduler, OracleScheduler)
+
+    @property
+    def shown_blocks(self) -> Any:
+        """Active blocks of the last frame on the path it took, the most different first."""
+        return () if self._shown is None else self._shown.active
 
     def process(self, frame: Frame, world: CameraWorld) -> Generator[Any, Any, Outcome]:
         """Algorithm 1 for one frame."""
@@ -155,6 +161,7 @@ class FluxShard:
     def _on_edge(
         self, frame: Frame, local: Match, remote: Match, plan: Plan, world: CameraWorld
     ) -> Generator[Any, Any, Outcome]:
+        self._shown = local
         if self.options.opportunistic and self._synchronised:
             self._send_spare(frame, remote, plan, world)
         yield world.infer_edge_dense() if plan.dense else world.infer_edge(plan.k)
@@ -172,6 +179,7 @@ class FluxShard:
     def _on_cloud(
         self, frame: Frame, local: Match, remote: Match, plan: Plan, world: CameraWorld
     ) -> Generator[Any, Any, Outcome]:
+        self._shown = remote
         message = self.content.message(
             frame, remote.active[: plan.k], remote, self._epoch, inferred=True, realign=True
         )
