@@ -63,9 +63,7 @@ def _info(_: argparse.Namespace) -> int:
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
             major, minor = torch.cuda.get_device_capability(index)
-            print(
-                f"device cuda:{index}: {torch.cuda.get_device_name(index)}, compute capability {major}.{minor}"
-            )
+            print(f"device cuda:{index}: {torch.cuda.get_device_name(index)}, sm_{major}{minor}")
     else:
         why = "torch is built without CUDA" if torch.version.cuda is None else "no GPU or no driver"
         print(f"device cuda: none ({why})")

@@ -1,7 +1,7 @@
 """Keeping freed memory: without it, a 5 ms layer measures 9 to 19 ms, most of them page faults.
 
-glibc gives large blocks back to the kernel as soon as they are freed, and a network frees and asks for the same
-megabytes at every layer.
+glibc gives large blocks back to the kernel as soon as they are freed, and a network frees and asks for
+the same megabytes at every layer.
 """
 
 from __future__ import annotations

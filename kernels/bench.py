@@ -1,8 +1,8 @@
 """How fast: layers and whole networks, sparse beside dense in the same layout, one CSV.
 
 A speed-up is printed only where the result of the very same inputs was right. Dense and sparse runs are
-interleaved and their medians compared. On a processor the time is the thread's own (a busy machine steals wall
-time, not that); on a GPU it is wall time around a synchronisation. One thread.
+interleaved and their medians compared. On a processor the time is the thread's own (a busy machine steals
+wall time, not that); on a GPU it is wall time around a synchronisation. One thread.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -175,8 +176,7 @@ def measure_layer(layer: Layer, device: str, backend: str | None, repeats: int) 
         difference = float((out[written] - wanted[written]).abs().max() / wanted.abs().max())
         errors.append(difference if complete else float("inf"))
     runs: list[Callable[[], object]] = [dense]
-    for tiles in sets:
-        runs.append(lambda tiles=tiles: choice.module.convolve(packed, source, tiles, tile, out))  # type: ignore[misc]
+    runs += [partial(choice.module.convolve, packed, source, tiles, tile, out) for tiles in sets]
     dense_s, *sparse = interleaved(runs, repeats, device)
     return [
         _row(device, choice.name, layer.name, pattern, fraction, dense_s, sparse_s, error)
@@ -185,7 +185,7 @@ def measure_layer(layer: Layer, device: str, backend: str | None, repeats: int) 
 
 
 def measure_network(name: str, size_px: int, device: str, backend: str | None, repeats: int) -> list[Row]:
-    """A whole network under `fixed`, with motion, cache move included; dense is the module in channels_last."""
+    """A network under `fixed`, with motion, cache move included; dense is the module in channels_last."""
     from kernels.models import build_model
 
     torch.manual_seed(0)
@@ -226,8 +226,7 @@ def measure_network(name: str, size_px: int, device: str, backend: str | None, r
         after.settle()
 
     runs: list[Callable[[], object]] = [dense]
-    for active in sets:
-        runs.append(lambda active=active: sparse(active))  # type: ignore[misc]
+    runs += [partial(sparse, active) for active in sets]
     dense_s, *rest = interleaved(runs, repeats, device)
     used = ", ".join(sorted({choice.name for choice in executor.plan(frame).choices.values()}))
     return [

@@ -131,16 +131,18 @@ def build_profile(samples: Sequence[Sample], tolerance: float, bins: int = 3) ->
     rows = []
     by_length = sorted(chosen, key=lambda one: one[0].length_px)
     for group in _split(by_length, bins):
-        for cell in _split(sorted(group, key=lambda one: one[0].active_ratio), bins):
-            rows.append(
-                Row(
-                    length_px=float(np.mean([statistics.length_px for statistics, _ in cell])),
-                    spread_px=float(np.mean([statistics.spread_px for statistics, _ in cell])),
-                    active_ratio=float(np.mean([statistics.active_ratio for statistics, _ in cell])),
-                    epsilon=float(np.quantile([epsilon for _, epsilon in cell], 0.25)),
-                )
-            )
+        by_activity = sorted(group, key=lambda one: one[0].active_ratio)
+        rows += [_row(cell) for cell in _split(by_activity, bins)]
     return TruncationProfile(tuple(rows))
+
+
+def _row(cell: list[tuple[MotionStatistics, float]]) -> Row:
+    return Row(
+        length_px=float(np.mean([statistics.length_px for statistics, _ in cell])),
+        spread_px=float(np.mean([statistics.spread_px for statistics, _ in cell])),
+        active_ratio=float(np.mean([statistics.active_ratio for statistics, _ in cell])),
+        epsilon=float(np.quantile([epsilon for _, epsilon in cell], 0.25)),
+    )
 
 
 def _split(values: list[Any], parts: int) -> Iterator[list[Any]]:
