@@ -11,7 +11,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from kernels.byte_rows import sad_8x8
-from kernels.search import SearchImage, prepare
+from kernels.search_image import SearchImage, prepare
 
 _TILE = 8
 

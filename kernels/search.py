@@ -2,13 +2,13 @@
 
 Two levels. A coarse search at a quarter of the resolution covers the window around the predicted vector; its
 two best places (±2 px), the predicted vector and what the left and the upper neighbour found (±1 px) are
-then refined at full resolution. Vectors are chosen on grey, (R + 2G + B) / 4, which is the same for RGB and
-BGR; the difference that is reported is over all channels that were given.
+then refined at full resolution, and a pass backwards tries what the right and the lower neighbour found.
+Vectors are chosen on grey, (R + 2G + B) / 4, which is the same for RGB and BGR; the difference that is
+reported is over all channels that were given.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -16,8 +16,20 @@ from numba import njit
 from numpy.typing import NDArray
 
 from kernels.byte_rows import flat_bytes, sad_4x4, sad_8x8, sad_16x16
+from kernels.search_image import QUARTER as _COARSE
+from kernels.search_image import SearchImage, prepare
 
-_COARSE = 4  # the coarse level has a quarter of the resolution
+__all__ = [
+    "MotionField",
+    "SearchImage",
+    "block_difference",
+    "block_grid",
+    "check_vectors",
+    "predict_vectors",
+    "prepare",
+    "search_motion",
+]
+
 _FINE_PX = 2  # coarse places are 4 px apart, so ±2 px around them leaves no gap
 
 
@@ -33,58 +45,6 @@ class MotionField(NamedTuple):
     difference: NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SearchImage:
-    """An image with the levels a search needs, computed once for all its searches: see `prepare`."""
-
-    pixels: NDArray[
-        np.uint8
-    ]  # (H, W) or (H, W, 3), contiguous; shared with the caller, who must not write to it
-    grey: NDArray[np.uint8]  # (H, W)
-    quarter: NDArray[np.uint8]  # (H/4, W/4), means of 4×4 pixels
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.pixels.shape
-
-
-def prepare(image: NDArray[np.uint8], name: str = "image") -> SearchImage:
-    """Compute the grey and quarter-resolution levels of an image.
-
-    A frame that is searched against two references, or becomes the next reference, is prepared once.
-
-    Args:
-        image: (H, W) or (H, W, 3) uint8, H and W positive multiples of 8; copied only if not contiguous or
-            read-only.
-        name: what error messages call the image.
-
-    Raises:
-        TypeError: not an array of uint8.
-        ValueError: another shape.
-    """
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
-        raise TypeError(
-            f"{name} must be a numpy array of uint8 (got {getattr(image, 'dtype', type(image).__name__)})"
-        )
-    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
-        raise ValueError(f"{name} must have the shape (H, W) or (H, W, 3) (got {image.shape})")
-    height, width = image.shape[:2]
-    if height % 8 or width % 8 or not height or not width:
-        raise ValueError(
-            f"{name} must have a height and a width that are multiples of 8 px (got {height}x{width})"
-        )
-    pixels: NDArray[np.uint8] = flat_bytes(image).reshape(image.shape)
-    grey: NDArray[np.uint8]
-    if image.ndim == 3:
-        grey = np.empty((height, width), np.uint8)
-        _to_grey(pixels, grey)
-    else:
-        grey = pixels
-    quarter = np.empty((height // _COARSE, width // _COARSE), np.uint8)
-    _to_quarter(grey, quarter)
-    return SearchImage(pixels, grey, quarter)
-
-
 def search_motion(
     frame: NDArray[np.uint8] | SearchImage,
     reference: NDArray[np.uint8] | SearchImage,
@@ -95,9 +55,9 @@ def search_motion(
     """Find each block of `frame` in `reference`.
 
     The result is never worse than the zero vector, nor than the predicted one; no vector points outside the
-    reference. Without a prediction no component exceeds `radius_px`; with one, a block may also take up its
-    left or upper neighbour's vector (±1 px) from outside its window, so that a wrong prediction is not a lost
-    block. Ties go to the shorter vector, then to the smaller (dy, dx).
+    reference. Without a prediction no component exceeds `radius_px`; with one, a block may also take up a
+    neighbour's vector (±1 px) from outside its window, so that a wrong prediction is not a lost block. Ties
+    go to the shorter vector, then to the smaller (dy, dx).
 
     Args:
         frame, reference: uint8, (H, W) or (H, W, 3), the same shape; arrays, or `prepare`d images.
@@ -124,22 +84,14 @@ def search_motion(
     )
     vectors = np.empty((rows, columns, 2), np.int16)
     difference = np.empty((rows, columns), np.float32)
-    _search(
-        frame.pixels.reshape(-1),
-        reference.pixels.reshape(-1),
-        frame.grey.reshape(-1),
-        reference.grey.reshape(-1),
-        frame.quarter.reshape(-1),
-        reference.quarter.reshape(-1),
-        width,
-        height,
-        block_px,
-        radius_px,
-        centres,
-        predicted is not None,
-        vectors,
-        difference,
+    pairs = (
+        (frame.pixels, reference.pixels),
+        (frame.grey, reference.grey),
+        (frame.quarter, reference.quarter),
     )
+    levels = [level.reshape(-1) for pair in pairs for level in pair]
+    followed = predicted is not None
+    _search(*levels, width, height, block_px, radius_px, centres, followed, vectors, difference)
     return MotionField(vectors, difference)
 
 
@@ -236,31 +188,6 @@ def check_vectors(vectors: NDArray[np.int16], grid: tuple[int, ...], name: str) 
     return result if result.flags.writeable else result.copy()
 
 
-@njit(cache=True, nogil=True)
-def _to_grey(pixels, grey):  # type: ignore[no-untyped-def]
-    flat = pixels.reshape(-1)
-    out = grey.reshape(-1)
-    for i in range(out.size):
-        out[i] = (
-            np.uint16(flat[3 * i]) + 2 * np.uint16(flat[3 * i + 1]) + np.uint16(flat[3 * i + 2]) + 2
-        ) >> 2
-
-
-@njit(cache=True, nogil=True)
-def _to_quarter(grey, quarter):  # type: ignore[no-untyped-def]
-    rows, columns = quarter.shape
-    column_sums = np.empty(4 * columns, np.uint16)
-    for row in range(rows):
-        a, b, c, d = grey[4 * row], grey[4 * row + 1], grey[4 * row + 2], grey[4 * row + 3]
-        for i in range(4 * columns):
-            column_sums[i] = np.uint16(a[i]) + np.uint16(b[i]) + np.uint16(c[i]) + np.uint16(d[i])
-        for i in range(columns):
-            total = (
-                column_sums[4 * i] + column_sums[4 * i + 1] + column_sums[4 * i + 2] + column_sums[4 * i + 3]
-            )
-            quarter[row, i] = (total + 8) >> 4
-
-
 @njit(cache=True, nogil=True, inline="always")  # a call would count references
 def _block_sad(a, offset_a, b, offset_b, stride, rows, width, limit):  # type: ignore[no-untyped-def]
     """Sum over `rows` × `width` bytes (multiples of 8); gives up, with a partial sum, once above `limit`."""
@@ -339,6 +266,26 @@ def _refine(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def _vector(vectors, row, column):  # type: ignore[no-untyped-def]
+    return np.int64(vectors[row, column, 0]), np.int64(vectors[row, column, 1])
+
+
+@njit(cache=True, nogil=True)
+def _clamped(vectors, row, column, inside):  # type: ignore[no-untyped-def]
+    """A block's vector, moved so that the block lies inside the reference."""
+    x, y = _vector(vectors, row, column)
+    return min(max(x, inside[0]), inside[1]), min(max(y, inside[2]), inside[3])
+
+
+@njit(cache=True, nogil=True)
+def _around(centre, radius, inside):  # type: ignore[no-untyped-def]
+    """The vectors within `radius` of the centre that do not point outside: (low x, high x, low y, high y)."""
+    low_x, high_x = max(inside[0], centre[0] - radius), min(inside[1], centre[0] + radius)
+    low_y, high_y = max(inside[2], centre[1] - radius), min(inside[3], centre[1] + radius)
+    return low_x, high_x, low_y, high_y
+
+
+@njit(cache=True, nogil=True)
 def _search(  # type: ignore[no-untyped-def]
     frame,
     reference,
@@ -359,40 +306,54 @@ def _search(  # type: ignore[no-untyped-def]
     channels = frame.size // (width * height)
     quarter_width, side = width // _COARSE, block // _COARSE
     never = np.int64(1) << 60
+    zero = np.int64(0)
+    sads = np.empty((rows, columns), np.int64)
     for row in range(rows):
         for column in range(columns):
             x0, y0 = column * block, row * block
             here = y0 * width + x0
-            low_x, high_x, low_y, high_y = -x0, width - block - x0, -y0, height - block - y0
-            centre_x = min(max(np.int64(centres[row, column, 0]), low_x), high_x)
-            centre_y = min(max(np.int64(centres[row, column, 1]), low_y), high_y)
-            low_x, high_x = max(low_x, centre_x - radius), min(high_x, centre_x + radius)
-            low_y, high_y = max(low_y, centre_y - radius), min(high_y, centre_y + radius)
-            window = (low_x, high_x, low_y, high_y)
-            reachable = (-x0, width - block - x0, -y0, height - block - y0) if predicted else window
-
-            zero = np.int64(0)
+            inside = (-x0, width - block - x0, -y0, height - block - y0)
+            centre = _clamped(centres, row, column, inside)
+            window = _around(centre, radius, inside)
             best = (_block_sad(grey, here, ref_grey, here, width, block, block, never), zero, zero)
             if best[0] > 0:
-                centre = (centre_x, centre_y)
                 best = _refine(grey, ref_grey, here, width, block, window, centre, 1, best)
-                for back_x, back_y in ((1, 0), (0, 1)):  # what the left and the upper neighbour found
-                    if column >= back_x and row >= back_y:
-                        near = (
-                            np.int64(vectors[row - back_y, column - back_x, 0]),
-                            np.int64(vectors[row - back_y, column - back_x, 1]),
-                        )
-                        best = _refine(grey, ref_grey, here, width, block, reachable, near, 1, best)
+                reachable = inside if predicted else window
+                if column > 0:
+                    near = _vector(vectors, row, column - 1)
+                    best = _refine(grey, ref_grey, here, width, block, reachable, near, 1, best)
+                if row > 0:
+                    near = _vector(vectors, row - 1, column)
+                    best = _refine(grey, ref_grey, here, width, block, reachable, near, 1, best)
                 at = (y0 // _COARSE) * quarter_width + x0 // _COARSE
                 for key in _coarse_places(quarter, ref_quarter, at, quarter_width, side, window):
                     near = _place(key)
                     best = _refine(grey, ref_grey, here, width, block, window, near, _FINE_PX, best)
+            sads[row, column], vectors[row, column, 0], vectors[row, column, 1] = best
+
+    # Back again, so that a vector found late reaches the blocks before it, too.
+    for row in range(rows - 1, -1, -1):
+        for column in range(columns - 1, -1, -1):
+            x0, y0 = column * block, row * block
+            here = y0 * width + x0
+            inside = (-x0, width - block - x0, -y0, height - block - y0)
+            centre = _clamped(centres, row, column, inside)
+            found = _vector(vectors, row, column)
+            best = (sads[row, column], found[0], found[1])
+            if best[0] > 0:
+                reachable = inside if predicted else _around(centre, radius, inside)
+                if column + 1 < columns:
+                    near = _vector(vectors, row, column + 1)
+                    best = _refine(grey, ref_grey, here, width, block, reachable, near, 0, best)
+                if row + 1 < rows:
+                    near = _vector(vectors, row + 1, column)
+                    best = _refine(grey, ref_grey, here, width, block, reachable, near, 0, best)
             best_sad, best_x, best_y = best
 
             # Chosen on grey; on all channels it must still beat the zero vector and the prediction.
             if channels > 1:
                 best_sad, best_x, best_y = never, zero, zero
-                for dx, dy in ((best[1], best[2]), (zero, zero), (centre_x, centre_y)):
+                for dx, dy in ((best[1], best[2]), (zero, zero), centre):
                     if best_sad == never or dx != best[1] or dy != best[2]:
                         sad = _block_sad(
                             frame,

@@ -72,7 +72,7 @@ def test_vectors_stay_inside_and_the_difference_is_the_definition(data, block_px
     st.integers(-16, 16),
     st.integers(-16, 16),
     st.integers(0, 2**32 - 1),
-    st.sampled_from([0.0, 1.0, 3.0]),
+    st.sampled_from([0.0, 1.0, 3.0]),  # white noise loses nearly everything in the quarter image
     st.booleans(),
 )
 def test_a_translation_within_the_radius_is_found_exactly(dx, dy, seed, blur_px, colour):
@@ -82,13 +82,8 @@ def test_a_translation_within_the_radius_is_found_exactly(dx, dy, seed, blur_px,
 
     vectors, difference = search_motion(np.ascontiguousarray(frame), np.ascontiguousarray(reference))
 
-    interior = vectors[1:-1, 1:-1].reshape(-1, 2)
-    found = (interior == (dx, dy)).all(axis=1)
-    if blur_px:
-        assert found.all()
-        assert not difference[1:-1, 1:-1].any()
-    else:  # white noise loses nearly everything in the quarter image: neighbours carry the vector on
-        assert found.mean() > 0.9
+    assert (vectors[1:-1, 1:-1] == (dx, dy)).all()
+    assert not difference[1:-1, 1:-1].any()
 
 
 def test_nearly_as_good_as_every_place_of_the_window():
