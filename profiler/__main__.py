@@ -1,7 +1,7 @@
 """python -m profiler: measure a device, fit its latency model, compare profiles, plan with them.
 
     python -m profiler model=yolo11n-seg device=cpu     measure, fit, write conf/profile/<device>/<model>.yaml
-        resolution=640 precision=fp32 policy=fixed repeats=15 budget_s=240 threads=1 seed=0
+        resolution=640 precision=fp32 policy=fixed backend= repeats=15 budget_s=240 threads=1 seed=0
         video=PATH      replay active sets of a real video beside random and clustered ones
         weights=PATH    safetensors; without it random weights, which take the same time
         clock=thread    processor time, for a machine that cannot be kept quiet (cpu, one thread)
@@ -34,6 +34,7 @@ MEASURE: dict[str, options.Parser] = {
     "resolution": options.resolution,
     "precision": options.choice("fp32", "tf32", "fp16"),
     "policy": options.choice("exact", "truncate", "fixed"),
+    "backend": options.choice("reference", "cpu", "cuda", "triton"),
     "name": options.path_name,
     "weights": str,
     "video": str,

@@ -22,7 +22,7 @@ from profiler.least_squares import Vector
 from profiler.samples import MASKS, Samples
 from traces.errors import InputError
 
-SAME_SUBJECT = ("model", "resolution_px", "block_px", "precision", "policy")
+SAME_SUBJECT = ("model", "resolution_px", "block_px", "precision", "policy", "backend", "clock")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ class Request:
     resolution_px: tuple[int, int] = DEFAULT_RESOLUTION_PX
     precision: str = "fp32"
     policy: str = "fixed"
+    backend: str | None = None
     name: str | None = None
     weights: str | None = None
     video: str | None = None
@@ -61,6 +62,22 @@ class Request:
         if self.resolution_px == DEFAULT_RESOLUTION_PX:
             return self.model
         return f"{self.model}-{height}" if height == width else f"{self.model}-{height}x{width}"
+
+    @property
+    def command(self) -> str:
+        """The command that this request stands for; of files only the names."""
+        words = [f"model={self.model}", f"device={self.device}"]
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name in ("model", "device", "fresh", "out") or value == field.default:
+                continue
+            if field.name == "resolution_px":
+                words.append("resolution={}x{}".format(*value))
+            elif field.name in ("weights", "video"):
+                words.append(f"{field.name}={Path(value).name}")
+            else:
+                words.append(f"{field.name}={value}")
+        return " ".join(["python -m profiler", *words])
 
 
 def profile_device(request: Request, say: Callable[[str], None] = print) -> tuple[Analysis, Path]:
@@ -98,7 +115,12 @@ def profile_device(request: Request, say: Callable[[str], None] = print) -> tupl
     recording = record(request.video, request.resolution_px, 16)
     try:
         workload = ExecutorWorkload(
-            model, recording, device=request.device, precision=request.precision, policy=request.policy
+            model,
+            recording,
+            device=request.device,
+            precision=request.precision,
+            policy=request.policy,
+            backend=request.backend,
         )
     except (MemoryError, RuntimeError) as error:
         raise explain(error) from error
@@ -109,6 +131,7 @@ def profile_device(request: Request, say: Callable[[str], None] = print) -> tupl
         "block_px": 16,
         "precision": request.precision,
         "policy": request.policy,
+        "backend": workload.backend,
         "threads": request.threads,
         "clock": request.clock,
         "weights": Path(request.weights).name if request.weights else "random",
@@ -121,7 +144,7 @@ def profile_device(request: Request, say: Callable[[str], None] = print) -> tupl
         "background_cores": None if busy is None else round(busy, 2),
         "commit": _commit(),
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
-        "source": f"python -m profiler model={request.model} device={request.device}",
+        "source": request.command,
         "layers": [
             {"name": one.name, "output_bytes": one.output_bytes, "live_bytes": one.live_bytes}
             for one in workload.layer_sizes()

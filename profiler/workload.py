@@ -59,6 +59,7 @@ class ExecutorWorkload:
         device: ``cpu`` or ``cuda:<index>``.
         precision: ``fp32``; on CUDA also ``tf32``, and ``fp16`` where the executor takes it.
         policy: how the executor propagates active sets; ``fixed`` is the papers'.
+        backend: of the executor's operations; the best available when None.
 
     Raises:
         InputError: the precision does not exist on the device, or the executor refuses the model.
@@ -72,11 +73,13 @@ class ExecutorWorkload:
         device: str = "cpu",
         precision: str = "fp32",
         policy: str = "fixed",
+        backend: str | None = None,
         block_px: int = 16,
     ) -> None:
         import torch
 
         from kernels import SparseExecutor
+        from kernels.ops import registry
         from kernels.search import prepare
         from profiler.layers import LayerTable
 
@@ -98,9 +101,17 @@ class ExecutorWorkload:
         self._vectors = [torch.from_numpy(field.astype(np.int64)).to(device) for field in recording.vectors]
         self._images = [prepare(image) for image in recording.frames]
         self._device = device
+        kind = "cpu" if device == "cpu" else "cuda"
+        try:
+            names = registry.preferences(kind, backend)
+        except ValueError as error:
+            raise InputError(f"backend: {error}") from error
+        self.backend = next(name for name in names if registry.unavailable(name, kind) is None)
         self._layers = LayerTable.of(self._model)
         try:
-            self._executor: Any = SparseExecutor(self._model, policy=policy, block_px=block_px)
+            self._executor: Any = SparseExecutor(
+                self._model, policy=policy, backend=backend, block_px=block_px
+            )
             _, self._cache = self._executor.dense(self._frames[0])
         except (TypeError, ValueError, NotImplementedError) as error:
             raise InputError(f"model: the sparse executor cannot run it: {error}") from error

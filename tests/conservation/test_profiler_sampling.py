@@ -201,3 +201,9 @@ def test_refinement_ignores_bends_that_noise_explains() -> None:
     bent = [own + (0.1 if k == 200 else 0.0) for k, own in zip(grid, straight, strict=True)]
     assert {150, 250} <= set(refine(grid, bent, 0.02, 18))
     assert len(refine(grid, bent, 0.02, 6)) == 6
+
+
+def test_samples_by_another_clock_are_not_mixed_in(tmp_path: Path) -> None:
+    take(tmp_path / "samples.parquet", SyntheticWorkload())
+    with pytest.raises(InputError, match=r"clock = None, this run has 'thread'"):
+        SampleStore(tmp_path / "samples.parquet", {**META, "clock": "thread"})

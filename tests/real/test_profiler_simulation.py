@@ -15,7 +15,7 @@ from profiler.__main__ import main
 from profiler.devices import HostClock
 from profiler.latency import Profile, Quadratic, load_profile, read_profile, save_profile
 from profiler.masks import kinds_of, record
-from profiler.run import fit_and_write
+from profiler.run import Request, fit_and_write
 from profiler.sampling import Plan, measure
 from profiler.store import SampleStore
 from profiler.workload import ExecutorWorkload
@@ -164,3 +164,12 @@ def _faster(profile: Profile, factor: float) -> Profile:
         dense_s=profile.dense_s / factor,
         quadratic=Quadratic(curve.a_s / factor, curve.b_s / factor, curve.c_s / factor),
     )
+
+
+def test_a_profile_names_the_command_that_made_it_and_no_folder_of_this_machine() -> None:
+    request = Request(model="yolo11n", resolution_px=(256, 192), video="/somewhere/clip.mp4", repeats=5)
+    assert request.command == (
+        "python -m profiler model=yolo11n device=cpu resolution=256x192 video=clip.mp4 repeats=5"
+    )
+    assert request.profile_name == "yolo11n-256x192"
+    assert Request(model="yolo11n").profile_name == "yolo11n"
