@@ -10,8 +10,18 @@ from typing import Any
 from profiler.samples import Sample, read_samples, rows_of, write_samples
 from traces.errors import InputError
 
-SAME_RUN = tuple(
-    ["device", "model", "resolution_px", "block_px", "precision", "policy", "backend", "threads", "clock", "video", "weights"]
+SAME_RUN = (
+    "device",
+    "model",
+    "resolution_px",
+    "block_px",
+    "precision",
+    "policy",
+    "backend",
+    "threads",
+    "clock",
+    "video",
+    "weights",
 )
 """What must not differ between the samples of one file."""
 
