@@ -8,23 +8,32 @@ reference.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 
 from kernels.executor.plan import Place, Plan
+from kernels.executor.stretches import find_stretches
+from kernels.ops.cpu.program import Levels
 
 
 class Arena:
-    """One set of buffers for the maps of a plan, with a view for each node."""
+    """Memory for some slots of a plan, with a view for each node that lives there."""
 
-    __slots__ = ("buffers", "views")
+    __slots__ = ("buffers", "memory", "views")
 
-    def __init__(self, plan: Plan, slots: set[int]) -> None:
-        self.buffers = {slot: torch.empty(plan.slots[slot], device=plan.device) for slot in sorted(slots)}
+    def __init__(self, plan: Plan, slots: Iterable[int], floats: int) -> None:
+        self.memory = torch.empty(floats, device=plan.device)
+        self.buffers: dict[int, torch.Tensor] = {}
+        for slot in slots:
+            height, width, channels = plan.slots[slot]
+            start = plan.offsets[slot]
+            flat = self.memory[start : start + height * width * channels]
+            self.buffers[slot] = flat.view(height, width, channels)
         self.views: dict[int, torch.Tensor] = {}
         for node, place in enumerate(plan.places):
-            if place is not None and place.slot in slots:
+            if place is not None and place.slot in self.buffers:
                 self.views[node] = self.region(place)
 
     def region(self, place: Place) -> torch.Tensor:
@@ -33,15 +42,21 @@ class Arena:
 
 
 class Pool:
-    """Arenas for reuse: a cache that is dropped gives its buffers to the next frame's."""
+    """Arenas for reuse: a cache that is dropped gives its memory to the next frame's.
+
+    Attributes:
+        shared: memory of the maps that no cache keeps.
+        stretches: programs of the plan, if its backend has them.
+    """
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.shared = Arena(plan, plan.shared)
+        self.shared = Arena(plan, plan.shared, plan.shared_floats)
+        self.stretches = find_stretches(plan)
         self._free: list[Arena] = []
 
     def take(self) -> Arena:
-        return self._free.pop() if self._free else Arena(self.plan, set(self.plan.kept))
+        return self._free.pop() if self._free else Arena(self.plan, self.plan.kept, self.plan.cache_floats)
 
     def give(self, arena: Arena) -> None:
         self._free.append(arena)
@@ -67,10 +82,11 @@ class Level:
 
 @dataclass(slots=True)
 class Pending:
-    """What has not been moved yet: where it is, and how it moves."""
+    """What has not been moved yet: where it is, and how it moves; `compiled` is the same for programs."""
 
     source: Cache
     levels: dict[int, Level]
+    compiled: Levels | None = None
 
 
 class Cache:
@@ -99,7 +115,7 @@ class Cache:
     @property
     def size_bytes(self) -> int:
         """Bytes of its buffers."""
-        return sum(buffer.nbytes for buffer in self._arena.buffers.values())
+        return self._arena.memory.nbytes
 
     @property
     def arena(self) -> Arena:
@@ -125,12 +141,16 @@ class Cache:
             place = self.plan.region_of(place)
         if self._pending is None or place in self.settled:
             return
-        level = self._pending.levels[self.plan.slot_levels[place.slot]]
-        assert self.plan.remapper is not None
-        self.plan.remapper.module.remap(
-            self._pending.source.arena.region(place),
-            level.displacement,
-            self._arena.region(place),
-            level.fresh,
-        )
+        stretches, compiled = self._pool.stretches, self._pending.compiled
+        source = self._pending.source.arena
+        if stretches is not None and compiled is not None:
+            move = stretches.regions[place]
+            memory = (self._arena.memory, self._pool.shared.memory, source.memory)
+            stretches.moves.run(move, move + 1, compiled, *memory)
+        else:
+            level = self._pending.levels[self.plan.slot_levels[place.slot]]
+            assert self.plan.remapper is not None
+            self.plan.remapper.module.remap(
+                source.region(place), level.displacement, self._arena.region(place), level.fresh
+            )
         self.settled.add(place)

@@ -62,6 +62,8 @@ class Plan:
         resolutions: the different resolutions of its maps.
         levels: for each map node, which of the resolutions it has.
         slot_levels: the same for each slot.
+        offsets: first float of each slot in the memory that holds it, a cache's or the shared one.
+        cache_floats, shared_floats: size of these.
         kept: regions of each slot that a cache must keep, merged.
         shared: slots that no cache keeps; one set serves every frame.
         convolutions: packed, by node.
@@ -78,6 +80,9 @@ class Plan:
     resolutions: list[Resolution] = field(default_factory=list)
     levels: list[int | None] = field(default_factory=list)
     slot_levels: list[int] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)
+    cache_floats: int = 0
+    shared_floats: int = 0
     kept: dict[int, list[Place]] = field(default_factory=dict)
     shared: set[int] = field(default_factory=set)
     convolutions: dict[int, Convolution] = field(default_factory=dict)
@@ -133,6 +138,7 @@ def make_plan(
             plan.levels.append(None)
     _place(plan)
     _keep(plan, everything=policy != "fixed")
+    _lay_out(plan)
     _choose(plan, backend)
     plan.borders = [None] * len(graph.nodes)
     for index, node in enumerate(graph.nodes):
@@ -248,6 +254,18 @@ def _keep(plan: Plan, everything: bool) -> None:
                 merged.append((start, stop))
         plan.kept[slot] = [Place(slot, start, stop - start) for start, stop in merged]
     plan.shared = set(range(len(plan.slots))) - set(plan.kept)
+
+
+def _lay_out(plan: Plan) -> None:
+    """Slots one after another, each at a multiple of 64 bytes."""
+    for slot, (height, width, channels) in enumerate(plan.slots):
+        floats = -(-height * width * channels // 16) * 16
+        if slot in plan.shared:
+            plan.offsets.append(plan.shared_floats)
+            plan.shared_floats += floats
+        else:
+            plan.offsets.append(plan.cache_floats)
+            plan.cache_floats += floats
 
 
 def _choose(plan: Plan, backend: str | None) -> None:

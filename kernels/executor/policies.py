@@ -15,6 +15,7 @@ from kernels.executor.graph import Concat, Convolve, Input, Slice, Unfold
 from kernels.executor.plan import Plan, reads_around
 from kernels.executor.report import Report
 from kernels.executor.steps import Steps, is_counted, runs_whole
+from kernels.executor.stretches import full_levels
 from kernels.ops.maps import Halo, list_tiles
 
 
@@ -35,17 +36,22 @@ def run_dense(plan: Plan, pool: Pool, frame: torch.Tensor, block_px: int) -> tup
     arena = pool.take()
     steps = Steps(plan, pool, arena)
     steps.load(frame)
-    tiles: dict[int, tuple[torch.Tensor, tuple[int, int]]] = {}
-    for index, node in enumerate(plan.nodes):
-        if isinstance(node.work, Input):
+    tiles = {key: blocks.full_level(resolution, block_px) for key, resolution in enumerate(plan.resolutions)}
+    stretches = pool.stretches
+    levels = full_levels(plan, stretches, tiles) if stretches is not None else None
+    index = 1
+    while index < len(plan.nodes):
+        if stretches is not None and levels is not None and index in stretches.spans:
+            begin, end, index = stretches.spans[index]
+            stretches.program.run(begin, end, levels, arena.memory, pool.shared.memory, None)
             continue
+        node = plan.nodes[index]
         if runs_whole(plan, index):
             steps.whole(index)
-            continue
-        key = plan.level(node.inputs[0] if isinstance(node.work, Unfold) else index)
-        if key not in tiles:
-            tiles[key] = blocks.full_level(plan.resolutions[key], block_px)
-        steps.compute(index, *tiles[key])
+        else:
+            key = plan.level(node.inputs[0] if isinstance(node.work, Unfold) else index)
+            steps.compute(index, *tiles[key])
+        index += 1
     return steps, Cache(pool, arena, None)
 
 
@@ -65,35 +71,54 @@ def run_fixed(plan: Plan, pool: Pool, request: Request) -> tuple[Steps, Cache, R
         for key, resolution in enumerate(plan.resolutions)
         if key in plan.levels[1:]
     }
-    cache = Cache(pool, arena, Pending(request.cache, levels))
+    stretches = pool.stretches
+    compiled = None
+    if stretches is not None:
+        compiled = stretches.levels(plan)
+        for key, level in levels.items():
+            compiled.set(key, level.tiles, level.tile, level.fresh, level.displacement)
+    cache = Cache(pool, arena, Pending(request.cache, levels, compiled))
     if plan.bilinear:
         cache.settle()
-    reused: dict[str, float] = {}
-    for index, node in enumerate(plan.nodes):
-        if isinstance(node.work, Input):
+    index = 1
+    while index < len(plan.nodes):
+        if stretches is not None and compiled is not None and index in stretches.spans:
+            begin, end, index = stretches.spans[index]
+            memory = (arena.memory, pool.shared.memory, source.memory)
+            stretches.program.run(begin, end, compiled, *memory)
             continue
         if runs_whole(plan, index):
-            for read in node.inputs:
+            for read in plan.nodes[index].inputs:
                 _settle(plan, cache, read)
             steps.whole(index)
-            if is_counted(plan, index):
-                reused[node.name] = 0.0
-            continue
-        level = levels[plan.level(index)]
-        if level.positions:
-            read = node.inputs[0]
-            tiled = levels[plan.level(read)] if isinstance(node.work, Unfold) else level
-            halo = None
-            if not plan.bilinear and read != 0 and reads_around(node, 0):
-                behind = levels[plan.level(read)]
-                halo = Halo(source.region(plan.place(read)), behind.fresh, behind.displacement)
-            steps.compute(index, tiled.tiles, tiled.tile, halo)
-        if is_counted(plan, index):
-            height, width, _ = node.map_shape()
-            reused[node.name] = 1.0 - level.positions / (height * width)
+        elif levels[plan.level(index)].positions:
+            _compute_fixed(plan, steps, source, levels, index)
+        index += 1
     for index in plan.graph.output_nodes():
         _settle(plan, cache, index)
-    return steps, cache, Report("fixed", reused)
+    return steps, cache, Report("fixed", _reused(plan, levels))
+
+
+def _compute_fixed(plan: Plan, steps: Steps, source: Arena, levels: Mapping[int, Level], index: int) -> None:
+    node = plan.nodes[index]
+    read = node.inputs[0]
+    level = levels[plan.level(read if isinstance(node.work, Unfold) else index)]
+    halo = None
+    if not plan.bilinear and read != 0 and reads_around(node, 0):
+        behind = levels[plan.level(read)]
+        halo = Halo(source.region(plan.place(read)), behind.fresh, behind.displacement)
+    steps.compute(index, level.tiles, level.tile, halo)
+
+
+def _reused(plan: Plan, levels: Mapping[int, Level]) -> dict[str, float]:
+    """Share of positions that were not computed, by layer."""
+    reused = {}
+    for index, node in enumerate(plan.nodes):
+        if is_counted(plan, index):
+            height, width, _ = node.map_shape()
+            active = height * width if runs_whole(plan, index) else levels[plan.level(index)].positions
+            reused[node.name] = 1.0 - active / (height * width)
+    return reused
 
 
 def _settle(plan: Plan, cache: Cache, index: int) -> None:

@@ -176,8 +176,7 @@ class Steps:
 
     def _is_ours(self, value: torch.Tensor) -> bool:
         address = value.untyped_storage().data_ptr()
-        ours = (*self.arena.buffers.values(), *self._shared.buffers.values())
-        return any(address == buffer.untyped_storage().data_ptr() for buffer in ours)
+        return any(address == ours.memory.untyped_storage().data_ptr() for ours in (self.arena, self._shared))
 
 
 def runs_whole(plan: Plan, index: int) -> bool:

@@ -86,7 +86,7 @@ struct Job {
   const Shape* shape;
   const int32_t* tiles;
   int64_t tile_count, tile_height, tile_width;
-  int64_t out_height, out_width;
+  int64_t out_height, out_width, out_row;
   const float *weight, *bias, *zeros;
   float slope;
   Target target;
@@ -128,7 +128,7 @@ struct Job {
           int64_t line = x * shape->stride_x - shape->padding_x + kx * shape->dilation_x;
           pointers[tap * kChunk + count] = source->inside(row, line) ? source->at(row, line) : zeros;
         }
-      index[count++] = y * out_width + x;
+      index[count++] = y * out_row + x;
       if (count == kChunk) flush();
     });
     flush();
@@ -181,10 +181,17 @@ struct Job {
   // Few input channels: the taps of a position side by side, so that the inner loop is long.
   void unroll(const float* const* pointers, int64_t taps, float* lines, int64_t count) const {
     int64_t channels = shape->in_channels;
-    for (int64_t r = 0; r < count; ++r)
-      for (int64_t tap = 0; tap < taps; ++tap)
-        for (int64_t i = 0; i < channels; ++i)
-          lines[(r * taps + tap) * channels + i] = pointers[tap * kChunk + r][i];
+    for (int64_t r = 0; r < count; ++r) {
+      float* to = lines + r * taps * channels;
+      for (int64_t tap = 0; tap < taps;) {
+        const float* from = pointers[tap * kChunk + r];
+        int64_t run = 1;  // taps that lie side by side in memory
+        while (tap + run < taps && pointers[(tap + run) * kChunk + r] == from + run * channels) ++run;
+        for (int64_t i = 0; i < run * channels; ++i) to[i] = from[i];
+        to += run * channels;
+        tap += run;
+      }
+    }
   }
 };
 
@@ -194,17 +201,18 @@ extern "C" int fluxshard_lanes() { return kLanes; }
 
 // geometry: in_channels and out_channels of one group, kernel y x, stride y x, padding y x, dilation y x, groups.
 // zeros: at least in_channels · groups floats of 0. fresh may be null (no halo), and so may residual.
+// out_row: positions from one row of the output to the next, out_width unless the rows lie apart.
 extern "C" void fluxshard_convolve(const float* map, int64_t height, int64_t width, int64_t pixel,
                                    const float* reference, int64_t reference_pixel, const uint8_t* fresh,
                                    const int16_t* displacement, const int32_t* tiles, int64_t tile_count,
                                    int64_t tile_height, int64_t tile_width, float* out, int64_t out_height,
-                                   int64_t out_width, int64_t out_pixel, const float* residual,
+                                   int64_t out_width, int64_t out_pixel, int64_t out_row, const float* residual,
                                    int64_t residual_pixel, const int64_t* geometry, const float* weight,
                                    const float* bias, const float* zeros, int activation, float slope) {
   Source source{map, height, width, pixel, reference, reference_pixel, fresh, displacement};
   Shape shape{geometry[0], geometry[1], geometry[2], geometry[3], geometry[4], geometry[5],
               geometry[6], geometry[7], geometry[8], geometry[9], geometry[10]};
-  Job job{&source, &shape, tiles, tile_count, tile_height, tile_width, out_height, out_width, weight, bias,
-          zeros,   slope,  {out, out_pixel, residual, residual_pixel}};
+  Job job{&source,   &shape,    tiles,   tile_count, tile_height, tile_width, out_height,
+          out_width, out_row,   weight,  bias,       zeros,       slope,      {out, out_pixel, residual, residual_pixel}};
   with_activation(activation, job);
 }

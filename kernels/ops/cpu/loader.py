@@ -99,6 +99,7 @@ def _build(path: str, files: list[Path], target: Path) -> None:
 
 _FUNCTIONS = (
     "fluxshard_convolve",
+    "fluxshard_program",
     "fluxshard_gather",
     "fluxshard_scatter",
     "fluxshard_remap",

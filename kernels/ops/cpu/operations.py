@@ -140,6 +140,7 @@ def convolve(
         *_source(source, halo),
         *_tiles(tiles, tile),
         *_out(out),
+        _long(out.shape[1]),
         _pointer(residual.data_ptr()) if residual is not None else None,
         _long(_pixel(residual) if residual is not None else 0),
         packed.geometry,

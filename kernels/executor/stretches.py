@@ -1,0 +1,130 @@
+"""Stretches of a plan that a backend runs in one call, where it has programs (`kernels.ops.cpu.program`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from kernels.executor.graph import Concat, Convolve, Input, Pointwise, Pool, Slice, Unfold, Upsample
+from kernels.executor.plan import Place, Plan, reads_around
+from kernels.ops.cpu.program import Levels, Program, Region
+from kernels.ops.maps import Window
+
+
+@dataclass(slots=True)
+class Stretches:
+    """The programs of a plan.
+
+    Attributes:
+        program: the steps of all stretches.
+        spans: by first node: first step, step behind the last, node behind the last.
+        moves: one remap for each kept region.
+        regions: index in `moves` of each kept region.
+    """
+
+    program: Program = field(default_factory=Program)
+    spans: dict[int, tuple[int, int, int]] = field(default_factory=dict)
+    moves: Program = field(default_factory=Program)
+    regions: dict[Place, int] = field(default_factory=dict)
+
+    def levels(self, plan: Plan) -> Levels:
+        """Empty levels for one frame."""
+        return Levels([(resolution.height, resolution.width) for resolution in plan.resolutions])
+
+
+def find_stretches(plan: Plan) -> Stretches | None:
+    """Compile what can be, or None where no operation is done by a backend with programs.
+
+    Only for whole-position displacements: a bilinear plan moves its maps by other means.
+    """
+    if plan.device.type != "cpu" or plan.bilinear or plan.remapper is None or plan.remapper.name != "cpu":
+        return None
+    stretches = Stretches()
+    first, start = 0, 0
+    for index, node in enumerate(plan.nodes):
+        if isinstance(node.work, (Input, Slice)) or _compile(plan, stretches.program, index):
+            continue
+        if len(stretches.program) > start:
+            stretches.spans[first] = (start, len(stretches.program), index)
+        first, start = index + 1, len(stretches.program)
+    if len(stretches.program) > start:
+        stretches.spans[first] = (start, len(stretches.program), len(plan.nodes))
+    for slot, places in plan.kept.items():
+        for place in places:
+            stretches.regions[place] = len(stretches.moves)
+            stretches.moves.remap(_region(plan, place), plan.slot_levels[slot], place.channels)
+    return stretches
+
+
+def _region(plan: Plan, place: Place) -> Region:
+    shared = place.slot in plan.shared
+    return Region(shared, plan.offsets[place.slot] + place.start, plan.slots[place.slot][2])
+
+
+def _compile(plan: Plan, program: Program, index: int) -> bool:
+    """Append a node's steps; False if it has to run by itself."""
+    node = plan.nodes[index]
+    work: Any = node.work
+    if isinstance(work, Concat) and index not in plan.copies:
+        return True
+    if index not in plan.choices or plan.choices[index].name != "cpu":
+        return False
+    out, level = _region(plan, plan.place(index)), plan.level(index)
+    if isinstance(work, Concat):
+        for source, start in plan.copies[index]:
+            part = plan.place(source)
+            target = Region(out.shared, out.offset + start, out.pixel)
+            program.pointwise("copy", _region(plan, part), None, target, level, part.channels, "none", 0.0)
+        return True
+    read = node.inputs[0]
+    source, behind = _region(plan, plan.place(read)), plan.level(read)
+    halo = read != 0 and reads_around(node, 0)
+    second = _region(plan, plan.place(node.inputs[1])) if len(node.inputs) == 2 else None
+    if isinstance(work, Convolve):
+        row = node.map_shape()[1]
+        program.convolve(plan.convolutions[index], source, behind, out, level, halo, second, row)
+    elif isinstance(work, Unfold):
+        _unfold(plan, program, index, work, source, behind, out)
+    elif isinstance(work, Pool):
+        channels = node.map_shape()[2]
+        program.pool(work.kind, work.window, source, behind, out, level, halo, channels, work.count_padding)
+    elif isinstance(work, Pointwise):
+        channels = node.map_shape()[2]
+        program.pointwise(work.operation, source, second, out, level, channels, work.activation, work.slope)
+    elif isinstance(work, Upsample) and work.mode == "nearest":
+        program.nearest(source, behind, out, level, halo, node.map_shape()[2])
+    else:
+        return False
+    return True
+
+
+def _unfold(
+    plan: Plan, program: Program, index: int, work: Unfold, source: Region, level: int, out: Region
+) -> None:
+    """Each patch pixel is a 1×1 convolution whose outputs lie `factor` apart, down and across."""
+    down, across = work.factor
+    width = plan.nodes[index].map_shape()[1]
+    channels = work.weight.shape[0] // (down * across)
+    module = plan.choices[index].module
+    for row in range(down):
+        for column in range(across):
+            first = (row * across + column) * channels
+            part = slice(first, first + channels)
+            packed = module.pack_convolution(
+                work.weight[part], work.bias[part], Window((1, 1)), 1, work.activation, work.slope
+            )
+            target = Region(out.shared, out.offset + (row * width + column) * out.pixel, out.pixel * across)
+            # One row of inputs is `down` rows of outputs, counted in steps of `across` pixels.
+            program.convolve(packed, source, level, target, level, False, None, down * width // across)
+
+
+def full_levels(
+    plan: Plan, stretches: Stretches, tiles: dict[int, tuple[torch.Tensor, tuple[int, int]]]
+) -> Levels:
+    """Levels of a dense run: everything active, nothing from a reference."""
+    levels = stretches.levels(plan)
+    for index, (listed, tile) in tiles.items():
+        levels.set(index, listed, tile)
+    return levels

@@ -1,0 +1,204 @@
+"""A whole stretch of a network as one call into the library: the structures of program.cpp."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from kernels.ops.cpu.loader import library
+from kernels.ops.maps import ACTIVATIONS, Convolution, Window
+from kernels.ops.reference.pointwise import OPERATIONS
+
+_long = ctypes.c_int64
+_pointer = ctypes.c_void_p
+_CONVOLVE, _POOL, _POINTWISE, _NEAREST, _REMAP = range(5)
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """Where a map is: in this frame's cache or in shared memory, from which float, pixels how far apart."""
+
+    shared: bool
+    offset: int
+    pixel: int
+
+
+class _Place(ctypes.Structure):
+    _fields_ = [("base", _long), ("offset", _long), ("pixel", _long)]
+
+
+class _Step(ctypes.Structure):
+    _fields_ = [
+        ("kind", _long),
+        ("source", _Place),
+        ("second", _Place),
+        ("out", _Place),
+        *((name, _long) for name in ("source_level", "level", "out_row", "channels", "halo")),
+        *((name, _long) for name in ("activation", "operation", "flag")),
+        *((name, _pointer) for name in ("geometry", "weight", "bias", "zeros")),
+        ("slope", ctypes.c_double),
+    ]
+
+
+class _Level(ctypes.Structure):
+    _fields_ = [
+        ("tiles", _pointer),
+        *((name, _long) for name in ("count", "tile_height", "tile_width", "height", "width")),
+        ("fresh", _pointer),
+        ("displacement", _pointer),
+    ]
+
+
+class Levels:
+    """The resolutions of one frame, as the library reads them; keeps the tensors alive."""
+
+    def __init__(self, sizes: Sequence[tuple[int, int]]) -> None:
+        self._array = (_Level * len(sizes))()
+        self._kept: list[torch.Tensor] = []
+        for level, (height, width) in zip(self._array, sizes, strict=True):
+            level.height, level.width = height, width
+
+    def set(
+        self,
+        index: int,
+        tiles: torch.Tensor,
+        tile: tuple[int, int],
+        fresh: torch.Tensor | None = None,
+        displacement: torch.Tensor | None = None,
+    ) -> None:
+        """The tiles of resolution `index`; for halos, what is fresh and where the rest comes from."""
+        level = self._array[index]
+        level.tiles, level.count = tiles.data_ptr(), tiles.shape[0]
+        level.tile_height, level.tile_width = tile
+        self._kept.append(tiles)
+        for name, value in (("fresh", fresh), ("displacement", displacement)):
+            if value is not None:
+                if not value.is_contiguous():
+                    raise ValueError(f"{name} must be contiguous")
+                setattr(level, name, value.data_ptr())
+                self._kept.append(value)
+
+    @property
+    def array(self) -> Any:
+        return self._array
+
+
+class Program:
+    """A list of operations on maps at fixed places; every frame supplies the memory and the levels."""
+
+    def __init__(self) -> None:
+        self._steps: list[_Step] = []
+        self._kept: list[Any] = []
+        self._array: Any = None
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    def convolve(
+        self,
+        convolution: Convolution,
+        source: Region,
+        source_level: int,
+        out: Region,
+        level: int,
+        halo: bool,
+        residual: Region | None = None,
+        out_row: int = 0,
+    ) -> None:
+        """`convolve`; `out_row` positions lie between the starts of two output rows."""
+        packed = convolution.extra
+        step = self._step(_CONVOLVE, source, source_level, out, level, halo)
+        step.out_row = out_row
+        if residual is not None:
+            step.second = _place(residual)
+        step.activation, step.slope = packed.activation, convolution.slope
+        step.geometry = ctypes.addressof(packed.geometry)
+        step.weight = convolution.weight.data_ptr()
+        step.bias = convolution.bias.data_ptr()
+        step.zeros = packed.zeros.data_ptr()
+        self._kept.append(convolution)
+
+    def pool(
+        self,
+        kind: str,
+        window: Window,
+        source: Region,
+        source_level: int,
+        out: Region,
+        level: int,
+        halo: bool,
+        channels: int,
+        count_padding: bool,
+    ) -> None:
+        """`pool`."""
+        step = self._step(_POOL, source, source_level, out, level, halo)
+        geometry = (_long * 8)(*window.kernel, *window.stride, *window.padding, *window.dilation)
+        self._kept.append(geometry)
+        step.geometry = ctypes.addressof(geometry)
+        step.operation, step.flag, step.channels = kind == "max", count_padding, channels
+
+    def pointwise(
+        self,
+        operation: str,
+        first: Region,
+        second: Region | None,
+        out: Region,
+        level: int,
+        channels: int,
+        activation: str,
+        slope: float,
+    ) -> None:
+        """`pointwise`."""
+        step = self._step(_POINTWISE, first, level, out, level, False)
+        if second is not None:
+            step.second = _place(second)
+        step.operation, step.channels = OPERATIONS.index(operation), channels
+        step.activation, step.slope = ACTIVATIONS.index(activation), slope
+
+    def nearest(
+        self, source: Region, source_level: int, out: Region, level: int, halo: bool, channels: int
+    ) -> None:
+        """`upsample` with mode "nearest"."""
+        self._step(_NEAREST, source, source_level, out, level, halo).channels = channels
+
+    def remap(self, region: Region, level: int, channels: int) -> None:
+        """`remap` of a region of the reference's cache into the same region of this frame's."""
+        self._step(_REMAP, region, level, region, level, False).channels = channels
+
+    def run(
+        self,
+        begin: int,
+        end: int,
+        levels: Levels,
+        cache: torch.Tensor,
+        shared: torch.Tensor,
+        reference: torch.Tensor | None,
+    ) -> None:
+        """Steps begin to end on float32 memory: this frame's cache, shared maps, the reference's cache."""
+        if self._array is None:
+            self._array = (_Step * len(self._steps))(*self._steps)
+        library().fluxshard_program(
+            _pointer(ctypes.addressof(self._array) + begin * ctypes.sizeof(_Step)),
+            _long(end - begin),
+            levels.array,
+            _pointer(cache.data_ptr()),
+            _pointer(shared.data_ptr()),
+            _pointer(cache.data_ptr() if reference is None else reference.data_ptr()),
+        )
+
+    def _step(
+        self, kind: int, source: Region, source_level: int, out: Region, level: int, halo: bool
+    ) -> _Step:
+        step = _Step(kind=kind, source_level=source_level, level=level, halo=halo)
+        step.source, step.out = _place(source), _place(out)
+        step.second = _Place(0, -1, 0)
+        self._steps.append(step)
+        return step
+
+
+def _place(region: Region) -> _Place:
+    return _Place(int(region.shared), region.offset, region.pixel)
