@@ -101,6 +101,7 @@ def assemble(
             uplink,
             downlink,
             make_estimator(config, uplink),
+            patience_s=config.patience_s,
             refresh_operators=config.refresh.operators,
             on_trace=timeline.recorder(number) if timeline else None,
         )

@@ -165,6 +165,7 @@ class RunConfig:
     fps: float | None = None
     cameras: int = 1
     seed: int = 0
+    patience_s: float = 5.0
     deterministic: bool = False
     regret: bool = False
     timeline: bool = False
@@ -177,6 +178,8 @@ class RunConfig:
             raise InputError(f"frames: expected at least 1 frame, found {self.frames}")
         if self.fps is not None and not (math.isfinite(self.fps) and self.fps > 0):
             raise InputError(f"fps: expected a frame rate > 0 frames/s, found {self.fps}")
+        if not self.patience_s > 0:
+            raise InputError(f"patience_s: expected a time > 0 s, found {self.patience_s}")
         if self.seed < 0:
             raise InputError(f"seed: expected a whole number >= 0, found {self.seed}")
         if not (math.isfinite(self.scheduler.lambda_per_s) and self.scheduler.lambda_per_s >= 0):
@@ -279,6 +282,8 @@ def _read_value(hint: Any, value: Any, path: str) -> Any:
             raise InputError(f"{path}: expected true or false, found {value!r}")
         return value
     if hint is str:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)  # a layer called "3" is written as 3
         if not isinstance(value, str):
             raise InputError(f"{path}: expected a text, found {value!r}")
         return value

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from kernels.pan import estimate_pan
 from kernels.search import MotionField, SearchImage, block_difference, predict_vectors, prepare, search_motion
 
 if TYPE_CHECKING:
@@ -50,25 +51,30 @@ def prepared(frame: Frame) -> SearchImage:
 
 @dataclass(frozen=True, slots=True)
 class SearchAligner:
-    """Two-level block search around where the previous search in the same reference puts a block."""
+    """Two-level block search around where the previous search in the same reference puts a block.
+
+    The first search in a reference starts from the camera's pan instead.
+    """
 
     radius_px: int = 16
     block_px: int = 16
 
     def align(self, frame: Frame, target: Target) -> MotionField:
         levels = target.levels if target.levels is not None else prepare(target.image, "reference")
-        return search_motion(
-            prepared(frame), levels, self.block_px, self.radius_px, self._predict(frame, target)
-        )
+        predicted = self._predict(frame, target, levels)
+        return search_motion(prepared(frame), levels, self.block_px, self.radius_px, predicted)
 
-    def _predict(self, frame: Frame, target: Target) -> NDArray[np.int16] | None:
-        last = target.last_vectors
+    def _predict(self, frame: Frame, target: Target, levels: SearchImage) -> NDArray[np.int16]:
+        """Where the blocks should be by now: moved on from the previous search, or along with the camera."""
+        last, age = target.last_vectors, target.last_frame_index - target.frame_index
         if last is None:
-            return None
-        age = target.last_frame_index - target.frame_index
-        if age < 1 or frame.index != target.last_frame_index + 1:
+            rows, columns = (side // self.block_px for side in target.image.shape[:2])
+            pan = np.array(estimate_pan(prepared(frame), levels), np.int16)
+            return np.broadcast_to(pan, (rows, columns, 2))
+        if age < 1:
             return last
-        return predict_vectors(last, float(age), self.block_px)
+        ahead = max(0, frame.index - target.last_frame_index)
+        return predict_vectors(last, float(age), self.block_px, float(ahead))
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,10 +33,10 @@ from sim.schedulers import (
     regret,
 )
 from sim.systems.interface import RESULT_BYTES
+from sim.systems.server_memory import NOTICE_BYTES
 from sim.world import CameraWorld
 from traces.errors import InputError
 
-NOTICE_BYTES = 16  # the server telling the edge that a refresh is through, or that a frame has arrived
 BYTES_MEMORY = 0.2  # weight of the newest message in the running mean of bytes a block
 
 

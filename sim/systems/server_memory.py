@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sim.world import CameraWorld
 
-NOTICE_BYTES = 16  # the server telling the edge that it cannot use a message: its state is gone
+NOTICE_BYTES = 16  # what the server says beside results: a message is of no use, a refresh is through
 
 
 @dataclass(slots=True, eq=False)

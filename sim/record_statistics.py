@@ -1,4 +1,4 @@
-"""Measure a video's block statistics: `python -m analysis.record_statistics --out FILE [video …]`.
+"""Measure a video's block statistics: `python -m sim.record_statistics --out FILE [video …]`.
 
 Every frame is searched against references of every recorded age with the real motion search, its active
 blocks and the frame itself are really encoded, and the quantiles of all of it are written for
@@ -12,13 +12,18 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.content.interface import Frame
 from traces.block_statistics import AGES_FRAMES, BLOCK_CODECS, FRAME_CODECS, BlockStatistics
 from traces.errors import InputError
 from traces.video import VideoSequence, load_video
+
+if TYPE_CHECKING:
+    from kernels.payload import BlockCodec
 
 PAYLOAD_AGE = 5  # frames; the blocks whose bytes are measured are those active at this age
 MIN_SAMPLES = 20  # an age with fewer is left out
@@ -42,15 +47,15 @@ def measure(
 ) -> Samples:
     """Measure the first `frames` frames of a video.
 
-    The search against an older reference is centred on what the search one frame earlier found, as a running
-    system does it: one chain of searches for each reference.
+    Every reference has a chain of searches of its own, each centred on what the one before it found, as in a
+    running system.
     """
     from kernels.classify import active_blocks
     from kernels.frame_codec import make_frame_codec
     from kernels.payload import encode_blocks, overhead_bytes
     from kernels.pixel_delta import PixelDeltaSender
-    from kernels.search import predict_vectors, prepare, search_motion
     from kernels.similarity import cosine_similarity, embed
+    from sim.content.alignment import SearchAligner, Target, prepared
 
     samples = Samples()
     nothing = np.full(frames, np.nan)
@@ -62,28 +67,34 @@ def measure(
     blocks_total = video.height_px * video.width_px // block_px**2
     payload_age = max(age for age in ages if age <= PAYLOAD_AGE)
 
-    prepared = {}
+    aligner = SearchAligner(block_px=block_px)
+    window: dict[int, Frame] = {}
     for reference in range(frames - 1):
-        prepared.pop(reference - 1, None)
-        field_so_far = None
+        window.pop(reference - 1, None)
+        last_vectors, last_index = None, -1
         for index in range(reference, min(frames, reference + max(ages) + 1)):
-            if index not in prepared:
-                prepared[index] = prepare(video.image(index))
+            if index not in window:
+                window[index] = Frame(index, index / video.fps, video.image(index))
             age = index - reference
             if age == 0:
                 continue
-            predicted = None
-            if field_so_far is not None:
-                predicted = predict_vectors(field_so_far.vectors, age - 1, block_px)
-            found = search_motion(prepared[index], prepared[reference], block_px, predicted=predicted)
-            field_so_far = found
+            levels = prepared(window[reference])
+            target = Target(levels.pixels, levels, reference, last_vectors, last_index)
+            found = aligner.align(window[index], target)
+            last_vectors, last_index = found.vectors, index
             if age not in samples.active_fraction:
                 continue
             active = active_blocks(found, threshold)
             samples.active_fraction[age][index] = active.size / blocks_total
             if age == payload_age and active.size:
                 for codec in BLOCK_CODECS:
-                    data = encode_blocks(video.image(index), active, found.vectors, codec, block_px=block_px)
+                    data = encode_blocks(
+                        video.image(index),
+                        active,
+                        found.vectors,
+                        cast("BlockCodec", codec),
+                        block_px=block_px,
+                    )
                     overhead = overhead_bytes(data)
                     samples.block_bytes[codec][index] = (len(data) - overhead) / active.size
                 samples.overhead_bytes[index] = overhead
