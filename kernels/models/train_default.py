@@ -1,11 +1,11 @@
 """``python -m kernels.models.train_default``: train the default network on composed scenes, and measure it.
 
-    python -m kernels.models.train_default train --minutes 20
+    python -m kernels.models.train_default train --minutes 19
     python -m kernels.models.train_default evaluate
 
 ``evaluate`` writes the table beside the weights. The training code takes any source of labelled frames; only
 the command itself names the scenes, so the package stays free of them. Training draws seeds from 1000 up;
-seeds below are held out.
+seeds below are held out. The committed weights are about 3,000 steps: 19 minutes of one shared core, seed 0.
 """
 
 from __future__ import annotations
