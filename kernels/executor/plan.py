@@ -18,6 +18,7 @@ from kernels.executor.graph import (
     Convolve,
     Enter,
     Graph,
+    Input,
     Node,
     Pointwise,
     Pool,
@@ -68,6 +69,7 @@ class Plan:
         shared: slots that no cache keeps; one set serves every frame.
         convolutions: packed, by node.
         choices: the backend of each operation.
+        counted: the layers that reports list: maps with work of their own.
         borders: per map node, which rows and columns read padding on some path: (bool (H,), bool (W,)).
     """
 
@@ -88,6 +90,7 @@ class Plan:
     convolutions: dict[int, Convolution] = field(default_factory=dict)
     choices: dict[int, Choice] = field(default_factory=dict)
     remapper: Choice | None = None
+    counted: list[int] = field(default_factory=list)
     borders: list[tuple[torch.Tensor, torch.Tensor] | None] = field(default_factory=list)
 
     @property
@@ -140,6 +143,11 @@ def make_plan(
     _keep(plan, everything=policy != "fixed")
     _lay_out(plan)
     _choose(plan, backend)
+    plan.counted = [
+        index
+        for index, node in enumerate(graph.nodes)
+        if node.is_map and not isinstance(node.work, (Input, Slice, Concat))
+    ]
     plan.borders = [None] * len(graph.nodes)
     for index, node in enumerate(graph.nodes):
         if node.is_map:

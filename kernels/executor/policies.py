@@ -14,7 +14,7 @@ from kernels.executor.geometry import spread
 from kernels.executor.graph import Concat, Convolve, Input, Slice, Unfold
 from kernels.executor.plan import Plan, reads_around
 from kernels.executor.report import Report
-from kernels.executor.steps import Steps, is_counted, runs_whole
+from kernels.executor.steps import Steps, runs_whole
 from kernels.executor.stretches import full_levels
 from kernels.ops.maps import Halo, list_tiles
 
@@ -112,13 +112,14 @@ def _compute_fixed(plan: Plan, steps: Steps, source: Arena, levels: Mapping[int,
 
 def _reused(plan: Plan, levels: Mapping[int, Level]) -> dict[str, float]:
     """Share of positions that were not computed, by layer."""
-    reused = {}
-    for index, node in enumerate(plan.nodes):
-        if is_counted(plan, index):
-            height, width, _ = node.map_shape()
-            active = height * width if runs_whole(plan, index) else levels[plan.level(index)].positions
-            reused[node.name] = 1.0 - active / (height * width)
-    return reused
+    shares = {}
+    for key, level in levels.items():
+        resolution = plan.resolutions[key]
+        shares[key] = 1.0 - level.positions / (resolution.height * resolution.width)
+    return {
+        plan.nodes[index].name: 0.0 if runs_whole(plan, index) else shares[plan.level(index)]
+        for index in plan.counted
+    }
 
 
 def _settle(plan: Plan, cache: Cache, index: int) -> None:
@@ -169,7 +170,7 @@ def run_exact(
             steps.compute(index, list_tiles(missing), (1, 1))
         if node.is_map:
             maps[node.name] = certificates[index].certified
-        if is_counted(plan, index):
+        if index in plan.counted:
             whole = runs_whole(plan, index)
             reused[node.name] = 0.0 if whole else float(certificates[index].certified.float().mean())
     return steps, Cache(pool, arena, None), Report("exact", reused, maps)
@@ -186,8 +187,7 @@ def run_truncate(
     if bool(request.active.all()):
         # Growth alone does not see the seams of the motion field; nothing is left to take from the cache.
         steps, cache = run_dense(plan, pool, request.frame, request.block_px)
-        counted = [node.name for index, node in enumerate(plan.nodes) if is_counted(plan, index)]
-        return steps, cache, Report("truncate", dict.fromkeys(counted, 0.0))
+        return steps, cache, Report("truncate", {plan.nodes[index].name: 0.0 for index in plan.counted})
     source = request.cache.arena
     arena = pool.take()
     steps = Steps(plan, pool, arena)
@@ -227,7 +227,7 @@ def run_truncate(
             steps.compute(index, list_tiles(positions), (1, 1))
         assert candidates is not None
         changed.setdefault(index, candidates)
-        if is_counted(plan, index):
+        if index in plan.counted:
             reused[node.name] = 1.0 - float(candidates.float().mean())
     return steps, Cache(pool, arena, None), Report("truncate", reused)
 

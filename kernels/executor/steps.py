@@ -12,7 +12,6 @@ from kernels.executor.graph import (
     Concat,
     Convolve,
     Enter,
-    Input,
     Leaf,
     Local,
     Pointwise,
@@ -182,8 +181,3 @@ class Steps:
 def runs_whole(plan: Plan, index: int) -> bool:
     """Whether a node runs on whole inputs."""
     return isinstance(plan.nodes[index].work, (Value, Enter, Local))
-
-
-def is_counted(plan: Plan, index: int) -> bool:
-    """Whether a node is a layer of its own in reports: it computes something, at positions."""
-    return plan.nodes[index].is_map and not isinstance(plan.nodes[index].work, (Input, Slice, Concat))

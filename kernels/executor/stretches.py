@@ -42,7 +42,7 @@ def find_stretches(plan: Plan) -> Stretches | None:
     if plan.device.type != "cpu" or plan.bilinear or plan.remapper is None or plan.remapper.name != "cpu":
         return None
     stretches = Stretches()
-    first, start = 0, 0
+    first, start = 1, 0  # node 0 is the frame
     for index, node in enumerate(plan.nodes):
         if isinstance(node.work, (Input, Slice)) or _compile(plan, stretches.program, index):
             continue
