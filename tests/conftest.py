@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: two threads on two shared cores stall each other
+# Before torch is imported: two threads on two shared cores stall each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 # A property's time varies by far more than Hypothesis' 200 ms on a shared machine; the suite has its own limit.
