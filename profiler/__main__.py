@@ -12,6 +12,7 @@
         is it the same device? exit code 0 same, 1 different, 3 undecided
     python -m profiler plan edge=DEVICE/MODEL cloud=DEVICE/MODEL [active=0.25] [block_bytes=60] [delay_ms=0]
         [out=plan.png]
+    python -m profiler table [FOLDER]     every measured profile in one table
 
 A profile is given as DEVICE/MODEL or as a YAML file; samples as a Parquet file, or by their profile's name.
 """
@@ -73,7 +74,7 @@ VERDICT_CODES = {"same": 0, "different": 1, "undecided": 3}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 2 with one line on bad input."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    commands = {"refit": _refit, "compare": _compare, "plan": _plan}
+    commands = {"refit": _refit, "compare": _compare, "plan": _plan, "table": _table}
     if not given or given[0] in ("-h", "--help", "help"):
         print(__doc__)
         return 0 if given else 2
@@ -95,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _measure(arguments: list[str]) -> int:
     words, values = options.parse(arguments, MEASURE)
     if words:
-        raise InputError(f"command: expected key=value, refit, compare or plan, found {words[0]!r}")
+        raise InputError(f"command: expected key=value, refit, compare, plan or table, found {words[0]!r}")
     if "model" not in values:
         raise InputError("model: expected model=<name>, found none")
     from profiler.report import summary
@@ -160,6 +161,19 @@ def _plan(arguments: list[str]) -> int:
 
         draw_plan(edge, cloud, active, values["out"], **common)
         print(f"\n{values['out']}")
+    return 0
+
+
+def _table(arguments: list[str]) -> int:
+    from profiler.table import markdown, measured_profiles
+
+    if len(arguments) > 1:
+        raise InputError(f"table: expected at most one folder of profiles, found {arguments}")
+    folder = Path(arguments[0]) if arguments else PROFILE_FOLDER
+    found = measured_profiles(folder)
+    if not found:
+        raise InputError(f"table: {folder}: expected measured profiles, found none")
+    print(markdown(found))
     return 0
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from profiler.devices import background_cores, check_device, clock_for, describe, tune_allocator
-from profiler.latency import PROFILE_FOLDER, save_profile
+from profiler.latency import PROFILE_FOLDER, read_profile, save_profile
 from profiler.masks import kinds_of, record
 from profiler.power import find_meter
 from profiler.refit import Analysis, analyse
@@ -99,6 +99,7 @@ def profile_device(request: Request, say: Callable[[str], None] = print) -> tupl
     info = describe(request.device, request.threads)
     slug = request.name or info.slug
     folder = Path(request.out) / slug
+    _spare_published(folder / f"{request.profile_name}.yaml")
     say(f"{info.name}, torch {info.versions['torch']}, {request.threads} thread(s); profile {slug}")
     busy = background_cores()
     findings = []
@@ -179,12 +180,19 @@ def fit_and_write(
     """Fit a samples file and write the profile; its picture goes beside the samples.
 
     Raises:
-        InputError: the samples are unsound, or do not determine a curve.
+        InputError: the samples are unsound or do not determine a curve, or ``out`` holds published figures.
     """
+    _spare_published(Path(out))
     found = analyse(read_samples(samples_path), overrides, seed=seed)
     save_profile(found.profile, out)
     draw(found, Path(samples_path).with_name("profile.png"))
     return found, Path(out)
+
+
+def _spare_published(path: Path) -> None:
+    """A board of the papers' kind gets the papers' name: its measurement must not replace their figures."""
+    if path.is_file() and read_profile(path).provenance["kind"] != "measured":
+        raise InputError(f"{path}: holds published figures: give name=<another device name> or out=")
 
 
 def _build(request: Request) -> Any:

@@ -138,7 +138,7 @@ def test_unknown_devices_are_refused() -> None:
         (["model=yolo11n", "repeats=5", "repeats=6"], "repeats: expected once"),
         (["model=yolo11n", "budget_s=0"], "budget_s: expected a number above 0 (seconds)"),
         (["model=yolo11n", "device=cuda:99"], "device: expected one of"),
-        (["measure"], "expected key=value, refit, compare or plan"),
+        (["measure"], "expected key=value, refit, compare, plan or table"),
         (["compare", "one.parquet"], "compare: expected two profiles"),
         (["compare", "one.parquet", "two.parquet"], "samples: expected a Parquet file"),
         (["refit"], "refit: expected one samples file"),
@@ -157,3 +157,16 @@ def test_a_command_it_cannot_follow_ends_in_one_line_and_code_2(
     shown = capsys.readouterr().err
     assert message in shown
     assert shown.count("\n") == 1
+
+
+def test_published_figures_are_never_overwritten(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], repository: Path
+) -> None:
+    """Measuring on a board of the papers' kind would otherwise land on the papers' own file."""
+    published = (repository / "conf/profile/rtx_3080/yolo11m-seg.yaml").read_bytes()
+    out = tmp_path / "yolo11m-seg.yaml"
+    out.write_bytes(published)
+    write_samples(tmp_path / "samples.parquet", rows(), META)
+    assert main(["refit", str(tmp_path / "samples.parquet"), f"out={out}"]) == 2
+    assert "holds published figures" in capsys.readouterr().err
+    assert out.read_bytes() == published
