@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 OUTCOMES = ("completed", "replaced", "dropped", "in_flight")
 PATHS = ("edge", "cloud", "split", "reused")
+_PATH_CODES = {path: code for code, path in enumerate(PATHS)}
 UNKNOWN = math.nan
 
 
@@ -124,10 +125,6 @@ class Ledger:
         self.bandwidth_estimate_bps = UNKNOWN
 
 
-def _number(value: float | None) -> float:
-    return UNKNOWN if value is None else value
-
-
 def _labels(codes: NDArray[np.float64], names: tuple[str, ...]) -> Any:
     """Positions in `names` as a pandas Categorical; -1 is unknown."""
     import pandas as pd
@@ -158,6 +155,7 @@ class FrameTable:
 
     def complete(self, camera: int, ledger: Ledger, completed_s: float, outcome: Outcome) -> None:
         """Book a frame whose result is out."""
+        path, active, processed, stale, active_edge, active_cloud, extrapolated, ea_regret = outcome
         self._values.extend(
             (
                 camera,
@@ -166,12 +164,12 @@ class FrameTable:
                 ledger.started_s,
                 completed_s,
                 0,
-                PATHS.index(outcome.path),
-                _number(outcome.active),
-                _number(outcome.active_edge),
-                _number(outcome.active_cloud),
-                outcome.processed,
-                outcome.stale,
+                _PATH_CODES[path],
+                UNKNOWN if active is None else active,
+                UNKNOWN if active_edge is None else active_edge,
+                UNKNOWN if active_cloud is None else active_cloud,
+                processed,
+                stale,
                 ledger.uplink_bytes,
                 ledger.downlink_bytes,
                 ledger.extract_s,
@@ -181,10 +179,10 @@ class FrameTable:
                 ledger.edge_compute_s,
                 ledger.cloud_compute_s,
                 ledger.bandwidth_estimate_bps,
-                outcome.extrapolated,
+                extrapolated,
                 ledger.uplink_enqueued_s,
                 ledger.uplink_delivered_s,
-                _number(outcome.ea_regret),
+                UNKNOWN if ea_regret is None else ea_regret,
             )
         )
 
