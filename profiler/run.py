@@ -183,7 +183,11 @@ def fit_and_write(
         InputError: the samples are unsound or do not determine a curve, or ``out`` holds published figures.
     """
     _spare_published(Path(out))
-    found = analyse(read_samples(samples_path), overrides, seed=seed)
+    samples = read_samples(samples_path)
+    place = Path(out).resolve()
+    names = {"device": place.parent.name, "model": place.stem}  # what a loader will ask of this place
+    unnamed = {key: name for key, name in names.items() if key not in samples.meta}
+    found = analyse(samples, {**unnamed, **(overrides or {})}, seed=seed)
     save_profile(found.profile, out)
     draw(found, Path(samples_path).with_name("profile.png"))
     return found, Path(out)

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from profiler.__main__ import main
-from profiler.latency import read_profile
+from profiler.latency import load_profile, read_profile
 from profiler.samples import COLUMNS, read_samples, rows_of, write_samples
 from tests.strategies_profiler import XAVIER, SyntheticDevice
 
@@ -81,6 +81,14 @@ def test_names_and_resolution_can_be_given(samples_path: Path, tmp_path: Path) -
     assert main(command) == 0
     profile = read_profile(out)
     assert (profile.device, profile.model, profile.resolution_px) == ("board", "net", (512, 960))
+
+
+def test_a_profile_is_named_after_the_place_it_is_written_to(samples_path: Path, tmp_path: Path) -> None:
+    """So that what drops into a folder of profiles is found there."""
+    out = tmp_path / "profiles" / "my_board" / "my_net.yaml"
+    assert main(["refit", str(samples_path), f"out={out}"]) == 0
+    profile = load_profile("my_board", "my_net", [tmp_path / "profiles"])
+    assert (profile.device, profile.model) == ("my_board", "my_net")
 
 
 def test_dense_faster_than_any_sparse_has_no_breakeven_beyond_the_frame(tmp_path: Path) -> None:
