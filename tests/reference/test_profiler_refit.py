@@ -70,9 +70,10 @@ def test_a_plain_file_of_five_columns_becomes_a_profile(samples_path: Path, tmp_
 
 
 def test_the_same_samples_give_the_same_bytes(samples_path: Path, tmp_path: Path) -> None:
-    for name in ("one.yaml", "two.yaml"):
-        assert main(["refit", str(samples_path), f"out={tmp_path / name}"]) == 0
-    assert (tmp_path / "one.yaml").read_bytes() == (tmp_path / "two.yaml").read_bytes()
+    outs = [tmp_path / folder / "board" / "net.yaml" for folder in ("one", "two")]
+    for out in outs:
+        assert main(["refit", str(samples_path), f"out={out}"]) == 0
+    assert outs[0].read_bytes() == outs[1].read_bytes()
 
 
 def test_names_and_resolution_can_be_given(samples_path: Path, tmp_path: Path) -> None:
