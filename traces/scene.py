@@ -58,9 +58,10 @@ PRESETS: dict[str, Preset] = {
 class Scene:
     """A composed video with ground truth.
 
-    `mask` holds object ids, the nearest object in front. `vectors` is exact with `whole_px`, where the
-    camera and every object stand on whole pixels and nothing zooms; otherwise motion is sub-pixel, as in
-    filmed video, `displacement` is exact and `vectors` is `displacement` rounded.
+    `mask` holds object ids, the nearest object in front; `object_kinds` names the kinds of ids 1, 2, ….
+    `vectors` is exact with `whole_px`, where the camera and every object stand on whole pixels and nothing
+    zooms; otherwise motion is sub-pixel, as in filmed video, `displacement` is exact and `vectors` is
+    `displacement` rounded.
     """
 
     synthetic = True
@@ -141,7 +142,7 @@ class Scene:
         if self.whole_px:
             self._along_px, self._row_px = np.rint(self._along_px), np.rint(self._row_px)
 
-        self._sprites, self._cutouts = self._place_objects(preset, times_s, object_seed)
+        self._sprites, self._cutouts, self.object_kinds = self._place_objects(preset, times_s, object_seed)
         if self.whole_px:
             self._cutouts = np.rint(self._cutouts)
         grains = noise_rng.standard_normal(NOISE_BYTES, dtype=np.float32) * self.noise_sigma
@@ -149,8 +150,8 @@ class Scene:
 
     def _place_objects(
         self, preset: Preset, times_s: NDArray[np.float64], seed: np.random.SeedSequence
-    ) -> tuple[list[NDArray[np.uint8]], NDArray[np.float64]]:
-        """The cut-outs, far ones first, and (frames, objects, 2) their left and top on the picture plane."""
+    ) -> tuple[list[NDArray[np.uint8]], NDArray[np.float64], tuple[str, ...]]:
+        """The cut-outs, far ones first, (frames, objects, 2) their left and top in the picture, their kinds."""
         from traces.scene_world import paint_cutout
 
         scale, height = self.height_px / 640.0, self.height_px
@@ -161,13 +162,14 @@ class Scene:
         apart_px = 2.6 * max(
             self.width_px, height
         )  # an object that leaves on one side comes in again on the other
-        sprites = []
+        sprites, names = [], []
         places = np.empty((self.frame_count, preset.objects, 2))
         for position, k in enumerate(order):
             kind, rng = kinds[k], rngs[k]
             near = float(self._panorama.parallax[int(feet_px[k])])
             tall_px = int(kind.tall * near * height * rng.uniform(0.85, 1.1))
             sprite = paint_cutout(kind.name, tall_px, rng)
+            names.append(kind.name)
             speed = preset.motion.object_px_per_s * scale * near
             walked = rng.uniform(0, apart_px) + legs(rng, times_s, speed, 0.1, (1.0, 3.0))
             left = (walked - near * self._along_px) % apart_px - apart_px / 2 - sprite.shape[1] / 2
@@ -176,7 +178,7 @@ class Scene:
                 [left, feet_px[k] - sprite.shape[0] - lifted - self._row_px], axis=1
             )
             sprites.append(sprite)
-        return sprites, places
+        return sprites, places, tuple(names)
 
     def _row_shift_px(self, index: int) -> NDArray[np.float64]:
         shift = self._panorama.parallax * self._along_px[index]
