@@ -151,7 +151,7 @@ class Scene:
     def _place_objects(
         self, preset: Preset, times_s: NDArray[np.float64], seed: np.random.SeedSequence
     ) -> tuple[list[NDArray[np.uint8]], NDArray[np.float64], tuple[str, ...]]:
-        """The cut-outs, far ones first, (frames, objects, 2) their left and top in the picture, their kinds."""
+        """The cut-outs, far ones first, (frames, objects, 2) their left and top, and their kinds."""
         from traces.scene_world import paint_cutout
 
         scale, height = self.height_px / 640.0, self.height_px
