@@ -71,6 +71,7 @@ class Level:
         positions: how many positions they cover.
         fresh: (H, W) uint8, 1 at these positions.
         displacement: (H, W, 2) int16 or float32, into the reference.
+        residual: pixels that the rounding of `displacement` left over, by block or position.
     """
 
     tiles: torch.Tensor
@@ -78,6 +79,7 @@ class Level:
     positions: int
     fresh: torch.Tensor
     displacement: torch.Tensor
+    residual: torch.Tensor | None = None
 
 
 @dataclass(slots=True)
@@ -90,15 +92,20 @@ class Pending:
 
 
 class Cache:
-    """The feature maps of one frame. Opaque; it belongs to the executor that made it."""
+    """The feature maps of one frame. Opaque; it belongs to the executor that made it.
 
-    __slots__ = ("_arena", "_pending", "_pool", "settled")
+    Attributes:
+        residuals: by resolution, the motion in pixels that its maps have not followed yet (`Level.residual`).
+    """
+
+    __slots__ = ("_arena", "_pending", "_pool", "residuals", "settled")
 
     def __init__(self, pool: Pool, arena: Arena, pending: Pending | None) -> None:
         self._pool = pool
         self._arena = arena
         self._pending = pending
         self.settled: set[Place] = set()
+        self.residuals: dict[int, torch.Tensor | None] = {}
 
     def __del__(self) -> None:
         self._pool.give(self._arena)

@@ -149,7 +149,7 @@ class SparseExecutor:
                 f"(got {cache!r})"
             )
         self._check_blocks(frame, active, vectors)
-        request = policies.Request(frame, active, vectors.long(), cache, self.block_px)
+        request = policies.Request(frame, active.cpu(), vectors.cpu().long(), cache, self.block_px)
         plan, pool = prepared.plan, prepared.pool
         if self.policy == "exact":
             steps, made, report = policies.run_exact(plan, pool, request)

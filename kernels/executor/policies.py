@@ -36,7 +36,10 @@ def run_dense(plan: Plan, pool: Pool, frame: torch.Tensor, block_px: int) -> tup
     arena = pool.take()
     steps = Steps(plan, pool, arena)
     steps.load(frame)
-    tiles = {key: blocks.full_level(resolution, block_px) for key, resolution in enumerate(plan.resolutions)}
+    tiles = {
+        key: blocks.full_level(resolution, block_px, plan.device)
+        for key, resolution in enumerate(plan.resolutions)
+    }
     stretches = pool.stretches
     levels = full_levels(plan, stretches, tiles) if stretches is not None else None
     index = 1
@@ -66,11 +69,7 @@ def run_fixed(plan: Plan, pool: Pool, request: Request) -> tuple[Steps, Cache, R
     arena = pool.take()
     steps = Steps(plan, pool, arena)
     steps.load(request.frame)
-    levels = {
-        key: blocks.level_of(resolution, request.active, request.vectors, request.block_px, plan.bilinear)
-        for key, resolution in enumerate(plan.resolutions)
-        if key in plan.levels[1:]
-    }
+    levels = _levels(plan, request)
     stretches = pool.stretches
     compiled = None
     if stretches is not None:
@@ -78,6 +77,7 @@ def run_fixed(plan: Plan, pool: Pool, request: Request) -> tuple[Steps, Cache, R
         for key, level in levels.items():
             compiled.set(key, level.tiles, level.tile, level.fresh, level.displacement)
     cache = Cache(pool, arena, Pending(request.cache, levels, compiled))
+    cache.residuals = {key: level.residual for key, level in levels.items()}
     if plan.bilinear:
         cache.settle()
     index = 1
@@ -97,6 +97,23 @@ def run_fixed(plan: Plan, pool: Pool, request: Request) -> tuple[Steps, Cache, R
     for index in plan.graph.output_nodes():
         _settle(plan, cache, index)
     return steps, cache, Report("fixed", _reused(plan, levels))
+
+
+def _levels(plan: Plan, request: Request) -> dict[int, Level]:
+    """Every resolution that a map other than the frame has."""
+    return {
+        key: blocks.level_of(
+            resolution,
+            request.active,
+            request.vectors,
+            request.block_px,
+            plan.bilinear,
+            request.cache.residuals.get(key),
+            plan.device,
+        )
+        for key, resolution in enumerate(plan.resolutions)
+        if key in plan.levels[1:]
+    }
 
 
 def _compute_fixed(plan: Plan, steps: Steps, source: Arena, levels: Mapping[int, Level], index: int) -> None:
@@ -138,8 +155,8 @@ def run_exact(
     height, width = request.frame.shape[2:]
     certificates = certify(
         plan,
-        steps.view(0),
-        source.views[0],
+        steps.view(0).cpu(),
+        source.views[0].cpu(),
         blocks.per_pixel(request.active, height, width, request.block_px),
         blocks.per_pixel(request.vectors, height, width, request.block_px),
         conditions,
@@ -158,16 +175,16 @@ def run_exact(
             if not isinstance(node.work, (Slice, Concat)):
                 plan.remapper.module.remap(
                     source.views[index],
-                    certificate.displacement,
+                    certificate.displacement.to(plan.device),
                     steps.view(index),
-                    missing.to(torch.uint8),
+                    missing.to(plan.device, torch.uint8),
                 )
             if isinstance(node.work, Unfold):
                 down, across = node.work.factor
                 missing = missing[::down, ::across]
             elif isinstance(node.work, Concat):
                 missing = torch.ones_like(missing)  # copies of parts that are complete
-            steps.compute(index, list_tiles(missing), (1, 1))
+            steps.compute(index, list_tiles(missing).to(plan.device), (1, 1))
         if node.is_map:
             maps[node.name] = certificates[index].certified
         if index in plan.counted:
@@ -191,7 +208,7 @@ def run_truncate(
     source = request.cache.arena
     arena = pool.take()
     steps = Steps(plan, pool, arena)
-    _move_everything(plan, source, arena, request)
+    residuals = _move_everything(plan, source, arena, request)
     steps.load(request.frame)
     height, width = request.frame.shape[2:]
     changed: dict[int, torch.Tensor] = {
@@ -210,13 +227,13 @@ def run_truncate(
             candidates = torch.ones(size, dtype=torch.bool)
             steps.whole(index)
         elif isinstance(node.work, Convolve) and candidates is not None:
-            tiles = list_tiles(candidates)
+            tiles = list_tiles(candidates).to(plan.device)
             fresh = torch.empty(node.map_shape(), device=plan.device)
             steps.compute(index, tiles, (1, 1), out=fresh)
-            kept = torch.zeros(size, dtype=torch.uint8)
+            kept = torch.zeros(size, dtype=torch.uint8, device=plan.device)
             module = plan.choices[index].module
             module.prune(fresh, tiles, (1, 1), steps.view(index), epsilon_of(index), kept)
-            changed[index] = kept.bool()
+            changed[index] = kept.cpu().bool()
         elif candidates is not None:
             positions = candidates
             if isinstance(node.work, Unfold):
@@ -224,12 +241,14 @@ def run_truncate(
                 positions = candidates[::down, ::across]
             elif isinstance(node.work, Concat):
                 positions = torch.ones(size, dtype=torch.bool)
-            steps.compute(index, list_tiles(positions), (1, 1))
+            steps.compute(index, list_tiles(positions).to(plan.device), (1, 1))
         assert candidates is not None
         changed.setdefault(index, candidates)
         if index in plan.counted:
             reused[node.name] = 1.0 - float(candidates.float().mean())
-    return steps, Cache(pool, arena, None), Report("truncate", reused)
+    cache = Cache(pool, arena, None)
+    cache.residuals = residuals
+    return steps, cache, Report("truncate", reused)
 
 
 def _reached(
@@ -243,15 +262,16 @@ def _reached(
     return result
 
 
-def _move_everything(plan: Plan, source: Arena, arena: Arena, request: Request) -> None:
-    levels: Mapping[int, Level] = {
-        key: blocks.level_of(
-            plan.resolutions[key], request.active, request.vectors, request.block_px, plan.bilinear
-        )
-        for key in dict.fromkeys(plan.slot_levels)
-    }
+def _move_everything(
+    plan: Plan, source: Arena, arena: Arena, request: Request
+) -> dict[int, torch.Tensor | None]:
+    """Move every kept map; returns what the roundings left over, by resolution."""
     assert plan.remapper is not None
+    levels = _levels(plan, request)
     for slot, regions in plan.kept.items():
+        if slot == plan.place(0).slot:
+            continue  # the frame itself is given
         displacement = levels[plan.slot_levels[slot]].displacement
         for place in regions:
             plan.remapper.module.remap(source.region(place), displacement, arena.region(place))
+    return {key: level.residual for key, level in levels.items()}

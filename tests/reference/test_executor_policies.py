@@ -63,6 +63,9 @@ def test_an_empty_set_is_the_moved_cache(policy: str, sampling: str, data: st.Da
 def test_fixed_reads_its_halo_from_the_moved_cache(backend: str, data: st.DataObject) -> None:
     """Layer by layer: input = new where active, moved cache elsewhere; the output is kept where active."""
     motion = data.draw(motions(2))
+    vectors = (
+        motion.vectors // 2 * 2
+    )  # whole positions of every layer: what rounding leaves over is tested below
     active = torch.rand(4, 4, generator=torch.Generator().manual_seed(data.draw(st.integers(0, 999)))) < 0.4
     torch.manual_seed(0)
     network = nn.Sequential(
@@ -72,8 +75,8 @@ def test_fixed_reads_its_halo_from_the_moved_cache(backend: str, data: st.DataOb
     with poisoned_memory():
         executor = SparseExecutor(network, "fixed", backend, block_px=8)
         _, cache = executor.dense(motion.reference)
-        outputs, after, _ = executor.sparse(motion.frame, active, motion.vectors, cache)
-        second, _, _ = executor.sparse(motion.reference, ~active, -motion.vectors, after)
+        outputs, after, _ = executor.sparse(motion.frame, active, vectors, cache)
+        second, _, _ = executor.sparse(motion.reference, ~active, -vectors, after)
 
     def oracle(
         frame: torch.Tensor, blocks: torch.Tensor, vectors: torch.Tensor, maps: list[torch.Tensor]
@@ -95,10 +98,34 @@ def test_fixed_reads_its_halo_from_the_moved_cache(backend: str, data: st.DataOb
         for layer in (network[:2], network[2], network[3]):
             value = layer(value)
             start.append(value)
-        first = oracle(motion.frame, active, motion.vectors, start)
-        then = oracle(motion.reference, ~active, -motion.vectors, first)
+        first = oracle(motion.frame, active, vectors, start)
+        then = oracle(motion.reference, ~active, -vectors, first)
     torch.testing.assert_close(outputs, first[-1], rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(second, then[-1], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("policy", ["truncate", "fixed"])
+@pytest.mark.parametrize("step_px", [1, 3, -5])
+def test_slow_motion_adds_up(policy: str, step_px: int) -> None:
+    """Content that moves a fraction of a layer's stride a frame is followed to within half a position."""
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(1, 2, 3, 2, 1), nn.Conv2d(2, 2, 3, 2, 1), nn.Conv2d(2, 4, 3, 2, 1)
+    ).eval()
+    scene = torch.rand(1, 1, 64, 160)
+    nothing, vectors = torch.zeros(4, 4, dtype=torch.bool), torch.zeros(4, 4, 2, dtype=torch.int32)
+    vectors[..., 0] = step_px
+    executor = SparseExecutor(network, policy)
+    start, cache = executor.dense(scene[..., 48:112].contiguous())
+    for frame in range(1, 7):
+        view = scene[..., 48 + frame * step_px :][..., :64].contiguous()
+        outputs, cache, _ = executor.sparse(view, nothing, vectors, cache)
+        if frame * step_px % 8 == 4:
+            continue  # half a position: either neighbour will do
+        moved = round(frame * step_px / 8)
+        inside = slice(max(0, -moved), 8 - max(0, moved))
+        came_from = slice(inside.start + moved, inside.stop + moved)
+        torch.testing.assert_close(outputs[..., inside], start[..., came_from], msg=f"frame {frame}")
 
 
 @settings(max_examples=15, deadline=None)
