@@ -12,7 +12,7 @@
         is it the same device? exit code 0 same, 1 different, 3 undecided
     python -m profiler plan edge=DEVICE/MODEL cloud=DEVICE/MODEL [active=0.25] [block_bytes=60] [delay_ms=0]
         [out=plan.png]
-    python -m profiler table [FOLDER]     every measured profile in one table
+    python -m profiler table [FOLDER] [out=DOCUMENT]     every measured profile in one table
 
 A profile is given as DEVICE/MODEL or as a YAML file; samples as a Parquet file, or by their profile's name.
 """
@@ -165,15 +165,18 @@ def _plan(arguments: list[str]) -> int:
 
 
 def _table(arguments: list[str]) -> int:
-    from profiler.table import markdown, measured_profiles
+    from profiler.table import insert, markdown, measured_profiles
 
-    if len(arguments) > 1:
-        raise InputError(f"table: expected at most one folder of profiles, found {arguments}")
-    folder = Path(arguments[0]) if arguments else PROFILE_FOLDER
+    words, values = options.parse(arguments, {"out": str})
+    if len(words) > 1:
+        raise InputError(f"table: expected at most one folder of profiles, found {words}")
+    folder = Path(words[0]) if words else PROFILE_FOLDER
     found = measured_profiles(folder)
     if not found:
         raise InputError(f"table: {folder}: expected measured profiles, found none")
     print(markdown(found))
+    if "out" in values:
+        insert(markdown(found), values["out"])
     return 0
 
 

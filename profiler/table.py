@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from profiler.latency import PROFILE_FOLDER, Profile, available_profiles, load_profile
+from traces.errors import InputError
 
+BEGIN, END = "<!-- measured profiles: python -m profiler table out=THIS FILE -->", "<!-- end -->"
 HEADER = (
     "| device | model | a (ns/block²) | b (µs/block) | c (ms) | R² | held-out error | piecewise | dense (ms)"
     " | break-even | clock |\n|---|---|---|---|---|---|---|---|---|---|---|"
@@ -23,6 +25,24 @@ def measured_profiles(folder: Path | str = PROFILE_FOLDER) -> list[Profile]:
 def markdown(profiles: Iterable[Profile]) -> str:
     """One row a profile: coefficients ± standard error, R², held-out errors, break-even."""
     return "\n".join([HEADER, *map(_row, profiles)])
+
+
+def insert(table: str, path: Path | str) -> None:
+    """Put a table between the two marks of a document, in place of what stands there.
+
+    Raises:
+        InputError: the document cannot be read, or lacks the marks.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: expected a document to put the table into, found {error}") from error
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise InputError(f"{path}: expected the marks {BEGIN} and {END}, found neither or one")
+    path.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
 
 
 def _row(profile: Profile) -> str:

@@ -12,6 +12,7 @@ import yaml
 from profiler.__main__ import main
 from profiler.latency import load_profile, read_profile
 from profiler.samples import COLUMNS, read_samples, rows_of, write_samples
+from profiler.table import BEGIN, END
 from tests.strategies_profiler import XAVIER, SyntheticDevice
 
 GRID = np.array([1, 40, 80, 160, 280, 400, 600, 800, 1200, 1600], float)
@@ -110,3 +111,20 @@ def test_samples_survive_a_round_trip_with_their_meta(tmp_path: Path) -> None:
     assert found.meta == meta
     assert tuple(pd.read_parquet(tmp_path / "s.parquet").columns) == COLUMNS
     assert pd.read_parquet(tmp_path / "s.parquet").query("op == 'dense'").k.isna().all()
+
+
+def test_the_table_goes_between_the_marks_of_a_document(
+    samples_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "profiles"
+    assert main(["refit", str(samples_path), f"out={folder / 'board' / 'net.yaml'}"]) == 0
+    document = tmp_path / "notes.md"
+    document.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    capsys.readouterr()
+    assert main(["table", str(folder), f"out={document}"]) == 0
+    table = capsys.readouterr().out
+    assert "| board | net |" in table
+    assert document.read_text() == f"before\n{BEGIN}\n{table}{END}\nafter\n"
+    document.write_text("no marks")
+    assert main(["table", str(folder), f"out={document}"]) == 2
+    assert document.read_text() == "no marks"
