@@ -20,13 +20,28 @@ def main(arguments: list[str] | None = None) -> int:
     evaluate.add_argument("--step", type=int, default=1, help="evaluate every step-th frame")
     evaluate.add_argument("--output", type=Path, help="table to write: .csv or .md")
     evaluate.add_argument("--overlay", type=Path, help="folder for one picture a sequence")
+    sparse = commands.add_parser("evaluate-sparse", help="sparse against dense inference on DAVIS sequences")
+    sparse.add_argument("sequences", type=Path, help="folder with the DAVIS sequences")
+    sparse.add_argument("weights", type=Path, help="fused safetensors of the model")
+    sparse.add_argument("--model", default="yolo11n-seg")
+    sparse.add_argument("--policies", default="fixed,truncate,exact")
+    sparse.add_argument("--input-px", type=int, default=640, help="side of the network input")
+    sparse.add_argument("--threshold", type=float, default=0.025, help="τ of the miss classifier")
+    sparse.add_argument("--frames", type=int, help="frames of each sequence, at most")
+    sparse.add_argument("--output", type=Path, help="table to write: .csv or .md")
     convert = commands.add_parser("convert", help="a checkpoint's state dict into fused safetensors")
     convert.add_argument("source", type=Path)
     convert.add_argument("target", type=Path)
     convert.add_argument("--fp32", action="store_true", help="keep single precision")
     chosen = parser.parse_args(arguments)
     try:
-        {"list": _list, "evaluate": _evaluate, "convert": _convert}[chosen.command](chosen)
+        run = {
+            "list": _list,
+            "evaluate": _evaluate,
+            "evaluate-sparse": _evaluate_sparse,
+            "convert": _convert,
+        }
+        run[chosen.command](chosen)
     except (ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -80,6 +95,40 @@ def _evaluate(chosen: argparse.Namespace) -> None:
             draw_overlay(image, *detect(model, image, chosen.input_px), chosen.overlay / f"{name}.png")
     if chosen.output:
         write_table(scores, chosen.output)
+
+
+def _evaluate_sparse(chosen: argparse.Namespace) -> None:
+    import torch
+
+    from kernels.models import build_model, load_weights
+    from kernels.models.evaluate import DAVIS_OBJECTS, write_table
+    from kernels.models.evaluate_sparse import evaluate_sparse
+
+    torch.set_num_threads(1)
+    model = load_weights(build_model(chosen.model), chosen.weights).eval()
+    scores = []
+    for policy in chosen.policies.split(","):
+        for name in DAVIS_OBJECTS:
+            scores.append(
+                evaluate_sparse(
+                    model,
+                    chosen.sequences / name,
+                    policy,
+                    input_px=chosen.input_px,
+                    threshold=chosen.threshold,
+                    frames=chosen.frames,
+                )
+            )
+            row = scores[-1]
+            print(
+                f"{row.policy:9s} {row.sequence:12s} {row.frames:3d} frames  active {row.active:.3f}  "
+                f"reused {row.reused:.3f}  agreement {row.agreement:.3f}  foreground {row.iou_foreground:.3f}  "
+                f"dense {row.dense_ms:.1f} ms  sparse {row.sparse_ms:.1f} ms  ratio {row.ratio:.2f}",
+                flush=True,
+            )
+    if chosen.output:
+        write_table(scores, chosen.output)
+        print(f"written to {chosen.output}")
 
 
 def _convert(chosen: argparse.Namespace) -> None:

@@ -6,6 +6,7 @@ import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -123,9 +124,9 @@ def _union(masks: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return np.asarray(masks.any(axis=0)) if len(masks) else np.zeros(shape, bool)
 
 
-def write_table(scores: Sequence[SequenceScore], target: Path) -> None:
-    """Write the scores as CSV, or as a Markdown table if ``target`` ends in ``.md``."""
-    names = [field.name for field in fields(SequenceScore)]
+def write_table(scores: Sequence[Any], target: Path) -> None:
+    """Write scores (of one dataclass) as CSV, or as a Markdown table if ``target`` ends in ``.md``."""
+    names = [field.name for field in fields(scores[0])]
     rows = [
         [f"{value:.3f}" if isinstance(value, float) else str(value) for value in asdict(score).values()]
         for score in scores
