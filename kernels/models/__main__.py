@@ -122,7 +122,7 @@ def _evaluate_sparse(chosen: argparse.Namespace) -> None:
             row = scores[-1]
             print(
                 f"{row.policy:9s} {row.sequence:12s} {row.frames:3d} frames  active {row.active:.3f}  "
-                f"reused {row.reused:.3f}  agreement {row.agreement:.3f}  foreground {row.iou_foreground:.3f}  "
+                f"reused {row.reused:.3f}  agree {row.agreement:.3f}  foreground {row.iou_foreground:.3f}  "
                 f"dense {row.dense_ms:.1f} ms  sparse {row.sparse_ms:.1f} ms  ratio {row.ratio:.2f}",
                 flush=True,
             )
