@@ -152,7 +152,7 @@ def _split(values: list[Any], parts: int) -> Iterator[list[Any]]:
 
 
 def _tensor(image: NDArray[np.uint8]) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float().div(255.0)
+    return torch.tensor(image).permute(2, 0, 1)[None].float().div(255.0)
 
 
 def _error(made: Any, truth: Any) -> float:

@@ -7,10 +7,8 @@ frame (`Local`); everything else is a `Value`, and a map made from one (`Enter`)
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 from fractions import Fraction
-from math import lcm
 from typing import Any
 
 import torch
@@ -18,22 +16,18 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from kernels.executor import geometry
+from kernels.executor.builder import Builder, common_period
 from kernels.executor.graph import (
     Concat,
     Convolve,
-    Enter,
     Graph,
-    Input,
     Leaf,
     Local,
-    Node,
     Pointwise,
     Pool,
     Slice,
-    Taps,
     Unfold,
     Upsample,
-    Value,
     Work,
 )
 from kernels.executor.trace import Call, Reference, Trace
@@ -71,30 +65,11 @@ def lower(record: Trace, model: nn.Module) -> Graph:
     ).run()
 
 
-class _Lowering:
-    def __init__(self, record: Trace, leaves: set[str]) -> None:
-        self.record = record
-        self.leaves = leaves
-        shape = record.shapes[0]
-        self.graph = Graph(frame_shape=(shape[0], shape[1], shape[2], shape[3]))
-        self.nodes = self.graph.nodes
-        self.values = self.graph.values
-        self.names: Counter[str] = Counter()
-        self.uses: Counter[int] = Counter()
-        for leaf in pytree.tree_leaves(
-            [(call.args, call.kwargs) for call in record.calls] + [record.outputs]
-        ):
-            if isinstance(leaf, Reference):
-                self.uses[leaf.value] += 1
-        self.entered: dict[int, int] = {}
-        one = Fraction(1)
-        self.nodes.append(Node("frame", Input(), (), (shape[2], shape[3], shape[1]), (one, one), (1, 1), ()))
-        self.values[0] = 0
-
+class _Lowering(Builder):
     def run(self) -> Graph:
         for call in self.record.calls:
             if not self._lower(call):
-                self._add_value(call)
+                self.add_value(call)
         self.graph.outputs = [
             Leaf(self.values[leaf.value]) if isinstance(leaf, Reference) else leaf
             for leaf in self.record.outputs
@@ -139,11 +114,11 @@ class _Lowering:
         source_value, weight, bias, stride, padding, dilation, is_transposed, extra, groups = call.args
         if isinstance(weight, Reference) or isinstance(bias, Reference) or weight.dim() != 4:
             return False
-        source = self._map(source_value)
+        source = self.map(source_value)
         if source is None:
             return False
         size = self.nodes[source].map_shape()[:2]
-        result = self._result_shape(call)
+        result = self.result_shape(call)
         pairs = (_pair(stride), _pair(padding), _pair(dilation))
         kernel = (weight.shape[2], weight.shape[3])
         make = geometry.transposed if is_transposed else geometry.window
@@ -163,13 +138,13 @@ class _Lowering:
                 work = Unfold(flat, repeated, kernel)
             else:
                 work = Local(call)
-        self._add(call, work, (source,), result, ((taps[0], taps[1]),), factor)
+        self.add(call, work, (source,), result, ((taps[0], taps[1]),), factor)
         return True
 
     def _batch_norm(self, call: Call) -> bool:
         source, weight, bias, mean, variance = call.args[:5]
         epsilon = call.args[-1]
-        if self._map(source) is None or isinstance(mean, Reference) or mean is None:
+        if self.map(source) is None or isinstance(mean, Reference) or mean is None:
             return False
         factor = torch.rsqrt(variance.double() + epsilon)
         if weight is not None:
@@ -181,7 +156,7 @@ class _Lowering:
         """factor · x + offset a channel: into the convolution before it, or a depthwise one of its own."""
         index = self.values[source.value]
         node = self.nodes[index]
-        if self._fusible(source, index) and isinstance(node.work, Convolve) and len(node.inputs) == 1:
+        if self.fusible(source, index) and isinstance(node.work, Convolve) and len(node.inputs) == 1:
             work = node.work
             bias = torch.zeros(len(factor)) if work.bias is None else work.bias
             folded = replace(
@@ -192,7 +167,7 @@ class _Lowering:
             self.nodes[index] = replace(node, work=folded)
             self.values[call.results[0]] = index
             return True
-        found = self._map(source)
+        found = self.map(source)
         if found is None:
             return False
         shape = self.nodes[found].map_shape()
@@ -203,23 +178,23 @@ class _Lowering:
             Window((1, 1)),
             channels,
         )
-        self._add(call, work, (found,), shape, (self._same(shape),))
+        self.add(call, work, (found,), shape, (self.same(shape),))
         return True
 
     def _activation(self, call: Call, activation: str) -> bool:
-        source = self._map(call.args[0])
+        source = self.map(call.args[0])
         if source is None:
             return False
         slope = float(call.args[1]) if activation == "leaky_relu" and len(call.args) > 1 else 0.01
         node = self.nodes[source]
         plain = isinstance(node.work, (Convolve, Unfold, Pointwise)) and node.work.activation == "none"
         with_residual = isinstance(node.work, Convolve) and len(node.inputs) == 2
-        if plain and not with_residual and self._fusible(call.args[0], source):
+        if plain and not with_residual and self.fusible(call.args[0], source):
             self.nodes[source] = replace(node, work=replace(node.work, activation=activation, slope=slope))
             self.values[call.results[0]] = source
             return True
         shape = node.map_shape()
-        self._add(call, Pointwise("copy", activation, slope), (source,), shape, (self._same(shape),))
+        self.add(call, Pointwise("copy", activation, slope), (source,), shape, (self.same(shape),))
         return True
 
     def _arithmetic(self, call: Call) -> bool:
@@ -231,10 +206,10 @@ class _Lowering:
         shape = self.record.shapes[first.value]
         if shape != self.record.shapes[second.value] or shape != self.record.shapes[call.results[0]]:
             return False
-        maps = (self._map_or_none(first), self._map_or_none(second))
+        maps = (self.map_or_none(first), self.map_or_none(second))
         if maps == (None, None):
             return False
-        left, right = self._map(first), self._map(second)
+        left, right = self.map(first), self.map(second)
         if left is None or right is None or self.nodes[left].scale != self.nodes[right].scale:
             return False
         size = self.nodes[left].map_shape()
@@ -245,20 +220,20 @@ class _Lowering:
                     isinstance(node.work, Convolve)
                     and len(node.inputs) == 1
                     and other < this
-                    and self._fusible(value, this)
+                    and self.fusible(value, this)
                 ):
-                    period = _lcm(node.period, self.nodes[other].period)
-                    taps = (*node.taps, self._same(size))
+                    period = common_period(node.period, self.nodes[other].period)
+                    taps = (*node.taps, self.same(size))
                     self.nodes[this] = replace(node, inputs=(*node.inputs, other), taps=taps, period=period)
                     self.values[call.results[0]] = this
                     return True
-        same = self._same(size)
-        self._add(call, Pointwise(_ARITHMETIC[call.name]), (left, right), size, (same, same))
+        same = self.same(size)
+        self.add(call, Pointwise(_ARITHMETIC[call.name]), (left, right), size, (same, same))
         return True
 
     def _with_constant(self, call: Call, source: Reference, constant: Any) -> bool:
         """x ∘ c for a number or one number a channel; a constant with a place in the frame is not local."""
-        if self._map_or_none(source) is None:
+        if self.map_or_none(source) is None:
             return False
         value = torch.as_tensor(constant, dtype=torch.float64, device="cpu")
         channels = self.record.shapes[source.value][1]
@@ -277,11 +252,11 @@ class _Lowering:
         rest = pytree.tree_leaves((call.args[1:], call.kwargs))
         if any(isinstance(leaf, (Reference, torch.Tensor)) for leaf in rest):
             return False
-        source = self._map_or_none(call.args[0])
+        source = self.map_or_none(call.args[0])
         if source is None:
             return False
         shape = self.nodes[source].map_shape()
-        self._add(call, Local(call), (source,), shape, (self._same(shape),))
+        self.add(call, Local(call), (source,), shape, (self.same(shape),))
         return True
 
     def _max_pool(self, call: Call) -> bool:
@@ -300,14 +275,14 @@ class _Lowering:
         return self._pool(call, source_value, "average", kernel, stride, padding, [1, 1], count)
 
     def _pool(self, call: Call, value: Any, kind: str, *settings: Any) -> bool:
-        source = self._map(value)
+        source = self.map(value)
         if source is None:
             return False
         *pairs, count = settings
         kernel, dilation = _pair(pairs[0]), _pair(pairs[3])
         stride = _pair(pairs[1]) if pairs[1] else kernel
         padding = _pair(pairs[2]) if pairs[2] else (0, 0)
-        size, result = self.nodes[source].map_shape(), self._result_shape(call)
+        size, result = self.nodes[source].map_shape(), self.result_shape(call)
         taps = tuple(
             geometry.window(
                 size[axis], result[axis], kernel[axis], stride[axis], padding[axis], dilation[axis]
@@ -316,14 +291,14 @@ class _Lowering:
         )
         work = Pool(kind, Window(kernel, stride, padding, dilation), count)
         factor = (Fraction(stride[0]), Fraction(stride[1]))
-        self._add(call, work, (source,), result, ((taps[0], taps[1]),), factor)
+        self.add(call, work, (source,), result, ((taps[0], taps[1]),), factor)
         return True
 
     def _upsample(self, call: Call) -> bool:
-        size, result = self.record.shapes[call.args[0].value][2:], self._result_shape(call)
+        size, result = self.record.shapes[call.args[0].value][2:], self.result_shape(call)
         if result[0] % size[0] or result[1] % size[1]:
             return False
-        source = self._map(call.args[0])
+        source = self.map(call.args[0])
         if source is None:
             return False
         if call.name == "upsample_nearest2d":
@@ -333,7 +308,7 @@ class _Lowering:
             work = Upsample("bilinear", bool(call.args[2]))
             taps = tuple(geometry.bilinear(size[axis], result[axis], work.align_corners) for axis in (0, 1))
         factor = (Fraction(size[0], result[0]), Fraction(size[1], result[1]))
-        self._add(call, work, (source,), result, ((taps[0], taps[1]),), factor)
+        self.add(call, work, (source,), result, ((taps[0], taps[1]),), factor)
         return True
 
     def _concat(self, call: Call) -> bool:
@@ -346,21 +321,21 @@ class _Lowering:
             or not all(isinstance(value, Reference) for value in values)
         ):
             return False
-        if all(self._map_or_none(value) is None for value in values):
+        if all(self.map_or_none(value) is None for value in values):
             return False
-        sources = [self._map(value) for value in values]
+        sources = [self.map(value) for value in values]
         if any(source is None for source in sources):
             return False
         found = tuple(source for source in sources if source is not None)
         if len({self.nodes[source].scale for source in found}) > 1:
             return False
-        result = self._result_shape(call)
-        self._add(call, Concat(), found, result, (self._same(result),) * len(found))
+        result = self.result_shape(call)
+        self.add(call, Concat(), found, result, (self.same(result),) * len(found))
         return True
 
     def _split(self, call: Call) -> bool:
         value = call.args[0]
-        source = self._map_or_none(value)
+        source = self.map_or_none(value)
         axis = call.args[2] if call.name != "slice" and len(call.args) > 2 else (call.args[1:2] or (0,))[0]
         if call.name != "slice" and len(call.args) <= 2:
             axis = 0
@@ -379,114 +354,32 @@ class _Lowering:
             bounds = [(end - wide, end) for end, wide in zip(ends, widths, strict=True)]
         for result, (start, stop) in zip(call.results, bounds, strict=True):
             shape = (height, width, stop - start)
-            self._add(call, Slice(start, stop), (source,), shape, (self._same(shape),), result=result)
+            self.add(call, Slice(start, stop), (source,), shape, (self.same(shape),), result=result)
         return True
 
     def _pad(self, call: Call) -> bool:
         value, amounts = call.args[0], list(call.args[1])
-        source = self._map_or_none(value)
+        source = self.map_or_none(value)
         if source is None or any(amounts[4:]):
             return False
         amounts += [0] * (4 - len(amounts))
         height, width, _ = self.nodes[source].map_shape()
         taps = (geometry.padded(height, *amounts[2:4]), geometry.padded(width, *amounts[:2]))
-        self._add(call, Local(call), (source,), self._result_shape(call), (taps,))
+        self.add(call, Local(call), (source,), self.result_shape(call), (taps,))
         return True
 
     def _shuffle(self, call: Call) -> bool:
-        source = self._map_or_none(call.args[0])
+        source = self.map_or_none(call.args[0])
         if source is None:
             return False
-        result, (height, width, _) = self._result_shape(call), self.nodes[source].map_shape()
+        result, (height, width, _) = self.result_shape(call), self.nodes[source].map_shape()
         taps = (geometry.nearest(height, result[0]), geometry.nearest(width, result[1]))
         factor = (Fraction(1, call.args[1]), Fraction(1, call.args[1]))
-        self._add(call, Local(call), (source,), result, (taps,), factor)
+        self.add(call, Local(call), (source,), result, (taps,), factor)
         return True
-
-    # Nodes.
-
-    def _add(
-        self,
-        call: Call,
-        work: Work,
-        inputs: tuple[int, ...],
-        shape: tuple[int, int, int],
-        taps: tuple[Taps, ...],
-        factor: tuple[Fraction, Fraction] = (Fraction(1), Fraction(1)),
-        result: int | None = None,
-    ) -> None:
-        before = self.nodes[inputs[0]].map_scale()
-        scale = (before[0] * factor[0], before[1] * factor[1])
-        period = _lcm(
-            (scale[0].numerator, scale[1].numerator), *(self.nodes[source].period for source in inputs)
-        )
-        self.values[call.results[0] if result is None else result] = len(self.nodes)
-        self.nodes.append(Node(self._name(call), work, inputs, shape, scale, period, taps))
-
-    def _add_value(self, call: Call) -> None:
-        inputs = tuple(
-            self.values[leaf.value]
-            for leaf in pytree.tree_leaves((call.args, call.kwargs))
-            if isinstance(leaf, Reference)
-        )
-        for position, result in enumerate(call.results):
-            if result >= 0:
-                self.values[result] = len(self.nodes)
-                self.nodes.append(Node(self._name(call), Value(call, position), tuple(dict.fromkeys(inputs))))
-
-    def _map_or_none(self, value: Any) -> int | None:
-        """The node of a traced value that is a map already."""
-        if not isinstance(value, Reference):
-            return None
-        index = self.entered.get(value.value, self.values[value.value])
-        return index if self.nodes[index].is_map else None
-
-    def _map(self, value: Any) -> int | None:
-        """The node of a traced value, made a map if its shape has a place in the frame, else None."""
-        found = self._map_or_none(value)
-        if found is not None or not isinstance(value, Reference):
-            return found
-        shape, frame = self.record.shapes[value.value], self.graph.frame_shape
-        if len(shape) != 4 or shape[0] != 1 or self.record.dtypes[value.value] != torch.float32:
-            return None
-        scale = (Fraction(frame[2], shape[2]), Fraction(frame[3], shape[3]))
-        if scale[0] != scale[1] or scale[0].denominator != 1:
-            return None
-        index = self.entered[value.value] = len(self.nodes)
-        source = self.values[value.value]
-        name = self._unique(f"{self.nodes[source].name}.map")
-        period = (scale[0].numerator, scale[1].numerator)
-        self.nodes.append(Node(name, Enter(), (source,), (shape[2], shape[3], shape[1]), scale, period))
-        return index
-
-    def _fusible(self, value: Any, index: int) -> bool:
-        """Whether nothing but the call at hand reads this value, and it is the node's own result."""
-        own = self.values.get(value.value) == index and value.value not in self.entered
-        return own and self.uses[value.value] == 1
-
-    def _result_shape(self, call: Call) -> tuple[int, int, int]:
-        shape = self.record.shapes[call.results[0]]
-        return shape[2], shape[3], shape[1]
-
-    @staticmethod
-    def _same(shape: tuple[int, ...]) -> Taps:
-        return geometry.identity(shape[0]), geometry.identity(shape[1])
-
-    def _name(self, call: Call) -> str:
-        if call.path and call.path in self.leaves:
-            return self._unique(call.path)
-        return self._unique(f"{call.path}.{call.name}" if call.path else call.name)
-
-    def _unique(self, name: str) -> str:
-        self.names[name] += 1
-        return name if self.names[name] == 1 else f"{name}#{self.names[name]}"
 
 
 def _pair(value: Any) -> tuple[int, int]:
     if isinstance(value, int):
         return value, value
     return (value[0], value[-1])
-
-
-def _lcm(*pairs: tuple[int, int]) -> tuple[int, int]:
-    return lcm(*(pair[0] for pair in pairs)), lcm(*(pair[1] for pair in pairs))
