@@ -1,0 +1,50 @@
+"""Measured profiles in the repository: each follows from its samples, and the documents quote it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from profiler.latency import PROFILE_FOLDER, read_profile
+from profiler.refit import analyse
+from profiler.samples import COLUMNS, read_samples
+from profiler.table import markdown, measured_profiles
+
+SAMPLES = sorted(PROFILE_FOLDER.glob("*/*/samples.parquet"))
+NAMES = [f"{path.parent.parent.name}/{path.parent.name}" for path in SAMPLES]
+
+
+def test_at_least_one_device_was_measured() -> None:
+    assert SAMPLES
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=NAMES)
+def test_a_committed_profile_is_what_its_samples_give(path: Path) -> None:
+    committed = read_profile(path.parent.with_suffix(".yaml"))
+    again = analyse(read_samples(path)).profile
+    assert (committed.device, committed.model) == (path.parent.parent.name, path.parent.name)
+    for name in ("a_s", "b_s", "c_s", "a_stderr_s", "b_stderr_s", "c_stderr_s"):
+        found, expected = getattr(again.quadratic, name), getattr(committed.quadratic, name)
+        assert found == pytest.approx(expected, rel=1e-6, abs=1e-15), name
+    assert replace(again, quadratic=committed.quadratic, provenance={}).dense_s == committed.dense_s
+    assert again.heldout_error == pytest.approx(committed.heldout_error, abs=1e-5)
+    assert again.breakeven_k == pytest.approx(committed.breakeven_k, rel=1e-3)
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=NAMES)
+def test_committed_samples_are_complete_and_name_no_folder(path: Path) -> None:
+    samples = read_samples(path)
+    assert samples.meta["complete"]
+    assert set(COLUMNS) == {"op", "k", "mask", "repeat", "seconds"}
+    assert {"dense", "sparse", "extract", "encode"} <= set(samples.op)
+    text = str(samples.meta) + path.parent.with_suffix(".yaml").read_text(encoding="utf-8")
+    for folder in ("/home/", "/work/", "/root/", "/tmp/", "\\Users\\"):
+        assert folder not in text
+
+
+def test_the_readme_quotes_every_measured_profile(repository: Path) -> None:
+    readme = (repository / "profiler" / "README.md").read_text(encoding="utf-8")
+    for row in markdown(measured_profiles()).splitlines():
+        assert row in readme, f"profiler/README.md lacks: {row} (python -m profiler table)"
