@@ -68,9 +68,12 @@ def run_fixed(plan: Plan, pool: Pool, request: Request) -> tuple[Steps, Cache, R
     source = request.cache.arena
     arena = pool.take()
     steps = Steps(plan, pool, arena)
-    steps.load(request.frame)
-    levels = _levels(plan, request)
     stretches = pool.stretches
+    near = None
+    if stretches is not None and stretches.margin is not None and _whole_blocks(plan, request.block_px):
+        near = (request.active, request.block_px, stretches.margin)
+    steps.load(request.frame, near)
+    levels = _levels(plan, request)
     compiled = None
     if stretches is not None:
         compiled = stretches.levels(plan)
@@ -114,6 +117,12 @@ def _levels(plan: Plan, request: Request) -> dict[int, Level]:
         for key, resolution in enumerate(plan.resolutions)
         if key in plan.levels[1:]
     }
+
+
+def _whole_blocks(plan: Plan, block_px: int) -> bool:
+    """Whether the frame's readers work in positions that no active block shares with an inactive one."""
+    readers = plan.graph.consumers()[0]
+    return all(block_px % scale == 0 for reader in readers for scale in plan.nodes[reader].map_scale())
 
 
 def _compute_fixed(plan: Plan, steps: Steps, source: Arena, levels: Mapping[int, Level], index: int) -> None:

@@ -23,7 +23,8 @@ from kernels.executor.graph import (
 from kernels.executor.graph import Pool as Pooling
 from kernels.executor.plan import Plan
 from kernels.executor.trace import Call, Reference
-from kernels.ops.maps import Halo
+from kernels.ops.cpu.operations import interleave
+from kernels.ops.maps import Halo, list_tiles
 
 # A recorded view assumed the strides of a contiguous image; ours are channels last.
 _VIEWS = {"view", "_unsafe_view", "_reshape_alias"}
@@ -49,9 +50,19 @@ class Steps:
         found = self.arena.views.get(node)
         return self._shared.views[node] if found is None else found
 
-    def load(self, frame: torch.Tensor) -> None:
-        """Put the frame (1, C, H, W) where its readers expect it."""
-        self.view(0).copy_(frame[0].permute(1, 2, 0))
+    def load(self, frame: torch.Tensor, near: tuple[torch.Tensor, int, int] | None = None) -> None:
+        """Put the frame (1, C, H, W) where its readers expect it.
+
+        Args:
+            near: the active blocks (bool rows × columns), their side, and the pixels around them that are
+                read, where that is all that is read; None loads the whole frame.
+        """
+        if near is None or not frame.is_contiguous():
+            self.view(0).copy_(frame[0].permute(1, 2, 0))
+            return
+        active, block_px, margin = near
+        tiles = list_tiles(active) * block_px
+        interleave(frame[0], tiles, (block_px, block_px), margin, self.view(0))
 
     def compute(
         self,

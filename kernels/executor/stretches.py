@@ -22,12 +22,14 @@ class Stretches:
         spans: by first node: first step, step behind the last, node behind the last.
         moves: one remap for each kept region.
         regions: index in `moves` of each kept region.
+        margin: how far around an active block the frame is read; None where it may be read anywhere.
     """
 
     program: Program = field(default_factory=Program)
     spans: dict[int, tuple[int, int, int]] = field(default_factory=dict)
     moves: Program = field(default_factory=Program)
     regions: dict[Place, int] = field(default_factory=dict)
+    margin: int | None = None
 
     def levels(self, plan: Plan) -> Levels:
         """Empty levels for one frame."""
@@ -55,7 +57,24 @@ def find_stretches(plan: Plan) -> Stretches | None:
         for place in places:
             stretches.regions[place] = len(stretches.moves)
             stretches.moves.remap(_region(plan, place), plan.slot_levels[slot], place.channels)
+    stretches.margin = _frame_margin(plan, stretches)
     return stretches
+
+
+def _frame_margin(plan: Plan, stretches: Stretches) -> int | None:
+    margin = 0
+    if plan.kept.get(plan.place(0).slot):
+        return None
+    for reader in plan.graph.consumers()[0]:
+        node = plan.nodes[reader]
+        inside = any(first <= reader < end for first, (_, _, end) in stretches.spans.items())
+        if not inside or not isinstance(node.work, (Convolve, Pool)):
+            return None
+        window = node.work.window
+        for axis in (0, 1):
+            reach = (window.kernel[axis] - 1) * window.dilation[axis]
+            margin = max(margin, window.padding[axis], reach)
+    return margin
 
 
 def _region(plan: Plan, place: Place) -> Region:

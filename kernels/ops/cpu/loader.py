@@ -101,6 +101,7 @@ _FUNCTIONS = (
     "fluxshard_convolve",
     "fluxshard_program",
     "fluxshard_gather",
+    "fluxshard_interleave",
     "fluxshard_scatter",
     "fluxshard_remap",
     "fluxshard_remap_bilinear",

@@ -164,3 +164,21 @@ extern "C" void fluxshard_prune(const float* values, int64_t values_pixel, const
     changed[index] = 1;
   });
 }
+
+// Planes (C, H, W) to channels last, at the tiles and `margin` positions around them; the rest is not touched.
+extern "C" void fluxshard_interleave(const float* planes, int64_t channels, int64_t height, int64_t width,
+                                     const int32_t* tiles, int64_t tile_count, int64_t tile_height,
+                                     int64_t tile_width, int64_t margin, float* out) {
+  for (int64_t i = 0; i < tile_count; ++i) {
+    int64_t top = tiles[2 * i] - margin, left = tiles[2 * i + 1] - margin;
+    int64_t bottom = clamp(top + tile_height + 2 * margin, height), right = clamp(left + tile_width + 2 * margin, width);
+    top = clamp(top, height);
+    left = clamp(left, width);
+    for (int64_t y = top; y < bottom; ++y)
+      for (int64_t c = 0; c < channels; ++c) {
+        const float* from = planes + (c * height + y) * width;
+        float* to = out + y * width * channels + c;
+        for (int64_t x = left; x < right; ++x) to[x * channels] = from[x];
+      }
+  }
+}

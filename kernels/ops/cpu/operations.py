@@ -317,3 +317,26 @@ def prune(
         _float(epsilon),
         _pointer(changed.data_ptr()),
     )
+
+
+def interleave(
+    frame: torch.Tensor, tiles: torch.Tensor, tile: tuple[int, int], margin: int, out: torch.Tensor
+) -> None:
+    """out[y, x, c] = frame[c, y, x] at the tiles and `margin` positions around them, and nowhere else.
+
+    Args:
+        frame: float32 (C, H, W), contiguous.
+        tiles: int32 (n, 2).
+        tile: (height, width) of a tile.
+        margin: positions on every side.
+        out: (H, W, C), contiguous.
+    """
+    if not frame.is_contiguous() or not out.is_contiguous():
+        raise ValueError("frame and out must be contiguous")
+    library().fluxshard_interleave(
+        _pointer(frame.data_ptr()),
+        *(_long(size) for size in frame.shape),
+        *_tiles(tiles, tile),
+        _long(margin),
+        _pointer(out.data_ptr()),
+    )
