@@ -1,7 +1,7 @@
 """The operations on NVIDIA GPUs, float32 and float16: contracts in `kernels.ops.reference`.
 
-sm_70 and later (Jetson Xavier is sm_72); float16 convolutions use the tensor cores. A convolution is one kernel:
-gather along the halo, product, bias, activation, residual and write (`convolve.cuh`).
+sm_70 and later (Jetson Xavier is sm_72); float16 convolutions use the tensor cores. A convolution is one
+kernel: gather along the halo, product, bias, activation, residual and write (`convolve.cuh`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from kernels.ops.cuda.build import BuildError, architecture, cuda_library, nvcc
+from kernels.ops.cpu.loader import BuildError
+from kernels.ops.cuda.build import architecture, cuda_library
 from kernels.ops.cuda.operations import MAX_TAPS, Operations
 from kernels.ops.cuda.search import Levels, Searcher
 
@@ -48,7 +49,7 @@ search_motion = _searcher.search_motion
 
 
 def unavailable(device: str) -> str | None:
-    """Why the CUDA operations cannot run here: another device, no GPU, an old one, no compiler, a failed build."""
+    """Why the CUDA operations cannot run here: no GPU or an old one, no compiler, a failed build."""
     if device != "cuda":
         return f"runs on cuda tensors only (got {device})"
     if not torch.cuda.is_available():
@@ -62,11 +63,6 @@ def unavailable(device: str) -> str | None:
     except BuildError as error:
         return str(error)
     return None
-
-
-def compiler() -> str | None:
-    """The nvcc that would build the kernels, or None."""
-    return nvcc()
 
 
 def refuses(operation: str, **traits: Any) -> str | None:

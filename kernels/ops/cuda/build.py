@@ -1,9 +1,9 @@
 """Compiles the CUDA sources beside this file at first use, and loads them through ctypes.
 
-Device code and launchers have a plain C interface and know nothing of torch: one source serves every version of
-torch, and every toolkit from CUDA 11.4 on. A library is built for the one architecture at hand and cached under
-`~/.cache/fluxshard` (or `FLUXSHARD_CACHE`) in a file named by a hash of the sources, the compiler's version,
-the flags and the architecture. `FLUXSHARD_NVCC` names another compiler than the one on the PATH.
+Device code and launchers have a plain C interface and know nothing of torch: one source serves every version
+of torch, and every toolkit from CUDA 11.4 on. A library is built for the one architecture at hand and cached
+under `~/.cache/fluxshard` (or `FLUXSHARD_CACHE`) in a file named by a hash of the sources, the compiler's
+version, the flags and the architecture. `FLUXSHARD_NVCC` names another compiler than the one on the PATH.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _SIGNATURES: dict[str, tuple[type, ...]] = {
 
 
 def nvcc() -> str | None:
-    """The CUDA compiler to use: `FLUXSHARD_NVCC`, else nvcc on the PATH or under CUDA_HOME or /usr/local/cuda."""
+    """The CUDA compiler: `FLUXSHARD_NVCC`, else nvcc on the PATH, under CUDA_HOME or in /usr/local/cuda."""
     if os.environ.get(VARIABLE):
         return shutil.which(os.environ[VARIABLE])
     homes = [os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), "/usr/local/cuda"]

@@ -273,7 +273,7 @@ int fluxshard_prepare(const unsigned char* pixels, int height, int width, int ch
   return launch_packs(quarter_kernel, quarters, stream, channels == 3 ? grey : pixels, height, width, quarter);
 }
 
-// `found`: 3 ints a block, scratch. `progress`: 1 + rows ints, zero.
+// `found`: 3 ints a block, scratch. `progress`: 2 * (1 + rows) ints, zero.
 int fluxshard_search(const unsigned char* frame, const unsigned char* frame_grey,
                      const unsigned char* frame_quarter, const unsigned char* reference,
                      const unsigned char* reference_grey, const unsigned char* reference_quarter, int height,
@@ -285,10 +285,14 @@ int fluxshard_search(const unsigned char* frame, const unsigned char* frame_grey
                              reinterpret_cast<const short2*>(predicted)};
   const int rows = height / block, columns = width / block;
   Candidate* candidates = reinterpret_cast<Candidate*>(found);
-  const int error = launch(search_blocks, dim3(columns, rows), kSearchThreads, 0, stream, a, candidates);
-  if (error != 0) return error;
-  return launch(settle_rows, dim3(rows), kSettleThreads, 0, stream, a, candidates, progress,
-                reinterpret_cast<short2*>(vectors), difference);
+  int error = launch(search_blocks, dim3(columns, rows), kSearchThreads, 0, stream, a, candidates);
+  if (error == 0)
+    error = launch(settle_rows<false>, dim3(rows), kSettleThreads, 0, stream, a, found, progress, vectors,
+                   difference);
+  if (error == 0)
+    error = launch(settle_rows<true>, dim3(rows), kSettleThreads, 0, stream, a, found, progress + 1 + rows,
+                   vectors, difference);
+  return error;
 }
 
 const char* fluxshard_error(int error) { return cudaGetErrorString(static_cast<cudaError_t>(error)); }

@@ -1,7 +1,7 @@
-"""Torch tensors to kernel launches: each method has the signature and meaning of its namesake in the reference.
+"""Torch tensors to launches: each method has the signature and meaning of its namesake in the reference.
 
-Nothing here waits for the device, copies a tensor or leaves the current stream. What a launch needs beyond its
-arguments is allocated by torch on that stream.
+Nothing here waits for the device, copies a tensor or leaves the current stream. What a launch needs beyond
+its arguments is allocated by torch on that stream.
 """
 
 from __future__ import annotations

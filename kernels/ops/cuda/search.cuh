@@ -3,7 +3,7 @@
 // A vector there may depend on what the left and the upper neighbour found. Because "better" is a total order,
 // a block's result is the best over a set of candidates, in any order. So one thread block per image block
 // first takes all candidates that need no neighbour (`search_blocks`), and `settle_rows` then adds the
-// neighbours', row after row in a wavefront.
+// neighbours', row after row in a wavefront, forwards and backwards.
 #pragma once
 
 #include "common.cuh"
@@ -18,6 +18,7 @@ constexpr int kSearchThreads = 128;
 constexpr int kSettleThreads = 256;
 constexpr int kCoarse = 4;  // the coarse level has a quarter of the resolution
 constexpr int kFinePx = 2;
+constexpr int kPlaces = 2;  // coarse places that are refined
 
 struct SearchLevels {
   const byte_t* pixels;
@@ -163,7 +164,7 @@ __global__ void __launch_bounds__(kSearchThreads) search_blocks(SearchArguments 
 
   Candidate best = grey_candidate(a, b, 0, 0);  // every warp computes it: they then agree without a barrier
   const bool still = best.sad == 0;
-  unsigned long long places[3] = {none, none, none};
+  unsigned long long places[kPlaces] = {none, none};
   if (!still) {
     const int side = a.block / kCoarse, pitch = a.width / kCoarse, half = kCoarse / 2;
     const int first_x = (b.window.low_x + half) >> 2, columns = ((b.window.high_x + half) >> 2) - first_x + 1;
@@ -182,7 +183,7 @@ __global__ void __launch_bounds__(kSearchThreads) search_blocks(SearchArguments 
                                (static_cast<unsigned long long>(j + 32768) << 16) |
                                static_cast<unsigned long long>(i + 32768);
 #pragma unroll
-      for (int rank = 0; rank < 3; ++rank) {
+      for (int rank = 0; rank < kPlaces; ++rank) {
         if (key < places[rank]) {
           const unsigned long long pushed = places[rank];
           places[rank] = key;
@@ -191,26 +192,25 @@ __global__ void __launch_bounds__(kSearchThreads) search_blocks(SearchArguments 
       }
     }
   }
-  unsigned long long chosen[3];
+  unsigned long long chosen[kPlaces];
 #pragma unroll
-  for (int rank = 0; rank < 3; ++rank) {
+  for (int rank = 0; rank < kPlaces; ++rank) {
     chosen[rank] = block_minimum(places[0], scratch);
     if (chosen[rank] != none && chosen[rank] == places[0]) {  // keys differ, so one thread had it
       places[0] = places[1];
-      places[1] = places[2];
-      places[2] = none;
+      places[1] = none;
     }
   }
   if (!still) {
     const int fine = 2 * kFinePx + 1;
-    for (int number = warp; number < 9 + 3 * fine * fine; number += kSearchThreads / 32) {
+    for (int number = warp; number < 9 + kPlaces * fine * fine; number += kSearchThreads / 32) {
       int dx, dy;
       if (number < 9) {
         dx = b.centre_x + number % 3 - 1;
         dy = b.centre_y + number / 3 - 1;
       } else {
         const int rank = (number - 9) / (fine * fine), offset = (number - 9) % (fine * fine);
-        const unsigned long long key = rank == 0 ? chosen[0] : rank == 1 ? chosen[1] : chosen[2];
+        const unsigned long long key = rank == 0 ? chosen[0] : chosen[1];
         if (key == none) continue;
         dx = (static_cast<int>(key & 0xffff) - 32768) * kCoarse + offset % fine - kFinePx;
         dy = (static_cast<int>((key >> 16) & 0xffff) - 32768) * kCoarse + offset / fine - kFinePx;
@@ -229,55 +229,59 @@ __global__ void __launch_bounds__(kSearchThreads) search_blocks(SearchArguments 
   }
 }
 
-// Adds the neighbours' candidates, then chooses on all channels and writes the result.
+// Adds the neighbours' candidates: forwards those of the left and the upper block (±1 px), then, backwards, those
+// of the right and the lower one, and chooses on all channels.
 //
-// A thread block works through one row of image blocks, and waits at each until the row above has finished the
-// block above. It takes the row from a counter, so the row above was always taken by a thread block that is
-// already running: the wait ends whatever order the device starts them in.
+// A thread block works through one row of image blocks, and waits at each until the row before it has finished
+// the neighbouring one. It takes the row from a counter, so the row before was always taken by a thread block
+// that is already running: the wait ends whatever order the device starts them in.
 //
-// `progress` holds the counter, then the blocks finished in each row; all zero at the start.
+// `progress` holds the counter, then the blocks finished in each row, by the order of taking; all zero at first.
+// `found` is read and written by different thread blocks, hence volatile: sad, dx, dy of each block.
+template <bool Backwards>
 __global__ void __launch_bounds__(kSettleThreads)
-    settle_rows(SearchArguments a, const Candidate* __restrict__ found, int* progress, short2* vectors,
+    settle_rows(SearchArguments a, volatile int* found, int* progress, short* vectors,
                 float* __restrict__ difference) {
-  __shared__ Candidate best_of[kSettleThreads / 32];
-  __shared__ Candidate settled;
-  __shared__ int my_row;
-  const int warp = threadIdx.x / 32, columns = a.width / a.block;
-  if (threadIdx.x == 0) my_row = atomicAdd(progress, 1);
+  constexpr int Warps = kSettleThreads / 32;
+  constexpr int Reach = Backwards ? 0 : 1, Side = 2 * Reach + 1;
+  __shared__ Candidate best_of[Warps];
+  __shared__ int my_turn;
+  const int warp = threadIdx.x / 32, rows = a.height / a.block, columns = a.width / a.block;
+  if (threadIdx.x == 0) my_turn = atomicAdd(progress, 1);
   __syncthreads();
-  const int row = my_row;
+  const int turn = my_turn, row = Backwards ? rows - 1 - turn : turn;
   volatile int* finished = progress + 1;
-  volatile short* published = reinterpret_cast<volatile short*>(vectors);
 
-  for (int column = 0; column < columns; ++column) {
+  for (int step = 0; step < columns; ++step) {
+    const int column = Backwards ? columns - 1 - step : step;
+    const int here = 3 * (row * columns + column);
     const SearchBlock b = block_at(a, row, column);
-    Candidate best = found[row * columns + column];
-    const bool still = best.sad == 0 && best.dx == 0 && best.dy == 0;
-    const int left_x = settled.dx, left_y = settled.dy;  // of the previous column; unused in the first
-    if (row > 0 && threadIdx.x == 0) {
-      while (finished[row - 1] <= column) FLUXSHARD_WAIT();
+    if (turn > 0 && threadIdx.x == 0) {
+      while (finished[turn - 1] <= step) FLUXSHARD_WAIT();
       __threadfence();
     }
     __syncthreads();
-    if (!still) {
-      const Range reachable = a.predicted != nullptr ? b.image : b.window;
-      for (int number = warp; number < 18; number += kSettleThreads / 32) {
-        const bool upper = number >= 9;
-        if (upper ? row == 0 : column == 0) continue;
-        const int above = 2 * ((row - 1) * columns + column), offset = upper ? number - 9 : number;
-        const int dx = (upper ? published[above] : left_x) + offset % 3 - 1;
-        const int dy = (upper ? published[above + 1] : left_y) + offset / 3 - 1;
-        if (!reachable.holds(dx, dy)) continue;
-        const Candidate candidate = grey_candidate(a, b, dx, dy);
-        if (before(candidate, best)) best = candidate;
-      }
+    Candidate best = {static_cast<unsigned>(found[here]), found[here + 1], found[here + 2]};
+    // Forwards, a block that did not move at all keeps the zero vector, whatever else would match as well.
+    const bool settled = best.sad == 0 && (Backwards || (best.dx == 0 && best.dy == 0));
+    const Range reachable = a.predicted != nullptr ? b.image : b.window;
+    for (int number = settled ? 2 * Side * Side : warp; number < 2 * Side * Side; number += Warps) {
+      const bool across = number >= Side * Side;  // the neighbour in the row before, else in this one
+      if (across ? turn == 0 : step == 0) continue;
+      const int beside = Backwards ? 3 : -3;
+      const int there = here + (across ? beside * columns : beside);
+      const int offset = across ? number - Side * Side : number;
+      const int dx = found[there + 1] + offset % Side - Reach, dy = found[there + 2] + offset / Side - Reach;
+      if (!reachable.holds(dx, dy)) continue;
+      const Candidate candidate = grey_candidate(a, b, dx, dy);
+      if (before(candidate, best)) best = candidate;
     }
     if (threadIdx.x % 32 == 0) best_of[warp] = best;
     __syncthreads();
-    for (int other = 0; other < kSettleThreads / 32; ++other)
+    for (int other = 0; other < Warps; ++other)
       if (before(best_of[other], best)) best = best_of[other];
     // Chosen on grey; on all channels it must still beat the zero vector and the prediction.
-    if (a.channels > 1) {
+    if (Backwards && a.channels > 1) {
       __syncthreads();
       if (warp < 3) {
         const int dx = warp == 0 ? best.dx : warp == 1 ? 0 : b.centre_x;
@@ -290,14 +294,19 @@ __global__ void __launch_bounds__(kSettleThreads)
       for (int other = 1; other < 3; ++other)
         if (before(best_of[other], best)) best = best_of[other];
     }
+    __syncthreads();
     if (threadIdx.x == 0) {
-      settled = best;
-      const int here = row * columns + column;
-      published[2 * here] = static_cast<short>(best.dx);
-      published[2 * here + 1] = static_cast<short>(best.dy);
-      difference[here] = static_cast<float>(best.sad / (255.0 * a.block * a.block * a.channels));
+      found[here] = static_cast<int>(best.sad);
+      found[here + 1] = best.dx;
+      found[here + 2] = best.dy;
+      if (Backwards) {
+        const int block = here / 3;
+        vectors[2 * block] = static_cast<short>(best.dx);
+        vectors[2 * block + 1] = static_cast<short>(best.dy);
+        difference[block] = static_cast<float>(best.sad / (255.0 * a.block * a.block * a.channels));
+      }
       __threadfence();
-      finished[row] = column + 1;
+      finished[turn] = step + 1;
     }
     __syncthreads();
   }

@@ -1,4 +1,4 @@
-"""Motion search on the device: `kernels.search.search_motion` for tensors, with the same vectors to the last one.
+"""Motion search on the device: `kernels.search.search_motion` for tensors, with the same vectors.
 
 Coarse and fine levels, candidates and ties are those of kernels/search.py; search.cuh says why the order in
 which a device looks at candidates does not matter.
@@ -106,7 +106,8 @@ class Searcher:
         height, width = pixels.shape[:2]
         if block_px not in range(8, 129, 8) or height % block_px or width % block_px:
             raise ValueError(
-                f"block_px must be a multiple of 8 px up to 128 that divides {height}x{width} (got {block_px})"
+                f"block_px must be a multiple of 8 px up to 128 that divides {height}x{width} "
+                f"(got {block_px})"
             )
         if radius_px < 0:
             raise ValueError(f"radius_px must be >= 0 px (got {radius_px})")
@@ -124,7 +125,7 @@ class Searcher:
         vectors = torch.empty(rows, columns, 2, dtype=torch.int16, device=pixels.device)
         difference = torch.empty(rows, columns, device=pixels.device)
         found = torch.empty(rows, columns, 3, dtype=torch.int32, device=pixels.device)
-        progress = torch.zeros(1 + rows, dtype=torch.int32, device=pixels.device)
+        progress = torch.zeros(2 * (1 + rows), dtype=torch.int32, device=pixels.device)
         self._operations.call(
             "search",
             pixels.device,

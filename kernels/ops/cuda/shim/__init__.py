@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 
-
 from kernels.ops.cpu.loader import BuildError, compiler
 from kernels.ops.cuda import refuses
 from kernels.ops.cuda.build import shim_library
@@ -58,7 +57,7 @@ search_motion = _searcher.search_motion
 
 
 def set_order(seed: int) -> None:
-    """The order in which the threads of a block run: 0 counts up, negative down, positive is a shuffle's seed."""
+    """The order in which a block's threads run: 0 counts up, negative down, positive seeds a shuffle."""
     _library().fluxshard_shim_order(ctypes.c_int(seed))
 
 
