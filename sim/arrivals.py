@@ -29,6 +29,9 @@ class Arrivals(Protocol):
         one. Frames that are passed over are reported to `lost`.
         """
 
+    def waiting(self, now_s: float, lost: Lost) -> list[tuple[int, float]]:
+        """The frames captured before `now_s` that wait for the camera; call it last."""
+
 
 def _check(fps: float, frames: int) -> None:
     if not (math.isfinite(fps) and fps > 0):
@@ -64,6 +67,12 @@ class PeriodicLatest:
         self._next += 1
         return index, self.captured_s(index)
 
+    def waiting(self, now_s: float, lost: Lost) -> list[tuple[int, float]]:
+        if self._next >= self.frames or self.captured_s(self._next) >= now_s:
+            return []
+        newest = self.next(now_s - 1e-9, lost)
+        return [] if newest is None else [newest]
+
 
 @dataclass(slots=True, eq=False)
 class PeriodicQueue:
@@ -86,13 +95,7 @@ class PeriodicQueue:
         return self.offset_s + index / self.fps
 
     def next(self, now_s: float, lost: Lost) -> tuple[int, float] | None:
-        # Nothing has left the queue since the previous call, so arrivals fill it up and then overflow.
-        while self._next < self.frames and self.captured_s(self._next) <= now_s + 1e-12:
-            if len(self._waiting) < self.limit:
-                self._waiting.append(self._next)
-            else:
-                lost(self._next, self.captured_s(self._next), "dropped")
-            self._next += 1
+        self._admit(now_s + 1e-12, lost)
         if self._waiting:
             index = self._waiting.popleft()
         elif self._next < self.frames:
@@ -101,6 +104,19 @@ class PeriodicQueue:
         else:
             return None
         return index, self.captured_s(index)
+
+    def waiting(self, now_s: float, lost: Lost) -> list[tuple[int, float]]:
+        self._admit(now_s - 1e-9, lost)
+        return [(index, self.captured_s(index)) for index in self._waiting]
+
+    def _admit(self, now_s: float, lost: Lost) -> None:
+        """Nothing has left the queue since the last call, so arrivals fill it up and then overflow."""
+        while self._next < self.frames and self.captured_s(self._next) <= now_s:
+            if len(self._waiting) < self.limit:
+                self._waiting.append(self._next)
+            else:
+                lost(self._next, self.captured_s(self._next), "dropped")
+            self._next += 1
 
 
 @dataclass(slots=True, eq=False)
@@ -120,3 +136,6 @@ class ClosedLoop:
         index = self._next
         self._next += 1
         return index, max(now_s, self.offset_s)
+
+    def waiting(self, now_s: float, lost: Lost) -> list[tuple[int, float]]:
+        return []  # a frame is captured only when somebody is there for it

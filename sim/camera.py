@@ -74,5 +74,12 @@ class Camera:
             if on_frame is not None:
                 on_frame(self.number, index)
 
+    def stop(self, now_s: float) -> None:
+        """Book what has been captured before `now_s` and has no result yet as in flight."""
+        if self.under_way:
+            self.table.abandon(self.number, self.world.ledger, "in_flight")
+        for index, captured_s in self.arrivals.waiting(now_s, self._lost):
+            self.table.lose(self.number, index, captured_s, "in_flight")
+
     def _lost(self, index: int, captured_s: float, outcome: str) -> None:
         self.table.lose(self.number, index, captured_s, outcome)

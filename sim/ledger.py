@@ -199,7 +199,7 @@ class FrameTable:
         self._values.extend(row)
 
     def lose(self, camera: int, frame: int, captured_s: float, outcome: str) -> None:
-        """Book a frame that was never begun: "replaced" or "dropped"."""
+        """Book a frame that was never begun: "replaced", "dropped", or still waiting: "in_flight"."""
         row = [UNKNOWN] * len(ROW)
         row[0:3] = [camera, frame, captured_s]
         row[ROW.index("outcome")] = OUTCOMES.index(outcome)

@@ -205,6 +205,11 @@ class Link:
         self._arm()
         return message
 
+    def unsent_bytes(self, message: Trickle) -> float:
+        """What has not left yet of an opportunistic message."""
+        self._settle(self.env.now)
+        return message.remaining_bytes
+
     def cancel(self, message: Trickle) -> None:
         """Withdraw what has not left yet of an opportunistic message; a message that is through stays so."""
         self._settle(self.env.now)

@@ -58,9 +58,11 @@ class Processor:
     env: Environment
     name: str
     crashes_s: Sequence[tuple[float, float]] = ()
-    critical_busy_s: float = 0.0
-    background_busy_s: float = 0.0
     refreshes: int = 0
+    _critical_s: float = 0.0  # booked, what lies ahead included
+    _background_s: float = 0.0  # the operators begun, to their ends
+    _busy_since_s: float = 0.0  # since when critical jobs follow one another without a gap
+    _operator_end_s: float = 0.0  # of the operator begun last
     _free_s: float = 0.0
     _background: BackgroundJob | None = None
     _resume_s: float = 0.0  # when the background job's next operator began or may begin
@@ -76,8 +78,10 @@ class Processor:
             began_s = max(began_s, self._settle(now_s))
             if self._background.done < len(self._background.ends_s) - 1:
                 self._resume_s = began_s + service_s
+        if began_s > self._free_s:
+            self._busy_since_s = began_s
         self._free_s = ended_s = began_s + service_s
-        self.critical_busy_s += service_s
+        self._critical_s += service_s
         return Slot(began_s, ended_s)
 
     def loses(self, slot: Slot) -> bool:
@@ -91,6 +95,16 @@ class Processor:
     def backlog_s(self) -> float:
         """Seconds of critical work that wait or run."""
         return max(0.0, self._free_s - self.env.now)
+
+    def critical_busy_s(self) -> float:
+        """Seconds spent on critical work so far; what is booked for later does not count yet."""
+        return self._critical_s - max(0.0, self._free_s - max(self.env.now, self._busy_since_s))
+
+    def background_busy_s(self) -> float:
+        """Seconds spent on background work so far."""
+        if self._background is not None:
+            self._settle(self.env.now)
+        return self._background_s - max(0.0, self._operator_end_s - self.env.now)
 
     # -- background work ----------------------------------------------------------------------------
 
@@ -118,7 +132,8 @@ class Processor:
         if self._resume_s < now_s and done > job.done:
             worked_s = job.ends_s[done] - before_s
             self._resume_s += worked_s
-            self.background_busy_s += worked_s
+            self._operator_end_s = self._resume_s
+            self._background_s += worked_s
             job.done = done
         return self._resume_s if job.done else now_s
 

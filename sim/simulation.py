@@ -53,9 +53,12 @@ class Simulation:
     def run(self, until_s: float | None = None, drain: bool = False) -> RunResult:
         """Run until every camera is through, or until `until_s`.
 
-        Frames under way at `until_s` are booked as in flight. With `drain`, whatever is still under way
-        beside the cameras (opportunistic messages, refreshes) is run to its end as well.
+        Frames under way or waiting at `until_s` are booked as in flight. With `drain`, whatever is still
+        under way beside the cameras (opportunistic messages, refreshes) is run to its end as well; the
+        result's times and bytes are still those of the moment when the last camera was through.
         """
+        if until_s is not None and drain:
+            raise ValueError("drain: expected false with until_s, since the cameras would go on")
         processes = [self.env.process(camera.run()) for camera in self.cameras]
         everyone = AllOf(self.env, processes)
         gc.freeze()  # what was built stays: the collector need not look at it again
@@ -65,20 +68,23 @@ class Simulation:
             else:
                 self.env.run(until=until_s)
                 for camera, process in zip(self.cameras, processes, strict=True):
-                    if process.is_alive and camera.under_way:
-                        self.table.abandon(camera.number, camera.world.ledger, "in_flight")
-            ended_s = float(self.env.now)
+                    if process.is_alive:
+                        camera.stop(until_s)
+            result = self._result()
             if drain:
                 self.env.run()
         finally:
             gc.unfreeze()
+        return result
+
+    def _result(self) -> RunResult:
         return RunResult(
             table=self.table,
-            simulated_s=ended_s,
+            simulated_s=float(self.env.now),
             uplink=self.uplink.statistics(),
             downlink=self.downlink.statistics(),
-            edge_busy_s=[edge.critical_busy_s for edge in self.edges],
-            edge_background_s=[edge.background_busy_s for edge in self.edges],
-            cloud_busy_s=self.cloud.critical_busy_s,
-            cloud_background_s=self.cloud.background_busy_s,
+            edge_busy_s=[edge.critical_busy_s() for edge in self.edges],
+            edge_background_s=[edge.background_busy_s() for edge in self.edges],
+            cloud_busy_s=self.cloud.critical_busy_s(),
+            cloud_background_s=self.cloud.background_busy_s(),
         )

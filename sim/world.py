@@ -249,7 +249,8 @@ class CameraWorld:
     ) -> Generator[Any, Any, bool]:
         """Send a message that gives way, and wait for the far side's word that it was of use.
 
-        Returns False after `patience_s`, or if `on_arrived`, which runs on the far side, said so.
+        `on_arrived` runs on the far side and says whether it was. Returns False once nothing has moved for
+        `patience_s`: a slow link may take longer, as long as it carries something.
         """
         answer = Answer(self.env)
 
@@ -258,8 +259,10 @@ class CameraWorld:
                 self.notify(0, lambda: answer.succeed_once(0.0))
 
         trickle = self.uplink.trickle(size_bytes, lambda: None, arrived)
-        timer = Timeout(self.env, patience_s)
-        yield AnyOf(self.env, [answer, timer])
+        unsent_bytes = math.inf
+        while not answer.settled and (left_bytes := self.uplink.unsent_bytes(trickle)) < unsent_bytes:
+            unsent_bytes = left_bytes
+            yield AnyOf(self.env, [answer, Timeout(self.env, patience_s)])
         self.uplink.cancel(trickle)
         return answer.settled
 

@@ -117,6 +117,7 @@ class FluxShard:
     server: ServerHalf = field(init=False)
     _epoch: int = -1
     _synchronised: bool = False
+    _matched_epoch: int = -1  # whose image the frame at hand was searched in
     _block_bytes: float = 0.0
     _overhead_bytes: float = 0.0
     _spare: list[Message] = field(default_factory=list)
@@ -145,6 +146,7 @@ class FluxShard:
             outcome = yield from self._initialise(frame, world)
             return outcome
         local, remote = self.local.match(frame), self.proxy.match(frame)
+        self._matched_epoch = self._epoch if self._synchronised else -1
         yield world.extract()
         situation = self._situation(local, remote, world)
         plan = self.scheduler.plan(situation)
@@ -162,7 +164,7 @@ class FluxShard:
         self, frame: Frame, local: Match, remote: Match, plan: Plan, world: CameraWorld
     ) -> Generator[Any, Any, Outcome]:
         self._shown = local
-        if self.options.opportunistic and self._synchronised:
+        if self.options.opportunistic and self._reachable:
             self._send_spare(frame, remote, plan, world)
         yield world.infer_edge_dense() if plan.dense else world.infer_edge(plan.k)
         self._withdraw_spare(world)
@@ -230,6 +232,14 @@ class FluxShard:
         self._synchronised = True
         return Outcome("cloud", total, total, 0, total, total)
 
+    @property
+    def _reachable(self) -> bool:
+        """Whether the server has the image that the frame was searched in.
+
+        A resynchronisation that ends between search and decision replaces it: too late for this frame.
+        """
+        return self._synchronised and self._matched_epoch == self._epoch
+
     # -- what the scheduler is told -----------------------------------------------------------------
 
     def _edge_cost(self, local: Match, world: CameraWorld) -> Any:
@@ -239,7 +249,7 @@ class FluxShard:
     def _situation(self, local: Match, remote: Match, world: CameraWorld) -> Situation:
         edge = self._edge_cost(local, world)
         bandwidth_bps = world.bandwidth_bps()
-        if not self._synchronised:
+        if not self._reachable:
             return Situation(edge, None)
         encoding = world.edge.profile.encode_s
         encode_base_s, encode_block_s = (encoding.base_s, encoding.per_block_s) if encoding else (0.0, 0.0)
