@@ -9,7 +9,7 @@ using namespace fluxshard;
 
 namespace {
 
-constexpr int kChunk = 96;  // positions whose pointers are kept at once; a multiple of every row count below
+constexpr int kChunk = 192;  // positions whose pointers are kept at once; a multiple of every row count below
 
 struct Shape {
   int64_t in_channels, out_channels;  // of one group
@@ -65,6 +65,7 @@ constexpr int kRows[5] = {0, 12, 12, 8, 6};  // 32 registers: rows × vectors su
 #else
 constexpr int kRows[5] = {0, 8, 6, 4, 3};
 #endif
+constexpr int64_t kMostRows = 12;
 
 template <int vectors, int activation>
 void sweep(const float* const* pointers, int64_t taps, int64_t channels, const float* weight,
@@ -96,42 +97,63 @@ struct Job {
     const bool depthwise = shape->in_channels == 1 && shape->out_channels == 1 && shape->groups > 1;
     const bool columns = !depthwise && shape->groups == 1 && shape->in_channels < 8;
     const int64_t taps = shape->kernel_y * shape->kernel_x;
-    std::vector<const float*> pointers(static_cast<size_t>(taps * kChunk), zeros);
-    std::vector<float> unrolled(columns ? static_cast<size_t>(taps * shape->in_channels * kChunk) : 0);
+    const int64_t line = taps * shape->in_channels;
+    std::vector<const float*> pointers(static_cast<size_t>((columns ? 1 : taps) * kChunk), zeros);
+    std::vector<float> unrolled(columns ? static_cast<size_t>(line * kChunk) : 0);
     int64_t index[kChunk];
+    const int64_t channels = shape->in_channels * shape->groups;
+    // Scattered tiles defeat the hardware's prefetcher; what a chunk reads is known before it starts.
+    const bool ahead = source->fresh != nullptr;
     int64_t count = 0;
     auto flush = [&]() {
       if (count == 0) return;
-      for (int64_t tap = 0; tap < taps; ++tap)  // the last rows of the last sweep read zeros, and write nothing
-        for (int64_t r = count; r < kChunk; ++r) pointers[tap * kChunk + r] = zeros;
+      // The last rows of the last sweep are computed from zeros and written nowhere.
+      const int64_t end = count + kMostRows < kChunk ? count + kMostRows : kChunk;
+      if (columns) {
+        for (int64_t r = 0; r < end; ++r) pointers[r] = unrolled.data() + (r < count ? r : 0) * line;
+        group<activation>(pointers.data(), 1, line, 0, index, count);
+        count = 0;
+        return;
+      }
+      for (int64_t tap = 0; tap < taps; ++tap)
+        for (int64_t r = count; r < end; ++r) pointers[tap * kChunk + r] = zeros;
       if (depthwise) {
         deep<activation>(pointers.data(), taps, index, count);
-      } else if (columns) {
-        unroll(pointers.data(), taps, unrolled.data(), count);
-        std::vector<const float*> lines(kChunk);
-        for (int64_t r = 0; r < kChunk; ++r) lines[r] = unrolled.data() + r * taps * shape->in_channels;
-        group<activation>(lines.data(), 1, taps * shape->in_channels, 0, index, count);
       } else {
         for (int64_t g = 0; g < shape->groups; ++g) {
           if (g > 0)
             for (const float*& pointer : pointers) pointer += pointer == zeros ? 0 : shape->in_channels;
           group<activation>(pointers.data(), taps, shape->in_channels, g, index, count);
         }
+        // Advanced pointers of rows that the next chunk may not fill must not advance further.
+        if (shape->groups > 1)
+          for (const float*& pointer : pointers) pointer = zeros;
       }
       count = 0;
     };
     each_position(tiles, tile_count, tile_height, tile_width, out_height, out_width, [&](int64_t y, int64_t x) {
-      int64_t tap = 0;
-      for (int64_t ky = 0; ky < shape->kernel_y; ++ky)
-        for (int64_t kx = 0; kx < shape->kernel_x; ++kx, ++tap) {
-          int64_t row = y * shape->stride_y - shape->padding_y + ky * shape->dilation_y;
-          int64_t line = x * shape->stride_x - shape->padding_x + kx * shape->dilation_x;
-          pointers[tap * kChunk + count] = source->inside(row, line) ? source->at(row, line) : zeros;
-        }
-      index[count++] = y * out_row + x;
-      if (count == kChunk) flush();
+      index[count] = y * out_row + x;
+      if (columns) {
+        unroll(y, x, unrolled.data() + count * line);
+      } else {
+        int64_t tap = 0;
+        for (int64_t ky = 0; ky < shape->kernel_y; ++ky)
+          for (int64_t kx = 0; kx < shape->kernel_x; ++kx, ++tap) {
+            const float* from = tap_at(y, x, ky, kx);
+            pointers[tap * kChunk + count] = from;
+            if (ahead)
+              for (int64_t i = 0; i < channels; i += 16) __builtin_prefetch(from + i, 0, 2);
+          }
+      }
+      if (++count == kChunk) flush();
     });
     flush();
+  }
+
+  const float* tap_at(int64_t y, int64_t x, int64_t ky, int64_t kx) const {
+    int64_t row = y * shape->stride_y - shape->padding_y + ky * shape->dilation_y;
+    int64_t column = x * shape->stride_x - shape->padding_x + kx * shape->dilation_x;
+    return source->inside(row, column) ? source->at(row, column) : zeros;
   }
 
   template <int activation>
@@ -179,19 +201,23 @@ struct Job {
   }
 
   // Few input channels: the taps of a position side by side, so that the inner loop is long.
-  void unroll(const float* const* pointers, int64_t taps, float* lines, int64_t count) const {
-    int64_t channels = shape->in_channels;
-    for (int64_t r = 0; r < count; ++r) {
-      float* to = lines + r * taps * channels;
-      for (int64_t tap = 0; tap < taps;) {
-        const float* from = pointers[tap * kChunk + r];
-        int64_t run = 1;  // taps that lie side by side in memory
-        while (tap + run < taps && pointers[(tap + run) * kChunk + r] == from + run * channels) ++run;
-        for (int64_t i = 0; i < run * channels; ++i) to[i] = from[i];
-        to += run * channels;
-        tap += run;
-      }
+  void unroll(int64_t y, int64_t x, float* to) const {
+    const int64_t channels = shape->in_channels, row = shape->kernel_x * channels;
+    const int64_t top = y * shape->stride_y - shape->padding_y, left = x * shape->stride_x - shape->padding_x;
+    const bool inside = top >= 0 && left >= 0 && top + shape->kernel_y <= source->height &&
+                        left + shape->kernel_x <= source->width;
+    if (inside && source->fresh == nullptr && source->pixel == channels && shape->dilation_x == 1 &&
+        shape->dilation_y == 1) {
+      const float* from = source->map + (top * source->width + left) * channels;
+      for (int64_t ky = 0; ky < shape->kernel_y; ++ky, to += row, from += source->width * channels)
+        for (int64_t i = 0; i < row; ++i) to[i] = from[i];
+      return;
     }
+    for (int64_t ky = 0; ky < shape->kernel_y; ++ky)
+      for (int64_t kx = 0; kx < shape->kernel_x; ++kx, to += channels) {
+        const float* from = tap_at(y, x, ky, kx);
+        for (int64_t i = 0; i < channels; ++i) to[i] = from[i];
+      }
   }
 };
 
