@@ -173,3 +173,26 @@ def test_a_profile_names_the_command_that_made_it_and_no_folder_of_this_machine(
     )
     assert request.profile_name == "yolo11n-256x192"
     assert Request(model="yolo11n").profile_name == "yolo11n"
+
+
+def test_the_command_measures_writes_and_has_nothing_left_to_do_the_second_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("profiler.run.tune_allocator", lambda: False)  # it would outlive this test
+    command = ["model=default", "resolution=128", "repeats=3", f"out={tmp_path}", "name=board"]
+    assert main(command) == 0
+    shown = capsys.readouterr().out
+    assert "round 3 of 3" in shown
+    assert "left" in shown
+    assert "T(k) = a·k² + b·k + c" in shown
+    folder = tmp_path / "board"
+    profile = read_profile(folder / "default-128.yaml")
+    assert profile.resolution_px == RESOLUTION_PX
+    assert profile.provenance["source"].endswith("name=board repeats=3")
+    assert (folder / "default-128" / "profile.png").is_file()
+    before = (folder / "default-128" / "samples.parquet").stat().st_size
+    assert main(command) == 0
+    again = capsys.readouterr().out
+    assert "resuming: " in again
+    assert "round" not in again.partition("T(k)")[0].partition("resuming")[2]
+    assert (folder / "default-128" / "samples.parquet").stat().st_size == pytest.approx(before, rel=0.05)
