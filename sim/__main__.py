@@ -19,7 +19,7 @@ from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from traces.errors import InputError
 
@@ -35,6 +35,7 @@ def command(config: DictConfig) -> None:
     single = runtime.mode == RunMode.RUN
     folder = Path(runtime.runtime.output_dir)
     try:
+        _clear(folder)
         content = _plain(config)
         _run(content, folder, single, runtime)
     except Exception as error:
@@ -51,12 +52,21 @@ def command(config: DictConfig) -> None:
         print(f"job {runtime.job.num} failed: {error}", file=sys.stderr)
 
 
+def _clear(folder: Path) -> None:
+    """Remove what an earlier run left in the folder: after a failure it would look like this run's."""
+    for name in ("summary.json", "frames.parquet", "timeline.json", "overlay.mp4", "run.png"):
+        (folder / name).unlink(missing_ok=True)
+
+
 def _plain(config: DictConfig) -> dict[str, Any]:
     try:
         content = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
         key = error.full_key
         raise InputError(f"{key}: expected a value, found none; give it as {key}=...") from None
+    except OmegaConfBaseException as error:
+        problem = str(error).splitlines()[0]
+        raise InputError(f"{error.full_key}: expected a value that can be resolved: {problem}") from None
     assert isinstance(content, dict)
     content.pop("experiment", None)
     return {str(key): value for key, value in content.items()}

@@ -193,6 +193,12 @@ class RunConfig:
             raise InputError(
                 f"downlink.mean_mbps: expected a rate > 0 Mbit/s, found {self.downlink.mean_mbps}"
             )
+        if not (math.isfinite(self.downlink.delay_s) and self.downlink.delay_s >= 0):
+            raise InputError(
+                f"downlink.delay_s: expected a finite delay >= 0 s, found {self.downlink.delay_s}"
+            )
+        if not (math.isfinite(self.estimator.horizon_s) and self.estimator.horizon_s > 0):
+            raise InputError(f"estimator.horizon_s: expected a time > 0 s, found {self.estimator.horizon_s}")
         choose("arrival.policy", self.arrival.policy, ("periodic", "queue", "closed_loop"))
         choose("video.kind", self.video.kind, ("scene", "file", "statistical"))
         choose("link.sharing", self.link.sharing, ("fifo", "fair"))

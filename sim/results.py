@@ -112,7 +112,7 @@ def summarise(
     low_s, high_s = quantile_interval(latency_s, 0.99)
     edge_s, cloud_s = completed["edge_compute_s"].sum(), completed["cloud_compute_s"].sum()
     simulated_s = result.simulated_s
-    opportunistic = result.uplink.opportunistic_offered_bytes - result.uplink.opportunistic_dropped_bytes
+    opportunistic = result.uplink.opportunistic_delivered_bytes
     uplink_bytes = int(frames["uplink_bytes"].sum())
     edge_busy_s = sum(result.edge_busy_s) + sum(result.edge_background_s)
     edge_time_s = simulated_s * config.cameras
