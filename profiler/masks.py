@@ -20,17 +20,19 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """Motion between frames of a video.
+    """Pairs of neighbouring frames from all over a video, with the motion between them.
 
     Attributes:
-        frames: (F, H, W, 3) uint8 images.
-        vectors: (F − 1, rows, columns, 2) of each frame against the one before.
-        difference: (F − 1, rows, columns) mean absolute difference of each block.
+        frames: (S, H, W, 3) uint8 images.
+        references: (S, H, W, 3), the frame before each.
+        vectors: (S, rows, columns, 2) of each frame against its reference.
+        difference: (S, rows, columns) mean absolute difference of each block.
         name: of the video.
         filmed: False for a composed scene.
     """
 
     frames: NDArray[np.uint8]
+    references: NDArray[np.uint8]
     vectors: NDArray[np.int16]
     difference: NDArray[np.float32]
     name: str
@@ -75,41 +77,37 @@ def draw_mask(kind: str, k: int, difference: NDArray[np.float32], generator: np.
 
 
 def record(
-    video: str | Path | None,
-    resolution_px: tuple[int, int],
-    block_px: int,
-    frame_count: int = 9,
-    step: int = 2,
+    video: str | Path | None, resolution_px: tuple[int, int], block_px: int, pairs: int = 8
 ) -> Recording:
-    """Search the motion of a few frames of a video, or of the embedded scene where none is given.
+    """Search the motion in pairs of frames spread over a video, or the embedded scene where none is given.
 
     Args:
         video: a clip or a folder of images.
         resolution_px: (height, width) that frames are resized to.
-        step: frames between one and the next, so that the active sets differ.
+        pairs: how many, if the video has as many.
 
     Raises:
-        InputError: the video cannot be read, or is too short.
+        InputError: the video cannot be read, or has no two frames.
     """
-    from kernels.search import prepare, search_motion
+    from kernels.search import search_motion
     from traces.video import load_video
 
     sequence: VideoSequence
     if video is None:
         from traces.scene import Scene
 
-        sequence = Scene(frame_count=frame_count * step, size_px=resolution_px)
+        sequence = Scene(frame_count=8 * pairs, size_px=resolution_px)
     else:  # cropped, as the bars of a letterbox never move
         sequence = load_video(video, size_px=resolution_px, fit="crop")
-    count = min(frame_count, (sequence.frame_count - 1) // step + 1)
-    if count < 2:
-        raise InputError(f"video: {video}: expected at least {step + 1} frames, found {sequence.frame_count}")
-    frames = np.stack([sequence.image(i * step) for i in range(count)])
-    fields = [
-        search_motion(prepare(frames[i + 1]), prepare(frames[i]), block_px=block_px) for i in range(count - 1)
-    ]
+    if sequence.frame_count < 2:
+        raise InputError(f"video: {video}: expected at least 2 frames, found {sequence.frame_count}")
+    chosen = np.unique(np.linspace(1, sequence.frame_count - 1, pairs).round().astype(int))
+    references = np.stack([sequence.image(int(i) - 1) for i in chosen])
+    frames = np.stack([sequence.image(int(i)) for i in chosen])
+    fields = [search_motion(*both, block_px=block_px) for both in zip(frames, references, strict=True)]
     return Recording(
         frames,
+        references,
         np.stack([field.vectors for field in fields]),
         np.stack([field.difference for field in fields]),
         sequence.name,

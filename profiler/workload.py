@@ -99,7 +99,7 @@ class ExecutorWorkload:
             for image in recording.frames
         ]
         self._vectors = [torch.from_numpy(field.astype(np.int64)).to(device) for field in recording.vectors]
-        self._images = [prepare(image) for image in recording.frames]
+        self._references = [prepare(image) for image in recording.references]
         self._device = device
         kind = "cpu" if device == "cpu" else "cuda"
         try:
@@ -127,24 +127,22 @@ class ExecutorWorkload:
     def sparse(self, active: NDArray[np.bool_], step: int) -> None:
         step %= len(self._vectors)
         mask = self._torch.from_numpy(active).to(self._device)
-        _, self._cache, _ = self._executor.sparse(
-            self._frames[step + 1], mask, self._vectors[step], self._cache
-        )
+        _, self._cache, _ = self._executor.sparse(self._frames[step], mask, self._vectors[step], self._cache)
 
     def extract(self, step: int) -> None:
         from kernels.classify import active_blocks
         from kernels.search import prepare, search_motion
 
         step %= len(self._vectors)
-        frame = prepare(self._recording.frames[step + 1])  # a reference was prepared when it was a frame
-        active_blocks(search_motion(frame, self._images[step], block_px=self._block_px))
+        frame = prepare(self._recording.frames[step])  # a reference was prepared when it was a frame
+        active_blocks(search_motion(frame, self._references[step], block_px=self._block_px))
 
     def encode(self, active: NDArray[np.bool_], step: int) -> None:
         from kernels.payload import encode_blocks
 
         step %= len(self._vectors)
         encode_blocks(
-            self._recording.frames[step + 1],
+            self._recording.frames[step],
             np.flatnonzero(active),
             self._recording.vectors[step],
             block_px=self._block_px,

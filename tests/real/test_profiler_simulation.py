@@ -129,7 +129,7 @@ def test_two_profiles_of_this_machine_can_be_compared(
 
 
 def test_a_precision_that_the_device_lacks_is_refused() -> None:
-    recording = record(None, RESOLUTION_PX, 16, frame_count=2)
+    recording = record(None, RESOLUTION_PX, 16, pairs=2)
     with pytest.raises(InputError, match=r"precision: .* on cpu"):
         ExecutorWorkload(SmallNet(), recording, precision="fp16")
 
@@ -143,14 +143,14 @@ def test_a_model_that_the_executor_refuses_is_named() -> None:
         def forward(self, frame: Tensor) -> Tensor:
             return frame
 
-    recording = record(None, RESOLUTION_PX, 16, frame_count=2)
+    recording = record(None, RESOLUTION_PX, 16, pairs=2)
     with pytest.raises(InputError, match=r"model: the sparse executor cannot run it: .*memory"):
         ExecutorWorkload(Recurrent(), recording)
 
 
 @pytest.mark.data
 def test_real_video_gives_recorded_sets(data_dir: Path) -> None:
-    recording = record(data_dir / "videos" / "udacity_solidWhiteRight.mp4", RESOLUTION_PX, 16, frame_count=3)
+    recording = record(data_dir / "videos" / "udacity_solidWhiteRight.mp4", RESOLUTION_PX, 16, pairs=2)
     assert "recorded" in kinds_of(recording)
     assert recording.difference.shape == (2, 8, 8)
     assert np.abs(recording.vectors).max() > 0
