@@ -1,4 +1,4 @@
-"""Maps, tiles, halos and windows for the kernels: slices of wider buffers, vectors that point outside, NaN."""
+"""Maps, tiles, halos and windows for kernels: slices of wider buffers, vectors that point outside, NaN."""
 
 from __future__ import annotations
 
