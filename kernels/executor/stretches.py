@@ -63,7 +63,7 @@ def find_stretches(plan: Plan) -> Stretches | None:
 
 def _frame_margin(plan: Plan, stretches: Stretches) -> int | None:
     margin = 0
-    if plan.kept.get(plan.place(0).slot):
+    if plan.kept.get(plan.place(0).slot) or 0 in plan.graph.output_nodes():
         return None
     for reader in plan.graph.consumers()[0]:
         node = plan.nodes[reader]
