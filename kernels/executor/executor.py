@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +52,10 @@ class SparseExecutor:
             "truncate": the "nearest" position, or "bilinear" between four.
         truncation: ε profile of "truncate"; None takes the default, a fixed share of each layer's spread.
 
+    Attributes:
+        break_even: share of active blocks from which "fixed" runs a frame densely. 1.0 is right for the C++
+            operations, which beat torch's dense run up to there; `calibrate` measures it for others.
+
     Raises:
         ValueError: unknown policy or sampling, block_px < 1, a backend that cannot run here.
         UnsupportedModule: a ValueError that names a submodule.
@@ -78,6 +83,7 @@ class SparseExecutor:
         self.backend = backend
         self.block_px = block_px
         self.sampling = sampling
+        self.break_even = 1.0
         self.truncation = truncation or TruncationProfile.default()
         weight = next(model.parameters(), None)
         self.device = torch.device("cpu") if weight is None else weight.device
@@ -115,6 +121,43 @@ class SparseExecutor:
         return steps.outputs(), cache
 
     @torch.no_grad()
+    def calibrate(self, frame: torch.Tensor, repeats: int = 5) -> float:
+        """Measure where a sparse run stops paying on this machine, and set `break_even`.
+
+        The time of a `fixed` run is taken at 10 % and at 90 % active blocks; the line through both meets the
+        time of a dense run at the break-even.
+
+        Args:
+            frame: of the size to measure at.
+            repeats: runs of each, interleaved; the fastest counts.
+        """
+        self._check_frame(frame)
+        prepared = self._prepare(frame)
+        shape = [-(-size // self.block_px) for size in frame.shape[2:]]
+        order = torch.randperm(shape[0] * shape[1], generator=torch.Generator().manual_seed(0)).view(shape)
+        vectors = torch.zeros(*shape, 2, dtype=torch.int64)
+        _, cache = policies.run_dense(prepared.plan, prepared.pool, frame, self.block_px)
+        requests = [
+            policies.Request(frame, order < share * order.numel(), vectors, cache, self.block_px)
+            for share in (0.1, 0.9)
+        ]
+        times = [float("inf")] * 3
+        for _ in range(repeats + 1):
+            for run in range(3):
+                start = time.perf_counter()
+                if run == 2:
+                    policies.run_dense(prepared.plan, prepared.pool, frame, self.block_px)
+                else:
+                    policies.run_fixed(prepared.plan, prepared.pool, requests[run])[1].settle()
+                if self.device.type == "cuda":
+                    torch.cuda.synchronize()
+                times[run] = min(times[run], time.perf_counter() - start)
+        slope = (times[1] - times[0]) / 0.8
+        crossing = 0.1 + (times[2] - times[0]) / slope if slope > 0 else 1.0
+        self.break_even = min(1.0, max(0.0, crossing))
+        return self.break_even
+
+    @torch.no_grad()
     def sparse(
         self, frame: torch.Tensor, active: torch.Tensor, vectors: torch.Tensor, cache: Cache
     ) -> tuple[Any, Cache, Report]:
@@ -149,7 +192,9 @@ class SparseExecutor:
                 f"(got {cache!r})"
             )
         self._check_blocks(frame, active, vectors)
-        request = policies.Request(frame, active.cpu(), vectors.cpu().long(), cache, self.block_px)
+        request = policies.Request(
+            frame, active.cpu(), vectors.cpu().long(), cache, self.block_px, self.break_even
+        )
         plan, pool = prepared.plan, prepared.pool
         if self.policy == "exact":
             steps, made, report = policies.run_exact(plan, pool, request)

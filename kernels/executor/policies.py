@@ -21,14 +21,23 @@ from kernels.ops.maps import Halo, list_tiles
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One sparse run: the frame (1, C, H, W), active blocks, their vectors in pixels, and the cache to
-    reuse."""
+    """One sparse run.
+
+    Attributes:
+        frame: (1, C, H, W).
+        active: bool (rows, columns) of blocks, on the processor.
+        vectors: int64 (rows, columns, 2), (dx, dy) in pixels, on the processor.
+        cache: what to reuse.
+        block_px: side of a block.
+        break_even: share of active blocks from which the frame is run densely.
+    """
 
     frame: torch.Tensor
     active: torch.Tensor
     vectors: torch.Tensor
     cache: Cache
     block_px: int
+    break_even: float = 1.0
 
 
 def run_dense(plan: Plan, pool: Pool, frame: torch.Tensor, block_px: int) -> tuple[Steps, Cache]:
@@ -51,11 +60,19 @@ def run_dense(plan: Plan, pool: Pool, frame: torch.Tensor, block_px: int) -> tup
         node = plan.nodes[index]
         if runs_whole(plan, index):
             steps.whole(index)
+        elif isinstance(node.work, Convolve) and plan.choices[index].name != "cpu":
+            # The C++ kernel is as fast as torch's at full activity, and its sums do not depend on the set.
+            steps.compute_dense(index)
         else:
             key = plan.level(node.inputs[0] if isinstance(node.work, Unfold) else index)
             steps.compute(index, *tiles[key])
         index += 1
     return steps, Cache(pool, arena, None)
+
+
+def _dense_instead(plan: Plan, pool: Pool, request: Request, policy: str) -> tuple[Steps, Cache, Report]:
+    steps, cache = run_dense(plan, pool, request.frame, request.block_px)
+    return steps, cache, Report(policy, {plan.nodes[index].name: 0.0 for index in plan.counted})
 
 
 def run_fixed(plan: Plan, pool: Pool, request: Request) -> tuple[Steps, Cache, Report]:
@@ -64,6 +81,8 @@ def run_fixed(plan: Plan, pool: Pool, request: Request) -> tuple[Steps, Cache, R
     A map reads its neighbourhood in this frame where that is active, elsewhere in the reference's map at the
     moved position (Halo). Nothing is moved before it is needed. Bilinear sampling moves every kept map first.
     """
+    if float(request.active.float().mean()) >= request.break_even:
+        return _dense_instead(plan, pool, request, "fixed")
     request.cache.settle()
     source = request.cache.arena
     arena = pool.take()
@@ -212,8 +231,7 @@ def run_truncate(
     """
     if bool(request.active.all()):
         # Growth alone does not see the seams of the motion field; nothing is left to take from the cache.
-        steps, cache = run_dense(plan, pool, request.frame, request.block_px)
-        return steps, cache, Report("truncate", {plan.nodes[index].name: 0.0 for index in plan.counted})
+        return _dense_instead(plan, pool, request, "truncate")
     source = request.cache.arena
     arena = pool.take()
     steps = Steps(plan, pool, arena)

@@ -245,3 +245,21 @@ def test_attention_and_global_layers_run_densely() -> None:
         with torch.no_grad():
             expected = network(frame)
         torch.testing.assert_close(outputs, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_past_the_break_even_a_frame_runs_densely() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.SiLU(), nn.Conv2d(8, 8, 3, 1, 1)).eval()
+    executor = SparseExecutor(network, "fixed")
+    before, frame = torch.rand(2, 1, 3, 64, 64)
+    dense, cache = executor.dense(frame)
+    active, vectors = torch.arange(16).view(4, 4) < 8, torch.zeros(4, 4, 2, dtype=torch.int64)
+    _, cache = executor.dense(before)
+    executor.break_even = 0.5
+    outputs, _, report = executor.sparse(frame, active, vectors, cache)
+    assert torch.equal(outputs, dense)
+    assert set(report.reused.values()) == {0.0}
+    executor.break_even = 0.51
+    _, _, report = executor.sparse(frame, active, vectors, cache)
+    assert set(report.reused.values()) == {0.5}
+    assert 0.0 <= executor.calibrate(frame, repeats=1) == executor.break_even <= 1.0
