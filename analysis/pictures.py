@@ -54,7 +54,8 @@ def draw_runs(folders: Sequence[Path], target: Path) -> None:
     curve.set_ylabel("share of results")
     curve.set_ylim(0, 1.02)
     curve.grid(alpha=0.3, which="both")
-    curve.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    if curve.lines:
+        curve.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     summary = runs[0][0]
     curve.set_title(
         f"{summary['model']} on {summary['edge']} and {summary['cloud']}; "
@@ -68,9 +69,10 @@ def draw_runs(folders: Sequence[Path], target: Path) -> None:
     strip.set_ylim(len(runs) - 0.4, -0.6)
     strip.set_xlabel("capture time (s), camera 0: where each frame's result came from")
     handles = [Patch(color=colour, label=name) for name, colour in COLOURS.items() if name in shown]
-    strip.legend(
-        handles=handles, ncols=len(handles), fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0)
-    )
+    if handles:
+        strip.legend(
+            handles=handles, ncols=len(handles), fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0)
+        )
     part = target.with_name(target.name + ".part")
     figure.savefig(part, format="png", dpi=120)
     part.replace(target)

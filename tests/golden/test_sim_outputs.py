@@ -1,0 +1,243 @@
+"""What a run leaves: the keys and columns of the design, their types, and YAML that agrees with the code."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+from dataclasses import fields, is_dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from sim import __main__ as command_line
+from sim.config import RunConfig, read_config
+from sim.systems import registry
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+CONF = REPOSITORY / "conf"
+SUMMARY = [
+    "status",
+    "system",
+    "model",
+    "trace",
+    "video",
+    "edge",
+    "cloud",
+    "cameras",
+    "seed",
+    "frames_captured",
+    "frames_completed",
+    "frames_replaced",
+    "frames_dropped",
+    "accuracy_mean",
+    "streaming_accuracy_mean",
+    "ea_mean",
+    "latency_mean_s",
+    "latency_p50_s",
+    "latency_p95_s",
+    "latency_p99_s",
+    "latency_p99_low_s",
+    "latency_p99_high_s",
+    "uplink_bytes",
+    "uplink_opportunistic_bytes",
+    "downlink_bytes",
+    "uplink_bps_mean",
+    "reuse_ratio_mean",
+    "active_blocks_mean",
+    "offload_ratio",
+    "edge_compute_fraction",
+    "edge_busy_ratio",
+    "cloud_busy_ratio",
+    "edge_energy_j",
+    "extrapolated_frames",
+    "simulated_s",
+    "wall_s",
+    "version",
+    "git_sha",
+    "config_sha256",
+]
+FRAMES = [
+    "camera",
+    "frame",
+    "captured_s",
+    "started_s",
+    "completed_s",
+    "outcome",
+    "path",
+    "blocks_active_edge",
+    "blocks_active_cloud",
+    "blocks_processed",
+    "blocks_stale",
+    "reuse_ratio",
+    "uplink_bytes",
+    "downlink_bytes",
+    "extract_s",
+    "encode_s",
+    "queue_s",
+    "transmit_s",
+    "edge_compute_s",
+    "cloud_compute_s",
+    "latency_s",
+    "accuracy",
+    "ea",
+    "bandwidth_estimate_bps",
+    "extrapolated",
+    "uplink_enqueued_s",
+    "uplink_delivered_s",
+]
+
+
+def composed(*overrides: str) -> dict[str, Any]:
+    """The job's configuration as Hydra composes it."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config", list(overrides))
+    content = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(content, dict)
+    content.pop("experiment", None)
+    return {str(key): value for key, value in content.items()}
+
+
+def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    """Run the command in this process."""
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    monkeypatch.setattr(sys, "argv", ["sim", *arguments])
+    command_line.main()
+
+
+@pytest.fixture
+def left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a run with everything switched on."""
+    command(
+        monkeypatch,
+        *("video=statistical", "frames=30", "regret=true", "timeline=true", "trace=low"),
+        f"hydra.run.dir={tmp_path}",
+    )
+    return tmp_path
+
+
+def test_yaml_and_code_have_the_same_defaults() -> None:
+    content = composed()
+    assert set(content) == {entry.name for entry in fields(RunConfig)}
+    from_yaml, from_code = read_config(content), RunConfig()
+    for entry in fields(RunConfig):
+        mine, theirs = getattr(from_yaml, entry.name), getattr(from_code, entry.name)
+        if entry.name == "system":
+            assert mine["name"] == theirs["name"]
+        elif entry.name == "trace":  # the level's seed is a choice of the named traces
+            assert mine.name == theirs.name
+            assert mine.mean_mbps == theirs.mean_mbps
+        else:
+            assert mine == theirs, entry.name
+
+
+@pytest.mark.parametrize("group", ["trace", "video", "arrival", "scheduler", "estimator"])
+def test_every_named_choice_sets_every_key_of_its_section(group: str) -> None:
+    kind = type(getattr(RunConfig(), group))
+    assert is_dataclass(kind)
+    for path in (CONF / group).glob("*.yaml"):
+        assert set(yaml.safe_load(path.read_text())) == {entry.name for entry in fields(kind)}, path.name
+
+
+@pytest.mark.parametrize("system", registry.SYSTEMS)
+def test_a_systems_yaml_and_code_have_the_same_defaults(system: str) -> None:
+    section = dict(composed(f"system={system}")["system"])
+    assert section.pop("name") == system
+    entry = registry._ENTRIES[system]
+    options = getattr(import_module(entry.module), entry.options)
+    defaults = options()
+    assert set(section) <= {field.name for field in fields(options)}
+    for name, value in section.items():
+        assert getattr(defaults, name) == value, name
+
+
+def test_the_summary_has_the_designs_keys_in_order(left: Path) -> None:
+    summary = json.loads((left / "summary.json").read_text())
+    assert list(summary) == [*SUMMARY, "ea_regret_mean"]
+    assert summary["status"] == "completed"
+    assert summary["ea_regret_mean"] >= 0.0
+    for unknown in ("streaming_accuracy_mean", "edge_energy_j", "latency_p99_high_s"):
+        assert summary[unknown] is None, unknown
+    counted = [summary[f"frames_{outcome}"] for outcome in ("completed", "replaced", "dropped")]
+    assert summary["frames_captured"] == sum(counted) == 30
+
+
+def test_the_frames_have_the_designs_columns(left: Path) -> None:
+    frames = pd.read_parquet(left / "frames.parquet")
+    assert frames.columns.tolist() == [*FRAMES, "ea_regret"]
+    completed = frames["outcome"] == "completed"
+    assert 0 < completed.sum() < 30
+    # A frame without a result has no latency; one that stayed on the edge was never enqueued.
+    assert (
+        frames.loc[~completed, ["started_s", "latency_s", "ea", "path", "blocks_stale"]].isna().all(axis=None)
+    )
+    assert frames.loc[frames["path"] == "edge", "uplink_enqueued_s"].isna().all()
+    assert frames.loc[frames["path"] == "cloud", "uplink_delivered_s"].notna().all()
+
+
+def test_the_summary_follows_from_the_frames(left: Path) -> None:
+    summary = json.loads((left / "summary.json").read_text())
+    frames = pd.read_parquet(left / "frames.parquet")
+    done = frames[frames["outcome"] == "completed"]
+    assert summary["ea_mean"] == pytest.approx(done["ea"].mean())
+    assert summary["latency_p95_s"] == pytest.approx(done["latency_s"].quantile(0.95))
+    assert summary["uplink_bytes"] == frames["uplink_bytes"].sum()
+    assert summary["offload_ratio"] == pytest.approx((done["path"] == "cloud").mean())
+
+
+def test_the_timeline_is_a_chrome_trace(left: Path) -> None:
+    events = json.loads((left / "timeline.json").read_text())["traceEvents"]
+    spans = [event for event in events if event["ph"] == "X"]
+    assert spans
+    assert {event["ph"] for event in events} == {"M", "X"}
+    for span in spans:
+        assert span["dur"] >= 0.0
+        assert isinstance(span["pid"], int)
+    by_track: dict[tuple[int, int], list[tuple[float, float]]] = {}
+    for span in spans:
+        by_track.setdefault((span["pid"], span["tid"]), []).append((span["ts"], span["ts"] + span["dur"]))
+    for track in by_track.values():  # what shares a track does not overlap, or a viewer stacks it wrongly
+        track.sort()
+        assert all(later[0] >= earlier[1] - 0.01 for earlier, later in itertools.pairwise(track))
+
+
+def test_nothing_completed_is_null_and_not_zero(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command(
+        monkeypatch,
+        *("video=statistical", "frames=3", "system=full_offload", "link.outages_s=[[0,99]]"),
+        f"hydra.run.dir={tmp_path}",
+    )
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["frames_completed"] == 0
+    for key in (
+        "ea_mean",
+        "accuracy_mean",
+        "latency_mean_s",
+        "latency_p99_s",
+        "reuse_ratio_mean",
+        "offload_ratio",
+    ):
+        assert summary[key] is None, key
+
+
+def test_the_job_can_be_looked_at(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command(monkeypatch, "--cfg", "job", "trace=low")
+    assert yaml.safe_load(capsys.readouterr().out)["trace"]["mean_mbps"] == 25.0
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("experiment", sorted(path.stem for path in (CONF / "experiment").glob("*.yaml")))
+def test_every_experiment_runs(experiment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command(
+        monkeypatch,
+        *("-m", f"experiment={experiment}", "frames=4", "video.size_px=64", f"hydra.sweep.dir={tmp_path}"),
+    )
+    assert (pd.read_csv(tmp_path / "results.csv")["status"] == "completed").all()
