@@ -24,7 +24,7 @@ class Arena:
     __slots__ = ("buffers", "memory", "views")
 
     def __init__(self, plan: Plan, slots: Iterable[int], floats: int) -> None:
-        self.memory = torch.empty(floats, device=plan.device)
+        self.memory = torch.empty(floats, dtype=plan.dtype, device=plan.device)
         self.buffers: dict[int, torch.Tensor] = {}
         for slot in slots:
             height, width, channels = plan.slots[slot]

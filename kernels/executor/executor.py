@@ -50,6 +50,7 @@ class SparseExecutor:
         block_px: side of a block in pixels.
         sampling: how maps are read along vectors that are no multiple of a layer's stride, under "fixed" and
             "truncate": the "nearest" position, or "bilinear" between four.
+        dtype: of the maps inside, float32 or float16; frames and outputs are float32 either way.
         truncation: ε profile of "truncate"; None takes the default, a fixed share of each layer's spread.
 
     Attributes:
@@ -70,6 +71,7 @@ class SparseExecutor:
         *,
         sampling: str = "nearest",
         truncation: TruncationProfile | None = None,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         if policy not in POLICIES:
             raise ValueError(f"policy must be one of {POLICIES} (got {policy!r})")
@@ -77,8 +79,11 @@ class SparseExecutor:
             raise ValueError(f"sampling must be one of {SAMPLINGS} (got {sampling!r})")
         if not isinstance(block_px, int) or block_px < 1:
             raise ValueError(f"block_px must be a whole number of pixels, at least 1 (got {block_px!r})")
+        if dtype not in (torch.float32, torch.float16):
+            raise ValueError(f"dtype must be torch.float32 or torch.float16 (got {dtype})")
         check_module(model)
         self.model = model
+        self.dtype = dtype
         self.policy = policy
         self.backend = backend
         self.block_px = block_px
@@ -215,7 +220,7 @@ class SparseExecutor:
             check_module(self.model)  # it may have been put in training mode since
             graph = lower(trace(self.model, frame.contiguous()), self.model)
             bilinear = self.sampling == "bilinear" and self.policy != "exact"
-            plan = make_plan(graph, self.policy, self.backend, self.device, bilinear)
+            plan = make_plan(graph, self.policy, self.backend, self.device, bilinear, self.dtype)
             self._prepared[shape] = _Prepared(plan, Pool(plan))
         return self._prepared[shape]
 

@@ -57,6 +57,7 @@ class Plan:
     Attributes:
         graph: the nodes.
         bilinear: whether caches are sampled between positions.
+        device, dtype: of the maps.
         slots: (H, W, C) of every buffer.
         places: where each map node lives (None for values).
         copies: for a concatenation, the inputs that could not be placed: (input node, first channel).
@@ -68,6 +69,7 @@ class Plan:
         kept: regions of each slot that a cache must keep, merged.
         shared: slots that no cache keeps; one set serves every frame.
         convolutions: packed, by node.
+        dense: weight and bias for torch's own convolution, where the backend's is not used for dense runs.
         choices: the backend of each operation.
         counted: the layers that reports list: maps with work of their own.
         borders: per map node, which rows and columns read padding on some path: (bool (H,), bool (W,)).
@@ -76,6 +78,7 @@ class Plan:
     graph: Graph
     bilinear: bool
     device: torch.device
+    dtype: torch.dtype = torch.float32
     slots: list[tuple[int, int, int]] = field(default_factory=list)
     places: list[Place | None] = field(default_factory=list)
     copies: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
@@ -88,6 +91,7 @@ class Plan:
     kept: dict[int, list[Place]] = field(default_factory=dict)
     shared: set[int] = field(default_factory=set)
     convolutions: dict[int, Convolution] = field(default_factory=dict)
+    dense: dict[int, tuple[torch.Tensor, torch.Tensor | None]] = field(default_factory=dict)
     choices: dict[int, Choice] = field(default_factory=dict)
     remapper: Choice | None = None
     counted: list[int] = field(default_factory=list)
@@ -122,14 +126,19 @@ class Plan:
 
 
 def make_plan(
-    graph: Graph, policy: str, backend: str | None, device: torch.device, bilinear: bool = False
+    graph: Graph,
+    policy: str,
+    backend: str | None,
+    device: torch.device,
+    bilinear: bool = False,
+    dtype: torch.dtype = torch.float32,
 ) -> Plan:
     """Place the maps of a graph, decide what is kept under `policy`, and pick the backends.
 
     Raises:
         ValueError: a backend that was asked for cannot run here.
     """
-    plan = Plan(graph=graph, bilinear=bilinear, device=device)
+    plan = Plan(graph=graph, bilinear=bilinear, device=device, dtype=dtype)
     for node in graph.nodes:
         if node.is_map:
             height, width, _ = node.map_shape()
@@ -278,11 +287,11 @@ def _lay_out(plan: Plan) -> None:
 
 def _choose(plan: Plan, backend: str | None) -> None:
     device = plan.device.type
-    plan.remapper = registry.choose("remap", device, backend, dtype=torch.float32, bilinear=plan.bilinear)
+    plan.remapper = registry.choose("remap", device, backend, dtype=plan.dtype, bilinear=plan.bilinear)
     for index, node in enumerate(plan.nodes):
         work = node.work
         # Bilinear halos are read from maps remapped beforehand, so no operation but remap interpolates.
-        traits = {"dtype": torch.float32, "bilinear": False}
+        traits = {"dtype": plan.dtype, "bilinear": False}
         if isinstance(work, Convolve):
             choice = registry.choose(
                 "convolve",
@@ -298,8 +307,11 @@ def _choose(plan: Plan, backend: str | None) -> None:
                 **traits,
             )
             plan.convolutions[index] = choice.module.pack_convolution(
-                work.weight, work.bias, work.window, work.groups, work.activation, work.slope
+                work.weight.to(plan.dtype), work.bias, work.window, work.groups, work.activation, work.slope
             )
+            if choice.name != "cpu":
+                weight = work.weight.to(plan.dtype, memory_format=torch.channels_last)
+                plan.dense[index] = (weight, None if work.bias is None else work.bias.to(plan.dtype))
         elif isinstance(work, Unfold):
             outputs, inputs = work.weight.shape[:2]
             choice = registry.choose(
@@ -316,7 +328,7 @@ def _choose(plan: Plan, backend: str | None) -> None:
                 **traits,
             )
             plan.convolutions[index] = choice.module.pack_convolution(
-                work.weight, work.bias, Window((1, 1)), 1, work.activation, work.slope
+                work.weight.to(plan.dtype), work.bias, Window((1, 1)), 1, work.activation, work.slope
             )
         elif isinstance(work, Pool):
             choice = registry.choose("pool", device, backend, kernel=work.window.kernel, **traits)

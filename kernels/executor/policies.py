@@ -60,7 +60,7 @@ def run_dense(plan: Plan, pool: Pool, frame: torch.Tensor, block_px: int) -> tup
         node = plan.nodes[index]
         if runs_whole(plan, index):
             steps.whole(index)
-        elif isinstance(node.work, Convolve) and plan.choices[index].name != "cpu":
+        elif index in plan.dense:
             # The C++ kernel is as fast as torch's at full activity, and its sums do not depend on the set.
             steps.compute_dense(index)
         else:
@@ -255,7 +255,7 @@ def run_truncate(
             steps.whole(index)
         elif isinstance(node.work, Convolve) and candidates is not None:
             tiles = list_tiles(candidates).to(plan.device)
-            fresh = torch.empty(node.map_shape(), device=plan.device)
+            fresh = torch.empty(node.map_shape(), dtype=plan.dtype, device=plan.device)
             steps.compute(index, tiles, (1, 1), out=fresh)
             kept = torch.zeros(size, dtype=torch.uint8, device=plan.device)
             module = plan.choices[index].module

@@ -127,7 +127,7 @@ class Steps:
         source = self.view(self.plan.nodes[index].inputs[0])
         height, width, _ = source.shape
         module = self.plan.choices[index].module
-        patches = torch.empty(height, width, work.weight.shape[0], device=source.device)
+        patches = torch.empty(height, width, work.weight.shape[0], dtype=source.dtype, device=source.device)
         module.convolve(self.plan.convolutions[index], source, tiles, tile, patches)
         rows = torch.arange(tile[0], device=tiles.device).repeat_interleave(tile[1])
         columns = torch.arange(tile[1], device=tiles.device).repeat(tile[0])
@@ -146,8 +146,9 @@ class Steps:
             raise TypeError(f"{node.name}: {type(work).__name__} has no dense form")
         image = self.view(node.inputs[0]).permute(2, 0, 1)[None]
         window = work.window
+        weight, bias = self.plan.dense[index]
         made = functional.conv2d(
-            image, work.weight, work.bias, window.stride, window.padding, window.dilation, work.groups
+            image, weight, bias, window.stride, window.padding, window.dilation, work.groups
         )
         made = activate(made, work.activation, work.slope)[0].permute(1, 2, 0)
         if len(node.inputs) == 2:
@@ -182,6 +183,8 @@ class Steps:
     def _argument(self, leaf: Any) -> Any:
         if isinstance(leaf, (list, tuple)):
             return [self._argument(item) for item in leaf]
+        if isinstance(leaf, torch.Tensor) and leaf.dtype == torch.float32:
+            return leaf.to(self.plan.dtype)
         if not isinstance(leaf, Reference):
             return leaf
         node = self.plan.graph.values[leaf.value]
@@ -195,11 +198,13 @@ class Steps:
         for leaf in self.plan.graph.outputs:
             if not isinstance(leaf, Leaf):
                 leaves.append(leaf)
-            elif leaf.node in self.values:
-                value = self.values[leaf.node]
-                leaves.append(value.clone() if self._is_ours(value) else value)
-            else:
-                leaves.append(self.view(leaf.node).permute(2, 0, 1)[None].clone())
+                continue
+            value = self.values.get(leaf.node)
+            if value is None:
+                value = self.view(leaf.node).permute(2, 0, 1)[None]
+            if value.dtype == torch.float16:
+                value = value.float()  # the module's own precision
+            leaves.append(value.clone() if self._is_ours(value) else value)
         return pytree.tree_unflatten(leaves, self.plan.graph.structure)
 
     def _is_ours(self, value: torch.Tensor) -> bool:

@@ -112,7 +112,7 @@ class Thresholds:
         """From the maps of a dense run."""
         return cls(
             {
-                index: float(steps.view(index).std())
+                index: float(steps.view(index).float().std())
                 for index, node in enumerate(plan.nodes)
                 if isinstance(node.work, Convolve)
             }

@@ -263,3 +263,25 @@ def test_past_the_break_even_a_frame_runs_densely() -> None:
     _, _, report = executor.sparse(frame, active, vectors, cache)
     assert set(report.reused.values()) == {0.5}
     assert 0.0 <= executor.calibrate(frame, repeats=1) == executor.break_even <= 1.0
+
+
+@pytest.mark.parametrize("policy", ["exact", "truncate", "fixed"])
+def test_half_precision_errs_at_most_twice_as_much_as_torch(policy: str) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 16, 3, 2, 1),
+        nn.SiLU(),
+        nn.Conv2d(16, 16, 3, 1, 1),
+        nn.ConvTranspose2d(16, 8, 2, 2),
+        nn.GELU(),
+    ).eval()
+    before, frame = torch.rand(2, 1, 3, 32, 32)
+    executor = SparseExecutor(network, policy, dtype=torch.float16)
+    _, cache = executor.dense(before)
+    active, vectors = torch.ones(2, 2, dtype=torch.bool), torch.zeros(2, 2, 2, dtype=torch.int64)
+    outputs, _, _ = executor.sparse(frame, active, vectors, cache)
+    assert outputs.dtype == torch.float32
+    with torch.no_grad():
+        truth = network(frame)
+        half = network.half()(frame.half()).float()
+    assert float((outputs - truth).abs().max()) <= 2 * float((half - truth).abs().max())
