@@ -1,7 +1,8 @@
 """What the edge believes the uplink can carry, from the transfers it has seen finish.
 
 A short message can leave within one delivery opportunity and would then suggest an infinite rate, so an
-estimator only looks at transfers of at least ``MIN_BYTES``.
+estimator only looks at transfers of at least ``MIN_BYTES``. The first one counts whatever its size: a system
+that knows nothing of its uplink would never offload, and so never learn.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ class BandwidthEstimator(Protocol):
         """The current estimate; None before the first transfer."""
 
 
-def _rate_bps(size_bytes: float, seconds: float) -> float | None:
+def _rate_bps(size_bytes: float, seconds: float, first: bool) -> float | None:
     """The rate of one transfer, or None if it is too short to tell."""
-    if size_bytes < MIN_BYTES:
+    if size_bytes < MIN_BYTES and not first:
         return None
     return 8.0 * size_bytes / max(seconds, MIN_SECONDS)
 
@@ -46,7 +47,7 @@ class Ewma:
             raise InputError(f"estimator.alpha: expected a weight in (0, 1], found {self.alpha}")
 
     def observe(self, size_bytes: float, seconds: float) -> None:
-        rate_bps = _rate_bps(size_bytes, seconds)
+        rate_bps = _rate_bps(size_bytes, seconds, self._estimate_bps is None)
         if rate_bps is not None:
             previous = self._estimate_bps
             self._estimate_bps = (
@@ -69,7 +70,7 @@ class HarmonicMean:
             raise InputError(f"estimator.window: expected at least 1 transfer, found {self.window}")
 
     def observe(self, size_bytes: float, seconds: float) -> None:
-        rate_bps = _rate_bps(size_bytes, seconds)
+        rate_bps = _rate_bps(size_bytes, seconds, not self._rates_bps)
         if rate_bps is not None:
             self._rates_bps.append(rate_bps)
             if len(self._rates_bps) > self.window:
@@ -103,7 +104,7 @@ class Kalman:
             )
 
     def observe(self, size_bytes: float, seconds: float) -> None:
-        rate_bps = _rate_bps(size_bytes, seconds)
+        rate_bps = _rate_bps(size_bytes, seconds, self._estimate_bps is None)
         if rate_bps is None:
             return
         if self._estimate_bps is None:

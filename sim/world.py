@@ -258,12 +258,16 @@ class CameraWorld:
             if on_arrived():
                 self.notify(0, lambda: answer.succeed_once(0.0))
 
+        began_s = self.now_s
         trickle = self.uplink.trickle(size_bytes, lambda: None, arrived)
         unsent_bytes = math.inf
         while not answer.settled and (left_bytes := self.uplink.unsent_bytes(trickle)) < unsent_bytes:
             unsent_bytes = left_bytes
             yield AnyOf(self.env, [answer, Timeout(self.env, patience_s)])
         self.uplink.cancel(trickle)
+        if answer.settled and self.estimator.estimate_bps() is None:  # all that is known of the uplink yet
+            delays_s = self.uplink.conditions.delay_s + self.downlink.conditions.delay_s
+            self.estimator.observe(size_bytes, self.now_s - began_s - delays_s)
         return answer.settled
 
     def trickle(

@@ -84,8 +84,7 @@ def test_bytes_are_accounted_for_at_every_instant(
         actions.append((sent.ticks / TICKS_PER_S, trickle))
         if number in withdrawn:
             actions.append((sent.ticks / TICKS_PER_S + 0.05, lambda: link.cancel(under_way[0])))
-    for ticks in instants:
-        actions.append((ticks / TICKS_PER_S, lambda: account(link.statistics())))
+    actions.extend((ticks / TICKS_PER_S, lambda: account(link.statistics())) for ticks in instants)
     at(env, sorted(actions, key=lambda action: action[0]))
     env.run()
 

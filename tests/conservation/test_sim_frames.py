@@ -219,6 +219,15 @@ def test_after_a_crash_and_an_outage_frames_go_to_the_server_again(mean_mbps: fl
     assert during.empty
 
 
+@pytest.mark.parametrize("sharing", ["fair"])
+def test_an_uplink_that_is_dead_at_first_is_used_once_it_carries(sharing: str) -> None:
+    link = {"outages_s": [[0.0, 1.5]], "sharing": sharing}
+    trace = {"mean_mbps": 56.0, "duration_s": 5.0, "seed": 2}
+    frames = run(statistical(link=link, trace=trace, frames=150)).frames
+    late = frames[(frames["captured_s"] > 3.0) & (frames["outcome"] == "completed")]
+    assert (late["path"] == "cloud").mean() > 0.5
+
+
 @given(
     st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 300)), max_size=20).map(sorted),
     st.lists(st.tuples(st.integers(0, 2000), st.integers(1, 500)), max_size=4).map(sorted),

@@ -59,11 +59,14 @@ def test_kalman_gain_settles_at_the_riccati_equations_root() -> None:
 
 
 @pytest.mark.parametrize("estimator", [Ewma(), HarmonicMean(), Kalman()])
-def test_estimators_know_nothing_at_first_and_ignore_short_messages(
+def test_estimators_know_nothing_at_first_and_then_ignore_short_messages(
     estimator: Ewma | HarmonicMean | Kalman,
 ) -> None:
-    estimator.observe(MIN_BYTES - 1, 1e-3)
+    """The first message counts whatever its size: otherwise nobody who sends little would ever offload."""
     assert estimator.estimate_bps() is None
+    estimator.observe(1000, 1.6e-3)
+    assert estimator.estimate_bps() == pytest.approx(5e6)
+    estimator.observe(MIN_BYTES - 1, 1e-3)
     assert observe_all(estimator, [5e6] * 10) == pytest.approx(5e6)
 
 
