@@ -1,12 +1,15 @@
 """Are two profiles of the same device? A test with a stated error rate, not an eyeball.
 
 At every k that both measured (and for dense inference and extraction) the ratio of geometric mean times gets
-a Welch interval on the logarithms, kinds of active set apart and then averaged, all intervals together at the
+an interval from the logarithms, kinds of active set apart and then averaged, all intervals together at the
 stated confidence (Šidák). Two runs on one machine are never equal to the last per mille, so the question is
 asked with a margin. *Different*: some ratio is shown to lie outside 1 ± margin. *Same*: none is, the average
 is shown to lie inside, and a difference of twice the margin in any of them would have been seen. Else
 *undecided*. Two runs of one device that differ by no more than the margin are called different with
 probability at most 1 − confidence.
+
+Samples are paired by repeat: two runs with one seed measure the same active sets with the same vectors, so
+what these cost more or less falls out of the ratio.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from profiler.groups import GROSS
@@ -93,40 +97,45 @@ def compare(a: Samples, b: Samples, *, margin: float = 0.05, confidence: float =
     return Comparison(verdict, ratios, average, margin, confidence)
 
 
-Strata = list[tuple[Vector, Vector]]
-
-
-def _pairs(a: Samples, b: Samples) -> list[tuple[str, Strata]]:
-    """What both measured, each split into the kinds of active set that both have."""
-    found: list[tuple[str, Strata]] = []
-    for k in np.intersect1d(a.curve()[0], b.curve()[0]):
-        cells = ((_cell(a, k, mask), _cell(b, k, mask)) for mask in (None, *MASKS))
-        found.append((f"k = {k:g}", list(cells)))
-    found += [(op, [(_sound(a.seconds_of(op)), _sound(b.seconds_of(op)))]) for op in ("dense", "extract")]
-    kept = [(what, [pair for pair in strata if min(map(len, pair)) >= 3]) for what, strata in found]
+def _pairs(a: Samples, b: Samples) -> list[tuple[str, list[Vector]]]:
+    """What both measured: log-ratios by repeat, split into the kinds of active set that both have."""
+    shared = np.intersect1d(a.curve()[0], b.curve()[0])
+    kinds = (None, *MASKS)
+    found = [(f"k = {k:g}", [_log_ratios(a, b, "sparse", k, mask) for mask in kinds]) for k in shared]
+    found += [(op, [_log_ratios(a, b, op, None, None)]) for op in ("dense", "extract")]
+    kept = [(what, [own for own in strata if len(own) >= 3]) for what, strata in found]
     return [(what, strata) for what, strata in kept if strata]
 
 
-def _cell(samples: Samples, k: float, mask: str | None) -> Vector:
-    return _sound(samples.seconds[(samples.op == "sparse") & (samples.k == k) & (samples.mask == mask)])
+def _log_ratios(a: Samples, b: Samples, op: str, k: float | None, mask: str | None) -> Vector:
+    """log(B/A) of every repeat that both have; accidents (see ``groups.GROSS``) left out."""
+    first, second = _by_repeat(a, op, k, mask), _by_repeat(b, op, k, mask)
+    shared = sorted(first.keys() & second.keys())
+    one, other = (np.array([times[repeat] for repeat in shared]) for times in (first, second))
+    sound = _sound(one) & _sound(other) if shared else np.zeros(0, bool)
+    ratios: Vector = np.log(other[sound] / one[sound])
+    return ratios
 
 
-def _sound(seconds: Vector) -> Vector:
-    """Without accidents, as in the fit."""
-    if not len(seconds):
-        return seconds
+def _by_repeat(samples: Samples, op: str, k: float | None, mask: str | None) -> dict[int, float]:
+    chosen = samples.op == op
+    if k is not None:
+        chosen = chosen & (samples.k == k) & (samples.mask == mask)
+    return dict(zip(samples.repeat[chosen].tolist(), samples.seconds[chosen].tolist(), strict=True))
+
+
+def _sound(seconds: Vector) -> NDArray[np.bool_]:
     typical = np.median(seconds)
-    kept: Vector = seconds[(seconds <= GROSS * typical) & (seconds >= typical / GROSS)]
-    return kept
+    return (seconds <= GROSS * typical) & (seconds >= typical / GROSS)
 
 
-def _ratio(what: str, strata: Strata, error_rate: float) -> Ratio:
+def _ratio(what: str, strata: list[Vector], error_rate: float) -> Ratio:
     gap, variance, freedom = _gap(strata)
     reach = float(stats.t.ppf(1 - error_rate / 2, freedom)) * math.sqrt(variance)
     return Ratio(what, math.exp(gap), math.exp(gap - reach), math.exp(gap + reach))
 
 
-def _average(pairs: list[tuple[str, Strata]], confidence: float) -> Ratio:
+def _average(pairs: list[tuple[str, list[Vector]]], confidence: float) -> Ratio:
     """Geometric mean of all ratios; hundreds of samples stand behind it, so the normal quantile serves."""
     gaps = [_gap(strata) for _, strata in pairs]
     gap = sum(one for one, _, _ in gaps) / len(gaps)
@@ -134,16 +143,13 @@ def _average(pairs: list[tuple[str, Strata]], confidence: float) -> Ratio:
     return Ratio("average", math.exp(gap), math.exp(gap - reach), math.exp(gap + reach))
 
 
-def _gap(strata: Strata) -> tuple[float, float, float]:
-    """Mean over strata of the difference of mean logarithms, its variance, Welch's degrees of freedom."""
-    gap = variance = spread = 0.0
-    for first, second in strata:
-        gap += float(np.log(second).mean() - np.log(first).mean()) / len(strata)
-        for own in (np.log(first), np.log(second)):
-            part = float(own.var(ddof=1)) / len(own) / len(strata) ** 2
-            variance += part
-            spread += part**2 / (len(own) - 1)
-    return gap, variance, variance**2 / spread if spread else 1.0
+def _gap(strata: list[Vector]) -> tuple[float, float, float]:
+    """Mean over strata of the mean log-ratio, its variance, and Satterthwaite's degrees of freedom."""
+    parts = [float(own.var(ddof=1)) / len(own) / len(strata) ** 2 for own in strata]
+    variance = sum(parts)
+    spread = sum(part**2 / (len(own) - 1) for part, own in zip(parts, strata, strict=True))
+    freedom = variance**2 / spread if spread else 1.0
+    return sum(float(own.mean()) for own in strata) / len(strata), variance, freedom
 
 
 def summary(found: Comparison, a: Samples, b: Samples) -> str:

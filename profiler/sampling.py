@@ -208,6 +208,8 @@ class _Run:
         self.warm: set[Cell] = set()
         self.cost_s: dict[Cell, float] = {}
         self.watts: list[float] = []
+        self.unsettled = False
+        self.settle_s: list[float] = []
         self.findings: list[str] = []
 
     def go(self) -> Outcome:
@@ -248,6 +250,8 @@ class _Run:
         self.store.meta["repeats"] = min(
             self.store.count(*self.key(cell)) // self.share(cell) for cell in self.cells()
         )
+        if self.settle_s:
+            self.store.meta["settle_s"] = float(np.median(self.settle_s))
         return Outcome(
             rounds,
             time.monotonic() - start,
@@ -293,14 +297,22 @@ class _Run:
             rows = [Sample(f"layer:{name}", None, None, repeat, seconds) for name, seconds in timed]
         else:
             call = self.call(cell, repeat)
-            if cell not in self.warm:
-                call()
-                self.warm.add(cell)
-            rows = [Sample(cell.op, cell.k, cell.mask, repeat, self.clock.seconds(call))]
+            for _ in range(1 if cell in self.warm else 2):
+                self.settle()
+                seconds = self.clock.seconds(call)
+                self.unsettled = cell.op == "sparse"
+            self.warm.add(cell)
+            rows = [Sample(cell.op, cell.k, cell.mask, repeat, seconds)]
             if self.meter and cell.op in ("dense", "sparse") and (watt := self.meter.read_w()) is not None:
                 self.watts.append(watt)
         self.store.add(rows)
         self.cost_s[cell] = time.monotonic() - start
+
+    def settle(self) -> None:
+        """Idle work of the last sparse call: done before the next is timed, and timed by itself."""
+        seconds = self.clock.seconds(self.workload.settle)
+        if self.unsettled:
+            self.settle_s.append(seconds)
 
     def call(self, cell: Cell, repeat: int) -> Callable[[], None]:
         if cell.op == "dense":

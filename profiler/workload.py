@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -35,6 +37,10 @@ class Workload(Protocol):
         """Inference on the active blocks, (rows, columns), with the vectors of recorded frame ``step``."""
         ...
 
+    def settle(self) -> None:
+        """Finish what the last sparse call has left for idle time, after its result."""
+        ...
+
     def extract(self, step: int) -> None:
         """Motion search of one frame against one reference, and miss classification."""
         ...
@@ -51,7 +57,8 @@ class Workload(Protocol):
 class ExecutorWorkload:
     """A model in the sparse executor, fed with the frames of a recording.
 
-    Each sparse call continues from the cache that the one before left, as in a running system.
+    Each sparse call continues from the cache that the one before left, as in a running system. What the
+    executor leaves for idle time (moving what was reused into the new cache) is ``settle``.
 
     Args:
         model: network with a (1, 3, H, W) input.
@@ -91,11 +98,9 @@ class ExecutorWorkload:
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
         self._torch = torch
         self._recording, self._block_px = recording, block_px
-        self._kind = torch.float16 if precision == "fp16" else torch.float32
-        self._model = model.eval().to(device, self._kind).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._model = model.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._frames = [
-            torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None].to(device, self._kind)
-            / 255
+            torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None].to(device).float() / 255
             for image in recording.frames
         ]
         self._vectors = [torch.from_numpy(field.astype(np.int64)).to(device) for field in recording.vectors]
@@ -107,11 +112,16 @@ class ExecutorWorkload:
         except ValueError as error:
             raise InputError(f"backend: {error}") from error
         self.backend = next(name for name in names if registry.unavailable(name, kind) is None)
-        self._layers = LayerTable.of(self._model)
+        self._layer_frame = self._frames[0].half() if precision == "fp16" else self._frames[0]
+        self._layers = LayerTable.of(
+            copy.deepcopy(self._model).half() if precision == "fp16" else self._model
+        )
         try:
+            inside = torch.float16 if precision == "fp16" else torch.float32
             self._executor: Any = SparseExecutor(
-                self._model, policy=policy, backend=backend, block_px=block_px
+                self._model, policy=policy, backend=backend, block_px=block_px, dtype=inside
             )
+            self._executor.break_even = math.inf  # to find it out is what the profile is for
             _, self._cache = self._executor.dense(self._frames[0])
         except (TypeError, ValueError, NotImplementedError) as error:
             raise InputError(f"model: the sparse executor cannot run it: {error}") from error
@@ -128,6 +138,9 @@ class ExecutorWorkload:
         step %= len(self._vectors)
         mask = self._torch.from_numpy(active).to(self._device)
         _, self._cache, _ = self._executor.sparse(self._frames[step], mask, self._vectors[step], self._cache)
+
+    def settle(self) -> None:
+        self._cache.settle()
 
     def extract(self, step: int) -> None:
         from kernels.classify import active_blocks
@@ -150,9 +163,9 @@ class ExecutorWorkload:
 
     def layers(self, seconds: Callable[[Callable[[], object]], float]) -> list[tuple[str, float]]:
         with self._torch.inference_mode():
-            return self._layers.time(self._frames[0], seconds) if self._layers else []
+            return self._layers.time(self._layer_frame, seconds) if self._layers else []
 
     def layer_sizes(self) -> list[LayerSize]:
         """Output and cut sizes of every layer; empty where the model cannot be traced."""
         with self._torch.inference_mode():
-            return self._layers.sizes(self._frames[0]) if self._layers else []
+            return self._layers.sizes(self._layer_frame) if self._layers else []

@@ -31,6 +31,7 @@ class SyntheticWorkload:
         self.knee, self.fail_at, self.error = knee, fail_at, error
         self.device = SyntheticDevice(XAVIER)
         self.blocks_total = ROWS * COLUMNS
+        self.unsettled = False
         self.masks: list[tuple[int, bytes]] = []
 
     def spend(self, seconds: float) -> None:
@@ -46,7 +47,13 @@ class SyntheticWorkload:
         k = float(active.sum())
         self.masks.append((int(k), active.tobytes()))
         late = 5e-4 * max(k - 150, 0) if self.knee else 0.0
+        assert not self.unsettled, "idle work of the call before would land in this one's time"
+        self.unsettled = True
         self.spend(float(self.device.curve_s(np.array(k))) + late)
+
+    def settle(self) -> None:
+        self.now_s += 0.006 if self.unsettled else 0.0
+        self.unsettled = False
 
     def extract(self, step: int) -> None:
         self.spend(0.003)
@@ -111,6 +118,13 @@ def test_an_interrupted_run_resumes_and_ends_with_the_same_cells_and_masks(tmp_p
     assert cells(resumed) == cells(whole)
     assert set(first.masks) | set(second.masks) >= set(whole_work.masks)
     assert second.calls < whole_work.calls
+
+
+def test_idle_work_is_timed_by_itself(tmp_path: Path) -> None:
+    store = take(tmp_path / "samples.parquet", SyntheticWorkload())
+    assert store.meta["settle_s"] == pytest.approx(0.006)
+    at_one = [row.seconds for row in store.rows if row.op == "sparse" and row.k == 1]
+    np.testing.assert_allclose(at_one, XAVIER[0] + XAVIER[1] + XAVIER[2])
 
 
 def test_a_complete_run_is_not_measured_again(tmp_path: Path) -> None:
