@@ -11,6 +11,7 @@ message arrives, the link first works out what has left before that instant.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -125,7 +126,7 @@ class Link:
     _count: _Counters = field(default_factory=_Counters)
     _outstanding: deque[tuple[float, int]] = field(default_factory=deque)
     _spare: deque[Trickle] = field(default_factory=deque)
-    _timer_armed: bool = False
+    _look_s: float = math.inf  # when the timer that counts fires
 
     def __post_init__(self) -> None:
         if self.conditions.loss > 0.0 and self.rng is None:
@@ -218,6 +219,7 @@ class Link:
             message.cancelled = True
             self._spare.remove(message)
             self._count.opportunistic_dropped += message.remaining_bytes
+            self._arm()
 
     def _settle(self, now_s: float) -> None:
         """Work out what opportunistic bytes have left strictly before `now_s`."""
@@ -231,18 +233,22 @@ class Link:
 
     def _arm(self) -> None:
         """Have the timer look again when the first opportunistic message could be through at the earliest."""
-        if self._timer_armed or not self._spare:
+        if not self._spare:
             return
         head = self._spare[0]
         finish_s = self.replay.peek(head.remaining_bytes, max(head.enqueued_s, self.replay.free_s()))
         # Just past it: a critical message that arrives at this very instant still goes first.
         delay_s = max(0.0, finish_s - self.env.now) + LOOK_AFTER_S
+        if self.env.now + delay_s >= self._look_s:
+            return  # looked at before then, and armed anew
+        self._look_s = self.env.now + delay_s
         timer = Timeout(self.env, delay_s)
         timer.callbacks.append(self._look)
-        self._timer_armed = True
 
     def _look(self, _: Any) -> None:
-        self._timer_armed = False
+        if self.env.now < self._look_s < math.inf:
+            return  # overtaken: the message it was armed for has been withdrawn
+        self._look_s = math.inf
         self._settle(self.env.now)
         self._hand_over()
         self._arm()
