@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from profiler.devices import background_cores, check_device, clock_for, describe, tune_allocator
 from profiler.latency import PROFILE_FOLDER, read_profile, save_profile
-from profiler.masks import kinds_of, record
+from profiler.masks import Recording, kinds_of, record
 from profiler.power import find_meter
 from profiler.refit import Analysis, analyse
 from profiler.report import draw
@@ -22,6 +23,7 @@ from profiler.workload import ExecutorWorkload
 from traces.errors import InputError
 
 DEFAULT_RESOLUTION_PX = (640, 640)
+BLOCK_PX = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,79 +101,50 @@ def profile_device(request: Request, say: Callable[[str], None] = print) -> tupl
     info = describe(request.device, request.threads)
     slug = request.name or info.slug
     folder = Path(request.out) / slug
-    _spare_published(folder / f"{request.profile_name}.yaml")
+    profile_path = folder / f"{request.profile_name}.yaml"
+    _spare_published(profile_path)
     say(f"{info.name}, torch {info.versions['torch']}, {request.threads} thread(s); profile {slug}")
-    busy = background_cores()
-    findings = []
-    if request.clock == "thread":
-        findings.append("processor time of one thread: waiting for a core is left out, tails are too thin")
-    elif busy is not None and busy > 0.15:
-        findings.append(f"other processes kept {busy:.1f} cores busy at the start")
-        say(f"note: {findings[-1]}: times will scatter, stop them if you can")
-    meter = find_meter(request.device)
-    idle_w = meter.read_w() if meter else None
-
-    model = _build(request)
-    say("recording motion")
-    recording = record(request.video, request.resolution_px, 16)
-    try:
-        workload = ExecutorWorkload(
-            model,
-            recording,
-            device=request.device,
-            precision=request.precision,
-            policy=request.policy,
-            backend=request.backend,
-        )
-    except (MemoryError, RuntimeError) as error:
-        raise explain(error) from error
-    meta: dict[str, Any] = {
-        "device": slug,
-        "model": request.profile_name,
-        "resolution_px": list(request.resolution_px),
-        "block_px": 16,
-        "precision": request.precision,
-        "policy": request.policy,
-        "backend": workload.backend,
-        "threads": request.threads,
-        "clock": request.clock,
-        "weights": Path(request.weights).name if request.weights else "random",
-        "video": recording.name if recording.filmed else f"{recording.name} (composed)",
-        "hardware": info.name,
-        "driver": info.driver,
-        "versions": info.versions,
-        "clock_state": info.clock_state,
-        "allocator_tuned": allocator,
-        "background_cores": None if busy is None else round(busy, 2),
-        "commit": _commit(),
-        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
-        "source": request.command,
-        "layers": [
-            {"name": one.name, "output_bytes": one.output_bytes, "live_bytes": one.live_bytes}
-            for one in workload.layer_sizes()
-        ],
-    }
-    store = SampleStore(folder / request.profile_name / "samples.parquet", meta, fresh=request.fresh)
-    if store.resumed:
-        say(f"resuming: {store.resumed} samples found in {store.path}")
-    plan = Plan(
-        repeats=request.repeats,
-        budget_s=request.budget_s,
-        kinds=tuple(kinds_of(recording)),
-        seed=request.seed,
-    )
-    try:
-        outcome = measure(workload, clock, store, plan, recording.difference, meter=meter, say=say)
-    finally:
+    with ExitStack() as stack:
+        meter = find_meter(request.device)
         if meter:
-            meter.close()
-    store.meta["elapsed_s"] = round(outcome.elapsed_s, 1)
-    store.meta["notes"] = [*findings, *outcome.findings]
-    if meter:
-        store.meta["power_w"] = {"idle_w": idle_w, "busy_w": outcome.busy_w}
-        store.meta["power_meter"] = meter.name
+            stack.callback(meter.close)
+        busy = background_cores()
+        idle_w = meter.read_w() if meter else None
+        findings = _judge_background(request, busy, say)
+        model = _build(request)
+        say("recording motion")
+        recording = record(request.video, request.resolution_px, BLOCK_PX)
+        workload = _load(request, model, recording)
+        meta = {
+            **_identity(request, slug, workload, recording),
+            "hardware": info.name,
+            "driver": info.driver,
+            "versions": info.versions,
+            "clock_state": info.clock_state,
+            "allocator_tuned": allocator,
+            "background_cores": None if busy is None else round(busy, 2),
+            "commit": _commit(),
+            "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
+            "source": request.command,
+            "layers": [asdict(one) for one in workload.layer_sizes()],
+        }
+        store = SampleStore(folder / request.profile_name / "samples.parquet", meta, fresh=request.fresh)
+        if store.resumed:
+            say(f"resuming: {store.resumed} samples found in {store.path}")
+        plan = Plan(
+            repeats=request.repeats,
+            budget_s=request.budget_s,
+            kinds=tuple(kinds_of(recording)),
+            seed=request.seed,
+        )
+        outcome = measure(workload, clock, store, plan, recording.difference, meter=meter, say=say)
+        store.meta["elapsed_s"] = round(outcome.elapsed_s, 1)
+        store.meta["notes"] = [*findings, *outcome.findings]
+        if meter:
+            store.meta["power_w"] = {"idle_w": idle_w, "busy_w": outcome.busy_w}
+            store.meta["power_meter"] = meter.name
     store.flush(complete=True)
-    return fit_and_write(store.path, folder / f"{request.profile_name}.yaml")
+    return fit_and_write(store.path, profile_path)
 
 
 def fit_and_write(
@@ -197,6 +170,50 @@ def _spare_published(path: Path) -> None:
     """A board of the papers' kind gets the papers' name: its measurement must not replace their figures."""
     if path.is_file() and read_profile(path).provenance["kind"] != "measured":
         raise InputError(f"{path}: holds published figures: give name=<another device name> or out=")
+
+
+def _judge_background(request: Request, busy: float | None, say: Callable[[str], None]) -> list[str]:
+    if request.clock == "thread":
+        return ["processor time of one thread: waiting for a core is left out, tails are too thin"]
+    if busy is None or busy <= 0.15:
+        return []
+    finding = f"other processes kept {busy:.1f} cores busy at the start"
+    say(f"note: {finding}: times will scatter, stop them if you can")
+    return [finding]
+
+
+def _identity(
+    request: Request, slug: str, workload: ExecutorWorkload, recording: Recording
+) -> dict[str, Any]:
+    """What samples of one file must share, by the names of ``store.SAME_RUN``."""
+    return {
+        "device": slug,
+        "model": request.profile_name,
+        "resolution_px": list(request.resolution_px),
+        "block_px": BLOCK_PX,
+        "precision": request.precision,
+        "policy": request.policy,
+        "backend": workload.backend,
+        "threads": request.threads,
+        "clock": request.clock,
+        "weights": Path(request.weights).name if request.weights else "random",
+        "video": recording.name if recording.filmed else f"{recording.name} (composed)",
+    }
+
+
+def _load(request: Request, model: Any, recording: Recording) -> ExecutorWorkload:
+    try:
+        return ExecutorWorkload(
+            model,
+            recording,
+            device=request.device,
+            precision=request.precision,
+            policy=request.policy,
+            backend=request.backend,
+            block_px=BLOCK_PX,
+        )
+    except (MemoryError, RuntimeError) as error:
+        raise explain(error) from error
 
 
 def _build(request: Request) -> Any:
