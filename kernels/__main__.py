@@ -34,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     bench.add_argument("--output", type=Path, default=Path("outputs/benchmarks/kernels.csv"))
     bench.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     bench.add_argument("--backend", help="instead of the best available")
+    bench.add_argument("--dtype", choices=("float32", "float16"), default="float32")
     bench.add_argument("--repeats", type=int, default=15)
     bench.add_argument("--model", action="append", metavar="NAME:SIZE", help="default yolo11n-seg:640")
     convert = commands.add_parser("convert", help="a checkpoint's state dict into fused safetensors")
@@ -125,8 +126,12 @@ def _truncation(chosen: argparse.Namespace) -> int:
 
 
 def _bench(chosen: argparse.Namespace) -> int:
-    from kernels.bench import run
+    import torch
 
+    from kernels.bench import Setting, run
+
+    if chosen.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda: torch sees no CUDA device")
     networks = []
     for text in chosen.model or ["yolo11n-seg:640"]:
         name, _, size = text.partition(":")
@@ -134,7 +139,8 @@ def _bench(chosen: argparse.Namespace) -> int:
             raise ValueError(f"--model must be NAME:SIZE with a multiple of 32 pixels (got {text!r})")
         networks.append((name, int(size)))
     try:
-        run(chosen.output, chosen.device, chosen.backend, chosen.repeats, networks)
+        setting = Setting(chosen.device, chosen.backend, getattr(torch, chosen.dtype), chosen.repeats)
+        run(chosen.output, setting, networks)
     except RuntimeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

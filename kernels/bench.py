@@ -18,12 +18,14 @@ from pathlib import Path
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils import _pytree as pytree
 
 from kernels.allocator import keep_freed_memory
 from kernels.executor import SparseExecutor
 from kernels.ops import registry
 from kernels.ops.maps import Window, list_tiles
 
+PATTERNS = ("random", "clustered")
 FRACTIONS = (0.05, 0.10, 0.25, 0.50, 0.75, 1.0)
 TOLERANCE = 1e-4
 
@@ -64,6 +66,16 @@ LAYERS = (
 
 
 @dataclass(frozen=True, slots=True)
+class Setting:
+    """Where and how to measure: device, backend (None: the best), precision, repeats of each run."""
+
+    device: str = "cpu"
+    backend: str | None = None
+    dtype: torch.dtype = torch.float32
+    repeats: int = 15
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One measurement.
 
@@ -71,20 +83,26 @@ class Row:
         subject: the layer or network.
         pattern: how the active blocks lie: "random" or "clustered".
         fraction: share of active tiles or blocks.
-        dense_s, sparse_s: medians; sparse with everything that a frame needs, the cache moved included.
-        ratio: sparse / dense, None unless the result was right.
+        dense_s: median of torch's dense run.
+        result_s: median until the sparse result is out.
+        sparse_s: median with everything that a frame needs, the cache moved along the vectors included.
+        ratio: sparse_s / dense_s, None unless the result was right.
         error: largest difference as a share of the output's range.
+        tolerance: what is allowed; in half precision twice the error of torch's own half precision.
     """
 
     device: str
     backend: str
+    dtype: str
     subject: str
     pattern: str
     fraction: float
     dense_s: float
+    result_s: float
     sparse_s: float
     ratio: float | None
     error: float
+    tolerance: float
 
 
 def active_set(rows: int, columns: int, fraction: float, pattern: str, seed: int) -> torch.Tensor:
@@ -111,36 +129,38 @@ def active_set(rows: int, columns: int, fraction: float, pattern: str, seed: int
     return mask.view(rows, columns)
 
 
-def interleaved(runs: Sequence[Callable[[], object]], repeats: int, device: str) -> list[float]:
+def interleaved(runs: Sequence[Callable[[], object]], setting: Setting) -> list[float]:
     """Median seconds of each run, taken in turns so that none has the quiet moments to itself."""
-    clock = time.thread_time if device == "cpu" else time.perf_counter
+    on_gpu = setting.device != "cpu"
+    clock = time.perf_counter if on_gpu else time.thread_time
     times: list[list[float]] = [[] for _ in runs]
-    for repeat in range(repeats + 1):
+    for repeat in range(setting.repeats + 1):
         for index, run in enumerate(runs):
             start = clock()
             run()
-            if device != "cpu":
+            if on_gpu:
                 torch.cuda.synchronize()
             if repeat > 0:  # the first round warms caches and libraries up
                 times[index].append(clock() - start)
     return [statistics.median(one) for one in times]
 
 
-def measure_layer(layer: Layer, device: str, backend: str | None, repeats: int) -> list[Row]:
+def measure_layer(layer: Layer, setting: Setting) -> list[Row]:
     """One convolution with bias and SiLU at every fraction, against torch's in channels_last."""
+    device, dtype = setting.device, setting.dtype
     generator = torch.Generator().manual_seed(0)
     kernel, stride = (layer.kernel,) * 2, (layer.stride,) * 2
     window = Window(kernel, stride, (layer.kernel // 2,) * 2)
     weight = torch.randn(layer.outputs, layer.inputs // layer.groups, *kernel, generator=generator) * 0.1
-    bias = torch.randn(layer.outputs, generator=generator)
     side = layer.size * layer.stride
-    source = torch.randn(side, side, layer.inputs, generator=generator).to(device)
-    weight, bias = weight.to(device), bias.to(device)
+    source = torch.randn(side, side, layer.inputs, generator=generator).to(device, dtype)
+    bias = torch.randn(layer.outputs, generator=generator).to(device, dtype)
+    weight = weight.to(device, dtype)
     choice = registry.choose(
         "convolve",
         device,
-        backend,
-        dtype=torch.float32,
+        setting.backend,
+        dtype=dtype,
         groups=layer.groups,
         in_channels=layer.inputs,
         out_channels=layer.outputs,
@@ -150,7 +170,7 @@ def measure_layer(layer: Layer, device: str, backend: str | None, repeats: int) 
         activation="silu",
     )
     packed = choice.module.pack_convolution(weight, bias, window, layer.groups, "silu")
-    out = torch.zeros(layer.size, layer.size, layer.outputs, device=device)
+    out = torch.zeros(layer.size, layer.size, layer.outputs, device=device, dtype=dtype)
     image = source.permute(2, 0, 1)[None]
     last = weight.contiguous(memory_format=torch.channels_last)
 
@@ -158,110 +178,117 @@ def measure_layer(layer: Layer, device: str, backend: str | None, repeats: int) 
         made = functional.conv2d(image, last, bias, stride, window.padding, 1, layer.groups)
         return functional.silu(made, inplace=True)
 
-    wanted = dense()[0].permute(1, 2, 0)
+    whole = functional.conv2d(
+        image.float(), weight.float(), bias.float(), stride, window.padding, 1, layer.groups
+    )
+    wanted = functional.silu(whole)[0].permute(1, 2, 0)
+    span = float(wanted.abs().max())
+    own = float((dense()[0].permute(1, 2, 0).float() - wanted).abs().max()) / span
     tile = (layer.tile, layer.tile)
     blocks = layer.size // layer.tile
-    labels, sets = [], []
+    cases, errors, runs = [], [], []
     for fraction in FRACTIONS:
-        for pattern in ("random", "clustered"):
+        for pattern in PATTERNS:
             mask = active_set(blocks, blocks, fraction, pattern, seed=1)
-            labels.append((fraction, pattern))
-            sets.append((list_tiles(mask) * layer.tile).to(device).contiguous())
-    errors = []
-    for tiles in sets:
-        out.fill_(float("nan"))
-        choice.module.convolve(packed, source, tiles, tile, out)
-        written = ~out.isnan().any(2)
-        complete = int(written.sum()) == len(tiles) * layer.tile**2
-        difference = float((out[written] - wanted[written]).abs().max() / wanted.abs().max())
-        errors.append(difference if complete else float("inf"))
-    runs: list[Callable[[], object]] = [dense]
-    runs += [partial(choice.module.convolve, packed, source, tiles, tile, out) for tiles in sets]
-    dense_s, *sparse = interleaved(runs, repeats, device)
+            tiles = (list_tiles(mask) * layer.tile).to(device).contiguous()
+            out.fill_(float("nan"))
+            choice.module.convolve(packed, source, tiles, tile, out)
+            written = ~out.isnan().any(2)
+            complete = int(written.sum()) == len(tiles) * layer.tile**2
+            difference = float((out[written].float() - wanted[written]).abs().max()) / span
+            cases.append((fraction, pattern))
+            errors.append(difference if complete else float("inf"))
+            runs.append(partial(choice.module.convolve, packed, source, tiles, tile, out))
+    dense_s, *sparse = interleaved([dense, *runs], setting)
     return [
-        _row(device, choice.name, layer.name, pattern, fraction, dense_s, sparse_s, error)
-        for (fraction, pattern), sparse_s, error in zip(labels, sparse, errors, strict=True)
+        _row(setting, choice.name, layer.name, case, (dense_s, sparse_s, sparse_s), error, own)
+        for case, sparse_s, error in zip(cases, sparse, errors, strict=True)
     ]
 
 
-def measure_network(name: str, size_px: int, device: str, backend: str | None, repeats: int) -> list[Row]:
-    """A network under `fixed`, with motion, cache move included; dense is the module in channels_last."""
+def measure_network(name: str, size_px: int, setting: Setting) -> list[Row]:
+    """A network under `fixed`, with motion; dense is the module itself in channels_last.
+
+    What `fixed` computes has no dense twin: each set is compared with the reference operations in float32,
+    and the dense run with the module.
+    """
     from kernels.models import build_model
 
+    device = setting.device
     torch.manual_seed(0)
     model = build_model(name).eval().to(device)
-    frame = torch.rand(1, 3, size_px, size_px, device=device)
-    executor = SparseExecutor(model, "fixed", backend)
     plain: nn.Module = build_model(name).eval().to(device)
     plain.load_state_dict(model.state_dict())
-    plain.to(memory_format=torch.channels_last)
-    image = frame.contiguous(memory_format=torch.channels_last)
-    with torch.no_grad():
-        wanted = plain(image)
-    made, cache = executor.dense(frame)
-    blocks = size_px // 16
-    vectors = torch.zeros(blocks, blocks, 2, dtype=torch.int32, device=device)
-    vectors[:, :, 0] = 5
-    vectors[blocks // 4 : blocks // 2, blocks // 4 : blocks // 2] = -7
-    labels, sets = [], []
-    for fraction in FRACTIONS:
-        for pattern in ("random", "clustered"):
-            labels.append((fraction, pattern))
-            sets.append(active_set(blocks, blocks, fraction, pattern, seed=1).to(device))
-    # The same inputs through the reference: what `fixed` computes has no dense twin to compare with.
+    plain.to(memory_format=torch.channels_last, dtype=setting.dtype)
+    frame = torch.rand(1, 3, size_px, size_px, device=device)
+    image = frame.to(setting.dtype).contiguous(memory_format=torch.channels_last)
+    executor = SparseExecutor(model, "fixed", setting.backend, dtype=setting.dtype)
     oracle = SparseExecutor(model, "fixed", "reference")
+    made, cache = executor.dense(frame)
     _, before = oracle.dense(frame)
-    errors = [max(_errors(made, wanted))] * len(sets)
-    for index in range(0, len(sets), 5):
-        one, _, _ = executor.sparse(frame, sets[index], vectors, cache)
-        two, _, _ = oracle.sparse(frame, sets[index], vectors, before)
-        errors[index] = max(errors[index], *_errors(one, two))
 
     def dense() -> object:
         with torch.no_grad():
             return plain(image)
 
     def sparse(active: torch.Tensor) -> None:
-        _, after, _ = executor.sparse(frame, active, vectors, cache)
-        after.settle()
+        executor.sparse(frame, active, vectors, cache)
 
-    runs: list[Callable[[], object]] = [dense]
-    runs += [partial(sparse, active) for active in sets]
-    dense_s, *rest = interleaved(runs, repeats, device)
-    used = ", ".join(sorted({choice.name for choice in executor.plan(frame).choices.values()}))
+    def sparse_and_settle(active: torch.Tensor) -> None:
+        executor.sparse(frame, active, vectors, cache)[1].settle()
+
+    with torch.no_grad():
+        wanted = model(frame)
+    own, first = _error(dense(), wanted), _error(made, wanted)
+    blocks = size_px // 16
+    vectors = torch.zeros(blocks, blocks, 2, dtype=torch.int32)
+    vectors[:, :, 0] = 5
+    vectors[blocks // 4 : blocks // 2, blocks // 4 : blocks // 2] = -7
+    cases, errors, runs = [], [], []
+    for fraction in FRACTIONS:
+        for pattern in PATTERNS:
+            active = active_set(blocks, blocks, fraction, pattern, seed=1)
+            one, _, _ = executor.sparse(frame, active, vectors, cache)
+            two, _, _ = oracle.sparse(frame, active, vectors, before)
+            cases.append((fraction, pattern))
+            errors.append(max(first, _error(one, two)))
+            runs += [partial(sparse, active), partial(sparse_and_settle, active)]
+    dense_s, *times = interleaved([dense, *runs], setting)
+    used = "+".join(sorted({choice.name for choice in executor.plan(frame).choices.values()}))
+    measured = zip(cases, times[::2], times[1::2], errors, strict=True)
     return [
-        _row(device, used, f"{name} @{size_px}", pattern, fraction, dense_s, sparse_s, error)
-        for (fraction, pattern), sparse_s, error in zip(labels, rest, errors, strict=True)
+        _row(setting, used, f"{name} @{size_px}", case, (dense_s, result_s, sparse_s), error, own)
+        for case, result_s, sparse_s, error in measured
     ]
 
 
-def _errors(made: object, wanted: object) -> list[float]:
-    from torch.utils import _pytree as pytree
-
+def _error(made: object, wanted: object) -> float:
+    """The largest difference as a share of an output's range, over all outputs."""
     pairs = zip(pytree.tree_leaves(made), pytree.tree_leaves(wanted), strict=True)
-    return [float((one - other).abs().max() / other.abs().max()) for one, other in pairs]
+    return max(float((one.float() - two).abs().max() / two.abs().max()) for one, two in pairs)
 
 
 def _row(
-    device: str,
+    setting: Setting,
     backend: str,
     subject: str,
-    pattern: str,
-    fraction: float,
-    dense_s: float,
-    sparse_s: float,
+    case: tuple[float, str],
+    times: tuple[float, float, float],
     error: float,
+    own_error: float,
 ) -> Row:
-    ratio = sparse_s / dense_s if error <= TOLERANCE else None
-    return Row(device, backend, subject, pattern, fraction, dense_s, sparse_s, ratio, error)
+    """`own_error` is that of torch's dense run in the same precision."""
+    tolerance = TOLERANCE if setting.dtype == torch.float32 else max(TOLERANCE, 2 * own_error)
+    ratio = times[2] / times[0] if error <= tolerance else None
+    precision = str(setting.dtype).removeprefix("torch.")
+    fraction, pattern = case
+    return Row(
+        setting.device, backend, precision, subject, pattern, fraction, *times, ratio, error, tolerance
+    )
 
 
 def run(
-    target: Path,
-    device: str = "cpu",
-    backend: str | None = None,
-    repeats: int = 15,
-    networks: Sequence[tuple[str, int]] = (("yolo11n-seg", 640),),
+    target: Path, setting: Setting, networks: Sequence[tuple[str, int]] = (("yolo11n-seg", 640),)
 ) -> list[Row]:
     """Measure everything, print a table, write `target` (CSV).
 
@@ -273,9 +300,9 @@ def run(
     rows: list[Row] = []
     print(f"{'':34}" + "".join(f"{fraction:>7.0%}" for fraction in FRACTIONS) + "   sparse / dense")
     for layer in LAYERS:
-        rows += _shown(measure_layer(layer, device, backend, repeats))
+        rows += _shown(measure_layer(layer, setting))
     for name, size_px in networks:
-        rows += _shown(measure_network(name, size_px, device, backend, repeats))
+        rows += _shown(measure_network(name, size_px, setting))
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("w", newline="") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(Row)])
@@ -289,9 +316,12 @@ def run(
 
 
 def _shown(rows: list[Row]) -> list[Row]:
-    for pattern in ("random", "clustered"):
+    for pattern in PATTERNS:
         cells = [row for row in rows if row.pattern == pattern]
         shown = "".join(f"{row.ratio:>7.2f}" if row.ratio is not None else "  wrong" for row in cells)
         dense_ms = cells[0].dense_s * 1e3
         print(f"{cells[0].subject:24}{pattern:10}{shown}   dense {dense_ms:.2f} ms", flush=True)
+        if any(row.result_s != row.sparse_s for row in cells) and all(row.ratio for row in cells):
+            shown = "".join(f"{row.result_s / row.dense_s:>7.2f}" for row in cells)
+            print(f"{'  until the result is out':34}{shown}", flush=True)
     return rows

@@ -5,5 +5,6 @@ from __future__ import annotations
 from kernels.executor.executor import SparseExecutor
 from kernels.executor.report import Report
 from kernels.executor.trace import UnsupportedModule
+from kernels.executor.truncate import TruncationProfile
 
-__all__ = ["Report", "SparseExecutor", "UnsupportedModule"]
+__all__ = ["Report", "SparseExecutor", "TruncationProfile", "UnsupportedModule"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kernels.bench import run
+from kernels.bench import Setting, run
 
 if __name__ == "__main__":
-    run(Path("outputs/benchmarks/kernels.csv"))
+    run(Path("outputs/benchmarks/kernels.csv"), Setting())

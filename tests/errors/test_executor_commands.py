@@ -34,6 +34,7 @@ def test_check_passes_here(capsys: pytest.CaptureFixture[str]) -> None:
             ["truncation", "x", "--output", "x.json", "--size-px", "100"],
             "--size-px must be a positive multiple of 32",
         ),
+        (["bench", "--device", "cuda"], "--device cuda: torch sees no CUDA device"),
         (["bench", "--model", "yolo11n-seg:641"], "--model must be NAME:SIZE with a multiple of 32 pixels"),
     ],
 )
@@ -49,11 +50,11 @@ def test_bad_input_is_one_line_and_exit_code_2(
 def test_a_wrong_result_gets_no_ratio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The benchmark prints no speed-up that its own inputs do not back."""
     layer = bench.Layer(4, 4, 3, 1, 1, 16, 4)
-    assert all(row.ratio is not None for row in bench.measure_layer(layer, "cpu", None, 1))
+    assert all(row.ratio is not None for row in bench.measure_layer(layer, bench.Setting(repeats=1)))
     monkeypatch.setattr(bench, "LAYERS", (layer,))
     monkeypatch.setattr(bench, "TOLERANCE", -1.0)
     with pytest.raises(RuntimeError, match=r"wrong results, no ratio: 4→4"):
-        bench.run(tmp_path / "rows.csv", repeats=1, networks=())
+        bench.run(tmp_path / "rows.csv", bench.Setting(repeats=1), networks=())
     assert ",," in (tmp_path / "rows.csv").read_text()
 
 

@@ -285,3 +285,32 @@ def test_half_precision_errs_at_most_twice_as_much_as_torch(policy: str) -> None
         truth = network(frame)
         half = network.half()(frame.half()).float()
     assert float((outputs - truth).abs().max()) <= 2 * float((half - truth).abs().max())
+
+
+@pytest.mark.parametrize("dx", [0, 8, 3])
+def test_layers_without_a_kernel_of_their_own_keep_their_place(dx: int) -> None:
+    """Padding, shuffling, odd transposed convolutions and rarer activations: dense, and still certified."""
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.ZeroPad2d((1, 2, 1, 2)),
+        nn.Conv2d(1, 8, 4, 2),
+        nn.GELU(),
+        nn.PixelShuffle(2),
+        nn.Conv2d(2, 4, 3, 2, 1),
+        nn.ConvTranspose2d(4, 3, 3, 2, 1, output_padding=1),
+        nn.AvgPool2d(3, 2, 1, ceil_mode=True),
+        nn.Hardtanh(-0.5, 0.5),
+        nn.Conv2d(3, 2, 3, padding=1, padding_mode="reflect"),
+    ).eval()
+    scene = torch.rand(1, 1, 64, 80)
+    before, frame = scene[..., :64].contiguous(), scene[..., dx : dx + 64].contiguous()
+    nothing, vectors = torch.zeros(4, 4, dtype=torch.bool), torch.zeros(4, 4, 2, dtype=torch.int64)
+    vectors[..., 0] = dx
+    with poisoned_memory():
+        executor = SparseExecutor(network, "exact")
+        _, cache = executor.dense(before)
+        outputs, _, report = executor.sparse(frame, nothing, vectors, cache)
+    with torch.no_grad():
+        torch.testing.assert_close(outputs, network(frame), rtol=1e-4, atol=1e-5)
+    certified = float(report.certified("5").float().mean())
+    assert (certified > 0.4) is (dx != 3)

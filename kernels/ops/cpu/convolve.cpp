@@ -100,6 +100,10 @@ struct Job {
     const int64_t line = taps * shape->in_channels;
     std::vector<const float*> pointers(static_cast<size_t>((columns ? 1 : taps) * kChunk), zeros);
     std::vector<float> unrolled(columns ? static_cast<size_t>(line * kChunk) : 0);
+    std::vector<int64_t> steps;  // from the window's first position to each tap, in positions
+    for (int64_t ky = 0; ky < shape->kernel_y; ++ky)
+      for (int64_t kx = 0; kx < shape->kernel_x; ++kx)
+        steps.push_back(ky * shape->dilation_y * source->width + kx * shape->dilation_x);
     int64_t index[kChunk];
     const int64_t channels = shape->in_channels * shape->groups;
     // Scattered tiles defeat the hardware's prefetcher; what a chunk reads is known before it starts.
@@ -136,18 +140,39 @@ struct Job {
       if (columns) {
         unroll(y, x, unrolled.data() + count * line);
       } else {
-        int64_t tap = 0;
-        for (int64_t ky = 0; ky < shape->kernel_y; ++ky)
-          for (int64_t kx = 0; kx < shape->kernel_x; ++kx, ++tap) {
-            const float* from = tap_at(y, x, ky, kx);
-            pointers[tap * kChunk + count] = from;
-            if (ahead)
-              for (int64_t i = 0; i < channels; i += 16) __builtin_prefetch(from + i, 0, 2);
-          }
+        point(y, x, steps.data(), taps, pointers.data() + count);
+        if (ahead)
+          for (int64_t tap = 0; tap < taps; ++tap)
+            for (int64_t i = 0; i < channels; i += 16)
+              __builtin_prefetch(pointers[tap * kChunk + count] + i, 0, 2);
       }
       if (++count == kChunk) flush();
     });
     flush();
+  }
+
+  // The pointers of one position's taps, kChunk apart.
+  void point(int64_t y, int64_t x, const int64_t* steps, int64_t taps, const float** to) const {
+    const int64_t top = y * shape->stride_y - shape->padding_y, left = x * shape->stride_x - shape->padding_x;
+    const bool inside = top >= 0 && left >= 0 &&
+                        top + (shape->kernel_y - 1) * shape->dilation_y < source->height &&
+                        left + (shape->kernel_x - 1) * shape->dilation_x < source->width;
+    if (!inside) {
+      for (int64_t ky = 0; ky < shape->kernel_y; ++ky)
+        for (int64_t kx = 0; kx < shape->kernel_x; ++kx, to += kChunk) *to = tap_at(y, x, ky, kx);
+      return;
+    }
+    const int64_t first = top * source->width + left;
+    const float* base = source->map + first * source->pixel;
+    if (source->fresh == nullptr) {
+      for (int64_t tap = 0; tap < taps; ++tap) to[tap * kChunk] = base + steps[tap] * source->pixel;
+      return;
+    }
+    for (int64_t tap = 0; tap < taps; ++tap) {
+      const int64_t here = first + steps[tap];
+      to[tap * kChunk] = source->fresh[here] ? source->map + here * source->pixel
+                                             : source->at(here / source->width, here % source->width);
+    }
   }
 
   const float* tap_at(int64_t y, int64_t x, int64_t ky, int64_t kx) const {
