@@ -101,7 +101,8 @@ def summarise(
     """Derive the frames' table and the summary of a run.
 
     Means are over completed frames, every camera's alike. `uplink_bytes` are critical bytes (the sum of the
-    frames'), `uplink_bps_mean` covers both classes over the simulated time. `edge_compute_fraction` is the
+    frames', what still waits in the link included), `uplink_bps_mean` is what the link has carried of both
+    classes over the simulated time. `edge_compute_fraction` is the
     edge's share of the critical path's compute time; busy ratios include background work. `edge_energy_j` is
     busy power times busy time, plus idle power times idle time where the profile knows it.
     """
@@ -136,7 +137,9 @@ def summarise(
         uplink_bytes=uplink_bytes,
         uplink_opportunistic_bytes=int(opportunistic),
         downlink_bytes=int(result.downlink.offered_bytes),
-        uplink_bps_mean=8.0 * (uplink_bytes + opportunistic) / simulated_s if simulated_s > 0 else None,
+        uplink_bps_mean=(
+            8.0 * (result.uplink.delivered_bytes + opportunistic) / simulated_s if simulated_s > 0 else None
+        ),
         reuse_ratio_mean=_mean(completed["reuse_ratio"]),
         active_blocks_mean=_mean((1.0 - completed["reuse_ratio"]) * assembly.valuation.blocks_total),
         offload_ratio=_mean(completed["path"].isin(["cloud", "split"])),
