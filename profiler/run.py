@@ -242,4 +242,4 @@ def _commit() -> str | None:
         return done.stdout.strip() if done.returncode == 0 else None
 
     commit = git("rev-parse", "--short=12", "HEAD")
-    return commit and commit + ("+" if git("status", "--porcelain", "--", "kernels", "profiler") else "")
+    return commit and commit + ("+" if git("status", "--porcelain", "--", ":/kernels", ":/profiler") else "")
