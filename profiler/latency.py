@@ -215,6 +215,14 @@ class Profile:
             return self.dense_s
         return self.dense_s * residuals.row(residuals.dense, uniform)
 
+    def extract_sample_s(self, uniform: float) -> float:
+        """Motion extraction with its scatter at quantile ``uniform``; 0 where the profile has no time."""
+        residuals = self.residual_quantiles
+        extract_s = self.extract_s or 0.0
+        if residuals is None or residuals.extract is None:
+            return extract_s
+        return extract_s * residuals.row(residuals.extract, uniform)
+
     def encoding_s(self, k: float) -> float:
         """Time to encode k blocks; 0 where the profile has none, as in the papers' latency model."""
         return 0.0 if self.encode_s is None else self.encode_s.base_s + self.encode_s.per_block_s * k

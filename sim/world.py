@@ -67,6 +67,12 @@ class Device:
             return self.profile.sparse_s(blocks)
         return self.profile.sample_s(blocks, self.noise.uniform())
 
+    def extract_s(self) -> float:
+        """Time of motion search and classification; 0 where the profile has none."""
+        if self.noise is None:
+            return self.profile.extract_s or 0.0
+        return self.profile.extract_sample_s(self.noise.uniform())
+
     def dense_s(self) -> float:
         """Time of one dense inference."""
         if self.noise is None:
@@ -147,8 +153,7 @@ class CameraWorld:
 
     def extract(self) -> Awaitable:
         """Motion search and miss classification, for all references together (the papers' τ_wait)."""
-        service_s = self.edge.profile.extract_s or 0.0
-        return self._on_edge("extract", service_s)
+        return self._on_edge("extract", self.edge.extract_s())
 
     def encode(self, blocks: int) -> Awaitable | None:
         """Encode a payload of `blocks` blocks; None where the profile gives encoding no time."""
@@ -299,9 +304,11 @@ class CameraWorld:
         """Run a process of its own beside the frame's; it must not touch the frame's account."""
         self.env.process(process)
 
-    def pause(self, seconds: float) -> Awaitable:
-        """Do nothing for a while."""
-        return Timeout(self.env, seconds)
+    def later(self, seconds: float, call: Callable[[], None]) -> None:
+        """Call something after a while."""
+        timer = Timeout(self.env, seconds)
+        assert timer.callbacks is not None
+        timer.callbacks.append(lambda _: call())
 
     def refresh_edge(self, on_done: Callable[[], None]) -> bool:
         """Begin a dense refresh on the idle edge; False where one is under way."""

@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any
 
 from sim.content.interface import Content, Frame, Match, Message, Reference, SharedImage
+from sim.estimators import MIN_BYTES
 from sim.events import Unreachable
 from sim.ledger import Outcome
 from sim.link import Trickle
@@ -120,8 +121,10 @@ class FluxShard:
     _matched_epoch: int = -1  # whose image the frame at hand was searched in
     _block_bytes: float = 0.0
     _overhead_bytes: float = 0.0
-    _spare: list[Message] = field(default_factory=list)
     _trickle: Trickle | None = None
+    _spare_sent_bytes: int = 0  # of this frame's opportunistic messages, what has left since when until when
+    _spare_began_s: float = 0.0
+    _spare_sent_s: float = 0.0
     _newest: Frame | None = None
     _shown: Match | None = None  # of the last frame, on the path it took
     _wants_truth: bool = False
@@ -244,7 +247,12 @@ class FluxShard:
 
     def _edge_cost(self, local: Match, world: CameraWorld) -> Any:
         waited_s = world.now_s - world.ledger.captured_s
-        return edge_cost(world.edge.profile, len(local.active), waited_s + world.edge.processor.backlog_s())
+        return edge_cost(
+            world.edge.profile,
+            len(local.active),
+            waited_s + world.edge.processor.backlog_s(),
+            dense_fallback=self.options.dense_fallback,
+        )
 
     def _situation(self, local: Match, remote: Match, world: CameraWorld) -> Situation:
         edge = self._edge_cost(local, world)
@@ -297,13 +305,15 @@ class FluxShard:
     # -- opportunistic traffic ----------------------------------------------------------------------
 
     def _send_spare(self, frame: Frame, remote: Match, plan: Plan, world: CameraWorld) -> None:
-        """Queue the most different blocks, as many as should be through while the edge computes."""
-        bandwidth_bps = world.bandwidth_bps()
-        if bandwidth_bps is None:
-            return
-        window_s = world.edge.profile.sparse_s(plan.k)
-        room = int(window_s * bandwidth_bps / 8.0 / max(self._block_bytes, 1.0))
-        blocks = remote.active[: min(room, len(remote.active))]
+        """Queue the most different blocks, as many as should be through while the edge computes.
+
+        Never fewer than an estimator can learn from: an estimate that is too low, after an outage say, would
+        otherwise keep every frame on the edge and never be corrected. What does not fit is withdrawn anyway.
+        """
+        bandwidth_bps = world.bandwidth_bps() or 0.0
+        room_bytes = max(world.edge.profile.sparse_s(plan.k) * bandwidth_bps / 8.0, 2.0 * MIN_BYTES)
+        blocks = remote.active[: int(room_bytes / max(self._block_bytes, 1.0))]
+        self._spare_sent_bytes, self._spare_began_s = 0, world.now_s
         if len(blocks):
             self._send_chunk(frame, remote, blocks, 0, world)
 
@@ -316,13 +326,20 @@ class FluxShard:
 
         def on_sent() -> None:
             self._trickle = None
+            self._spare_sent_bytes += message.size_bytes
+            self._spare_sent_s = world.now_s
             self.proxy.apply(message)
             if stop < len(blocks):
                 self._send_chunk(frame, remote, blocks, stop, world)
 
         def on_arrived() -> None:
-            self.server.receive(message, world)
-            self._refresh_cloud(world)
+            lost = partial(self._on_lost_state, message.epoch, world)
+            if world.cloud.processor.is_down():
+                world.later(self.options.patience_s, lost)  # no acknowledgement comes
+            elif self.server.receive(message, world) is None:
+                world.notify(NOTICE_BYTES, lost)
+            else:
+                self._refresh_cloud(world)
 
         self._trickle = world.trickle(message.size_bytes, on_sent, on_arrived)
 
@@ -331,6 +348,9 @@ class FluxShard:
         while self._trickle is not None:
             trickle, self._trickle = self._trickle, None
             world.uplink.cancel(trickle)
+        if self._spare_sent_bytes:
+            world.estimator.observe(self._spare_sent_bytes, self._spare_sent_s - self._spare_began_s)
+            self._spare_sent_bytes = 0
 
     # -- background refresh -------------------------------------------------------------------------
 
@@ -363,8 +383,18 @@ class FluxShard:
     # -- losing the server, and finding it again ----------------------------------------------------
 
     def _lose_server(self, world: CameraWorld) -> None:
+        """An offload was not answered: book the wait, and start over."""
         self._withdraw_spare(world)
         world.give_up()
+        self._start_over(world)
+
+    def _on_lost_state(self, epoch: int, world: CameraWorld) -> None:
+        """The server could not use an opportunistic message: it has lost what that builds on."""
+        if self._synchronised and epoch == self._epoch:
+            self._withdraw_spare(world)
+            self._start_over(world)
+
+    def _start_over(self, world: CameraWorld) -> None:
         self._synchronised = False
         world.spawn(self._resynchronise(world))
 
