@@ -251,7 +251,7 @@ class _Run:
             self.store.count(*self.key(cell)) // self.share(cell) for cell in self.cells()
         )
         if self.settle_s:
-            self.store.meta["settle_s"] = float(np.median(self.settle_s))
+            self.store.meta["settle_s"] = round(float(np.median(self.settle_s)), 9)
         return Outcome(
             rounds,
             time.monotonic() - start,
