@@ -60,31 +60,74 @@ def certify(
         vectors: int (H, W, 2), (dx, dy) of every pixel.
         conditions: which of `CONDITIONS` to ask for; dropping one shows that it is needed.
     """
-    states: list[torch.Tensor | None] = [None] * len(plan.nodes)
+    states: dict[int, torch.Tensor | None] = {}
     start, unchanged = _pixels(frame, reference, active, vectors, conditions)
     found: dict[int, Certificate] = {}
+    # Layers that read one map through one window share its state, and if the rest is equal its certificate.
+    # States are told apart by id, so all of them are kept until the end.
+    kept: list[torch.Tensor] = []
+    spreads: dict[tuple[int, int, int], torch.Tensor] = {}
+    judged: dict[tuple[int, ...], Certificate] = {}
     for index, node in enumerate(plan.nodes):
         if not node.is_map:
             continue
+        state: torch.Tensor | None
         if index == 0:
             state = start
         elif isinstance(node.work, Enter):
             # What is behind a value has seen the whole frame: it holds if nothing at all has changed.
             height, width, _ = node.map_shape()
-            state = torch.zeros(5, height, width, dtype=torch.int32)
-            state[0] = 0 if unchanged else 1
+            state = torch.zeros(5, height, width, dtype=torch.int32) if unchanged else None
         else:
-            parts = [
-                spread(known, *taps)
-                for source, taps in zip(node.inputs, node.taps, strict=True)
-                if (known := states[source]) is not None
-            ]
-            state = parts[0]
-            for part in parts[1:]:
-                state = torch.maximum(state, part)
+            state = _joined(node, states, spreads)
         states[index] = state
-        found[index] = _judge(plan, index, node, state, conditions)
+        if state is not None:
+            kept.append(state)
+        border = plan.borders[index]
+        assert border is not None
+        if state is None:
+            key = (-1, plan.level(index))
+        else:
+            key = (id(state), *node.period, id(border[0]), id(border[1]))
+        if key not in judged:
+            judged[key] = _nothing(node) if state is None else _judge(plan, index, node, state, conditions)
+        found[index] = judged[key]
+        if state is not None and index > 0 and not bool(_possible(state, conditions).any()):
+            states[index] = None
     return found
+
+
+def _joined(
+    node: Node, states: dict[int, torch.Tensor | None], spreads: dict[tuple[int, int, int], torch.Tensor]
+) -> torch.Tensor | None:
+    """The state of a node from its inputs'; None where nothing behind an input can be certified any more."""
+    joined: torch.Tensor | None = None
+    for source, (vertical, horizontal) in zip(node.inputs, node.taps, strict=True):
+        state = states[source]
+        if state is None:
+            return None
+        key = (id(state), id(vertical), id(horizontal))
+        if key not in spreads:
+            spreads[key] = spread(state, vertical, horizontal)
+        part = spreads[key]
+        joined = part if joined is None or part is joined else torch.maximum(joined, part)
+    return joined
+
+
+def _possible(state: torch.Tensor, conditions: frozenset[str]) -> torch.Tensor:
+    """Where the conditions that only ever fail further on still hold."""
+    changed, right, left, down, up = state
+    possible = changed == 0
+    if "constant" in conditions:
+        possible = possible & (right == -left) & (down == -up)
+    return possible
+
+
+def _nothing(node: Node) -> Certificate:
+    height, width, _ = node.map_shape()
+    return Certificate(
+        torch.zeros(height, width, dtype=torch.bool), torch.zeros(height, width, 2, dtype=torch.int16)
+    )
 
 
 def _pixels(
@@ -112,11 +155,9 @@ def _pixels(
 def _judge(
     plan: Plan, index: int, node: Node, state: torch.Tensor, conditions: frozenset[str]
 ) -> Certificate:
-    changed, right, left, down, up = state
+    _, right, _, down, _ = state
     height, width, _ = node.map_shape()
-    certified = changed == 0
-    if "constant" in conditions:
-        certified = certified & (right == -left) & (down == -up)
+    certified = _possible(state, conditions)
     if "period" in conditions:
         period_y, period_x = node.period
         certified = certified & (right % period_x == 0) & (down % period_y == 0)

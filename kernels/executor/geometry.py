@@ -7,6 +7,8 @@ one.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 
 from kernels.ops.reference.upsample import linear_taps
@@ -14,17 +16,20 @@ from kernels.ops.reference.upsample import linear_taps
 OUTSIDE = -1
 
 
+@lru_cache(maxsize=1024)
 def identity(size: int) -> torch.Tensor:
     """Output o reads input o."""
     return torch.arange(size)[:, None]
 
 
+@lru_cache(maxsize=1024)
 def window(size: int, outputs: int, kernel: int, stride: int, padding: int, dilation: int) -> torch.Tensor:
     """Convolution or pooling: output o reads o·stride − padding + k·dilation for k < kernel."""
     table = torch.arange(outputs)[:, None] * stride - padding + torch.arange(kernel) * dilation
     return torch.where((table >= 0) & (table < size), table, OUTSIDE)
 
 
+@lru_cache(maxsize=1024)
 def transposed(
     size: int, outputs: int, kernel: int, stride: int, padding: int, dilation: int
 ) -> torch.Tensor:
@@ -35,11 +40,13 @@ def transposed(
     return _only(source, position % stride == 0)
 
 
+@lru_cache(maxsize=1024)
 def nearest(size: int, outputs: int) -> torch.Tensor:
     """Nearest upsampling by a whole factor: output o reads o // factor."""
     return (torch.arange(outputs) // (outputs // size))[:, None]
 
 
+@lru_cache(maxsize=1024)
 def bilinear(size: int, outputs: int, align_corners: bool) -> torch.Tensor:
     """Bilinear upsampling: the two neighbours, or one where the other's weight is 0.
 
@@ -55,6 +62,7 @@ def bilinear(size: int, outputs: int, align_corners: bool) -> torch.Tensor:
     return table
 
 
+@lru_cache(maxsize=1024)
 def padded(size: int, before: int, after: int) -> torch.Tensor:
     """Padding by `before` and `after` (negative crops)."""
     table = torch.arange(size + before + after)[:, None] - before

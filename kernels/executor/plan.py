@@ -158,9 +158,11 @@ def make_plan(
         if node.is_map and not isinstance(node.work, (Input, Slice, Concat))
     ]
     plan.borders = [None] * len(graph.nodes)
+    interned: dict[tuple[bool, ...], torch.Tensor] = {}
     for index, node in enumerate(graph.nodes):
         if node.is_map:
-            plan.borders[index] = _border(plan, node)
+            rows, columns = (interned.setdefault(tuple(edge.tolist()), edge) for edge in _border(plan, node))
+            plan.borders[index] = (rows, columns)
     return plan
 
 

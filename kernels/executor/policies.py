@@ -9,7 +9,7 @@ import torch
 
 from kernels.executor import blocks
 from kernels.executor.cache import Arena, Cache, Level, Pending, Pool
-from kernels.executor.certificate import CONDITIONS, certify
+from kernels.executor.certificate import CONDITIONS, Certificate, certify
 from kernels.executor.geometry import spread
 from kernels.executor.graph import Concat, Convolve, Input, Slice, Unfold
 from kernels.executor.plan import Plan, reads_around
@@ -190,35 +190,53 @@ def run_exact(
         conditions,
     )
     assert plan.remapper is not None
-    reused: dict[str, float] = {}
     maps: dict[str, torch.Tensor] = {}
+    shares: dict[int, float] = {}
+    lists: dict[tuple[int, tuple[int, int]], tuple[torch.Tensor, tuple[int, int]]] = {}
     for index, node in enumerate(plan.nodes):
         if isinstance(node.work, Input):
             continue
-        if runs_whole(plan, index):
+        if not node.is_map:
             steps.whole(index)
+            continue
+        certificate = certificates[index]
+        known = id(certificate)
+        if known not in shares:
+            shares[known] = float(certificate.certified.float().mean())
+        maps[node.name] = certificate.certified
+        if runs_whole(plan, index):
+            shares[-index] = 0.0
+            steps.whole(index)
+            continue
+        if shares[known] > 0 and not isinstance(node.work, (Slice, Concat)):
+            plan.remapper.module.remap(
+                source.views[index],
+                certificate.displacement.to(plan.device),
+                steps.view(index),
+                (~certificate.certified).to(plan.device, torch.uint8),
+            )
+        factor = node.work.factor if isinstance(node.work, Unfold) else (1, 1)
+        if (known, factor) not in lists:
+            lists[known, factor] = _missing(plan, certificate, factor, request.block_px, plan.level(index))
+        if isinstance(node.work, Concat):  # copies of parts that are complete
+            level = plan.resolutions[plan.level(index)]
+            steps.compute(index, *blocks.full_level(level, request.block_px, plan.device))
         else:
-            certificate = certificates[index]
-            missing = ~certificate.certified
-            if not isinstance(node.work, (Slice, Concat)):
-                plan.remapper.module.remap(
-                    source.views[index],
-                    certificate.displacement.to(plan.device),
-                    steps.view(index),
-                    missing.to(plan.device, torch.uint8),
-                )
-            if isinstance(node.work, Unfold):
-                down, across = node.work.factor
-                missing = missing[::down, ::across]
-            elif isinstance(node.work, Concat):
-                missing = torch.ones_like(missing)  # copies of parts that are complete
-            steps.compute(index, list_tiles(missing).to(plan.device), (1, 1))
-        if node.is_map:
-            maps[node.name] = certificates[index].certified
-        if index in plan.counted:
-            whole = runs_whole(plan, index)
-            reused[node.name] = 0.0 if whole else float(certificates[index].certified.float().mean())
+            steps.compute(index, *lists[known, factor])
+    reused = {
+        plan.nodes[index].name: shares.get(-index, shares[id(certificates[index])]) for index in plan.counted
+    }
     return steps, Cache(pool, arena, None), Report("exact", reused, maps)
+
+
+def _missing(
+    plan: Plan, certificate: Certificate, factor: tuple[int, int], block_px: int, level: int
+) -> tuple[torch.Tensor, tuple[int, int]]:
+    """Tiles of what is not certified; of the inputs, where each makes a patch of `factor` outputs."""
+    missing = ~certificate.certified[:: factor[0], :: factor[1]]
+    if factor == (1, 1) and bool(missing.all()):
+        return blocks.full_level(plan.resolutions[level], block_px, plan.device)
+    return list_tiles(missing).to(plan.device), (1, 1)
 
 
 def run_truncate(
