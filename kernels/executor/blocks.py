@@ -43,7 +43,9 @@ def level_of(
     """
     size = (resolution.height, resolution.width)
     tile = tile_of(resolution, block_px)
-    if (tile[0] * resolution.scale_y, tile[1] * resolution.scale_x) == (block_px, block_px):
+    whole = tile[0] * resolution.scale_y == block_px and tile[1] * resolution.scale_x == block_px
+    # Padding beyond the kernel's half makes maps that are larger than the frame: these are not whole either.
+    if whole and size[0] <= active.shape[0] * tile[0] and size[1] <= active.shape[1] * tile[1]:
         # Whole positions a block: decide by block, then repeat.
         cell = (float(block_px), float(block_px))
         moved, left_over = _displace(vectors.float(), active, resolution, bilinear, residual, cell)
@@ -159,5 +161,5 @@ def _mean_block(
     # A position that overlaps fewer blocks than its neighbours counts its last block again: blocks are whole
     # multiples of the scale or the other way round in every usual network, where that never happens.
     steps_y, steps_x = int((last_y - first_y).max()) + 1, int((last_x - first_x).max()) + 1
-    rows = sum(field[torch.minimum(first_y + step, last_y)] for step in range(steps_y)) / steps_y
-    return sum(rows[:, torch.minimum(first_x + step, last_x)] for step in range(steps_x)) / steps_x
+    rows = torch.stack([field[torch.minimum(first_y + step, last_y)] for step in range(steps_y)]).mean(0)
+    return torch.stack([rows[:, torch.minimum(first_x + step, last_x)] for step in range(steps_x)]).mean(0)

@@ -85,9 +85,8 @@ def certify(
             kept.append(state)
         border = plan.borders[index]
         assert border is not None
-        if state is None:
-            key = (-1, plan.level(index))
-        else:
+        key: tuple[int, ...] = (-1, plan.level(index))
+        if state is not None:
             key = (id(state), *node.period, id(border[0]), id(border[1]))
         if key not in judged:
             judged[key] = _nothing(node) if state is None else _judge(plan, index, node, state, conditions)

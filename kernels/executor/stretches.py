@@ -92,8 +92,8 @@ def _compile(plan: Plan, program: Program, index: int) -> bool:
         return False
     out, level = _region(plan, plan.place(index)), plan.level(index)
     if isinstance(work, Concat):
-        for source, start in plan.copies[index]:
-            part = plan.place(source)
+        for copied, start in plan.copies[index]:
+            part = plan.place(copied)
             target = Region(out.shared, out.offset + start, out.pixel)
             program.pointwise("copy", _region(plan, part), None, target, level, part.channels, "none", 0.0)
         return True

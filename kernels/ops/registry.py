@@ -81,7 +81,7 @@ def choose(operation: str, device: str, backend: str | None = None, **traits: An
     """
     if operation not in OPERATIONS:
         raise ValueError(f"operation must be one of {OPERATIONS} (got {operation!r})")
-    refusals = []
+    refusals: list[str] = []
     for name in preferences(device, backend):
         reason = unavailable(name, device)
         if reason is None:

@@ -314,3 +314,26 @@ def test_layers_without_a_kernel_of_their_own_keep_their_place(dx: int) -> None:
         torch.testing.assert_close(outputs, network(frame), rtol=1e-4, atol=1e-5)
     certified = float(report.certified("5").float().mean())
     assert (certified > 0.4) is (dx != 3)
+
+
+@pytest.mark.parametrize("size", [(40, 56), (33, 47), (64, 64)])
+@pytest.mark.parametrize("policy", ["exact", "truncate", "fixed"])
+def test_maps_larger_than_the_frame_and_frames_of_odd_sizes(policy: str, size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=2),
+        nn.Conv2d(4, 4, 5, 2, padding=4),
+        nn.MaxPool2d(3, 2, 1),
+        nn.Conv2d(4, 2, 3),
+    ).eval()
+    before, frame = torch.rand(2, 1, 1, *size)
+    blocks = (-(-size[0] // 16), -(-size[1] // 16))
+    vectors = torch.full((*blocks, 2), 3)
+    with poisoned_memory():
+        executor = SparseExecutor(network, policy)
+        _, cache = executor.dense(before)
+        full, after, _ = executor.sparse(frame, torch.ones(blocks, dtype=torch.bool), vectors, cache)
+        some, _, _ = executor.sparse(before, torch.rand(blocks) < 0.5, -vectors, after)
+    with torch.no_grad():
+        torch.testing.assert_close(full, network(frame), rtol=1e-4, atol=1e-5)
+    assert not some.isnan().any()

@@ -265,7 +265,7 @@ def upsample(
     if mode == "nearest":
         library().fluxshard_upsample_nearest(*common)
         return
-    taps = []
+    taps: list[torch.Tensor] = []
     for axis in (0, 1):
         positions = torch.arange(out.shape[axis])
         taps += linear_taps(positions, source.shape[axis], out.shape[axis], align_corners)
