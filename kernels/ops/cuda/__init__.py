@@ -6,6 +6,7 @@ kernel: gather along the halo, product, bias, activation, residual and write (`c
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -58,8 +59,14 @@ def unavailable(device: str) -> str | None:
     index = torch.cuda.current_device()
     if torch.cuda.get_device_capability(index) < (7, 0):
         return f"needs capability 7.0 (sm_70) or later (got {architecture(index)})"
+    return _failure(architecture(index))
+
+
+@cache
+def _failure(target: str) -> str | None:
+    """Why there is no library for an architecture; a build that failed is not tried again in this process."""
     try:
-        cuda_library(architecture(index))
+        cuda_library(target)
     except BuildError as error:
         return str(error)
     return None
