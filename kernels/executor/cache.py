@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
+from kernels.allocator import prefer_huge_pages
 from kernels.executor.plan import Place, Plan
 from kernels.executor.stretches import find_stretches
 from kernels.ops.cpu.program import Levels
@@ -25,6 +26,8 @@ class Arena:
 
     def __init__(self, plan: Plan, slots: Iterable[int], floats: int) -> None:
         self.memory = torch.empty(floats, dtype=plan.dtype, device=plan.device)
+        if plan.device.type == "cpu":
+            prefer_huge_pages(self.memory.data_ptr(), self.memory.nbytes)
         self.buffers: dict[int, torch.Tensor] = {}
         for slot in slots:
             height, width, channels = plan.slots[slot]
