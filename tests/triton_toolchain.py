@@ -84,6 +84,7 @@ def compile_for(capability: int, kernel: Any, arguments: dict[str, Any]) -> Comp
     arguments = dict(arguments)
     options = {name: arguments.pop(name) for name in ("num_warps", "num_stages")}
     signature, constants, hints = {}, {}, {}
+    plain = kernel.do_not_specialize
     for index, name in enumerate(kernel.arg_names):
         value = arguments[name]
         if name.isupper():
@@ -92,8 +93,8 @@ def compile_for(capability: int, kernel: Any, arguments: dict[str, Any]) -> Comp
             signature[name] = "fp32"
         else:
             signature[name] = _TYPES[value.dtype] if isinstance(value, torch.Tensor) else "i32"
-            # As the launcher specialises: whatever divides by 16, but for the number of rows.
-            if isinstance(value, torch.Tensor) or (value % 16 == 0 and name != "rows"):
+            # As the launcher specialises: whatever divides by 16, unless told not to.
+            if isinstance(value, torch.Tensor) or (value % 16 == 0 and name not in plain):
                 hints[(index,)] = [["tt.divisibility", 16]]
     target = GPUTarget("cuda", capability, 32)
     made = triton.compile(ASTSource(kernel, signature, constants, hints), target=target, options=options)

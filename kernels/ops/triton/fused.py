@@ -95,14 +95,16 @@ def _read(
     return tl.where(stale, blended.to(current.dtype), current)
 
 
-@triton.jit(do_not_specialize=["rows"])
+# A compilation takes a second or two: what only the first lines use is no constant, so that layers share it.
+_PLAIN = ("rows", "tile_height", "tile_width", "stride_y", "stride_x", "padding_y", "padding_x")
+
+
+@triton.jit(do_not_specialize=_PLAIN)
 def convolve_kernel(
     source, reference, fresh, displacement, tiles, weight, bias, residual, out,
     rows, height, width, pixel, reference_pixel, out_height, out_width, out_pixel, residual_pixel,
-    inputs, outputs, columns, slope,
-    TILE_HEIGHT: tl.constexpr, TILE_WIDTH: tl.constexpr,
-    KERNEL_Y: tl.constexpr, KERNEL_X: tl.constexpr, STRIDE_Y: tl.constexpr, STRIDE_X: tl.constexpr,
-    PADDING_Y: tl.constexpr, PADDING_X: tl.constexpr, DILATION_Y: tl.constexpr, DILATION_X: tl.constexpr,
+    inputs, outputs, columns, slope, tile_height, tile_width, stride_y, stride_x, padding_y, padding_x,
+    KERNEL_Y: tl.constexpr, KERNEL_X: tl.constexpr, DILATION_Y: tl.constexpr, DILATION_X: tl.constexpr,
     ACTIVATION: tl.constexpr, SAMPLING: tl.constexpr, RESIDUAL: tl.constexpr, FLAT: tl.constexpr,
     ALIGNED: tl.constexpr, PRECISION: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
@@ -115,13 +117,13 @@ def convolve_kernel(
     group = tl.program_id(2)
     number = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
     n = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)
-    tile = number // (TILE_HEIGHT * TILE_WIDTH)
-    offset = number % (TILE_HEIGHT * TILE_WIDTH)
+    tile = number // (tile_height * tile_width)
+    offset = number % (tile_height * tile_width)
     valid = number < rows
-    out_y = tl.load(tiles + 2 * tile, mask=valid, other=0) + offset // TILE_WIDTH
-    out_x = tl.load(tiles + 2 * tile + 1, mask=valid, other=0) + offset % TILE_WIDTH
+    out_y = tl.load(tiles + 2 * tile, mask=valid, other=0) + offset // tile_width
+    out_x = tl.load(tiles + 2 * tile + 1, mask=valid, other=0) + offset % tile_width
     valid = valid & (out_y < out_height) & (out_x < out_width)
-    first_y, first_x = out_y * STRIDE_Y - PADDING_Y, out_x * STRIDE_X - PADDING_X
+    first_y, first_x = out_y * stride_y - padding_y, out_x * stride_x - padding_x
     depth = KERNEL_Y * KERNEL_X * inputs
     weight += group.to(tl.int64) * depth * columns
     sums = tl.full((BLOCK_M, BLOCK_N), 0.0, tl.float32)
@@ -277,8 +279,16 @@ def launch_arguments(
         "outputs": outputs,
         "columns": convolution.weight.shape[3],
         "slope": convolution.slope,
-        "TILE_HEIGHT": tile[0],
-        "TILE_WIDTH": tile[1],
+        "tile_height": tile[0],
+        "tile_width": tile[1],
+        "stride_y": window.stride[0],
+        "stride_x": window.stride[1],
+        "padding_y": window.padding[0],
+        "padding_x": window.padding[1],
+        "KERNEL_Y": window.kernel[0],
+        "KERNEL_X": window.kernel[1],
+        "DILATION_Y": window.dilation[0],
+        "DILATION_X": window.dilation[1],
         "ACTIVATION": convolution.activation,
         "SAMPLING": sampling,
         "RESIDUAL": residual is not None,
@@ -287,8 +297,6 @@ def launch_arguments(
         "PRECISION": precision(source.dtype),
         **sizes,
     }
-    for name in ("kernel", "stride", "padding", "dilation"):
-        arguments[f"{name.upper()}_Y"], arguments[f"{name.upper()}_X"] = getattr(window, name)
     grid = (-(-rows // sizes["BLOCK_M"]), -(-outputs // sizes["BLOCK_N"]), groups)
     return grid, arguments
 
