@@ -14,6 +14,7 @@ _COLUMNS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("frames", "frames_completed", lambda value: f"{int(value)}"),
     ("of", "frames_captured", lambda value: f"{int(value)}"),
     ("EA", "ea_mean", lambda value: f"{value:.3f}"),
+    ("EA/captured", "ea_per_captured", lambda value: f"{value:.3f}"),
     ("accuracy", "accuracy_mean", lambda value: f"{value:.3f}"),
     ("latency ms", "latency_mean_s", lambda value: f"{1e3 * value:.1f}"),
     ("p99 ms", "latency_p99_s", lambda value: f"{1e3 * value:.1f}"),
@@ -29,7 +30,8 @@ def summary_table(summaries: Sequence[Mapping[str, Any]]) -> str:
     rows = [[heading for heading, _, _ in _COLUMNS]]
     notes = []
     for summary in summaries:
-        rows.append([_cell(summary.get(key), show) for _, key, show in _COLUMNS])
+        derived = {**summary, "ea_per_captured": _ea_per_captured(summary)}
+        rows.append([_cell(derived.get(key), show) for _, key, show in _COLUMNS])
         if summary.get("status") != "completed":
             which = summary.get("overrides") or summary.get("system")
             notes.append(f"failed: {which}: {summary.get('error')}")
@@ -43,6 +45,12 @@ def summary_table(summaries: Sequence[Mapping[str, Any]]) -> str:
         for row in rows
     ]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], *notes])
+
+
+def _ea_per_captured(summary: Mapping[str, Any]) -> float | None:
+    """EA with every frame that gave no result counted as 0: what a system that skips frames really gives."""
+    ea, completed, captured = (summary.get(key) for key in ("ea_mean", "frames_completed", "frames_captured"))
+    return None if ea is None or not captured else ea * completed / captured
 
 
 def _cell(value: Any, show: Callable[[Any], str]) -> str:

@@ -34,6 +34,8 @@ from traces.errors import InputError
 from traces.loading import load_trace
 from traces.synthetic_traffic import synthetic_uplink
 
+MIN_TRACE_S = 10.0  # a shorter synthetic trace would hold too few bursts
+SCENE_FRAMES = 300  # of a run that names no number
 ImageSource: TypeAlias = Callable[[int], NDArray[np.uint8]]
 
 
@@ -71,8 +73,8 @@ def assemble(
     edge_profile = load_profile(config.edge, config.model, folders)
     cloud_profile = load_profile(config.cloud, config.model, folders)
     make_system = system_factory(config.system)
-    trace = load_uplink(config.trace, config.seed)
     view = open_view(config, edge_profile)
+    trace = load_uplink(config.trace, config.seed, view.frames / view.fps)
     streams = iter(np.random.SeedSequence(config.seed).spawn(config.cameras + 2))
 
     env = Environment()
@@ -136,13 +138,14 @@ def assemble(
 # -- the network -----------------------------------------------------------------------------------
 
 
-def load_uplink(config: TraceConfig, seed: int) -> BandwidthTrace:
-    """The uplink's trace: from its file, or synthetic."""
+def load_uplink(config: TraceConfig, seed: int, run_s: float) -> BandwidthTrace:
+    """The uplink's trace: from its file, or synthetic and as long as a run of `run_s`."""
     if config.path is None:
         if config.mean_mbps is None:
             raise InputError("trace.path: expected a trace file (or trace.mean_mbps for a synthetic one)")
         own_seed = seed if config.seed is None else config.seed
-        made: BandwidthTrace = synthetic_uplink(config.mean_mbps * 1e6, config.duration_s, own_seed)
+        duration_s = max(MIN_TRACE_S, run_s) if config.duration_s is None else config.duration_s
+        made: BandwidthTrace = synthetic_uplink(config.mean_mbps * 1e6, duration_s, own_seed)
         if config.start_s or config.end_s is not None:
             made = made.sliced(config.start_s, made.duration_s if config.end_s is None else config.end_s)
         return made.shifted(config.offset_s) if config.offset_s else made
@@ -293,6 +296,9 @@ def _open_video(config: RunConfig, size_px: int | tuple[int, int]) -> Any:
     return Scene(
         preset=chosen.preset,
         seed=config.seed if chosen.seed is None else chosen.seed,
+        frame_count=2 * (config.frames or SCENE_FRAMES)
+        if config.cameras > 1
+        else config.frames or SCENE_FRAMES,
         size_px=size_px,
         noise_sigma=chosen.noise_sigma,
     )

@@ -22,7 +22,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class TraceConfig:
-    """The uplink's bandwidth: a file, or the synthetic generator where `path` is null."""
+    """The uplink's bandwidth: a file, or the synthetic generator where `path` is null.
+
+    A synthetic trace is as long as the run (`duration_s` null; at least 10 s), so that its mean is what the
+    run sees: ten seconds of a bursty minute may carry half or twice as much.
+    """
 
     name: str = "medium"
     path: str | None = None
@@ -33,7 +37,7 @@ class TraceConfig:
     start_s: float = 0.0
     end_s: float | None = None
     offset_s: float = 0.0
-    duration_s: float = 60.0
+    duration_s: float | None = None
     seed: int | None = None
 
 

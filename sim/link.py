@@ -46,8 +46,6 @@ class Trickle:
     on_sent: Callable[[], None]
     on_arrived: Callable[[], None]
     remaining_bytes: float = 0.0
-    preempted: bool = False
-    cancelled: bool = False
 
 
 def _arrive(message: Trickle, _: Event) -> None:
@@ -139,8 +137,6 @@ class Link:
         now_s = self.env.now
         if self._spare:
             self._settle(now_s)
-            for trickle in self._spare:
-                trickle.preempted = True
         began_s = max(now_s, self.replay.free_s())
         delivered_s = self.replay.take(size_bytes, now_s)
         if self.conditions.loss > 0.0:
@@ -216,7 +212,6 @@ class Link:
         self._settle(self.env.now)
         self._hand_over()
         if message in self._spare:
-            message.cancelled = True
             self._spare.remove(message)
             self._count.opportunistic_dropped += message.remaining_bytes
             self._arm()

@@ -8,6 +8,7 @@ its end is known when it is submitted: one event a job. Background jobs are sett
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -16,9 +17,8 @@ from typing import Any, NamedTuple
 from simpy import Environment
 from simpy.events import Timeout
 
+from sim.replay import LOOK_AFTER_S
 from traces.errors import InputError
-
-_PAST_S = 2e-11  # a job's end is looked at just after it, so that a critical job at that instant goes first
 
 
 class Slot(NamedTuple):
@@ -33,9 +33,15 @@ class BackgroundJob:
     """A dense refresh: operators that run one after the other; what is finished stays finished."""
 
     ends_s: Sequence[float]  # work done by the end of each operator, from 0 for none; ascending
+    on_begun: Callable[[], None]
     on_done: Callable[[], None]
-    began_s: float
+    on_lost: Callable[[], None]
+    began_s: float = 0.0
     done: int = 0  # operators finished or running
+
+
+def _nothing() -> None:
+    """What happens where nobody asked to be told."""
 
 
 def operators(total_s: float, count: int) -> list[float]:
@@ -65,6 +71,7 @@ class Processor:
     _operator_end_s: float = 0.0  # of the operator begun last
     _free_s: float = 0.0
     _background: BackgroundJob | None = None
+    _waiting: deque[BackgroundJob] = field(default_factory=deque)
     _resume_s: float = 0.0  # when the background job's next operator began or may begin
     _timer_armed: bool = field(default=False)
 
@@ -111,15 +118,30 @@ class Processor:
     @property
     def refreshing(self) -> bool:
         """Whether a background job is under way or waits."""
-        return self._background is not None
+        return self._background is not None or bool(self._waiting)
 
-    def refresh(self, operators_s: Sequence[float], on_done: Callable[[], None]) -> None:
-        """Begin a background job; it gives way to critical work at the next operator's end."""
-        if self._background is not None:
-            raise RuntimeError(f"{self.name}: a background job is already under way")
+    def refresh(
+        self,
+        operators_s: Sequence[float],
+        on_done: Callable[[], None],
+        on_begun: Callable[[], None] = _nothing,
+        on_lost: Callable[[], None] = _nothing,
+    ) -> None:
+        """Queue a background job; it gives way to critical work at the next operator's end.
+
+        Background jobs run one after the other in the order they came, so that cameras take turns.
+        `on_begun` runs when the job begins, then either `on_done` or, after a crash in between, `on_lost`.
+        """
         ends_s = list(accumulate(operators_s, initial=0.0))
-        self._background = BackgroundJob(ends_s, on_done, self.env.now)
-        self._resume_s = max(self.env.now, self._free_s)
+        self._waiting.append(BackgroundJob(ends_s, on_begun, on_done, on_lost))
+        self._begin_next()
+
+    def _begin_next(self) -> None:
+        if self._background is None and self._waiting:
+            job = self._background = self._waiting.popleft()
+            job.began_s = self.env.now
+            self._resume_s = max(self.env.now, self._free_s)
+            job.on_begun()
         self._arm()
 
     def _settle(self, now_s: float) -> float:
@@ -142,7 +164,7 @@ class Processor:
         if job is None or self._timer_armed:
             return
         end_s = self._resume_s + job.ends_s[-1] - job.ends_s[job.done]
-        timer = Timeout(self.env, max(0.0, end_s - self.env.now) + _PAST_S)
+        timer = Timeout(self.env, max(0.0, end_s - self.env.now) + LOOK_AFTER_S)
         timer.callbacks.append(self._look)
         self._timer_armed = True
 
@@ -155,7 +177,9 @@ class Processor:
         self._settle(self.env.now)
         if job.done == len(job.ends_s) - 1 and self._resume_s <= self.env.now:
             self._background = None
-            if not any(start_s < self.env.now and job.began_s < end_s for start_s, end_s in self.crashes_s):
+            if any(start_s < self.env.now and job.began_s < end_s for start_s, end_s in self.crashes_s):
+                job.on_lost()
+            else:
                 self.refreshes += 1
                 job.on_done()
-        self._arm()
+        self._begin_next()

@@ -18,7 +18,7 @@ from simpy import Environment
 from simpy.events import AnyOf, Event, Timeout
 
 from profiler.latency import Profile
-from sim.estimators import BandwidthEstimator
+from sim.estimators import MIN_BYTES, BandwidthEstimator
 from sim.events import Answer, Unanswered
 from sim.ledger import Ledger
 from sim.link import Link, Transfer, Trickle
@@ -90,12 +90,14 @@ class CameraWorld:
     __slots__ = (
         "_before_remote",
         "_give_up_s",
+        "_refreshing",
         "_unobserved",
         "cloud",
         "downlink",
         "edge",
         "env",
         "estimator",
+        "last_observed_s",
         "ledger",
         "on_trace",
         "patience_s",
@@ -125,8 +127,10 @@ class CameraWorld:
         self.refresh_operators = refresh_operators
         self.on_trace = on_trace  # (what, began_s, ended_s), for timelines
         self.ledger = Ledger()
+        self.last_observed_s = 0.0
         self._give_up_s = 0.0
         self._before_remote = (0.0, 0.0, 0.0, 0.0)
+        self._refreshing: list[Processor] = []  # where this camera's dense refresh waits or runs
         self._unobserved: deque[Transfer] = deque()  # transfers whose end the edge has not seen yet
 
     @property
@@ -143,11 +147,23 @@ class CameraWorld:
         """What the estimator believes the uplink carries; noted on the frame's account."""
         while self._unobserved and self._unobserved[0].delivered_s <= self.env.now:
             transfer = self._unobserved.popleft()
-            self.estimator.observe(transfer.size_bytes, transfer.delivered_s - transfer.began_s)
+            # From when it was handed to the link: what other cameras sent before it, the edge cannot tell.
+            self.observe(transfer.size_bytes, transfer.delivered_s - transfer.enqueued_s)
         estimate_bps = self.estimator.estimate_bps()
         if estimate_bps is not None:
             self.ledger.bandwidth_estimate_bps = estimate_bps
         return estimate_bps
+
+    def observe(self, size_bytes: float, seconds: float) -> None:
+        """Tell the estimator of a transfer; what is too short to tell anything does not count as one."""
+        if size_bytes >= MIN_BYTES:
+            self.last_observed_s = self.now_s
+        self.estimator.observe(size_bytes, seconds)
+
+    def probe(self, size_bytes: int) -> None:
+        """Measure the uplink with a message without content that gives way to all others."""
+        began_s = self.last_observed_s = self.now_s
+        self.uplink.trickle(size_bytes, lambda: self.observe(size_bytes, self.now_s - began_s), lambda: None)
 
     # -- work on the edge ---------------------------------------------------------------------------
 
@@ -272,7 +288,7 @@ class CameraWorld:
         self.uplink.cancel(trickle)
         if answer.settled and self.estimator.estimate_bps() is None:  # all that is known of the uplink yet
             delays_s = self.uplink.conditions.delay_s + self.downlink.conditions.delay_s
-            self.estimator.observe(size_bytes, self.now_s - began_s - delays_s)
+            self.observe(size_bytes, self.now_s - began_s - delays_s)
         return answer.settled
 
     def trickle(
@@ -310,19 +326,28 @@ class CameraWorld:
         assert timer.callbacks is not None
         timer.callbacks.append(lambda _: call())
 
-    def refresh_edge(self, on_done: Callable[[], None]) -> bool:
-        """Begin a dense refresh on the idle edge; False where one is under way."""
-        return self._refresh(self.edge, on_done)
+    def refresh_edge(self, on_begun: Callable[[], None], on_done: Callable[[], None]) -> None:
+        """Queue a dense refresh on the idle edge, unless this camera has one there."""
+        self._refresh(self.edge, on_begun, on_done)
 
-    def refresh_cloud(self, on_done: Callable[[], None]) -> bool:
-        """Begin a dense refresh on the idle server; False where one is under way."""
-        return self._refresh(self.cloud, on_done)
+    def refresh_cloud(self, on_begun: Callable[[], None], on_done: Callable[[], None]) -> None:
+        """Queue a dense refresh on the idle server, unless this camera has one there."""
+        self._refresh(self.cloud, on_begun, on_done)
 
-    def _refresh(self, device: Device, on_done: Callable[[], None]) -> bool:
-        if device.processor.refreshing:
-            return False
-        device.processor.refresh(operators(device.dense_s(), self.refresh_operators), on_done)
-        return True
+    def _refresh(self, device: Device, on_begun: Callable[[], None], on_done: Callable[[], None]) -> None:
+        processor = device.processor
+        if processor in self._refreshing:
+            return
+        self._refreshing.append(processor)
+
+        def done() -> None:
+            self._refreshing.remove(processor)
+            on_done()
+
+        def lost() -> None:
+            self._refreshing.remove(processor)
+
+        processor.refresh(operators(device.dense_s(), self.refresh_operators), done, on_begun, lost)
 
     def _unanswered(self, why: str) -> Awaitable:
         return Unanswered(self.env, max(0.0, self._give_up_s - self.env.now), why)

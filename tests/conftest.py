@@ -12,7 +12,7 @@ from hypothesis import settings
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
-# A property's time varies by far more than Hypothesis' 200 ms on a shared machine; the suite has its own limit.
+# On a shared machine a property's time varies by more than Hypothesis' 200 ms; the suite has its own limit.
 settings.register_profile("fluxshard", deadline=None)
 settings.load_profile("fluxshard")
 

@@ -75,6 +75,8 @@ class CountSharedImage(CountReference):
             self.stale = max(0, self.stale - message.blocks)
         if not message.inferred:
             self._dirty.append((self.version, message.blocks))
+            if self.dirty_blocks() == self.blocks_total:
+                self._dirty = [(self.version, self.blocks_total)]
             return 0
         computed = min(self.blocks_total, message.blocks + self.dirty_blocks())
         self._dirty.clear()

@@ -11,7 +11,7 @@ from sim.schedulers.situation import Path, PathCost, Plan, Situation
 
 
 @dataclass(frozen=True, slots=True)
-class Valuation:
+class Objective:
     """λ and A: how a latency and a share of processed blocks become an effective accuracy.
 
     Raises:
@@ -68,7 +68,7 @@ def no_path() -> ValueError:
 
 
 @dataclass(frozen=True, slots=True)
-class EffectiveAccuracyScheduler(Valuation):
+class EffectiveAccuracyScheduler(Objective):
     """The best k on each path by EA, then the better path (FluxShard, §4.2, "Decision Process")."""
 
     def plan(self, situation: Situation) -> Plan:
@@ -88,7 +88,7 @@ class EffectiveAccuracyScheduler(Valuation):
 
 
 @dataclass(frozen=True, slots=True)
-class LatencyScheduler(Valuation):
+class LatencyScheduler(Objective):
     """All misses, on the path that has them sooner (FluxShard's remap paper: min of T_e and T_c).
 
     λ and A only serve the effective accuracy that the plan reports.

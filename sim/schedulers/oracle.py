@@ -17,7 +17,7 @@ import math
 from dataclasses import dataclass
 
 from sim.schedulers.effective_accuracy import best_block_count, effective_accuracy
-from sim.schedulers.online import Valuation, no_path
+from sim.schedulers.online import Objective, no_path
 from sim.schedulers.situation import Path, PathCost, Plan, Situation, TrueUplink
 
 
@@ -42,22 +42,22 @@ def true_latency_s(situation: Situation, path: Path, k: int) -> float:
     return uplink.arrival_s(k) + uplink.after_s + min(cost.sparse_s(k), cost.dense_s)
 
 
-def true_effective_accuracy(situation: Situation, plan: Plan, valuation: Valuation) -> float:
+def true_effective_accuracy(situation: Situation, plan: Plan, objective: Objective) -> float:
     """The effective accuracy that a plan will really have."""
     cost = situation.edge if plan.path is Path.EDGE else situation.cloud
     latency_s = true_latency_s(situation, plan.path, plan.k)
     active = cost.active if cost is not None else plan.k
-    return effective_accuracy(valuation.dense_accuracy, plan.k, active, latency_s, valuation.decay_per_s)
+    return effective_accuracy(objective.dense_accuracy, plan.k, active, latency_s, objective.decay_per_s)
 
 
-def regret(situation: Situation, plan: Plan, oracle_plan: Plan, valuation: Valuation) -> float:
+def regret(situation: Situation, plan: Plan, oracle_plan: Plan, objective: Objective) -> float:
     """The effective accuracy lost by ``plan`` against the oracle's, both in the true future; ≥ 0."""
-    best = true_effective_accuracy(situation, oracle_plan, valuation)
-    return best - true_effective_accuracy(situation, plan, valuation)
+    best = true_effective_accuracy(situation, oracle_plan, objective)
+    return best - true_effective_accuracy(situation, plan, objective)
 
 
 @dataclass(frozen=True, slots=True)
-class OracleScheduler(Valuation):
+class OracleScheduler(Objective):
     """The best path and k given how the uplink will really behave (the situation carries it)."""
 
     def plan(self, situation: Situation) -> Plan:

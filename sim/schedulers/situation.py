@@ -140,7 +140,6 @@ def cloud_cost(
     bandwidth_bps: float,
     block_bytes: float,
     header_bytes: float = 0.0,
-    backlog_bytes: float = 0.0,
     encode_per_block_s: float = 0.0,
     dirty: int = 0,
     dense_fallback: bool = False,
@@ -148,14 +147,13 @@ def cloud_cost(
     """The cloud path over an uplink of an estimated ``bandwidth_bps`` (0: never arrives).
 
     ``wait_s`` covers the search, the encoding of an empty message, both one-way delays and the wait for
-    the server; ``header_bytes`` all that is sent whatever k is; ``backlog_bytes`` what is queued before.
+    the server; ``header_bytes`` all that is sent whatever k is.
     """
     fit = profile.quadratic
     byte_s = 8.0 / bandwidth_bps if bandwidth_bps > 0.0 else math.inf
-    ahead_bytes = header_bytes + backlog_bytes
     return PathCost(
         active,
-        wait_s + (ahead_bytes * byte_s if ahead_bytes else 0.0),
+        wait_s + (header_bytes * byte_s if header_bytes else 0.0),
         (block_bytes * byte_s if block_bytes else 0.0) + encode_per_block_s,
         fit.a_s,
         fit.b_s,

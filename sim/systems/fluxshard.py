@@ -38,6 +38,7 @@ from sim.systems.server_memory import NOTICE_BYTES
 from sim.world import CameraWorld
 from traces.errors import InputError
 
+PROBE_BYTES = 2 * MIN_BYTES  # what the bandwidth can be learnt from
 BYTES_MEMORY = 0.2  # weight of the newest message in the running mean of bytes a block
 
 
@@ -48,6 +49,8 @@ class FluxShardOptions:
     Args:
         opportunistic: send active blocks on the idle uplink while the edge computes.
         chunk_blocks: blocks of one opportunistic message; a smaller one loses less when it is withdrawn.
+        probe_s: without opportunistic messages, how long the bandwidth may go unobserved before a message
+            without content measures it; the papers do not say how it is known.
         refresh_edge, refresh_cloud: dense refresh in the background of either side.
         dense_fallback: infer the whole frame densely where that is worth more than sparse inference. The
             papers' executors cannot; with their own coefficients sparse inference over every block costs
@@ -58,6 +61,7 @@ class FluxShardOptions:
 
     opportunistic: bool = True
     chunk_blocks: int = 64
+    probe_s: float = 2.0
     refresh_edge: bool = True
     refresh_cloud: bool = True
     dense_fallback: bool = False
@@ -67,6 +71,8 @@ class FluxShardOptions:
     def __post_init__(self) -> None:
         if self.chunk_blocks < 1:
             raise InputError(f"system.chunk_blocks: expected at least 1 block, found {self.chunk_blocks}")
+        if not self.probe_s > 0.0:
+            raise InputError(f"system.probe_s: expected a time > 0 s, found {self.probe_s}")
         if not self.patience_s > 0.0:
             raise InputError(f"system.patience_s: expected a time > 0 s, found {self.patience_s}")
         if self.result_bytes < 0:
@@ -167,8 +173,11 @@ class FluxShard:
         self, frame: Frame, local: Match, remote: Match, plan: Plan, world: CameraWorld
     ) -> Generator[Any, Any, Outcome]:
         self._shown = local
-        if self.options.opportunistic and self._reachable:
-            self._send_spare(frame, remote, plan, world)
+        if self._reachable:
+            if self.options.opportunistic:
+                self._send_spare(frame, remote, plan, world)
+            elif world.now_s - world.last_observed_s > self.options.probe_s:
+                world.probe(PROBE_BYTES)
         yield world.infer_edge_dense() if plan.dense else world.infer_edge(plan.k)
         self._withdraw_spare(world)
         return Outcome(
@@ -311,7 +320,7 @@ class FluxShard:
         otherwise keep every frame on the edge and never be corrected. What does not fit is withdrawn anyway.
         """
         bandwidth_bps = world.bandwidth_bps() or 0.0
-        room_bytes = max(world.edge.profile.sparse_s(plan.k) * bandwidth_bps / 8.0, 2.0 * MIN_BYTES)
+        room_bytes = max(world.edge.profile.sparse_s(plan.k) * bandwidth_bps / 8.0, PROBE_BYTES)
         blocks = remote.active[: int(room_bytes / max(self._block_bytes, 1.0))]
         self._spare_sent_bytes, self._spare_began_s = 0, world.now_s
         if len(blocks):
@@ -349,7 +358,7 @@ class FluxShard:
             trickle, self._trickle = self._trickle, None
             world.uplink.cancel(trickle)
         if self._spare_sent_bytes:
-            world.estimator.observe(self._spare_sent_bytes, self._spare_sent_s - self._spare_began_s)
+            world.observe(self._spare_sent_bytes, self._spare_sent_s - self._spare_began_s)
             self._spare_sent_bytes = 0
 
     # -- background refresh -------------------------------------------------------------------------
@@ -357,24 +366,27 @@ class FluxShard:
     def _refresh_edge(self, frame: Frame, world: CameraWorld, force: bool = False) -> None:
         """Resume or begin the edge's dense refresh on the latest frame."""
         if self.options.refresh_edge or force:
-            world.refresh_edge(lambda: self.local.replace(frame))
+            world.refresh_edge(lambda: None, lambda: self.local.replace(frame))
 
     def _refresh_cloud(self, world: CameraWorld) -> None:
-        """Begin the server's dense refresh if anything is new; the edge learns of its end by a notice."""
+        """Queue the server's dense refresh if anything is new; the edge learns of its end by a notice."""
         server = self.server
         if not self.options.refresh_cloud or server.image.version <= server.refreshed_version:
             return
-        version, epoch = server.image.version, server.epoch
+        version, epoch = -1, -1
+
+        def on_begun() -> None:
+            nonlocal version, epoch
+            version, epoch = server.image.version, server.epoch
 
         def on_done() -> None:
-            if server.epoch != epoch:
-                return
-            server.refreshed_version = version
-            server.image.clean(version)
-            world.notify(NOTICE_BYTES, lambda: self._on_notice(version, epoch))
+            if server.epoch == epoch:
+                server.refreshed_version = version
+                server.image.clean(version)
+                world.notify(NOTICE_BYTES, lambda: self._on_notice(version, epoch))
             self._refresh_cloud(world)
 
-        world.refresh_cloud(on_done)
+        world.refresh_cloud(on_begun, on_done)
 
     def _on_notice(self, version: int, epoch: int) -> None:
         if epoch == self._epoch:

@@ -94,7 +94,7 @@ def on_resources(config: RunConfig) -> tuple[int, float]:
     """Full offload as SimPy's manual would have it: a Resource for each edge, the link and the server."""
     assembly = assemble(config)
     cameras = assembly.simulation.cameras
-    trace = replay(load_uplink(config.trace, config.seed))
+    trace = replay(load_uplink(config.trace, config.seed, 60.0))
     env = simpy.Environment()
     link, server = simpy.Resource(env), simpy.Resource(env)
     rows: list[tuple[float, ...]] = []

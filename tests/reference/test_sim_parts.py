@@ -273,7 +273,7 @@ def test_the_uplink_can_be_replayed_from_the_frames_alone(
     )
     frames = run(content).frames
     config = read_config(content)
-    position = replay(load_uplink(config.trace, config.seed), config.link.outages_s)
+    position = replay(load_uplink(config.trace, config.seed, config.frames / 30.0), config.link.outages_s)
     sent: pd.DataFrame = frames[frames["uplink_enqueued_s"].notna()].sort_values(
         ["uplink_enqueued_s", "camera"], kind="stable"
     )
@@ -287,7 +287,9 @@ def test_the_uplink_can_be_replayed_from_the_frames_alone(
 
 def test_fluxshards_uplink_can_be_replayed_while_nothing_opportunistic_is_in_the_way() -> None:
     frames = run(statistical(options={"opportunistic": False})).frames
-    trace = load_uplink(read_config(statistical()).trace, 0)
+    config = read_config(statistical())
+    assert config.frames is not None
+    trace = load_uplink(config.trace, 0, config.frames / 30.0)
     assert isinstance(trace, OpportunityTrace)
     position = replay(trace)
     sent = frames[frames["uplink_enqueued_s"].notna()]
