@@ -1,7 +1,8 @@
 # make run       the main job: every system of the first paper on the default video and network
 # make test      every test
 # make lint      formatting, style and types; make format repairs the first two
-# make bench     tests/benchmarks/bench_*.py, one after the other
+# make bench     every tests/benchmarks/bench_*.py but that of the kernels, one after the other
+# make bench-kernels   sparse against dense inference, layer by layer and whole; one CSV
 #
 # Each makes .venv first if it is not there. PYTHON=python3.12 chooses the interpreter (3.10 or newer).
 
@@ -10,10 +11,10 @@ JOBS ?= 2
 VENV := .venv
 RUN := OMP_NUM_THREADS=1 $(VENV)/bin/python
 READY := $(VENV)/.ready
-BENCHMARKS = $(sort $(patsubst tests/benchmarks/%.py,%,$(wildcard tests/benchmarks/bench_*.py)))
+BENCHMARKS = $(filter-out bench_kernels,$(sort $(patsubst tests/benchmarks/%.py,%,$(wildcard tests/benchmarks/bench_*.py))))
 
 .DELETE_ON_ERROR:
-.PHONY: run test lint format bench clean
+.PHONY: run test lint format bench bench-kernels clean
 .DEFAULT_GOAL := run
 
 run: $(READY)
@@ -33,6 +34,9 @@ format: $(READY)
 
 bench: $(READY)
 	@set -e; for name in $(BENCHMARKS); do echo "== $$name"; $(RUN) -m tests.benchmarks.$$name; done
+
+bench-kernels: $(READY)
+	$(RUN) -m tests.benchmarks.bench_kernels
 
 clean:
 	rm -rf $(VENV) outputs multirun .pytest_cache .mypy_cache .ruff_cache .hypothesis
