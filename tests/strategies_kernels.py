@@ -101,14 +101,23 @@ def same(one: torch.Tensor, other: torch.Tensor) -> bool:
     return torch.equal(one.isnan(), other.isnan()) and torch.equal(one.nan_to_num(), other.nan_to_num())
 
 
-def no_worse(made: torch.Tensor, framework: torch.Tensor, exact: torch.Tensor) -> bool:
-    """Whether the error against float64 is at most twice the framework's own, or a few roundings.
+def no_worse(
+    made: torch.Tensor, framework: torch.Tensor, exact: torch.Tensor, terms: int, spread: float
+) -> bool:
+    """Whether the error against float64 is at most twice the framework's own, or what its roundings explain.
 
-    NaN must lie in the same places.
+    Those are a few of the result, and those of a float32 sum of `terms` products taken one after another:
+    a random walk of √terms steps of half an ulp of sums that are √terms · spread large. NaN must lie in the
+    same places.
+
+    Args:
+        spread: standard deviation of a product.
     """
     if not torch.equal(made.isnan(), framework.isnan()):
         return False
     exact = exact.nan_to_num()
-    own = (framework.double().nan_to_num() - exact).abs().max()
-    rounding = torch.finfo(made.dtype).eps * exact.abs().max().clamp(min=1.0)
-    return bool((made.double().nan_to_num() - exact).abs().max() <= torch.maximum(2 * own, 4 * rounding))
+    own = float((framework.double().nan_to_num() - exact).abs().max())
+    result = 4 * torch.finfo(made.dtype).eps * max(1.0, float(exact.abs().max()))
+    walk = 4 * torch.finfo(torch.float32).eps * terms**0.5 * max(1.0, terms**0.5 * spread)
+    error = float((made.double().nan_to_num() - exact).abs().max())
+    return error <= max(2 * own, result + walk)

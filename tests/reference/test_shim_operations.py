@@ -101,7 +101,8 @@ def test_convolve_real_numbers(dtype: torch.dtype, data: st.DataObject) -> None:
     exact_of(double, scene.source.double(), tiles, tile, exact, halo)
     packed = shim.pack_convolution(weight, bias, window, groups, activation)
     shim.convolve(packed, scene.source, tiles, tile, made, None, scene.halo)
-    assert no_worse(made, framework, exact)
+    terms = inputs // groups * window.kernel[0] * window.kernel[1]
+    assert no_worse(made, framework, exact, terms, spread=0.25)
 
 
 def exact_of(
