@@ -25,6 +25,7 @@ def test_main_job_reproduces_its_golden_row(system: str) -> None:
     content = {
         "system": {"name": system},
         "trace": {"name": "medium", "mean_mbps": 56.0, "seed": 2},
+        "frames": 600,
     }
     config = read_config(content)
     assembly = assemble(config)
