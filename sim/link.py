@@ -122,7 +122,7 @@ class Link:
     conditions: LinkConditions = LinkConditions()
     rng: np.random.Generator | None = None
     _count: _Counters = field(default_factory=_Counters)
-    _outstanding: deque[tuple[float, int]] = field(default_factory=deque)
+    _outstanding: deque[Transfer] = field(default_factory=deque)
     _spare: deque[Trickle] = field(default_factory=deque)
     _look_s: float = math.inf  # when the timer that counts fires
 
@@ -137,16 +137,21 @@ class Link:
         now_s = self.env.now
         if self._spare:
             self._settle(now_s)
-        began_s = max(now_s, self.replay.free_s())
+        began_s = self.replay.free_s()
+        if began_s < now_s:
+            began_s = now_s
         delivered_s = self.replay.take(size_bytes, now_s)
         if self.conditions.loss > 0.0:
             delivered_s = self._retransmit(size_bytes, delivered_s)
-        self._count.offered += size_bytes
-        outstanding = self._outstanding
-        while outstanding and outstanding[0][0] <= now_s:
-            self._count.delivered += outstanding.popleft()[1]
-        outstanding.append((delivered_s, size_bytes))
-        return Transfer(size_bytes, now_s, min(began_s, delivered_s), delivered_s)
+        count, outstanding = self._count, self._outstanding
+        count.offered += size_bytes
+        while outstanding and outstanding[0].delivered_s <= now_s:
+            count.delivered += outstanding.popleft().size_bytes
+        if began_s > delivered_s:
+            began_s = delivered_s
+        transfer = Transfer(size_bytes, now_s, began_s, delivered_s)
+        outstanding.append(transfer)
+        return transfer
 
     def send(self, size_bytes: int, give_up_s: float, booked: Callable[[Transfer], None]) -> Event:
         """Send a critical message; the event fires when it has reached the far side.
@@ -156,7 +161,7 @@ class Link:
         """
         transfer = self.reserve(size_bytes)
         booked(transfer)
-        now_s = self.env.now
+        now_s = transfer.enqueued_s
         arrives_s = transfer.delivered_s + self.conditions.delay_s
         if arrives_s > give_up_s:
             return Unanswered(self.env, max(0.0, give_up_s - now_s), "the link did not deliver in time")
@@ -171,7 +176,7 @@ class Link:
     def backlog_bytes(self) -> int:
         """Critical bytes of messages that are not through yet."""
         now_s = self.env.now
-        return sum(size for delivered_s, size in self._outstanding if delivered_s > now_s)
+        return sum(transfer.size_bytes for transfer in self._outstanding if transfer.delivered_s > now_s)
 
     def _retransmit(self, size_bytes: int, delivered_s: float) -> float:
         """Lost packets leave again, in order and at once behind the message; each round waits to notice."""
@@ -263,7 +268,9 @@ class Link:
         now_s = self.env.now
         self._settle(now_s)
         count = self._count
-        through = sum(size for delivered_s, size in self._outstanding if delivered_s <= now_s)
+        through = sum(
+            transfer.size_bytes for transfer in self._outstanding if transfer.delivered_s <= now_s
+        )
         delivered = count.delivered + through
         return LinkStatistics(
             offered_bytes=count.offered,

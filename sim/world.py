@@ -131,7 +131,8 @@ class CameraWorld:
         self._give_up_s = 0.0
         self._before_remote = (0.0, 0.0, 0.0, 0.0)
         self._refreshing: list[Processor] = []  # where this camera's dense refresh waits or runs
-        self._unobserved: deque[Transfer] = deque()  # transfers whose end the edge has not seen yet
+        # Transfers whose end the edge has not seen yet; a system that never asks keeps the newest.
+        self._unobserved: deque[Transfer] = deque(maxlen=64)
 
     @property
     def now_s(self) -> float:
