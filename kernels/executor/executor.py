@@ -45,8 +45,8 @@ class SparseExecutor:
         policy: how the active set goes through the network (design §8). "exact": only positions with a
             certificate are reused. "truncate": the set grows with each window and is pruned by ε.
             "fixed": the blocks given, at every layer.
-        backend: of the operations; None picks the best for the model's device. FLUXSHARD_BACKEND overrides
-        it.
+        backend: of the operations; None picks the best for the model's device. FLUXSHARD_BACKEND
+            overrides it.
         block_px: side of a block in pixels.
         sampling: how maps are read along vectors that are no multiple of a layer's stride, under "fixed" and
             "truncate": the "nearest" position, or "bilinear" between four.
@@ -99,11 +99,14 @@ class SparseExecutor:
         sizes = ", ".join(f"{shape[3]}×{shape[2]}" for shape in self._prepared) or "nothing yet"
         return f"<SparseExecutor of {type(self.model).__name__}, {self.policy}, prepared for {sizes}>"
 
+    @torch.inference_mode(False)
+    @torch.no_grad()
     def plan(self, frame: torch.Tensor) -> Plan:
         """The plan for frames of this one's shape, made now if there is none yet."""
         self._check_frame(frame)
         return self._prepare(frame).plan
 
+    @torch.inference_mode(False)
     @torch.no_grad()
     def dense(self, frame: torch.Tensor) -> tuple[Any, Cache]:
         """Run the whole frame.
@@ -125,6 +128,7 @@ class SparseExecutor:
             prepared.thresholds = Thresholds.measure(prepared.plan, steps)
         return steps.outputs(), cache
 
+    @torch.inference_mode(False)
     @torch.no_grad()
     def calibrate(self, frame: torch.Tensor, repeats: int = 5) -> float:
         """Measure where a sparse run stops paying on this machine, and set `break_even`.
@@ -162,6 +166,7 @@ class SparseExecutor:
         self.break_even = min(1.0, max(0.0, crossing))
         return self.break_even
 
+    @torch.inference_mode(False)
     @torch.no_grad()
     def sparse(
         self, frame: torch.Tensor, active: torch.Tensor, vectors: torch.Tensor, cache: Cache
@@ -176,9 +181,8 @@ class SparseExecutor:
             active: bool (⌈H / block_px⌉, ⌈W / block_px⌉), True where the content is not the reference's along
                 the vector. Under "exact" that is checked pixel by pixel as well, and not taken on trust.
             vectors: integers of shape active.shape + (2,): (dx, dy) in pixels, position in the reference
-            minus
-                position in the frame; at most 16383 long. A vector may point outside: certificates fail
-                there, and other policies read the nearest position inside.
+                minus position in the frame; at most 16383 long. A vector may point outside: certificates
+                fail there, and other policies read the nearest position inside.
             cache: from this executor, of a frame of this size.
 
         Returns:
@@ -218,7 +222,8 @@ class SparseExecutor:
         shape = tuple(frame.shape)
         if shape not in self._prepared:
             check_module(self.model)  # it may have been put in training mode since
-            graph = lower(trace(self.model, frame.contiguous()), self.model)
+            # A clone is no inference tensor: calls on those are recorded whole ("conv2d"), not taken apart.
+            graph = lower(trace(self.model, frame.clone(memory_format=torch.contiguous_format)), self.model)
             bilinear = self.sampling == "bilinear" and self.policy != "exact"
             plan = make_plan(graph, self.policy, self.backend, self.device, bilinear, self.dtype)
             self._prepared[shape] = _Prepared(plan, Pool(plan))
@@ -246,5 +251,7 @@ class SparseExecutor:
             raise TypeError(f"vectors must be a tensor of signed integers (got {kind})")
         if tuple(vectors.shape) != (*expected, 2):
             raise ValueError(f"vectors must have shape {(*expected, 2)} (got {tuple(vectors.shape)})")
-        if int(vectors.abs().max()) > 16383:
-            raise ValueError(f"vectors must be at most 16383 px long (got {int(vectors.abs().max())})")
+        # Not abs(): the most negative integer has none.
+        longest = max(int(vectors.max()), -int(vectors.min()))
+        if longest > 16383:
+            raise ValueError(f"vectors must be at most 16383 px long (got {longest})")

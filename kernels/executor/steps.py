@@ -30,6 +30,8 @@ from kernels.ops.reference.convolve import activate
 
 # A recorded view assumed the strides of a contiguous image; ours are channels last.
 _VIEWS = {"view", "_unsafe_view", "_reshape_alias"}
+# These refuse any other order on the processor.
+_CONTIGUOUS = {"native_group_norm"}
 
 
 class Steps:
@@ -175,6 +177,8 @@ class Steps:
             kwargs = {name: self._argument(value) for name, value in call.kwargs.items()}
             if call.name in _VIEWS:
                 self._results[key] = args[0].reshape(args[1])
+            elif call.name in _CONTIGUOUS:
+                self._results[key] = call.function(args[0].contiguous(), *args[1:], **kwargs)
             else:
                 self._results[key] = call.function(*args, **kwargs)
         made = self._results[key]
