@@ -23,6 +23,7 @@ class Scene:
     halo: Halo | None
     generator: torch.Generator
     whole: bool  # small whole numbers: every sum is exact
+    around: tuple[int, int]  # channels of the buffers before and after a map's
 
     @property
     def size(self) -> tuple[int, int]:
@@ -37,8 +38,10 @@ class Scene:
         return list_tiles(torch.rand(size, generator=self.generator) < share, tile)
 
     def blank(self, height: int, width: int, channels: int) -> torch.Tensor:
-        """A map full of NaN, in a buffer two channels wider."""
-        return torch.full((height, width, channels + 2), float("nan"), dtype=self.source.dtype)[..., 1:-1]
+        """A map full of NaN, in a wider buffer; aligned for wide stores where the source is for loads."""
+        before, after = self.around
+        wide = torch.full((height, width, before + channels + after), float("nan"), dtype=self.source.dtype)
+        return wide[:, :, before : before + channels]
 
 
 def random_values(
@@ -70,13 +73,14 @@ def scenes(
     source = make_map()
     sampling = sampling or draw(st.sampled_from(["none", "nearest", "bilinear"]))
     if sampling == "none":
-        return Scene(source, None, generator, whole)
+        return Scene(source, None, generator, whole, (before, after))
     fresh = torch.rand(height, width, generator=generator) < draw(st.sampled_from([0.0, 0.5]))
     source[~fresh] = float("nan")
     move = torch.randint(-20, 21, (height, width, 2), generator=generator)
     # Quarters of a position: the products of small whole numbers and their weights are exact, too.
     displacement = move.to(torch.int16) if sampling == "nearest" else move.float() / 4
-    return Scene(source, Halo(make_map(), fresh.to(torch.uint8), displacement), generator, whole)
+    halo = Halo(make_map(), fresh.to(torch.uint8), displacement)
+    return Scene(source, halo, generator, whole, (before, after))
 
 
 @st.composite

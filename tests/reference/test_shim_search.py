@@ -22,8 +22,14 @@ def pairs(draw: st.DrawFn) -> tuple[NDArray[np.uint8], NDArray[np.uint8], int]:
     block_px = draw(st.sampled_from([8, 16, 24]))
     height, width = block_px * draw(st.integers(1, 4)), block_px * draw(st.integers(1, 5))
     shape = (height + 64, width + 64, draw(st.sampled_from([1, 3])))
-    # Few grey levels in coarse patches: many places match equally well, so the order of ties shows.
+    # Few grey levels in coarse patches, or a pattern that repeats: many places match equally well, which shows
+    # the order of ties.
     coarse = generator.integers(0, draw(st.sampled_from([3, 200])), (shape[0] // 4, shape[1] // 4, shape[2]))
+    period = draw(st.sampled_from([None, 2, 3]))
+    if period is not None:
+        coarse = np.resize(coarse[:period, :period], (period, period, shape[2]))
+        coarse = np.tile(coarse, (shape[0] // 4 // period + 1, shape[1] // 4 // period + 1, 1))
+        coarse = coarse[: shape[0] // 4, : shape[1] // 4]
     world = np.repeat(np.repeat(coarse, 4, 0), 4, 1).astype(np.uint8)
     reference = world[32 : 32 + height, 32 : 32 + width]
     frame = np.empty_like(reference)
@@ -38,7 +44,7 @@ def pairs(draw: st.DrawFn) -> tuple[NDArray[np.uint8], NDArray[np.uint8], int]:
     return frame.copy(), reference.copy(), block_px
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(pair=pairs(), radius_px=st.sampled_from([0, 3, 16]), data=st.data())
 def test_the_same_vectors_and_differences(
     pair: tuple[NDArray[np.uint8], NDArray[np.uint8], int], radius_px: int, data: st.DataObject
