@@ -22,7 +22,7 @@ def pairs(draw: st.DrawFn) -> tuple[NDArray[np.uint8], NDArray[np.uint8], int]:
     block_px = draw(st.sampled_from([8, 16, 24]))
     height, width = block_px * draw(st.integers(1, 4)), block_px * draw(st.integers(1, 5))
     shape = (height + 64, width + 64, draw(st.sampled_from([1, 3])))
-    # Few grey levels in coarse patches, or a pattern that repeats: many places match equally well, which shows
+    # Few grey levels in coarse patches, or a pattern that repeats: many places match as well, which shows
     # the order of ties.
     coarse = generator.integers(0, draw(st.sampled_from([3, 200])), (shape[0] // 4, shape[1] // 4, shape[2]))
     period = draw(st.sampled_from([None, 2, 3]))
