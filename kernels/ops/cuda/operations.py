@@ -15,11 +15,19 @@ from typing import Any
 import torch
 
 from kernels.ops import reference
+from kernels.ops.cuda.arguments import (
+    check,
+    displacement_address,
+    mask_address,
+    out_arguments,
+    pixel_stride,
+    source_arguments,
+    tile_arguments,
+)
 from kernels.ops.maps import ACTIVATIONS, Convolution, Halo, Window, check_map, check_tiles
 from kernels.ops.reference.pointwise import OPERATIONS
 
 MAX_TAPS = 64  # of a convolution: the table of places must fit in 48 KiB of shared memory
-_NO_HALO, _NEAREST, _BILINEAR = 0, 1, 2
 
 # (rows, columns) of the piece of the product that one thread block computes; launch.cu has the same list.
 CONFIGURATIONS = ((32, 32), (64, 64), (128, 64))
@@ -151,7 +159,7 @@ class Operations:
         if convolution.weight.dtype != source.dtype:
             raise TypeError(f"source must be {convolution.weight.dtype}, as the weights (got {source.dtype})")
         if residual is not None:
-            self._check("residual", residual, out, tuple(out.shape))
+            check("residual", residual, out, tuple(out.shape))
         if configuration is None:
             taps = convolution.window.kernel[0] * convolution.window.kernel[1]
             rows = tiles.shape[0] * tile[0] * tile[1]
@@ -161,11 +169,11 @@ class Operations:
         self._launch(
             "convolve",
             out,
-            *self._source(source, halo, out),
-            *self._tiles(tiles, tile, out),
-            *self._out(out),
+            *source_arguments(source, halo, out),
+            *tile_arguments(tiles, tile, out),
+            *out_arguments(out),
             residual.data_ptr() if residual is not None else None,
-            _pixel(residual) if residual is not None else 0,
+            pixel_stride(residual) if residual is not None else 0,
             packed.window,
             packed.inputs,
             packed.outputs,
@@ -196,8 +204,8 @@ class Operations:
         self._launch(
             "gather",
             out,
-            *self._source(source, halo, out),
-            *self._tiles(tiles, tile, out)[:2],
+            *source_arguments(source, halo, out),
+            *tile_arguments(tiles, tile, out)[:2],
             height,
             width,
             *window.stride,
@@ -212,14 +220,14 @@ class Operations:
         """As the reference's."""
         if values.dtype != out.dtype or not values.is_contiguous():
             raise TypeError(f"values must be contiguous {out.dtype} (got {values.dtype})")
-        self._check("values", values, out, None)
+        check("values", values, out, None)
         self._launch(
             "scatter",
             out,
             values.data_ptr(),
-            *self._tiles(tiles, (values.shape[1], values.shape[2]), out),
+            *tile_arguments(tiles, (values.shape[1], values.shape[2]), out),
             values.shape[3],
-            *self._out(out),
+            *out_arguments(out),
         )
 
     def remap(
@@ -231,16 +239,16 @@ class Operations:
     ) -> None:
         """As the reference's."""
         check_map("reference", reference)
-        self._check("reference", reference, out, tuple(out.shape))
+        check("reference", reference, out, tuple(out.shape))
         self._launch(
             "remap",
             out,
             reference.data_ptr(),
-            _pixel(reference),
-            *self._displacement("displacement", displacement, out, (out.shape[0], out.shape[1])),
-            self._mask("fresh", fresh, out, (out.shape[0], out.shape[1])) if fresh is not None else None,
+            pixel_stride(reference),
+            *displacement_address("displacement", displacement, out, (out.shape[0], out.shape[1])),
+            mask_address("fresh", fresh, out, (out.shape[0], out.shape[1])) if fresh is not None else None,
             reference.shape[2],
-            *self._out(out),
+            *out_arguments(out),
         )
 
     def prune(
@@ -254,17 +262,17 @@ class Operations:
     ) -> None:
         """As the reference's."""
         check_map("values", values)
-        self._check("values", values, out, tuple(out.shape))
+        check("values", values, out, tuple(out.shape))
         self._launch(
             "prune",
             out,
             values.data_ptr(),
-            _pixel(values),
-            *self._tiles(tiles, tile, out),
+            pixel_stride(values),
+            *tile_arguments(tiles, tile, out),
             values.shape[2],
             epsilon,
-            self._mask("changed", changed, out, (out.shape[0], out.shape[1])),
-            *self._out(out),
+            mask_address("changed", changed, out, (out.shape[0], out.shape[1])),
+            *out_arguments(out),
         )
 
     def pool(
@@ -288,10 +296,10 @@ class Operations:
             kind == "max",
             geometry,
             count_padding,
-            *self._source(source, halo, out),
-            *self._tiles(tiles, tile, out),
+            *source_arguments(source, halo, out),
+            *tile_arguments(tiles, tile, out),
             source.shape[2],
-            *self._out(out),
+            *out_arguments(out),
         )
 
     def pointwise(
@@ -309,25 +317,25 @@ class Operations:
         if operation not in OPERATIONS:
             raise ValueError(f"operation must be one of {OPERATIONS} (got {operation!r})")
         check_map("first", first)
-        self._check("first", first, out, tuple(out.shape))
+        check("first", first, out, tuple(out.shape))
         if (second is None) != (operation == "copy"):
             raise ValueError(f"second must be None for 'copy' and a map for the others (got {operation!r})")
         if second is not None:
             check_map("second", second)
-            self._check("second", second, out, tuple(out.shape))
+            check("second", second, out, tuple(out.shape))
         self._launch(
             "pointwise",
             out,
             OPERATIONS.index(operation),
             first.data_ptr(),
-            _pixel(first),
+            pixel_stride(first),
             second.data_ptr() if second is not None else None,
-            _pixel(second) if second is not None else 0,
-            *self._tiles(tiles, tile, out),
+            pixel_stride(second) if second is not None else 0,
+            *tile_arguments(tiles, tile, out),
             first.shape[2],
             ACTIVATIONS.index(activation),
             slope,
-            *self._out(out),
+            *out_arguments(out),
         )
 
     def upsample(
@@ -359,10 +367,10 @@ class Operations:
             mode == "bilinear",
             align_corners,
             *steps,
-            *self._source(source, halo, out),
-            *self._tiles(tiles, tile, out),
+            *source_arguments(source, halo, out),
+            *tile_arguments(tiles, tile, out),
             source.shape[2],
-            *self._out(out),
+            *out_arguments(out),
         )
 
     def call(self, name: str, device: torch.device, *arguments: Any) -> None:
@@ -409,67 +417,3 @@ class Operations:
             properties = torch.cuda.get_device_properties(device)
             self._multiprocessors[index] = properties.multi_processor_count
         return self._multiprocessors[index]
-
-    def _check(
-        self, name: str, tensor: torch.Tensor, out: torch.Tensor, shape: tuple[int, ...] | None
-    ) -> None:
-        if tensor.device != out.device:
-            raise ValueError(f"{name} must be on {out.device}, as out (got {tensor.device})")
-        if tensor.dtype != out.dtype:
-            raise TypeError(f"{name} must be {out.dtype}, as out (got {tensor.dtype})")
-        if shape is not None and tuple(tensor.shape) != shape:
-            raise ValueError(f"{name} must have shape {shape} (got {tuple(tensor.shape)})")
-
-    def _source(self, source: torch.Tensor, halo: Halo | None, out: torch.Tensor) -> tuple[Any, ...]:
-        """map, height, width, pixel, reference, its pixel, fresh, displacement, sampling."""
-        check_map("source", source)
-        self._check("source", source, out, None)
-        height, width, _ = source.shape
-        here = (source.data_ptr(), height, width, _pixel(source))
-        if halo is None:
-            return (*here, None, 0, None, None, _NO_HALO)
-        check_map("halo.reference", halo.reference)
-        self._check("halo.reference", halo.reference, out, tuple(source.shape))
-        return (
-            *here,
-            halo.reference.data_ptr(),
-            _pixel(halo.reference),
-            self._mask("halo.fresh", halo.fresh, out, (height, width)),
-            *self._displacement("halo.displacement", halo.displacement, out, (height, width)),
-        )
-
-    def _mask(self, name: str, mask: torch.Tensor, out: torch.Tensor, size: tuple[int, int]) -> int:
-        if mask.device != out.device:
-            raise ValueError(f"{name} must be on {out.device}, as out (got {mask.device})")
-        if mask.dtype != torch.uint8 or not mask.is_contiguous() or tuple(mask.shape) != size:
-            raise ValueError(
-                f"{name} must be contiguous uint8 of shape {size} (got {mask.dtype}, {tuple(mask.shape)})"
-            )
-        return mask.data_ptr()
-
-    def _displacement(
-        self, name: str, displacement: torch.Tensor, out: torch.Tensor, size: tuple[int, int]
-    ) -> tuple[int, int]:
-        if displacement.device != out.device:
-            raise ValueError(f"{name} must be on {out.device}, as out (got {displacement.device})")
-        if displacement.dtype not in (torch.int16, torch.float32):
-            raise TypeError(f"{name} must be int16 or float32 (got {displacement.dtype})")
-        if tuple(displacement.shape) != (*size, 2) or not displacement.is_contiguous():
-            raise ValueError(
-                f"{name} must be contiguous with shape {(*size, 2)} (got {tuple(displacement.shape)})"
-            )
-        return displacement.data_ptr(), _NEAREST if displacement.dtype == torch.int16 else _BILINEAR
-
-    def _tiles(self, tiles: torch.Tensor, tile: tuple[int, int], out: torch.Tensor) -> tuple[int, ...]:
-        check_tiles(tiles, tile)
-        if tiles.device != out.device:
-            raise ValueError(f"tiles must be on {out.device}, as out (got {tiles.device})")
-        return tiles.data_ptr(), tiles.shape[0], tile[0], tile[1]
-
-    def _out(self, out: torch.Tensor) -> tuple[int, ...]:
-        check_map("out", out)
-        return out.data_ptr(), out.shape[0], out.shape[1], _pixel(out)
-
-
-def _pixel(value: torch.Tensor) -> int:
-    return value.stride(1) if value.shape[1] > 1 else value.stride(0)
