@@ -115,7 +115,16 @@ def _truncation(chosen: argparse.Namespace) -> int:
         print(f"{video}: {len(frames)} frames, {len(made)} runs")
         samples += made
     profile = build_profile(samples, chosen.tolerance)
-    profile.save(chosen.output)
+    provenance = {
+        "model": chosen.model,
+        "weights": chosen.weights.name if chosen.weights else None,
+        "videos": [video.parent.name + "/" + video.name for video in chosen.videos],
+        "size_px": chosen.size_px,
+        "frames": chosen.frames,
+        "tolerance": chosen.tolerance,
+        "threshold": chosen.threshold,
+    }
+    profile.save(chosen.output, provenance)
     for row in profile.rows:
         print(
             f"vectors {row.length_px:5.1f} px ± {row.spread_px:4.1f}, active {row.active_ratio:4.0%}: "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,11 +82,12 @@ class TruncationProfile:
             raise ValueError(f"{path}: expected rows with epsilon ≥ 0, found {len(rows)} rows")
         return cls(rows)
 
-    def save(self, path: Path) -> None:
-        """Write the profile as JSON."""
+    def save(self, path: Path, provenance: Mapping[str, object] | None = None) -> None:
+        """Write the profile as JSON, with what it was built from."""
         names = Row.__dataclass_fields__
         rows = [{name: getattr(row, name) for name in names} for row in self.rows]
-        path.write_text(json.dumps({"rows": rows}, indent=1) + "\n")
+        content = {"provenance": dict(provenance or {}), "rows": rows}
+        path.write_text(json.dumps(content, indent=1) + "\n")
 
     def lookup(self, active: torch.Tensor, vectors: torch.Tensor) -> float:
         """ε for a frame that moves like this, as a share of each layer's standard deviation."""

@@ -27,6 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     sparse.add_argument("--policies", default="fixed,truncate,exact")
     sparse.add_argument("--input-px", type=int, default=640, help="side of the network input")
     sparse.add_argument("--threshold", type=float, default=0.025, help="τ of the miss classifier")
+    sparse.add_argument("--truncation", type=Path, help="ε profile of the policy truncate")
     sparse.add_argument("--frames", type=int, help="frames of each sequence, at most")
     sparse.add_argument("--output", type=Path, help="table to write: .csv or .md")
     convert = commands.add_parser("convert", help="a checkpoint's state dict into fused safetensors")
@@ -100,12 +101,14 @@ def _evaluate(chosen: argparse.Namespace) -> None:
 def _evaluate_sparse(chosen: argparse.Namespace) -> None:
     import torch
 
+    from kernels.executor.truncate import TruncationProfile
     from kernels.models import build_model, load_weights
     from kernels.models.evaluate import DAVIS_OBJECTS, write_table
     from kernels.models.evaluate_sparse import evaluate_sparse
 
     torch.set_num_threads(1)
     model = load_weights(build_model(chosen.model), chosen.weights).eval()
+    profile = TruncationProfile.load(chosen.truncation) if chosen.truncation else None
     scores = []
     for policy in chosen.policies.split(","):
         for name in DAVIS_OBJECTS:
@@ -117,6 +120,7 @@ def _evaluate_sparse(chosen: argparse.Namespace) -> None:
                     input_px=chosen.input_px,
                     threshold=chosen.threshold,
                     frames=chosen.frames,
+                    truncation=profile,
                 )
             )
             row = scores[-1]
