@@ -84,7 +84,7 @@ def _displace(
     `residual` is that of the reference's cells; each cell takes over that of the cell it came from. `cell` is
     the (height, width) of a cell in pixels.
     """
-    scale = torch.tensor([float(resolution.scale_x), float(resolution.scale_y)])
+    scale = torch.tensor([float(resolution.scale_x), float(resolution.scale_y)], dtype=torch.float32)
     if bilinear:
         return (vectors / scale).contiguous(), None
     total = vectors

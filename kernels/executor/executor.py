@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import nn
@@ -20,6 +22,23 @@ from kernels.ops import registry
 
 POLICIES = ("exact", "truncate", "fixed")
 SAMPLINGS = ("nearest", "bilinear")
+
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def _outside_modes(method: _Method) -> _Method:
+    """Run without gradients, inference mode and autocast, whatever the caller is in.
+
+    A plan and its buffers outlive the call, so that they must not depend on the mode of the first one.
+    """
+
+    @functools.wraps(method)
+    def run(self: SparseExecutor, *args: Any, **kwargs: Any) -> Any:
+        with torch.inference_mode(False), torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+            return method(self, *args, **kwargs)
+
+    return cast(_Method, run)
 
 
 @dataclass(slots=True)
@@ -58,6 +77,7 @@ class SparseExecutor:
             operations, which beat torch's dense run up to there; `calibrate` measures it for others.
 
     Raises:
+        TypeError: the model is no module.
         ValueError: unknown policy or sampling, block_px < 1, a backend that cannot run here.
         UnsupportedModule: a ValueError that names a submodule.
     """
@@ -81,6 +101,8 @@ class SparseExecutor:
             raise ValueError(f"block_px must be a whole number of pixels, at least 1 (got {block_px!r})")
         if dtype not in (torch.float32, torch.float16):
             raise ValueError(f"dtype must be torch.float32 or torch.float16 (got {dtype})")
+        if not isinstance(model, nn.Module):
+            raise TypeError(f"model must be a torch.nn.Module (got {type(model).__name__})")
         check_module(model)
         self.model = model
         self.dtype = dtype
@@ -99,15 +121,13 @@ class SparseExecutor:
         sizes = ", ".join(f"{shape[3]}×{shape[2]}" for shape in self._prepared) or "nothing yet"
         return f"<SparseExecutor of {type(self.model).__name__}, {self.policy}, prepared for {sizes}>"
 
-    @torch.inference_mode(False)
-    @torch.no_grad()
+    @_outside_modes
     def plan(self, frame: torch.Tensor) -> Plan:
         """The plan for frames of this one's shape, made now if there is none yet."""
         self._check_frame(frame)
         return self._prepare(frame).plan
 
-    @torch.inference_mode(False)
-    @torch.no_grad()
+    @_outside_modes
     def dense(self, frame: torch.Tensor) -> tuple[Any, Cache]:
         """Run the whole frame.
 
@@ -118,7 +138,7 @@ class SparseExecutor:
             What the module returns, and the cache for the next frames.
 
         Raises:
-            TypeError, ValueError: a frame of another dtype, shape or device.
+            TypeError, ValueError: a frame of another dtype, shape or device, or that the model cannot take.
             UnsupportedModule: the module cannot be traced.
         """
         self._check_frame(frame)
@@ -128,8 +148,7 @@ class SparseExecutor:
             prepared.thresholds = Thresholds.measure(prepared.plan, steps)
         return steps.outputs(), cache
 
-    @torch.inference_mode(False)
-    @torch.no_grad()
+    @_outside_modes
     def calibrate(self, frame: torch.Tensor, repeats: int = 5) -> float:
         """Measure where a sparse run stops paying on this machine, and set `break_even`.
 
@@ -166,8 +185,7 @@ class SparseExecutor:
         self.break_even = min(1.0, max(0.0, crossing))
         return self.break_even
 
-    @torch.inference_mode(False)
-    @torch.no_grad()
+    @_outside_modes
     def sparse(
         self, frame: torch.Tensor, active: torch.Tensor, vectors: torch.Tensor, cache: Cache
     ) -> tuple[Any, Cache, Report]:

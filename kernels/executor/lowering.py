@@ -158,7 +158,8 @@ class _Lowering(Builder):
         node = self.nodes[index]
         if self.fusible(source, index) and isinstance(node.work, Convolve) and len(node.inputs) == 1:
             work = node.work
-            bias = torch.zeros(len(factor)) if work.bias is None else work.bias
+            factor, offset = factor.to(work.weight.device), offset.to(work.weight.device)
+            bias = torch.zeros_like(offset) if work.bias is None else work.bias
             folded = replace(
                 work,
                 weight=(work.weight.double() * factor[:, None, None, None]).to(work.weight.dtype),

@@ -94,6 +94,9 @@ def check_module(model: nn.Module) -> None:
     """
     for path, module in model.named_modules():
         kind = type(module).__name__
+        if isinstance(module, torch.jit.RecursiveScriptModule):
+            where = f"model.{path}".removesuffix(".")
+            raise UnsupportedModule(f"{where}: a scripted module; give the nn.Module that it was made from")
         if isinstance(module, _UNSUPPORTED):
             raise UnsupportedModule(f"model.{path}: {kind} is not supported (2-D feature maps only)")
         if module.training and isinstance(module, _STATEFUL):
@@ -109,10 +112,17 @@ def trace(model: nn.Module, frame: torch.Tensor) -> Trace:
     Raises:
         UnsupportedModule: control flow or shapes that depend on values, random numbers, in-place changes of a
             part of a tensor, or a result that is no nest of tensors.
+        ValueError: the model itself fails on such a frame.
     """
     recorder = _Recorder(frame)
-    with torch.no_grad(), _paths(model, recorder), recorder:
-        result = model(frame)
+    try:
+        with torch.no_grad(), _paths(model, recorder), recorder:
+            result = model(frame)
+    except RuntimeError as error:
+        size = tuple(frame.shape)
+        raise ValueError(
+            f"frame of shape {size} does not go through the model: at {recorder.here()}: {error}"
+        ) from error
     leaves, structure = pytree.tree_flatten(result)
     record = recorder.trace
     for leaf in leaves:
@@ -171,9 +181,12 @@ class _Recorder(TorchDispatchMode):
         self.trace.dtypes.append(tensor.dtype)
         return value
 
+    def here(self) -> str:
+        """The submodule that is running, as in "model.backbone.0"."""
+        return f"model.{self.stack[-1]}".removesuffix(".")
+
     def _refuse(self, reason: str) -> None:
-        path = self.stack[-1]
-        raise UnsupportedModule(f"model{'.' + path if path else ''}: {reason}")
+        raise UnsupportedModule(f"{self.here()}: {reason}")
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -189,6 +202,8 @@ class _Recorder(TorchDispatchMode):
             "aten::_scaled_dot_product_flash_attention_for_cpu"
         ):
             self._refuse(f"{func} draws random numbers")
+        if func._schema.name == "aten::as_strided":
+            self._refuse(f"{func} addresses memory, whose order is another inside")
         recorded_args, recorded_kwargs = pytree.tree_map(self._recorded, (args, kwargs))
         function = self._functional(func, args)
         result = func(*args, **kwargs)

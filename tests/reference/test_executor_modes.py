@@ -7,6 +7,9 @@ import torch
 from torch import nn
 
 from kernels import SparseExecutor
+from kernels.executor import UnsupportedModule
+from kernels.executor.lowering import lower
+from kernels.executor.trace import trace
 
 ACTIVE = torch.zeros(2, 3, dtype=torch.bool)
 VECTORS = torch.zeros(2, 3, 2, dtype=torch.int32)
@@ -53,3 +56,57 @@ def test_the_most_negative_vector_is_too_long(dtype: torch.dtype) -> None:
     vectors = torch.full((2, 3, 2), torch.iinfo(dtype).min, dtype=dtype)
     with pytest.raises(ValueError, match=r"vectors must be at most 16383 px long \(got \d+\)"):
         executor.sparse(frame, ACTIVE, vectors, cache)
+
+
+def test_autocast_outside_does_not_reach_inside() -> None:
+    model, frame = network(), torch.rand(1, 3, 32, 48)
+    with torch.no_grad():
+        expected = model(frame)
+    executor = SparseExecutor(model)
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs, cache = executor.dense(frame)
+        again, _, report = executor.sparse(frame, ACTIVE, VECTORS, cache)
+    assert outputs.dtype == again.dtype == torch.float32
+    assert torch.allclose(outputs, expected, atol=1e-6)
+    assert dict(report.reused) == {"0": 1.0}
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+@pytest.mark.parametrize("policy", ["exact", "truncate", "fixed"])
+def test_the_default_dtype_is_not_taken_for_the_maps(policy: str, backend: str) -> None:
+    model, frame = network(), torch.rand(1, 3, 32, 48)
+    with torch.no_grad():
+        expected = model(frame)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        executor = SparseExecutor(model, policy, backend, sampling="bilinear")
+        _, cache = executor.dense(frame)
+        outputs, _, _ = executor.sparse(frame, ACTIVE.logical_not(), VECTORS, cache)
+    finally:
+        torch.set_default_dtype(before)
+    assert torch.allclose(outputs, expected, atol=1e-6)
+
+
+def test_batch_norm_folds_where_the_weights_are() -> None:
+    """A convolution without a bias gets one beside its weight, not on the processor."""
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4)).eval().to("meta")
+    graph = lower(trace(model, torch.empty(1, 3, 8, 8, device="meta")), model)
+    assert graph.nodes[1].work.bias.device.type == "meta"
+
+
+class Addressing(nn.Module):
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        return value.as_strided((1, 2, 4, 4), value.stride())
+
+
+def test_what_a_model_cannot_take_or_we_cannot_follow_is_named() -> None:
+    frame = torch.rand(1, 3, 32, 48)
+    with pytest.raises(TypeError, match=r"model must be a torch.nn.Module \(got function\)"):
+        SparseExecutor(lambda value: value)
+    with pytest.raises(
+        ValueError, match=r"frame of shape \(1, 4, 9, 9\) does not go through .*: at model\.0: "
+    ):
+        SparseExecutor(network()).dense(torch.rand(1, 4, 9, 9))
+    with pytest.raises(UnsupportedModule, match=r"model\.0: aten\.as_strided.* memory"):
+        SparseExecutor(nn.Sequential(Addressing())).dense(frame)

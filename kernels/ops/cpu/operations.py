@@ -51,18 +51,18 @@ def pack_convolution(
     taps = height * width
     if inputs == 1 and outputs == groups and groups > 1:
         padded = -(-outputs // lanes) * lanes
-        packed = torch.zeros(taps, padded)
+        packed = torch.zeros(taps, padded, dtype=torch.float32)
         packed[:, :outputs] = weight.reshape(outputs, taps).T
-        offsets = torch.zeros(padded)
+        offsets = torch.zeros(padded, dtype=torch.float32)
         offsets[:outputs] = plain.bias
     else:
         each = outputs // groups
         vectors = -(-each // lanes)
-        cube = torch.zeros(groups, taps * inputs, vectors * lanes)
+        cube = torch.zeros(groups, taps * inputs, vectors * lanes, dtype=torch.float32)
         cube[:, :, :each] = weight.reshape(groups, each, inputs, taps).permute(0, 3, 2, 1).flatten(1, 2)
         panels = torch.split(cube, [wide * lanes for wide in panel_vectors(vectors)], dim=2)
         packed = torch.cat([panel.flatten(1) for panel in panels], dim=1)
-        offsets = torch.zeros(groups, vectors * lanes)
+        offsets = torch.zeros(groups, vectors * lanes, dtype=torch.float32)
         offsets[:, :each] = plain.bias.view(groups, each)
     geometry = (_long * 11)(
         inputs,
@@ -82,7 +82,9 @@ def pack_convolution(
         slope=slope,
         weight=packed.contiguous(),
         bias=offsets.contiguous(),
-        extra=_Packed(geometry, torch.zeros(plain.in_channels + 16), ACTIVATIONS.index(activation)),
+        extra=_Packed(
+            geometry, torch.zeros(plain.in_channels + 16, dtype=torch.float32), ACTIVATIONS.index(activation)
+        ),
     )
 
 
@@ -165,7 +167,7 @@ def gather(
     check_tiles(tiles, tile)
     height, width = window.extent(tile)
     channels = source.shape[2]
-    out = torch.empty(tiles.shape[0], height, width, channels)
+    out = torch.empty(tiles.shape[0], height, width, channels, dtype=torch.float32)
     library().fluxshard_gather(
         *_source(source, halo),
         _pointer(tiles.data_ptr()),

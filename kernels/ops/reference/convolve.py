@@ -36,7 +36,7 @@ def pack_convolution(
     if tuple(weight.shape[2:]) != window.kernel:
         raise ValueError(f"weight must have kernel {window.kernel} (got {tuple(weight.shape)})")
     if bias is None:
-        bias = torch.zeros(weight.shape[0], device=weight.device)
+        bias = torch.zeros(weight.shape[0], dtype=torch.float32, device=weight.device)
     return Convolution(
         window=window,
         in_channels=weight.shape[1] * groups,
