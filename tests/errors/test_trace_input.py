@@ -58,6 +58,12 @@ def _replace_line(text: str, line: int, new: str) -> str:
         ("1.5\n2.5\n3.5\n", "found '1.5' .mahimahi times are whole milliseconds"),
         ("1,2\n2,3\n", "found '1,2' .a csv needs a header that names its units"),
         ("5 2.0\n", "line 1: expected at least two rows, found one"),
+        ("time_ms,packets\n0,1\n1,999999999999\n", "expected at most 1e.08 packets, found 1e.12"),
+        (f"time_ms,packets\n0,1\n1,{'9' * 30}\n", "line 3: expected a whole number of packets"),
+        ("time_ms,packets\n0,1\n1e30,1\n", "line 3: expected whole milliseconds >= 0 and at most 1e.15"),
+        (f"# packet_bytes: {'9' * 5000}\ntime_ms,packets\n0,1\n5,1\n", "packet_bytes as a whole number"),
+        (f"time_s,rate_mbps\n0,{'5' * 200_000}\n1,2\n", "line 2: expected 2 cells, found 1"),
+        ("time_s;rate_mbps\n0,0;5,5\n1,0;6,5\n", "line 2: .* found '0,0' .decimals take a point"),
     ],
 )
 def test_files_that_are_no_trace(tmp_path: Path, content: str | bytes, message: str) -> None:
@@ -276,3 +282,14 @@ def test_files_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected a path that can be written"):
         save_trace(trace, tmp_path / "no" / "folder.csv")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", [MAHIMAHI, COOKED, GHENT, SIGCOMM, CSV, FALCON])
+@pytest.mark.parametrize("ending", ["\r", "\r\n"])
+def test_line_endings_of_other_systems_are_read(tmp_path: Path, text: str, ending: str) -> None:
+    plain = load_trace(_write(tmp_path, text))
+    assert load_trace(_write(tmp_path, text.replace("\n", ending))).mean_bps == plain.mean_bps
+
+
+def test_the_synthetic_mark_is_read_in_any_case(tmp_path: Path) -> None:
+    assert load_trace(_write(tmp_path, "# synthetic: True\n" + CSV)).synthetic

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from traces.bandwidth import MS_PER_S, BandwidthTrace, OpportunityTrace, RateTrace
+from traces.bandwidth import MAX_OPPORTUNITIES, MS_PER_S, BandwidthTrace, OpportunityTrace, RateTrace
 from traces.errors import InputError
 from traces.formats.text import (
     is_number,
@@ -40,6 +40,7 @@ _BIT_UNITS |= {unit[:-2] + "_per_s": factor for unit, factor in _BIT_UNITS.items
 _BYTE_UNITS = {"bytes": 8.0, "kilobytes": 8e3, "megabytes": 8e6}
 RATE_UNITS = _BIT_UNITS | {f"{u}_{end}": f for u, f in _BYTE_UNITS.items() for end in ("s", "per_s")}
 TIME_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0, "seconds": 1.0, "milliseconds": 1e-3, "min": 60.0}
+MAX_DIGITS, MAX_TIME_MS = 15, 1e15  # far past any recording, far below the limit of 64-bit integers
 _DELIMITERS = (",", ";", "\t")
 _AMBIGUOUS = re.compile(r"[KkMG]B(ps|/s)")  # kilobytes or kilobits? 1000 or 1024?
 
@@ -131,7 +132,7 @@ def _rates(
         times_s=times_s,
         rates_bps=rates,
         period_s=period_s,
-        synthetic=notes.get("synthetic") == "true",
+        synthetic=notes.get("synthetic", "").lower() == "true",
         source=str(path),
     )
 
@@ -149,33 +150,38 @@ def _opportunities(
     counts: list[int] = []
     for line, cells in table:
         time_ms = number(cells[time_index], time_name, path, line) * seconds * MS_PER_S
-        if time_ms < 0 or abs(time_ms - round(time_ms)) > 1e-6:
-            raise InputError(f"{path}, line {line}: expected whole milliseconds >= 0, found {time_ms:g} ms")
+        if not 0 <= time_ms <= MAX_TIME_MS or abs(time_ms - round(time_ms)) > 1e-6:
+            most = f" and at most {MAX_TIME_MS:.0e}" if time_ms > MAX_TIME_MS else ""
+            raise InputError(
+                f"{path}, line {line}: expected whole milliseconds >= 0{most}, found {time_ms:g} ms"
+            )
         if times_ms and time_ms < times_ms[-1]:
             raise InputError(
                 f"{path}, line {line}: expected times that do not go back, found {time_ms:g} ms "
                 f"after {times_ms[-1]} ms"
             )
-        if not is_whole(cells[packets_index]):
+        count = cells[packets_index]
+        if not is_whole(count) or len(count) > MAX_DIGITS:
             raise InputError(
-                f"{path}, line {line}: expected a whole number of packets >= 0, "
-                f"found {shorten(cells[packets_index])!r}"
+                f"{path}, line {line}: expected a whole number of packets >= 0, found {shorten(count)!r}"
             )
         times_ms.append(round(time_ms))
-        counts.append(int(cells[packets_index]))
+        counts.append(int(count))
+    if sum(counts) > MAX_OPPORTUNITIES:
+        raise InputError(f"{path}: expected at most {MAX_OPPORTUNITIES:.0e} packets, found {sum(counts):.3g}")
     if not any(counts):
         raise InputError(f"{path}: expected at least one packet, found none")
     if times_ms[-1] == 0:
         raise InputError(f"{path}: expected a last time > 0 ms (the trace loops there), found 0")
     packet_bytes = notes.get("packet_bytes", "1500")
-    if not is_whole(packet_bytes):
+    if not is_whole(packet_bytes) or len(packet_bytes) > MAX_DIGITS:
         raise InputError(f"{path}: expected packet_bytes as a whole number, found {shorten(packet_bytes)!r}")
     return OpportunityTrace(
         name=notes.get("name", path.name),
         times_ms=np.repeat(np.array(times_ms, dtype=np.int64), counts),
         period_ms=times_ms[-1],
         packet_bytes=int(packet_bytes),
-        synthetic=notes.get("synthetic") == "true",
+        synthetic=notes.get("synthetic", "").lower() == "true",
         source=str(path),
     )
 
@@ -235,4 +241,7 @@ def _delimiter(header: str) -> str:
 
 
 def _cells(line: str, delimiter: str) -> list[str]:
-    return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter))]
+    try:
+        return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter))]
+    except csv.Error:  # a cell of more than 131072 characters: one cell, which its reader refuses by line
+        return [line]

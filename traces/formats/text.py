@@ -16,7 +16,7 @@ SAMPLE_LINES = 40
 
 
 def read_text(path: Path) -> str:
-    """The file's text without a byte-order mark.
+    """The file's text without a byte-order mark, its lines ended by \\n whoever wrote it.
 
     Raises:
         InputError: no such file, a folder, an empty file, or bytes that are not text.
@@ -30,7 +30,7 @@ def read_text(path: Path) -> str:
     if b"\0" in data[:65536]:
         raise InputError(f"{path}: expected a text file, found binary data")
     try:
-        return data.decode("utf-8-sig")
+        return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise InputError(f"{path}, line {line}: expected UTF-8 text, found binary data") from None
@@ -83,9 +83,10 @@ def number(token: str, what: str, path: Path, line: int) -> float:
     try:
         value = float(token)
     except ValueError:
-        raise InputError(f"{path}, line {line}: expected {what}, found {shorten(token)!r}") from None
+        hint = " (decimals take a point, not a comma)" if is_number(token.replace(",", ".", 1)) else ""
+        raise InputError(f"{path}, line {line}: expected {what}, found {shorten(token)!r}{hint}") from None
     if not math.isfinite(value):
-        raise InputError(f"{path}, line {line}: expected {what}, finite, found {token!r}")
+        raise InputError(f"{path}, line {line}: expected {what}, finite, found {shorten(token)!r}")
     return value
 
 
