@@ -51,6 +51,7 @@ def search_motion(
     block_px: int = 16,
     radius_px: int = 16,
     predicted: NDArray[np.int16] | None = None,
+    backend: str | None = None,
 ) -> MotionField:
     """Find each block of `frame` in `reference`.
 
@@ -65,10 +66,15 @@ def search_motion(
         radius_px: half the side of the search window, 0 or more.
         predicted: (H/b, W/b, 2) integer vectors that centre each block's window (`predict_vectors`); those
             that point outside are moved inside. None: zero.
+        backend: "cpu" (None) or "cuda", which gives the same field; the arrays are copied there and back.
 
     Raises:
-        TypeError, ValueError: an argument that is none of the above, by name.
+        TypeError, ValueError: an argument that is none of the above, by name; a backend that cannot run here.
     """
+    if backend not in (None, "cpu"):
+        from kernels.search_backends import search_on
+
+        return search_on(str(backend), frame, reference, block_px, radius_px, predicted)
     frame = frame if isinstance(frame, SearchImage) else prepare(frame, "frame")
     reference = reference if isinstance(reference, SearchImage) else prepare(reference, "reference")
     if frame.shape != reference.shape:
