@@ -134,11 +134,10 @@ class Steps:
         rows = torch.arange(tile[0], device=tiles.device).repeat_interleave(tile[1])
         columns = torch.arange(tile[1], device=tiles.device).repeat(tile[0])
         y, x = (tiles[:, :1] + rows).flatten(), (tiles[:, 1:] + columns).flatten()
-        inside = (y < height) & (x < width)
-        y, x = y[inside].long(), x[inside].long()
-        factor = torch.tensor(work.factor, dtype=torch.int32, device=tiles.device)
-        corners = torch.stack([y, x], dim=1).int() * factor
-        module.scatter(patches[y, x].view(-1, *work.factor, to.shape[2]), corners.contiguous(), to)
+        # Positions beyond the map read its border, and scatter skips them: nothing waits for a device here.
+        corners = torch.stack([y * work.factor[0], x * work.factor[1]], dim=1).int()
+        made = patches[y.clamp(max=height - 1).long(), x.clamp(max=width - 1).long()]
+        module.scatter(made.view(-1, *work.factor, to.shape[2]), corners.contiguous(), to)
 
     def compute_dense(self, index: int) -> None:
         """Run a convolution everywhere with torch's own: the fastest there is where everything is active."""
