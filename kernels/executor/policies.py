@@ -122,7 +122,12 @@ def run_fixed(plan: Plan, pool: Pool, request: Request) -> tuple[Steps, Cache, R
 
 
 def _levels(plan: Plan, request: Request) -> dict[int, Level]:
-    """Every resolution that a map other than the frame has."""
+    """Every resolution that a map other than the frame has, or whose positions make the patches of one."""
+    wanted = {
+        plan.levels[node.inputs[0] if isinstance(node.work, Unfold) else index]
+        for index, node in enumerate(plan.nodes)
+        if index > 0
+    }
     return {
         key: blocks.level_of(
             resolution,
@@ -134,7 +139,7 @@ def _levels(plan: Plan, request: Request) -> dict[int, Level]:
             plan.device,
         )
         for key, resolution in enumerate(plan.resolutions)
-        if key in plan.levels[1:]
+        if key in wanted or key in plan.levels[1:]
     }
 
 

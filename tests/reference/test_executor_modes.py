@@ -110,3 +110,20 @@ def test_what_a_model_cannot_take_or_we_cannot_follow_is_named() -> None:
         SparseExecutor(network()).dense(torch.rand(1, 4, 9, 9))
     with pytest.raises(UnsupportedModule, match=r"model\.0: aten\.as_strided.* memory"):
         SparseExecutor(nn.Sequential(Addressing())).dense(frame)
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+def test_patches_may_be_made_of_the_frame_itself(backend: str) -> None:
+    """A transposed convolution works in positions of its input, also where that is the frame."""
+    model, frame = nn.ConvTranspose2d(3, 4, 2, 2).eval(), torch.rand(1, 3, 32, 48)
+    executor = SparseExecutor(model, "fixed", backend)
+    before, cache = executor.dense(frame)
+    active = ACTIVE.clone()
+    active[1, 2] = True
+    changed = frame.clone()
+    changed[..., 16:, 32:] += 1
+    outputs, _, _ = executor.sparse(changed, active, VECTORS, cache)
+    with torch.no_grad():
+        expected = model(changed)
+    assert torch.allclose(outputs, expected, atol=1e-6)
+    assert torch.equal(outputs[..., :32, :], before[..., :32, :])
