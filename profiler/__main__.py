@@ -100,12 +100,12 @@ def _measure(arguments: list[str]) -> int:
     if "model" not in values:
         raise InputError("model: expected model=<name>, found none")
     from profiler.report import summary
-    from profiler.run import Request, profile_device
+    from profiler.run import Request, picture_path, profile_device
 
     if "resolution" in values:
         values["resolution_px"] = values.pop("resolution")
     found, path = profile_device(Request(**values), say=lambda line: print(line, flush=True))
-    print(f"\n{summary(found)}\n\n{path}\n{found.samples.where}\n{_picture(Path(found.samples.where))}")
+    print(f"\n{summary(found)}\n\n{path}\n{found.samples.where}\n{picture_path(found.samples.where, path)}")
     return 0
 
 
@@ -114,7 +114,7 @@ def _refit(arguments: list[str]) -> int:
     if len(words) != 1:
         raise InputError(f"refit: expected one samples file, found {words}")
     from profiler.report import summary
-    from profiler.run import fit_and_write
+    from profiler.run import fit_and_write, picture_path
 
     samples = _samples_path(words[0])
     out = values.pop("out", None) or _profile_beside(samples)
@@ -122,7 +122,7 @@ def _refit(arguments: list[str]) -> int:
     names = {"resolution": "resolution_px", "block": "block_px"}
     overrides: dict[str, Any] = {names.get(key, key): value for key, value in values.items()}
     found, path = fit_and_write(samples, out, overrides, seed=seed)
-    print(f"{summary(found)}\n\n{path}\n{_picture(samples)}")
+    print(f"{summary(found)}\n\n{path}\n{picture_path(samples, path)}")
     return 0
 
 
@@ -210,10 +210,6 @@ def _profile_beside(samples: Path) -> Path:
     if samples.name == "samples.parquet" and samples.parent.with_suffix(".yaml").is_file():
         return samples.parent.with_suffix(".yaml")
     return samples.with_suffix(".yaml")
-
-
-def _picture(samples: Path) -> Path:
-    return samples.with_name("profile.png")
 
 
 if __name__ == "__main__":

@@ -83,6 +83,13 @@ def group(k: Vector, seconds: Vector, where: str = "samples") -> Groups:
         # One or two samples cannot vouch for themselves: their neighbours do.
         typical = float(np.median(own if len(own) > 2 else np.concatenate(members[max(i - 1, 0) : i + 2])))
         fine = (own <= GROSS * typical) & (own >= typical / GROSS)
+        if len(own) <= 2 and len(members) > 2 and i == 0:  # an end has one side: T never falls,
+            typical = float(min(map(np.median, members[1:3])))
+            fine = own <= GROSS * typical
+        elif len(own) <= 2 and len(members) > 2 and i == len(members) - 1:  # and grows by k² at most
+            j = max((j for j in range(i) if len(kept[j])), default=0)
+            typical = float(np.median(members[j])) * (one / max(distinct[j], 1.0)) ** 2
+            fine = (own <= GROSS * typical) & (own >= np.median(members[j]) / GROSS)
         outliers += [(float(one), float(value), typical) for value in own[~fine]]
         kept.append(own[fine])
     alive = [i for i, own in enumerate(kept) if len(own)]

@@ -11,7 +11,7 @@ import numpy as np
 
 from profiler.breakeven import BreakEven, break_even
 from profiler.fit import QuadraticFit, fit_quadratic, predict_quadratic
-from profiler.groups import group
+from profiler.groups import GROSS, group
 from profiler.holdout import heldout_errors, median_error
 from profiler.latency import Encoding, Layer, PiecewiseLinear, Power, Profile, Quadratic
 from profiler.least_squares import Vector, solve_nonnegative
@@ -73,7 +73,7 @@ def analyse(
     findings += fit.findings
     rival = fit_piecewise(fit.groups)
     heldout = median_error(heldout_errors(fit.groups, predict_quadratic))
-    dense, dense_s = samples.seconds_of("dense"), 0.0
+    dense, extract = (_without_gross(samples, op, findings) for op in ("dense", "extract"))
     if len(dense):
         dense_s = float(np.median(dense))
         dense_error = float(1.2533 * dense.std() / math.sqrt(len(dense)))  # of a median, normal noise
@@ -82,7 +82,6 @@ def analyse(
         findings.append("no dense samples: dense_s is T(all blocks), which says nothing about break-even")
     better = _better(heldout, rival.heldout_error)
     crossing = break_even(fit, rival if better == RIVAL else None, dense_s, dense_error, blocks)
-    extract = samples.seconds_of("extract")
     ratios = _mask_ratios(samples, fit)
     for mask, ratio in ratios.items():
         if abs(ratio - 1) > 0.05:
@@ -116,6 +115,21 @@ def analyse(
         layers=_layers(samples),
     )
     return Analysis(profile, fit, rival, heldout, better, crossing, ratios, tuple(findings), samples)
+
+
+def _without_gross(samples: Samples, op: str, findings: list[str]) -> Vector:
+    """(m,) times of an operation, without those that are an accident and not a tail."""
+    seconds = samples.seconds_of(op)
+    if not len(seconds):
+        return seconds
+    groups = group(np.zeros_like(seconds), seconds, f"{samples.where}: {op}")
+    if groups.outliers:
+        _, worst, typical = max(groups.outliers, key=lambda one: one[1] / one[2])
+        findings.append(
+            f"{len(groups.outliers)} of {len(seconds)} {op} samples lie more than {GROSS:g} times off and"
+            f" were left out ({worst:.3g} s, typical {typical:.3g} s)"
+        )
+    return groups.flat[1]
 
 
 def followed_masks(samples: Samples) -> tuple[str, ...] | None:

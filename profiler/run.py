@@ -113,7 +113,10 @@ def profile_device(request: Request, say: Callable[[str], None] = print) -> tupl
         findings = _judge_background(request, busy, say)
         model = _build(request)
         say("recording motion")
-        recording = record(request.video, request.resolution_px, BLOCK_PX)
+        try:
+            recording = record(request.video, request.resolution_px, BLOCK_PX)
+        except MemoryError as error:
+            raise InputError(f"resolution: expected frames that fit in memory, found: {error}") from error
         workload = _load(request, model, recording)
         meta = {
             **_identity(request, slug, workload, recording),
@@ -150,10 +153,11 @@ def profile_device(request: Request, say: Callable[[str], None] = print) -> tupl
 def fit_and_write(
     samples_path: Path | str, out: Path | str, overrides: dict[str, Any] | None = None, *, seed: int = 0
 ) -> tuple[Analysis, Path]:
-    """Fit a samples file and write the profile; its picture goes beside the samples.
+    """Fit a samples file and write the profile and its picture (see :func:`picture_path`).
 
     Raises:
-        InputError: the samples are unsound or do not determine a curve, or ``out`` holds published figures.
+        InputError: the samples are unsound or do not determine a curve, or ``out`` holds published figures or
+            cannot be written.
     """
     _spare_published(Path(out))
     samples = read_samples(samples_path)
@@ -161,9 +165,19 @@ def fit_and_write(
     names = {"device": place.parent.name, "model": place.stem}  # what a loader will ask of this place
     unnamed = {key: name for key, name in names.items() if key not in samples.meta}
     found = analyse(samples, {**unnamed, **(overrides or {})}, seed=seed)
-    save_profile(found.profile, out)
-    draw(found, Path(samples_path).with_name("profile.png"))
+    try:
+        save_profile(found.profile, out)
+        draw(found, picture_path(samples_path, out))
+    except OSError as error:
+        raise InputError(f"{out}: expected a path that can be written, found {error}") from error
     return found, Path(out)
+
+
+def picture_path(samples_path: Path | str, out: Path | str) -> Path:
+    """``<model>/profile.png`` beside the profile's own samples; else the profile's name with ``.png``."""
+    samples, out = Path(samples_path), Path(out)
+    own = samples.resolve() == (out.with_suffix("") / "samples.parquet").resolve()
+    return samples.with_name("profile.png") if own else out.with_suffix(".png")
 
 
 def _spare_published(path: Path) -> None:

@@ -144,7 +144,12 @@ def _check(samples: Samples) -> None:
             "a time above 0 (seconds)",
             samples.seconds,
         ),
-        ("k", ~needs_k | (samples.k >= 0), "a block count ≥ 0 for sparse and encode", samples.k),
+        (
+            "k",
+            (~needs_k | (samples.k >= 0)) & ~np.isinf(samples.k),
+            "a block count ≥ 0 for sparse and encode",
+            samples.k,
+        ),
     )
     for column, sound, expected, values in checks:
         if not sound.all():

@@ -12,6 +12,7 @@ import pytest
 from profiler.__main__ import main
 from profiler.devices import check_device
 from profiler.fit import fit_quadratic
+from profiler.groups import group
 from profiler.refit import analyse
 from profiler.samples import Sample, read_samples, write_samples
 from tests.strategies_profiler import SyntheticDevice, as_samples
@@ -66,6 +67,24 @@ def test_a_missing_column_and_a_file_of_another_kind_are_named(tmp_path: Path) -
         read_samples(tmp_path / "absent.parquet")
 
 
+def test_a_block_count_without_end_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "samples.parquet"
+    pd.DataFrame(
+        {"op": ["sparse"] * 2, "k": [1.0, np.inf], "mask": None, "repeat": 0, "seconds": 0.1}
+    ).to_parquet(path)
+    with pytest.raises(
+        InputError, match="row 1: k: expected a block count ≥ 0 for sparse and encode, found inf"
+    ):
+        read_samples(path)
+
+
+@pytest.mark.parametrize("grid", [(1, 400, 1600), (0, 1, 1600), (1, 2, 3, 1600)])
+def test_a_steep_curve_has_no_outliers(grid: tuple[int, ...]) -> None:
+    k = np.array(grid, float)
+    seconds = 1e-6 + 1e-6 * k**2
+    assert not group(k, seconds).outliers
+
+
 def test_constant_k_and_two_points_are_refused() -> None:
     time_s = np.array([0.1, 0.11, 0.12, 0.1, 0.13])
     with pytest.raises(InputError, match=r"at least 3 distinct k, found 1 \(k = 400\)"):
@@ -87,10 +106,23 @@ def test_one_outlier_of_a_hundred_times_is_said_and_does_not_move_the_curve() ->
     assert any(re.search(r"1 of 90 samples .* left out \(k = 160", finding) for finding in found.findings)
 
 
-def test_an_outlier_that_is_alone_at_its_k_is_judged_by_its_neighbours() -> None:
+@pytest.mark.parametrize("op", ["dense", "extract"])
+def test_an_accident_in_the_other_operations_is_said_and_is_no_tail(op: str) -> None:
+    taken = rows()
+    at = next(i for i, row in enumerate(taken) if row.op == op)
+    taken[at] = taken[at]._replace(seconds=100 * taken[at].seconds)
+    found = analyse(as_samples(taken, **META))
+    assert any(f"1 of {sum(row.op == op for row in taken)} {op} samples" in note for note in found.findings)
+    quantiles = found.profile.residual_quantiles
+    assert quantiles is not None
+    assert max(getattr(quantiles, op)) < 10
+
+
+@pytest.mark.parametrize("at", [0, 1, 7, 18, 19])
+def test_an_outlier_that_is_alone_at_its_k_is_judged_by_its_neighbours(at: int) -> None:
     k = np.linspace(1, 1600, 20).round()
     seconds = SyntheticDevice().curve_s(k)
-    seconds[7] *= 100
+    seconds[at] *= 100
     found = fit_quadratic(k, seconds, draws=0)
     assert len(found.groups.outliers) == 1
     np.testing.assert_allclose(found.coefficients, (3.6e-8, 2.13e-4, 8.29e-3), rtol=1e-6)
@@ -157,6 +189,23 @@ def test_a_command_it_cannot_follow_ends_in_one_line_and_code_2(
     shown = capsys.readouterr().err
     assert message in shown
     assert shown.count("\n") == 1
+
+
+def test_a_profile_that_cannot_be_written_ends_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_samples(tmp_path / "samples.parquet", rows(), META)
+    (tmp_path / "file").touch()
+    assert main(["refit", str(tmp_path / "samples.parquet"), f"out={tmp_path / 'file' / 'net.yaml'}"]) == 2
+    assert "expected a path that can be written" in capsys.readouterr().err
+
+
+def test_the_picture_of_samples_that_lie_elsewhere_goes_beside_the_profile(tmp_path: Path) -> None:
+    write_samples(tmp_path / "theirs" / "samples.parquet", rows(), META)
+    out = tmp_path / "ours" / "net.yaml"
+    assert main(["refit", str(tmp_path / "theirs" / "samples.parquet"), f"out={out}"]) == 0
+    assert sorted(path.name for path in out.parent.iterdir()) == ["net.png", "net.yaml"]
+    assert [path.name for path in (tmp_path / "theirs").iterdir()] == ["samples.parquet"]
 
 
 def test_published_figures_are_never_overwritten(
