@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from traces.bandwidth import MS_PER_S, BandwidthTrace, OpportunityTrace
+from traces.bandwidth import MAX_OPPORTUNITIES, MS_PER_S, BandwidthTrace, OpportunityTrace
 from traces.errors import InputError
 
 OUTAGE_S = 0.1  # a silence this long stalls a frame at 10 fps or more
@@ -41,13 +41,18 @@ def binned_rates_bps(trace: BandwidthTrace, bin_s: float) -> NDArray[np.float64]
 
     Raises:
         InputError: bin_s is not positive, not whole milliseconds for an opportunity trace, or longer than
-            the trace.
+            the trace; or the trace has more bins than fit in memory.
     """
     if not 0 < bin_s <= trace.duration_s * (1 + 1e-12):
         raise InputError(
             f"bin_s(={bin_s:g}) must be in (0, {trace.duration_s:g}], the length of {trace.name}"
         )
     bins = int(trace.duration_s / bin_s + 1e-9)
+    if bins > MAX_OPPORTUNITIES:
+        raise InputError(
+            f"{trace.source or trace.name}: expected a round of at most {MAX_OPPORTUNITIES:.0e} bins of "
+            f"{bin_s:g} s, found {trace.duration_s:g} s; does a time jump?"
+        )
     if isinstance(trace, OpportunityTrace):
         bin_ms = round(bin_s * MS_PER_S)
         if bin_ms < 1 or abs(bin_ms - bin_s * MS_PER_S) > 1e-6:

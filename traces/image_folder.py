@@ -141,7 +141,16 @@ def _size(file: Path) -> tuple[int, int]:
 def _pixels(file: Path, mode: str | None) -> NDArray[np.uint8]:
     try:
         with Image.open(file) as image:
-            return np.array(image if mode is None else image.convert(mode))
+            if mode is None:
+                return np.array(image)
+            if image.mode in ("I", "F"):
+                raise InputError(f"{file}: expected 8 or 16 bits a channel, got 32")
+            if image.mode.startswith("I;16"):  # Pillow would clip at 255, not scale
+                grey = np.round(np.array(image) / 257).astype(np.uint8)
+                return np.array(Image.fromarray(grey).convert(mode))
+            return np.array(image.convert(mode))
+    except InputError:
+        raise
     except (OSError, SyntaxError, ValueError) as error:  # Pillow raises SyntaxError for a broken PNG
         raise InputError(f"{file}: expected a whole image, the file is damaged: {error}") from error
 

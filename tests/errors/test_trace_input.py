@@ -10,6 +10,7 @@ import pytest
 
 from traces import load_trace
 from traces.bandwidth import OpportunityTrace, RateTrace
+from traces.bandwidth_statistics import statistics
 from traces.conversion import save_trace
 from traces.errors import InputError
 
@@ -293,3 +294,9 @@ def test_line_endings_of_other_systems_are_read(tmp_path: Path, text: str, endin
 
 def test_the_synthetic_mark_is_read_in_any_case(tmp_path: Path) -> None:
     assert load_trace(_write(tmp_path, "# synthetic: True\n" + CSV)).synthetic
+
+
+def test_statistics_of_a_trace_that_lasts_for_years_are_refused(tmp_path: Path) -> None:
+    trace = load_trace(_write(tmp_path, "1\n999999999999\n"))
+    with pytest.raises(InputError, match=r"at most 1e.08 bins of 0.001 s, found 1e.09 s; does a time jump"):
+        statistics(trace)

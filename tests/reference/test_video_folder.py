@@ -55,3 +55,18 @@ def test_without_masks_there_is_no_ground_truth(tmp_path, images):
     assert video.mask(0) is None
     assert video.vectors(1, 0) is None
     assert video.fps == 12
+
+
+def test_sixteen_bits_a_channel_are_scaled_and_thirty_two_refused(tmp_path):
+    grey = np.tile(np.arange(64, dtype=np.uint8) * 4, (64, 1))
+    for name, pixels in (
+        ("eight", grey),
+        ("sixteen", grey.astype(np.uint16) * 257),
+        ("real", (grey / 255).astype(np.float32)),
+    ):
+        (tmp_path / name).mkdir()
+        Image.fromarray(pixels).save(tmp_path / name / "0.tif")
+    eight, sixteen = (load_video(tmp_path / name, size_px=64).image(0) for name in ("eight", "sixteen"))
+    np.testing.assert_array_equal(sixteen, eight)
+    with pytest.raises(ValueError, match="expected 8 or 16 bits a channel, got 32"):
+        load_video(tmp_path / "real", size_px=64).image(0)
