@@ -146,6 +146,8 @@ def _bench(chosen: argparse.Namespace) -> int:
 
         models = chosen.model or ["yolo11m-seg:1024"]
         return max(bench_gpu(["--model", model, "--repeats", str(chosen.repeats)]) for model in models)
+    if chosen.repeats < 1:
+        raise ValueError(f"--repeats must be at least 1 (got {chosen.repeats})")
     networks = []
     for text in chosen.model or ["yolo11n-seg:640"]:
         name, _, size = text.partition(":")

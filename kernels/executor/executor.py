@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,14 +29,16 @@ _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
 def _outside_modes(method: _Method) -> _Method:
-    """Run without gradients, inference mode and autocast, whatever the caller is in.
+    """Run without gradients, inference mode and autocast, whatever the caller is in, one thread at a time.
 
-    A plan and its buffers outlive the call, so that they must not depend on the mode of the first one.
+    A plan and its buffers outlive the call and are shared by all of them, so that they must not depend on the
+    mode of the first one, and no two calls may write to them at once.
     """
 
     @functools.wraps(method)
     def run(self: SparseExecutor, *args: Any, **kwargs: Any) -> Any:
-        with torch.inference_mode(False), torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+        modes = torch.inference_mode(False), torch.no_grad(), torch.autocast(self.device.type, enabled=False)
+        with self._lock, modes[0], modes[1], modes[2]:
             return method(self, *args, **kwargs)
 
     return cast(_Method, run)
@@ -116,6 +119,7 @@ class SparseExecutor:
         self.device = torch.device("cpu") if weight is None else weight.device
         registry.preferences(self.device.type, backend)  # refuse an impossible backend now
         self._prepared: dict[tuple[int, ...], _Prepared] = {}
+        self._lock = threading.RLock()
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{shape[3]}×{shape[2]}" for shape in self._prepared) or "nothing yet"

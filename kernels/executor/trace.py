@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -158,16 +159,22 @@ class _Recorder(TorchDispatchMode):
         super().__init__()
         self.trace = Trace()
         self.stack = [""]
+        self._thread = get_ident()  # hooks of a module run in every thread that calls it
         self._values: dict[int, int] = {}  # id of a tensor -> its value; `_kept` keeps ids from being reused
         self._kept: list[torch.Tensor] = []
         self._sharers: dict[int, set[int]] = {}  # storage address -> ids of traced tensors in it
         self._new_value(frame)
 
     def entering(self, path: str) -> Any:
-        return lambda module, inputs: self.stack.append(path)
+        def enter(module: nn.Module, inputs: Any) -> None:
+            if get_ident() == self._thread:
+                self.stack.append(path)
+
+        return enter
 
     def leaving(self, module: nn.Module, inputs: Any, output: Any) -> None:
-        self.stack.pop()
+        if get_ident() == self._thread:
+            self.stack.pop()
 
     def value_of(self, tensor: torch.Tensor) -> int | None:
         return self._values.get(id(tensor))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from torch import nn
@@ -127,3 +129,24 @@ def test_patches_may_be_made_of_the_frame_itself(backend: str) -> None:
         expected = model(changed)
     assert torch.allclose(outputs, expected, atol=1e-6)
     assert torch.equal(outputs[..., :32, :], before[..., :32, :])
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["one executor", "one model"])
+def test_threads_do_not_meddle_with_each_other(shared: bool) -> None:
+    """Traces hook into the model, and runs share buffers: neither may be seen by another thread."""
+    model = nn.Sequential(*(nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.ReLU()) for _ in range(8))).eval()
+    one = SparseExecutor(model, "exact")
+
+    def run(seed: int) -> bool:
+        executor = one if shared else SparseExecutor(model, "exact")
+        frames = torch.rand(12, 1, 3, 32, 48, generator=torch.Generator().manual_seed(seed))
+        _, cache = executor.dense(frames[0])
+        right = True
+        for frame in frames:
+            outputs, cache, _ = executor.sparse(frame, ACTIVE, VECTORS, cache)
+            with torch.no_grad():
+                right &= torch.allclose(outputs, model(frame), atol=1e-6)
+        return right
+
+    with ThreadPoolExecutor(3) as pool:
+        assert all(pool.map(run, range(6)))
