@@ -122,6 +122,12 @@ def _refit(arguments: list[str]) -> int:
     names = {"resolution": "resolution_px", "block": "block_px"}
     overrides: dict[str, Any] = {names.get(key, key): value for key, value in values.items()}
     found, path = fit_and_write(samples, out, overrides, seed=seed)
+    for key in ("device", "model"):
+        if key not in overrides and key not in found.samples.meta:
+            name = getattr(found.profile, key)
+            print(
+                f"note: the samples name no {key}: {name!r} from where the profile lies; {key}= names another"
+            )
     print(f"{summary(found)}\n\n{path}\n{picture_path(samples, path)}")
     return 0
 

@@ -166,4 +166,8 @@ def summary(found: Comparison, a: Samples, b: Samples) -> str:
         f"{one.what:>10}  {one.ratio:7.3f}  {one.low:.3f} to {one.high:.3f}"
         for one in (*found.ratios, found.average)
     ]
+    # A run that was disturbed differs from itself: its own warnings belong beside the verdict.
+    lines += [
+        f"note: {name}: {note}" for name, one in (("A", a), ("B", b)) for note in one.meta.get("notes", ())
+    ]
     return "\n".join(lines)

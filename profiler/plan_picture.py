@@ -45,7 +45,7 @@ def draw_plan(
     right.axhline(found.edge[row].ea, color="black", lw=1, ls="--", label=f"edge, {edge.device}")
     right.set(xscale="log", xlabel="uplink (Mbps)", ylabel="EA / dense accuracy", ylim=(0, 1))
     right.set_title("at a halving time of 100 ms", fontsize=10)
-    right.legend(fontsize=8, frameon=False, loc="upper left")
+    right.legend(fontsize=8, frameon=False, loc="lower right")
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110, metadata={"Software": None})

@@ -45,9 +45,12 @@ def samples_path(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_plain_file_of_five_columns_becomes_a_profile(samples_path: Path, tmp_path: Path) -> None:
+def test_a_plain_file_of_five_columns_becomes_a_profile(
+    samples_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "profile.yaml"
     assert main(["refit", str(samples_path), f"out={out}"]) == 0
+    assert "the samples name no model: 'profile' from where the profile lies" in capsys.readouterr().out
     content = yaml.safe_load(out.read_text())
     assert set(content) >= KEYS
     profile = read_profile(out)

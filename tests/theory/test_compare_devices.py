@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -77,3 +79,10 @@ def test_profiles_of_different_models_are_refused() -> None:
     rows = SyntheticDevice().rows(np.random.default_rng(0), GRID, 5)
     with pytest.raises(ValueError, match="same model, found 'yolo11n' and 'sdpose'"):
         compare(as_samples(rows, model="yolo11n"), as_samples(rows, model="sdpose"))
+
+
+def test_the_summary_repeats_what_a_run_warned_of() -> None:
+    first, second = run(SyntheticDevice(), 1), run(SyntheticDevice(), 2)
+    warned = replace(second, meta={"notes": ["other processes kept 2.0 cores busy"]})
+    text = summary(compare(first, warned), first, warned)
+    assert text.endswith("note: B: other processes kept 2.0 cores busy")
