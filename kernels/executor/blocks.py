@@ -103,7 +103,7 @@ def _repeat(values: torch.Tensor, tile: tuple[int, int], size: tuple[int, int]) 
     rows, columns = values.shape
     wide = values[:, None, :, None].expand(rows, tile[0], columns, tile[1])
     wide = wide.reshape(rows * tile[0], columns * tile[1])
-    return wide if wide.shape == size else wide[: size[0], : size[1]].contiguous()
+    return wide[: size[0], : size[1]].contiguous()  # of a single block, `wide` is a view of one value
 
 
 def full_level(

@@ -150,3 +150,12 @@ def test_threads_do_not_meddle_with_each_other(shared: bool) -> None:
 
     with ThreadPoolExecutor(3) as pool:
         assert all(pool.map(run, range(6)))
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+def test_a_frame_of_a_single_block_is_a_frame(backend: str) -> None:
+    frame = torch.rand(1, 3, 16, 16)
+    executor = SparseExecutor(network(), "fixed", backend)
+    before, cache = executor.dense(frame)
+    outputs, _, _ = executor.sparse(frame, ACTIVE[:1, :1], VECTORS[:1, :1], cache)
+    assert torch.equal(outputs, before)
