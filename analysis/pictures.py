@@ -67,7 +67,7 @@ def draw_runs(folders: Sequence[Path], target: Path) -> None:
         shown |= _draw_strip(strip, row, frames)
     strip.set_yticks(range(len(runs)), labels, fontsize=8)
     strip.set_ylim(len(runs) - 0.4, -0.6)
-    strip.set_xlabel("capture time (s), camera 0: where each frame's result came from")
+    strip.set_xlabel(f"capture time (s), camera 0, first {STRIP_S:g} s: where each result came from")
     handles = [Patch(color=colour, label=name) for name, colour in COLOURS.items() if name in shown]
     if handles:
         strip.legend(

@@ -13,7 +13,7 @@ from kernels.executor import SparseExecutor
 from kernels.ops import reference, registry
 from kernels.ops.maps import Halo, Window, list_tiles
 
-TOLERANCE = 1e-4  # of the output's range: design §8
+TOLERANCE = 1e-4  # of the output range
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Which blocks must be recomputed: the miss classifier (design §5)."""
+"""Which blocks must be recomputed: the miss classifier."""
 
 from __future__ import annotations
 

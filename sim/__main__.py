@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -25,7 +25,7 @@ from traces.errors import InputError
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 GROUPS = ("system", "trace", "video", "arrival", "scheduler", "estimator", "experiment")
-BAD_INPUT, BUG = 2, 3
+BAD_INPUT, BUG, INTERRUPTED = 2, 3, 130
 
 
 @hydra.main(version_base="1.3", config_path="pkg://conf", config_name="config")
@@ -94,7 +94,8 @@ def _run(content: Mapping[str, Any], folder: Path, single: bool, runtime: Any) -
     if single:
         draw_runs([folder], folder / "run.png")
         print(summary_table([written.summary]))
-        print(f"written to {folder}: summary.json, frames.parquet, run.png")
+        extra = "".join(f", {name}" for name in ("timeline.json", "overlay.mp4") if (folder / name).exists())
+        print(f"written to {folder}: summary.json, frames.parquet, run.png{extra}")
     else:
         summary = written.summary
         overrides = " ".join(runtime.overrides.task)
@@ -135,7 +136,9 @@ class MergeResults(Callback):
         if finished:
             draw_runs(finished, folder / "runs.png")
             picture = ", runs.png"
-        print(f"written to {folder}: results.parquet, results.csv{picture}, and a folder for each job")
+        print(
+            f"written to {folder.resolve()}: results.parquet, results.csv{picture}, and a folder for each job"
+        )
         failed = len(rows) - len(finished)
         if failed:
             print(f"error: {failed} of {len(rows)} jobs failed; see the column error", file=sys.stderr)
@@ -204,14 +207,19 @@ def main() -> None:
     problem = check_choices(sys.argv[1:])
     if problem:
         _end(problem)
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # have Hydra raise its errors, which it would print over many lines
     if _wants_traceback():
         command()
         return
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # have Hydra raise its errors, which it would print over many lines
     try:
         command()
     except HydraException as error:
         _end(_one_line(error))
+    except OSError as error:
+        _end(f"hydra.run.dir: cannot write {error.filename}: {error.strerror}")
+    except KeyboardInterrupt:
+        print("interrupted; jobs that had finished keep their folders", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
 
 
 def _wants_traceback() -> bool:
@@ -228,7 +236,10 @@ def _one_line(error: Exception) -> str:
     text = str(error)
     unknown = re.search(r"Could not override '([^']+)'", text)
     if unknown is None:
-        return " ".join(text.split())
+        hint = ""
+        if isinstance(error, OverrideParseException):
+            hint = "; text with commas or other signs needs quotes: \"video.path='/a, b.mp4'\""
+        return " ".join(text.split()).split(" See https")[0] + hint
     from sim.config import key_paths
 
     key = unknown.group(1)

@@ -134,7 +134,7 @@ def _labels(codes: NDArray[np.float64], names: tuple[str, ...]) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Valuation:
-    """How coverage becomes accuracy, and accuracy with latency becomes EA (design §11).
+    """How coverage becomes accuracy, and accuracy with latency becomes EA.
 
     accuracy = dense_accuracy · (1 − stale / blocks),  EA = accuracy · exp(−λ·latency), frame by frame.
     """
@@ -213,7 +213,7 @@ class FrameTable:
         return {name: rows[order, place] for place, name in enumerate(ROW)}
 
     def to_frame(self, valuation: Valuation, with_regret: bool = False) -> pd.DataFrame:
-        """The table of design §12, one row a frame; unknown values are null, never 0."""
+        """The table of frames.parquet, one row a frame; unknown values are null, never 0."""
         import pandas as pd
 
         raw = self.columns()

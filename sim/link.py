@@ -268,9 +268,7 @@ class Link:
         now_s = self.env.now
         self._settle(now_s)
         count = self._count
-        through = sum(
-            transfer.size_bytes for transfer in self._outstanding if transfer.delivered_s <= now_s
-        )
+        through = sum(transfer.size_bytes for transfer in self._outstanding if transfer.delivered_s <= now_s)
         delivered = count.delivered + through
         return LinkStatistics(
             offered_bytes=count.offered,

@@ -136,12 +136,12 @@ class OpportunityReplay:
             return now_s
         self._index, self._left_bytes = self._plan(size_bytes, now_s)
         self._last_ms = self._time_ms(self._index)
-        return max(now_s, self._last_ms * 1e-3)
+        return max(now_s, self._last_ms / 1e3)
 
     def peek(self, size_bytes: float, now_s: float) -> float:
         if size_bytes <= 0:
             return now_s
-        return max(now_s, self._time_ms(self._plan(size_bytes, now_s)[0]) * 1e-3)
+        return max(now_s, self._time_ms(self._plan(size_bytes, now_s)[0]) / 1e3)
 
     def take_before(self, limit_bytes: float, arrived_s: float, until_s: float) -> float:
         if limit_bytes <= 0 or until_s <= arrived_s:
@@ -172,7 +172,7 @@ class OpportunityReplay:
         return min(taken, limit_bytes)
 
     def free_s(self) -> float:
-        return max(self._last_ms, 0) * 1e-3
+        return max(self._last_ms, 0) / 1e3
 
 
 class RateReplay:

@@ -115,7 +115,7 @@ class CameraWorld:
         estimator: BandwidthEstimator,
         patience_s: float = PATIENCE_S,
         refresh_operators: int = 100,
-        on_trace: Callable[[str, float, float], None] | None = None,
+        on_trace: Callable[[int, str, str, float, float], None] | None = None,
     ) -> None:
         self.env = env
         self.edge = edge
@@ -125,7 +125,7 @@ class CameraWorld:
         self.estimator = estimator
         self.patience_s = patience_s
         self.refresh_operators = refresh_operators
-        self.on_trace = on_trace  # (what, began_s, ended_s), for timelines
+        self.on_trace = on_trace  # (frame, track, what, began_s, ended_s), for timelines
         self.ledger = Ledger()
         self.last_observed_s = 0.0
         self._give_up_s = 0.0
@@ -201,7 +201,7 @@ class CameraWorld:
         else:
             ledger.encode_s += service_s
         if self.on_trace is not None:
-            self.on_trace(f"edge {kind}", slot.began_s, slot.ended_s)
+            self.on_trace(ledger.frame, "edge", kind, slot.began_s, slot.ended_s)
         return Timeout(self.env, slot.ended_s - now_s)
 
     # -- work in the cloud --------------------------------------------------------------------------
@@ -226,7 +226,7 @@ class CameraWorld:
         ledger.queue_s += slot.began_s - now_s
         ledger.cloud_compute_s += service_s
         if self.on_trace is not None:
-            self.on_trace("cloud compute", slot.began_s, slot.ended_s)
+            self.on_trace(ledger.frame, "cloud", "compute", slot.began_s, slot.ended_s)
         return Timeout(self.env, slot.ended_s - now_s)
 
     # -- messages -----------------------------------------------------------------------------------
@@ -296,7 +296,20 @@ class CameraWorld:
         self, size_bytes: int, on_sent: Callable[[], None], on_arrived: Callable[[], None]
     ) -> Trickle:
         """Send an opportunistic message up; see :meth:`sim.link.Link.trickle`."""
+        if self.on_trace is not None:
+            on_sent = self._traced("uplink opportunistic", "blocks", on_sent)
         return self.uplink.trickle(size_bytes, on_sent, on_arrived)
+
+    def _traced(self, track: str, what: str, then: Callable[[], None]) -> Callable[[], None]:
+        """`then`, after noting a span from now until it runs."""
+        began_s, frame = self.now_s, self.ledger.frame
+
+        def ended() -> None:
+            assert self.on_trace is not None
+            self.on_trace(frame, track, what, began_s, self.now_s)
+            then()
+
+        return ended
 
     def _book_uplink(self, transfer: Transfer) -> None:
         self.ledger.uplink_delivered_s = transfer.delivered_s
@@ -311,9 +324,8 @@ class CameraWorld:
         ledger.queue_s += transfer.began_s - transfer.enqueued_s
         ledger.transmit_s += transfer.delivered_s - transfer.began_s + link.conditions.delay_s
         if self.on_trace is not None:
-            self.on_trace(
-                "uplink" if link is self.uplink else "downlink", transfer.began_s, transfer.delivered_s
-            )
+            track = "uplink" if link is self.uplink else "downlink"
+            self.on_trace(ledger.frame, track, "message", transfer.began_s, transfer.delivered_s)
 
     # -- beside the critical path -------------------------------------------------------------------
 
@@ -341,14 +353,23 @@ class CameraWorld:
             return
         self._refreshing.append(processor)
 
+        finish = on_done
+
+        def begun() -> None:
+            nonlocal finish
+            if self.on_trace is not None:
+                side = "edge" if device is self.edge else "cloud"
+                finish = self._traced(f"{side} background", "refresh", on_done)
+            on_begun()
+
         def done() -> None:
             self._refreshing.remove(processor)
-            on_done()
+            finish()
 
         def lost() -> None:
             self._refreshing.remove(processor)
 
-        processor.refresh(operators(device.dense_s(), self.refresh_operators), done, on_begun, lost)
+        processor.refresh(operators(device.dense_s(), self.refresh_operators), done, begun, lost)
 
     def _unanswered(self, why: str) -> Awaitable:
         return Unanswered(self.env, max(0.0, self._give_up_s - self.env.now), why)

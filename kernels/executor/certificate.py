@@ -1,6 +1,6 @@
 """Certificates: at which positions of each layer the moved cache is, provably, the dense output.
 
-The receptive-field alignment principle (design §8; the remap paper's §II-D): with m the vector field, I the
+The receptive-field alignment principle (the remap paper, §II-D): with m the vector field, I the
 frame, I′ the reference, RF_l(p) the set of pixels that position p of layer l depends on, and P_l the least
 common multiple of the strides on every path, reuse at p is exact if over RF_l(p)
 

@@ -64,7 +64,7 @@ class SparseExecutor:
 
     Args:
         model: in eval mode, float32.
-        policy: how the active set goes through the network (design §8). "exact": only positions with a
+        policy: how the active set goes through the network. "exact", the default: only positions with a
             certificate are reused. "truncate": the set grows with each window and is pruned by ε.
             "fixed": the blocks given, at every layer.
         backend: of the operations; None picks the best for the model's device. FLUXSHARD_BACKEND
@@ -88,7 +88,7 @@ class SparseExecutor:
     def __init__(
         self,
         model: nn.Module,
-        policy: str = "fixed",
+        policy: str = "exact",
         backend: str | None = None,
         block_px: int = 16,
         *,

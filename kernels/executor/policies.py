@@ -1,4 +1,4 @@
-"""The three ways in which an active set goes through a network (design §8)."""
+"""The three ways in which an active set goes through a network."""
 
 from __future__ import annotations
 

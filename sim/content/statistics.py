@@ -229,6 +229,22 @@ class OpenedStatistics:
         return StatisticalContent(sampler, self.blocks_total, self.codec)
 
 
+def _check_recorded(config: RunConfig) -> None:
+    """Refuse what a recording has fixed: it would be ignored, and a sweep over it would show no effect."""
+    recorded = {
+        "matching.aligner": (config.matching.aligner, "search"),
+        "matching.threshold": (config.matching.threshold, 0.025),
+        "matching.radius_px": (config.matching.radius_px, 16),
+        "payload.quality": (config.payload.quality, 85),
+        "payload.block_px": (config.payload.block_px, 16),
+    }
+    for key, (found, fixed) in recorded.items():
+        if found != fixed:
+            raise InputError(
+                f"{key}: statistics are recorded with {fixed}, found {found}; use video=scene or video=file"
+            )
+
+
 def open_statistics(config: RunConfig, profile: Profile) -> OpenedStatistics:
     """Open the recording that `video.statistics` names: a file, or one of conf/statistics.
 
@@ -243,6 +259,7 @@ def open_statistics(config: RunConfig, profile: Profile) -> OpenedStatistics:
     if not path.is_file():
         raise InputError(f"video.statistics: expected a file or one of {', '.join(known)}, found {named!r}")
     statistics = BlockStatistics.load(path)
+    _check_recorded(config)
     if statistics.blocks_total != profile.block_count:
         raise InputError(
             f"video.statistics: frames of model {profile.model!r} have {profile.block_count} blocks, found a "

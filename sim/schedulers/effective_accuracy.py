@@ -3,7 +3,7 @@
     EA(k) = A · (k / N) · exp(−λ·T(k)),    T(k) = t₀ + k·w + a·(k + d)² + b·(k + d) + c
 
 (FluxShard, §4.2), with N active blocks, w the wire and encoding time of a block (S/B on the cloud path, 0
-on the edge), and d dirty blocks that are computed besides but neither sent nor counted (design §4).
+on the edge), and d dirty blocks that are computed besides but neither sent nor counted.
 
 d(ln EA)/dk = 1/k − λ·(β + 2·a·k) = 0 with β = b + 2·a·d + w gives 2·a·λ·k² + λ·β·k − 1 = 0, whose positive
 root is the paper's equations (1) and (2), (−β + √(β² + 8a/λ)) / 4a. Multiplied by its conjugate it reads

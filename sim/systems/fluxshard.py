@@ -4,7 +4,7 @@
 Analytics": Algorithm 1 is :meth:`FluxShard.process`, Algorithm 2 is :class:`ServerHalf`. Where it is silent:
 
 - the first frame is sent whole and inferred densely ("derived from a shared initialization point");
-- blocks that arrive opportunistically are dirty until inference covers them (design §4);
+- blocks that arrive opportunistically are dirty until inference covers them;
 - what of an opportunistic send has not left when the local result is out is withdrawn: later its content
   would be older than the frame that the next message builds on;
 - a server that does not answer within `patience_s` is left alone until a whole frame has reached it again.

@@ -115,7 +115,7 @@ def refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         (["system.patience_s=0"], ["system.patience_s", "> 0 s"]),
         (["system=deltacnn"], ["video.kind", "statistical"]),
         (["frames=${nothing}"], ["nothing"]),
-        (["frames=["], ["'['", "grammar"]),
+        (["frames=["], ["'['", "quotes"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) and "=" in value[0] else "",
 )

@@ -47,7 +47,7 @@ def packet_by_packet(
     round_ms = 0
     while queue or coming:
         for opportunity_ms in trace.times_ms.tolist():
-            time_s = (round_ms + opportunity_ms) * 1e-3
+            time_s = (round_ms + opportunity_ms) / 1000
             while coming and coming[0][0] <= time_s + 1e-9:
                 arrived_s, size_bytes = coming.popleft()
                 queue.append([arrived_s, size_bytes])
