@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     show = commands.add_parser("show", help="print the table of runs and draw their picture")
     show.add_argument("folders", nargs="+", type=Path)
-    show.add_argument("--picture", type=Path, default=Path("runs.png"))
+    show.add_argument("--picture", type=Path, help="default: runs.png in the first folder")
     for name, text in (("merge", "collect a multirun's jobs"), ("readme", "update README.md's table")):
         commands.add_parser(name, help=text).add_argument("folder", type=Path)
     chosen = parser.parse_args(arguments)
@@ -60,8 +60,9 @@ def main(arguments: list[str] | None = None) -> None:
         if chosen.command == "show":
             folders = [run for folder in chosen.folders for run in run_folders(folder)]
             print(summary_table([read_summary(folder) for folder in folders]))
-            draw_runs(folders, chosen.picture)
-            print(f"written to {chosen.picture}")
+            picture = chosen.picture or chosen.folders[0] / "runs.png"
+            draw_runs(folders, picture)
+            print(f"written to {picture}")
         elif chosen.command == "merge":
             print(summary_table(merge_results(chosen.folder).to_dict("records")))
         else:

@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.results import read_overrides
+from analysis.tables import swept_settings
+
 # Paths and outcomes in colours that stay apart for colour-blind readers (Okabe and Ito's palette).
 COLOURS = {
     "cloud": "#0072B2",
@@ -36,7 +39,7 @@ def draw_runs(folders: Sequence[Path], target: Path) -> None:
     from matplotlib.ticker import LogFormatter
 
     runs = [_read(folder) for folder in folders]
-    labels = _labels([summary for summary, _ in runs])
+    labels = _labels(folders, [summary for summary, _ in runs])
     strip_inches = 0.34 * len(runs) + 0.5
     figure = Figure(figsize=(10.5, 4.2 + strip_inches), layout="constrained")
     FigureCanvasAgg(figure)
@@ -84,16 +87,13 @@ def _read(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
     return summary, pd.read_parquet(folder / "frames.parquet", columns=columns)
 
 
-def _labels(summaries: Sequence[dict[str, Any]]) -> list[str]:
+def _labels(folders: Sequence[Path], summaries: Sequence[dict[str, Any]]) -> list[str]:
     """The system, and whatever else differs among the runs."""
-    differing = [
-        key
-        for key in ("trace", "video", "model", "edge", "cloud", "cameras", "seed")
-        if len({summary[key] for summary in summaries}) > 1
-    ]
+    swept = swept_settings([read_overrides(folder) for folder in folders])
+    differing = [key for key in ("trace", "video") if len({summary[key] for summary in summaries}) > 1]
     return [
-        ", ".join([str(summary["system"]), *(str(summary[key]) for key in differing)])
-        for summary in summaries
+        ", ".join(filter(None, [str(summary["system"]), *(str(summary[key]) for key in differing), setting]))
+        for summary, setting in zip(summaries, swept, strict=True)
     ]
 
 

@@ -36,6 +36,12 @@ def run_folders(folder: Path) -> list[Path]:
     return runs
 
 
+def read_overrides(folder: Path) -> list[str]:
+    """What a run was given on its command line; nothing where Hydra has left no record."""
+    path = folder / ".hydra" / "overrides.yaml"
+    return list(yaml.safe_load(path.read_text(encoding="utf-8")) or []) if path.is_file() else []
+
+
 def _jobs(folder: Path) -> list[Path]:
     return sorted({path.parent.parent for path in folder.glob("*/.hydra/config.yaml")}, key=_number)
 
@@ -68,9 +74,7 @@ def _number(job: Path) -> tuple[int, str]:
 
 
 def _row(job: Path) -> dict[str, Any]:
-    overrides_file = job / ".hydra" / "overrides.yaml"
-    overrides = yaml.safe_load(overrides_file.read_text(encoding="utf-8")) or []
-    row: dict[str, Any] = {"folder": job.name, "overrides": " ".join(overrides)}
+    row: dict[str, Any] = {"folder": job.name, "overrides": " ".join(read_overrides(job))}
     if (job / "summary.json").is_file():
         row.update(read_summary(job))
     else:

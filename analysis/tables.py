@@ -11,10 +11,12 @@ _COLUMNS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("system", "system", str),
     ("trace", "trace", str),
     ("video", "video", str),
+    ("swept", "swept", str),
     ("frames", "frames_completed", lambda value: f"{int(value)}"),
     ("of", "frames_captured", lambda value: f"{int(value)}"),
     ("EA", "ea_mean", lambda value: f"{value:.3f}"),
     ("EA/captured", "ea_per_captured", lambda value: f"{value:.3f}"),
+    ("EA regret", "ea_regret_mean", lambda value: f"{value:.4f}"),
     ("accuracy", "accuracy_mean", lambda value: f"{value:.3f}"),
     ("latency ms", "latency_mean_s", lambda value: f"{1e3 * value:.1f}"),
     ("p99 ms", "latency_p99_s", lambda value: f"{1e3 * value:.1f}"),
@@ -25,26 +27,55 @@ _COLUMNS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
 )
 
 
+_NAMES = 4  # the first columns are names, the rest numbers
+_WHERE_KNOWN = ("swept", "ea_regret_mean")  # columns that most tables do without
+
+
 def summary_table(summaries: Sequence[Mapping[str, Any]]) -> str:
-    """Runs as rows; unknown values print as a dash, failed runs with their error."""
-    rows = [[heading for heading, _, _ in _COLUMNS]]
-    notes = []
-    for summary in summaries:
-        derived = {**summary, "ea_per_captured": _ea_per_captured(summary)}
-        rows.append([_cell(derived.get(key), show) for _, key, show in _COLUMNS])
-        if summary.get("status") != "completed":
-            which = summary.get("overrides") or summary.get("system")
-            notes.append(f"failed: {which}: {summary.get('error')}")
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
-    texts = 3  # the first columns are names, the rest numbers
+    """Runs as rows; unknown values print as a dash, failed runs with their error.
+
+    Jobs of a multirun, which have `overrides`, also say what else was swept.
+    """
+    swept = swept_settings([str(summary.get("overrides") or "").split() for summary in summaries])
+    derived = [
+        {**summary, "ea_per_captured": _ea_per_captured(summary), "swept": setting or None}
+        for summary, setting in zip(summaries, swept, strict=True)
+    ]
+    columns = [
+        (place, column)
+        for place, column in enumerate(_COLUMNS)
+        if column[1] not in _WHERE_KNOWN or any(_known(row.get(column[1])) for row in derived)
+    ]
+    rows = [[heading for _, (heading, _, _) in columns]]
+    rows += [
+        [show(row[key]) if _known(row.get(key)) else "–" for _, (_, key, show) in columns] for row in derived
+    ]
+    notes = [
+        f"failed: {row.get('overrides') or row.get('system')}: {row.get('error')}"
+        for row in derived
+        if row.get("status") != "completed"
+    ]
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
     lines = [
         "  ".join(
-            cell.ljust(width) if column < texts else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+            cell.ljust(width) if place < _NAMES else cell.rjust(width)
+            for (place, _), cell, width in zip(columns, cells, widths, strict=True)
         ).rstrip()
-        for row in rows
+        for cells in rows
     ]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], *notes])
+
+
+def swept_settings(overrides: Sequence[Sequence[str]]) -> list[str]:
+    """What tells jobs apart beside system, trace and video: "seed=1, cameras=4"; empty where nothing does."""
+    settings = [dict(part.split("=", 1) for part in job if "=" in part) for job in overrides]
+    keys = dict.fromkeys(key for job in settings for key in job)
+    differing = [
+        key
+        for key in keys
+        if key not in ("system", "trace", "video") and len({job.get(key) for job in settings}) > 1
+    ]
+    return [", ".join(f"{key}={job[key]}" for key in differing if key in job) for job in settings]
 
 
 def _ea_per_captured(summary: Mapping[str, Any]) -> float | None:
@@ -53,7 +84,5 @@ def _ea_per_captured(summary: Mapping[str, Any]) -> float | None:
     return None if ea is None or not captured else ea * completed / captured
 
 
-def _cell(value: Any, show: Callable[[Any], str]) -> str:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "–"
-    return show(value)
+def _known(value: Any) -> bool:
+    return value is not None and not (isinstance(value, float) and math.isnan(value))
