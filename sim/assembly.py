@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ from traces.loading import load_trace
 from traces.synthetic_traffic import synthetic_uplink
 
 MIN_TRACE_S = 10.0  # a shorter synthetic trace would hold too few bursts
+MAX_TRACE_S = 60.0  # a longer one would only take memory
 SCENE_FRAMES = 300  # of a run that names no number
 ImageSource: TypeAlias = Callable[[int], NDArray[np.uint8]]
 
@@ -144,7 +146,9 @@ def load_uplink(config: TraceConfig, seed: int, run_s: float) -> BandwidthTrace:
         if config.mean_mbps is None:
             raise InputError("trace.path: expected a trace file (or trace.mean_mbps for a synthetic one)")
         own_seed = seed if config.seed is None else config.seed
-        duration_s = max(MIN_TRACE_S, run_s) if config.duration_s is None else config.duration_s
+        rounds = math.ceil(run_s / MAX_TRACE_S)  # whole rounds, so that a long run sees the mean, too
+        own_s = max(MIN_TRACE_S, run_s / rounds)
+        duration_s = own_s if config.duration_s is None else config.duration_s
         made: BandwidthTrace = synthetic_uplink(config.mean_mbps * 1e6, duration_s, own_seed)
         if config.start_s or config.end_s is not None:
             made = made.sliced(config.start_s, made.duration_s if config.end_s is None else config.end_s)

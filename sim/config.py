@@ -24,8 +24,9 @@ T = TypeVar("T")
 class TraceConfig:
     """The uplink's bandwidth: a file, or the synthetic generator where `path` is null.
 
-    A synthetic trace is as long as the run (`duration_s` null; at least 10 s), so that its mean is what the
-    run sees: ten seconds of a bursty minute may carry half or twice as much.
+    A synthetic trace is as long as the run, or a whole part of it of at most a minute (`duration_s` null; at
+    least 10 s), so that its mean is what the run sees: ten seconds of a bursty minute may carry half or twice
+    as much.
     """
 
     name: str = "medium"

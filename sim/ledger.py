@@ -149,6 +149,7 @@ class FrameTable:
 
     def __init__(self) -> None:
         self._values = array("d")
+        self._book = self._values.extend
 
     def __len__(self) -> int:
         return len(self._values) // len(ROW)
@@ -156,7 +157,7 @@ class FrameTable:
     def complete(self, camera: int, ledger: Ledger, completed_s: float, outcome: Outcome) -> None:
         """Book a frame whose result is out."""
         path, active, processed, stale, active_edge, active_cloud, extrapolated, ea_regret = outcome
-        self._values.extend(
+        self._book(
             (
                 camera,
                 ledger.frame,

@@ -26,6 +26,8 @@ CLOCK_TOLERANCE_S = 1e-9
 # instant still goes first; less than the tolerance, so that whoever reacts to the end is not late, and
 # several steps of a clock that shows 1e6 s (1.2e-10 s each), or the clock would stand still.
 LOOK_AFTER_S = 5e-10
+# Less is rounding: it must not wait for the next segment that has a rate.
+_BYTE_TOLERANCE = 1e-6
 
 
 class Replay(Protocol):
@@ -117,7 +119,8 @@ class OpportunityReplay:
             following = max(index + 1, self._first_at_or_after(now_ms))
         wanted = size_bytes - left
         packets = int(-(-wanted // self._packet_bytes))
-        return self._live(following, packets), packets * self._packet_bytes - wanted
+        last = self._live(following, packets) if self._dead else following + packets - 1
+        return last, packets * self._packet_bytes - wanted
 
     def _live(self, following: int, packets: int) -> int:
         """The opportunity that carries the last of `packets` if they leave from `following` on."""
@@ -229,16 +232,15 @@ class RateReplay:
         while True:
             rate = rates[segment]
             room = rate * (bounds[segment + 1] - within)
-            if remaining <= room and rate > 0.0:
-                return base_s + within + remaining / rate
+            if remaining <= room + _BYTE_TOLERANCE and rate > 0.0:
+                return base_s + min(within + remaining / rate, bounds[segment + 1])
             remaining -= room
             segment += 1
             if segment == len(rates):
                 segment = 0
                 base_s += self._period_s
-                whole = int(remaining // period_bytes)
-                if whole and remaining == whole * period_bytes:
-                    whole -= 1  # the last byte leaves inside the round, not at the start of the next
+                # The last byte leaves inside a round, not at the start of the next.
+                whole = max(0, int((remaining - _BYTE_TOLERANCE) // period_bytes))
                 base_s += whole * self._period_s
                 remaining -= whole * period_bytes
             within = bounds[segment]

@@ -61,7 +61,10 @@ class Simulation:
             raise ValueError("drain: expected false with until_s, since the cameras would go on")
         processes = [self.env.process(camera.run()) for camera in self.cameras]
         everyone = AllOf(self.env, processes)
-        gc.freeze()  # what was built stays: the collector need not look at it again
+        # What was built stays, and a run leaves few cycles: the collector need not look so often.
+        gc.freeze()
+        thresholds = gc.get_threshold()
+        gc.set_threshold(100_000, *thresholds[1:])
         try:
             if until_s is None:
                 self.env.run(until=everyone)
@@ -74,6 +77,7 @@ class Simulation:
             if drain:
                 self.env.run()
         finally:
+            gc.set_threshold(*thresholds)
             gc.unfreeze()
         return result
 

@@ -312,20 +312,20 @@ class CameraWorld:
         return ended
 
     def _book_uplink(self, transfer: Transfer) -> None:
-        self.ledger.uplink_delivered_s = transfer.delivered_s
-        self._book(transfer, self.uplink)
         self._unobserved.append(transfer)
+        ledger = self.ledger
+        ledger.uplink_delivered_s = delivered_s = transfer.delivered_s
+        ledger.queue_s += transfer.began_s - transfer.enqueued_s
+        ledger.transmit_s += delivered_s - transfer.began_s + self.uplink.conditions.delay_s
+        if self.on_trace is not None:
+            self.on_trace(ledger.frame, "uplink", "message", transfer.began_s, delivered_s)
 
     def _book_downlink(self, transfer: Transfer) -> None:
-        self._book(transfer, self.downlink)
-
-    def _book(self, transfer: Transfer, link: Link) -> None:
         ledger = self.ledger
         ledger.queue_s += transfer.began_s - transfer.enqueued_s
-        ledger.transmit_s += transfer.delivered_s - transfer.began_s + link.conditions.delay_s
+        ledger.transmit_s += transfer.delivered_s - transfer.began_s + self.downlink.conditions.delay_s
         if self.on_trace is not None:
-            track = "uplink" if link is self.uplink else "downlink"
-            self.on_trace(ledger.frame, track, "message", transfer.began_s, transfer.delivered_s)
+            self.on_trace(ledger.frame, "downlink", "message", transfer.began_s, transfer.delivered_s)
 
     # -- beside the critical path -------------------------------------------------------------------
 

@@ -97,7 +97,8 @@ class FullOffload:
             if needs_decoder and self._decoder.lost(world):
                 yield world.reply(NOTICE_BYTES)
                 raise Unreachable("the server has lost its decoder")
-            self._decoder.fill(world)
+            if self.options.codec == "h264":
+                self._decoder.fill(world)
             yield world.infer_cloud_dense()
             yield world.reply(self.options.result_bytes)
         except Unreachable:
