@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from traces.errors import InputError
 from traces.video import (
@@ -29,6 +29,8 @@ from traces.video import (
 LAYOUTS = (("JPEGImages", "Annotations", 0), ("images", "labels", 11))  # the last is the id of no class
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm"})
 MASK_SUFFIXES = frozenset({".png", ".bmp", ".tif", ".tiff"})
+TURNED_FORMATS = ("JPEG", "WEBP", "TIFF")  # cameras' own; a PNG's tags would cost reading all of it
+QUARTER_TURNS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
 
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
@@ -133,14 +135,20 @@ def _matched(images: list[Path], folder: Path) -> list[Path]:
 def _size(file: Path) -> tuple[int, int]:
     try:
         with Image.open(file) as image:
-            return image.size
+            width, height = image.size
+            turned = image.format in TURNED_FORMATS and (
+                image.getexif().get(ExifTags.Base.Orientation, 1) in QUARTER_TURNS
+            )
+            return (height, width) if turned else (width, height)
     except (OSError, UnidentifiedImageError) as error:
         raise InputError(f"{file}: expected an image, the file cannot be read as one: {error}") from error
 
 
 def _pixels(file: Path, mode: str | None) -> NDArray[np.uint8]:
     try:
-        with Image.open(file) as image:
+        with Image.open(file) as opened:
+            turns = opened.format in TURNED_FORMATS
+            image = ImageOps.exif_transpose(opened) if turns else opened  # as it was meant to be seen
             if mode is None:
                 return np.array(image)
             if image.mode in ("I", "F"):

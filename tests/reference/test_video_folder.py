@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -70,3 +72,15 @@ def test_sixteen_bits_a_channel_are_scaled_and_thirty_two_refused(tmp_path):
     np.testing.assert_array_equal(sixteen, eight)
     with pytest.raises(ValueError, match="expected 8 or 16 bits a channel, got 32"):
         load_video(tmp_path / "real", size_px=64).image(0)
+
+
+def test_a_picture_stands_as_its_camera_was_held(tmp_path: Path) -> None:
+    """EXIF orientation 6: stored lying on its side, seen upright."""
+    upright = np.zeros((64, 32, 3), np.uint8)
+    upright[:32] = 200
+    lying = Image.fromarray(np.ascontiguousarray(np.rot90(upright)))
+    exif = Image.Exif()
+    exif[274] = 6
+    lying.save(tmp_path / "0.webp", lossless=True, exif=exif)
+    folder = load_video(tmp_path, size_px=(64, 32), fit="stretch")
+    assert np.array_equal(folder.image(0), upright)
