@@ -79,12 +79,16 @@ class EffectiveAccuracyScheduler(Objective):
                 raise no_path()
             k, latency_s, _ = self.best_choice(edge)
             return self.make_plan(Path.EDGE, edge, k, latency_s)
-        k_cloud, cloud_s, cloud_score = self.best_choice(cloud)
+        k_cloud, cloud_s, cloud_score = self.best_offload(cloud, situation)
         if edge is not None:
             k_edge, edge_s, edge_score = self.best_choice(edge)
             if edge_score > cloud_score or (edge_score == cloud_score and edge_s <= cloud_s):
                 return self.make_plan(Path.EDGE, edge, k_edge, edge_s)
         return self.make_plan(Path.CLOUD, cloud, k_cloud, cloud_s)
+
+    def best_offload(self, cost: PathCost, situation: Situation) -> tuple[int, float, float]:
+        """The best k on the cloud path, its latency and its score, by what an edge can know."""
+        return self.best_choice(cost)
 
 
 @dataclass(frozen=True, slots=True)

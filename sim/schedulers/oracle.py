@@ -17,7 +17,7 @@ import math
 from dataclasses import dataclass
 
 from sim.schedulers.effective_accuracy import best_block_count, effective_accuracy
-from sim.schedulers.online import Objective, no_path
+from sim.schedulers.online import EffectiveAccuracyScheduler, Objective
 from sim.schedulers.situation import Path, PathCost, Plan, Situation, TrueUplink
 
 
@@ -57,26 +57,12 @@ def regret(situation: Situation, plan: Plan, oracle_plan: Plan, objective: Objec
 
 
 @dataclass(frozen=True, slots=True)
-class OracleScheduler(Objective):
+class OracleScheduler(EffectiveAccuracyScheduler):
     """The best path and k given how the uplink will really behave (the situation carries it)."""
 
-    def plan(self, situation: Situation) -> Plan:
-        """Decide for one frame; a tie stays on the edge."""
-        edge, cloud, _ = situation
-        if cloud is None:
-            if edge is None:
-                raise no_path()
-            k, latency_s, _ = self.best_choice(edge)
-            return self.make_plan(Path.EDGE, edge, k, latency_s)
-        k_cloud, cloud_s, cloud_score = self._best_offload(cloud, _uplink(situation))
-        if edge is not None:
-            k_edge, edge_s, edge_score = self.best_choice(edge)
-            if edge_score > cloud_score or (edge_score == cloud_score and edge_s <= cloud_s):
-                return self.make_plan(Path.EDGE, edge, k_edge, edge_s)
-        return self.make_plan(Path.CLOUD, cloud, k_cloud, cloud_s)
-
-    def _best_offload(self, cost: PathCost, uplink: TrueUplink) -> tuple[int, float, float]:
+    def best_offload(self, cost: PathCost, situation: Situation) -> tuple[int, float, float]:
         """The exact best k, its true latency and its score."""
+        uplink = _uplink(situation)
 
         def evaluate(k: int) -> tuple[float, float]:
             arrival_s = uplink.arrival_s(k)
