@@ -138,6 +138,8 @@ def test_every_frame_leaves_at_the_packet_rules_instant(data_dir: Path, name: st
 @example(OpportunityTrace("one, at its period", np.array([7]), 7), [Sent(0, 4000)], [])
 @example(OpportunityTrace("one, at 0", np.array([0]), 9), [Sent(0, 1), Sent(0, 1499), Sent(0, 1)], [])
 @example(OpportunityTrace("a round's end and begin", np.array([0, 5]), 5), [Sent(50, 3001)], [(0.005, 0.01)])
+@example(OpportunityTrace("small", np.array([0]), 1), [Sent(10, 1), Sent(130, 1)], [])
+@example(OpportunityTrace("small", np.array([0]), 1), [Sent(503, 1), Sent(2090, 1)], [])
 def test_small_opportunity_traces_with_and_without_outages(
     trace: OpportunityTrace, schedule: list[Sent], interruptions: list[tuple[float, float]]
 ) -> None:
