@@ -30,9 +30,10 @@ import torch
 from torch.nn import functional
 
 from kernels.bench import PATTERNS, TOLERANCE, active_set
-from kernels.executor import SparseExecutor, policies
+from kernels.executor import SparseExecutor
 from kernels.executor.blocks import tile_of
 from kernels.executor.graph import Convolve
+from kernels.executor.policies import fixed
 from kernels.gpu_timing import arithmetic, as_graph, describe, medians
 from kernels.ops import registry
 from kernels.ops.maps import Window, list_tiles
@@ -307,14 +308,14 @@ def _settled(executor: SparseExecutor, *arguments: Any) -> object:
 def _captured(run: Callable[[], object]) -> Callable[[], object]:
     """A sparse frame as a graph: the lists of tiles are made beforehand, by the processor."""
     made: list[Any] = []
-    compute = policies._levels
+    compute = fixed.levels_of
 
     def once(plan: Any, request: Any) -> Any:
         if not made:
             made.append(compute(plan, request))
         return made[0]
 
-    with mock.patch.object(policies, "_levels", once):
+    with mock.patch.object(fixed, "levels_of", once):
         return as_graph(run)
 
 

@@ -19,7 +19,7 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from kernels.executor import SparseExecutor
-from kernels.executor.truncate import MotionStatistics, Row, TruncationProfile
+from kernels.executor.thresholds import MotionStatistics, Row, TruncationProfile
 from kernels.search import search_motion
 
 EPSILONS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)

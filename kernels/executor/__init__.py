@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kernels.executor.executor import SparseExecutor
 from kernels.executor.report import Report
+from kernels.executor.thresholds import TruncationProfile
 from kernels.executor.trace import UnsupportedModule
-from kernels.executor.truncate import TruncationProfile
 
 __all__ = ["Report", "SparseExecutor", "TruncationProfile", "UnsupportedModule"]

@@ -17,8 +17,8 @@ from kernels.executor.cache import Cache, Pool
 from kernels.executor.lowering import lower
 from kernels.executor.plan import Plan, make_plan
 from kernels.executor.report import Report
+from kernels.executor.thresholds import Thresholds, TruncationProfile
 from kernels.executor.trace import check_module, trace
-from kernels.executor.truncate import Thresholds, TruncationProfile
 from kernels.ops import registry
 
 POLICIES = ("exact", "truncate", "fixed")

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from kernels import SparseExecutor
-from kernels.executor.truncate import Row, TruncationProfile
+from kernels.executor.thresholds import Row, TruncationProfile
 from kernels.ops import reference, registry
 from tests.strategies_networks import Motion, RandomNetwork, cases, motions, poisoned_memory
 

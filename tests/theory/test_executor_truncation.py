@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from kernels.executor.truncate import MotionStatistics, Row, TruncationProfile
+from kernels.executor.thresholds import MotionStatistics, Row, TruncationProfile
 from kernels.truncation import Sample, build_profile, measure
 
 
