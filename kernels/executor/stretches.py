@@ -23,6 +23,7 @@ class Stretches:
         moves: one remap for each kept region.
         regions: index in `moves` of each kept region.
         margin: how far around an active block the frame is read; None where it may be read anywhere.
+        sizes: (height, width) of each of the levels that the steps name.
     """
 
     program: Program = field(default_factory=Program)
@@ -30,23 +31,59 @@ class Stretches:
     moves: Program = field(default_factory=Program)
     regions: dict[Place, int] = field(default_factory=dict)
     margin: int | None = None
+    sizes: list[tuple[int, int]] = field(default_factory=list)
 
-    def levels(self, plan: Plan) -> Levels:
+    def levels(self) -> Levels:
         """Empty levels for one frame."""
-        return Levels([(resolution.height, resolution.width) for resolution in plan.resolutions])
+        return Levels(self.sizes)
 
 
-def find_stretches(plan: Plan) -> Stretches | None:
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How the steps of a program find what a frame supplies.
+
+    Attributes:
+        levels: of each map node, the index of its level in a frame's `Levels` (None for values).
+        sizes: (height, width) of each level.
+        halos: whether a map is read through its halo; without, every map is complete when it is read.
+        complete: nodes that are computed everywhere by other means: no steps are made for them, and they are
+            read without a halo.
+    """
+
+    levels: list[int | None]
+    sizes: list[tuple[int, int]]
+    halos: bool = True
+    complete: frozenset[int] = frozenset()
+
+    def level(self, node: int) -> int:
+        found = self.levels[node]
+        if found is None:
+            raise TypeError(f"node {node} is no map")
+        return found
+
+
+def by_resolution(plan: Plan, complete: frozenset[int] = frozenset()) -> Layout:
+    """A level for each resolution: maps of one resolution share their active set."""
+    sizes = [(resolution.height, resolution.width) for resolution in plan.resolutions]
+    return Layout(plan.levels, sizes, complete=complete)
+
+
+def find_stretches(plan: Plan, layout: Layout | None = None) -> Stretches | None:
     """Compile what can be, or None where no operation is done by a backend with programs.
 
     Only for whole-position displacements: a bilinear plan moves its maps by other means.
+
+    Args:
+        plan: of the network.
+        layout: `by_resolution` unless given.
     """
     if plan.device.type != "cpu" or plan.bilinear or plan.remapper is None or plan.remapper.name != "cpu":
         return None
-    stretches = Stretches()
+    layout = layout or by_resolution(plan)
+    stretches = Stretches(sizes=layout.sizes)
     first, start = 1, 0  # node 0 is the frame
     for index, node in enumerate(plan.nodes):
-        if isinstance(node.work, (Input, Slice)) or _compile(plan, stretches.program, index):
+        if isinstance(node.work, (Input, Slice)) or _compile(plan, layout, stretches.program, index):
             continue
         if len(stretches.program) > start:
             stretches.spans[first] = (start, len(stretches.program), index)
@@ -82,15 +119,17 @@ def _region(plan: Plan, place: Place) -> Region:
     return Region(shared, plan.offsets[place.slot] + place.start, plan.slots[place.slot][2])
 
 
-def _compile(plan: Plan, program: Program, index: int) -> bool:
+def _compile(plan: Plan, layout: Layout, program: Program, index: int) -> bool:
     """Append a node's steps; False if it has to run by itself."""
     node = plan.nodes[index]
+    if index in layout.complete:
+        return False
     work: Any = node.work
     if isinstance(work, Concat) and index not in plan.copies:
         return True
     if index not in plan.choices or plan.choices[index].name != "cpu":
         return False
-    out, level = _region(plan, plan.place(index)), plan.level(index)
+    out, level = _region(plan, plan.place(index)), layout.level(index)
     if isinstance(work, Concat):
         for copied, start in plan.copies[index]:
             part = plan.place(copied)
@@ -98,8 +137,8 @@ def _compile(plan: Plan, program: Program, index: int) -> bool:
             program.pointwise("copy", _region(plan, part), None, target, level, part.channels, "none", 0.0)
         return True
     read = node.inputs[0]
-    source, behind = _region(plan, plan.place(read)), plan.level(read)
-    halo = read != 0 and reads_around(node, 0)
+    source, behind = _region(plan, plan.place(read)), layout.level(read)
+    halo = layout.halos and read != 0 and read not in layout.complete and reads_around(node, 0)
     second = _region(plan, plan.place(node.inputs[1])) if len(node.inputs) == 2 else None
     if isinstance(work, Convolve):
         row = node.map_shape()[1]
@@ -139,11 +178,9 @@ def _unfold(
             program.convolve(packed, source, level, target, level, False, None, down * width // across)
 
 
-def full_levels(
-    plan: Plan, stretches: Stretches, tiles: dict[int, tuple[torch.Tensor, tuple[int, int]]]
-) -> Levels:
+def full_levels(stretches: Stretches, tiles: dict[int, tuple[torch.Tensor, tuple[int, int]]]) -> Levels:
     """Levels of a dense run: everything active, nothing from a reference."""
-    levels = stretches.levels(plan)
+    levels = stretches.levels()
     for index, (listed, tile) in tiles.items():
         levels.set(index, listed, tile)
     return levels

@@ -24,7 +24,7 @@ def run_dense(plan: Plan, pool: Pool, frame: torch.Tensor, block_px: int) -> tup
         for key, resolution in enumerate(plan.resolutions)
     }
     stretches = pool.stretches
-    levels = full_levels(plan, stretches, tiles) if stretches is not None else None
+    levels = full_levels(stretches, tiles) if stretches is not None else None
     index = 1
     while index < len(plan.nodes):
         if stretches is not None and levels is not None and index in stretches.spans:

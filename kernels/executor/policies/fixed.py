@@ -35,7 +35,7 @@ def run_fixed(plan: Plan, pool: Pool, request: Request) -> tuple[Steps, Cache, R
     levels = levels_of(plan, request)
     compiled = None
     if stretches is not None:
-        compiled = stretches.levels(plan)
+        compiled = stretches.levels()
         for key, level in levels.items():
             compiled.set(key, level.tiles, level.tile, level.fresh, level.displacement)
     cache = Cache(pool, arena, Pending(request.cache, levels, compiled))
