@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch.nn import functional
 
@@ -53,7 +55,7 @@ def activate(values: torch.Tensor, activation: str, slope: float = 0.01) -> torc
     """The activation called `activation` (one of `ACTIVATIONS`), element by element."""
     if activation == "leaky_relu":
         return functional.leaky_relu(values, slope)
-    functions = {
+    functions: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
         "none": lambda value: value,
         "relu": torch.relu,
         "silu": functional.silu,
@@ -91,17 +93,33 @@ def convolve(
     check_tiles(tiles, tile)
     if tiles.shape[0] == 0:
         return
-    windows = gather(source, tiles, tile, convolution.window, halo).permute(0, 3, 1, 2)
-    values = functional.conv2d(
-        windows,
-        convolution.weight,
-        convolution.bias.to(windows.dtype),
-        convolution.window.stride,
-        0,
-        convolution.window.dilation,
-        convolution.groups,
-    )
-    values = activate(values, convolution.activation, convolution.slope).permute(0, 2, 3, 1)
+    windows = gather(source, tiles, tile, convolution.window, halo)
+    values = activate(_sums(convolution, windows, tile), convolution.activation, convolution.slope)
     if residual is not None:
         values = values + gather(residual, tiles, tile, Window((1, 1)))
-    scatter(values.contiguous(), tiles, out)
+    scatter(values.to(source.dtype).contiguous(), tiles, out)
+
+
+def _sums(convolution: Convolution, windows: torch.Tensor, tile: tuple[int, int]) -> torch.Tensor:
+    """Σ weight · window + bias, (n, height, width, O) float32, tap after tap.
+
+    Not torch's conv2d: torch 2.13's for the processor has been wrong, and has crashed, on windows that are
+    one position wide, and its cuDNN rounds to TF32.
+    """
+    window, groups = convolution.window, convolution.groups
+    # (groups, O / groups, I / groups, kh, kw)
+    weight = convolution.weight.float().unflatten(0, (groups, -1))
+    count, each = windows.shape[0] * tile[0] * tile[1], convolution.in_channels // groups
+    total = convolution.bias.view(groups, 1, -1).expand(-1, count, -1)
+    for row in range(window.kernel[0]):
+        for column in range(window.kernel[1]):
+            top, left = row * window.dilation[0], column * window.dilation[1]
+            bottom, right = (
+                start + (size - 1) * step + 1
+                for start, size, step in zip((top, left), tile, window.stride, strict=True)
+            )
+            read = windows[:, top : bottom : window.stride[0], left : right : window.stride[1]].float()
+            read = read.reshape(count, groups, each).transpose(0, 1)
+            tap = weight[..., row, column].transpose(1, 2)
+            total = total + read * tap if each == 1 else torch.baddbmm(total, read, tap)
+    return total.transpose(0, 1).reshape(-1, *tile, convolution.out_channels)
