@@ -16,6 +16,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from kernels.byte_rows import flat_bytes, sad_4x4, sad_8x8, sad_16x16
+from kernels.ops import registry
 from kernels.search_image import QUARTER as _COARSE
 from kernels.search_image import SearchImage, prepare
 
@@ -66,15 +67,17 @@ def search_motion(
         radius_px: half the side of the search window, 0 or more.
         predicted: (H/b, W/b, 2) integer vectors that centre each block's window (`predict_vectors`); those
             that point outside are moved inside. None: zero.
-        backend: "cpu" (None) or "cuda", which gives the same field; the arrays are copied there and back.
+        backend: as the executor's: None is the processor, "cuda" gives the same field and copies the arrays
+            there and back; FLUXSHARD_BACKEND overrides it.
 
     Raises:
         TypeError, ValueError: an argument that is none of the above, by name; a backend that cannot run here.
     """
-    if backend not in (None, "cpu"):
-        from kernels.search_backends import search_on
+    if registry.requested(backend)[0] not in (None, "cpu"):
+        from kernels import search_backends  # brings in torch
 
-        return search_on(str(backend), frame, reference, block_px, radius_px, predicted)
+        if search_backends.searcher(backend) == "cuda":
+            return search_backends.search_on_gpu(frame, reference, block_px, radius_px, predicted)
     frame = frame if isinstance(frame, SearchImage) else prepare(frame, "frame")
     reference = reference if isinstance(reference, SearchImage) else prepare(reference, "reference")
     if frame.shape != reference.shape:

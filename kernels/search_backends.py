@@ -7,7 +7,6 @@ Callers that keep their frames on a GPU use the backend's own `prepare` and `sea
 from __future__ import annotations
 
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,23 +16,42 @@ from kernels.ops import registry
 from kernels.search import MotionField
 from kernels.search_image import SearchImage
 
-BACKENDS = ("cpu", "cuda")
 
+def searcher(backend: str | None) -> str:
+    """Who searches for arrays, "cpu" or "cuda", by the rules of `kernels.ops.registry`.
 
-def search_on(backend: str, frame: Any, reference: Any, *options: Any) -> MotionField:
-    """`search_motion` on `backend`; `options` are its block_px, radius_px and predicted.
+    FLUXSHARD_BACKEND goes before the argument. What was asked for must exist and run here; where it has no
+    search of its own, the one that its device prefers runs. The processor's needs no compiler.
 
     Raises:
         ValueError: no such backend, or it cannot run here, with the reason.
     """
-    if backend not in BACKENDS:
-        raise ValueError(f"backend must be one of {', '.join(BACKENDS)} (got {backend!r})")
-    reason = registry.unavailable(backend, backend)
+    asked, origin = registry.requested(backend)
+    if asked is None or asked == "cpu":
+        return "cpu"
+    reason = registry.unavailable(asked, "cpu")
+    if reason is None:
+        return "cpu"
+    if asked in registry.BACKENDS:
+        reason = registry.unavailable(asked, "cuda")
+        if reason is None:
+            reason = registry.unavailable("cuda", "cuda")
     if reason is not None:
-        raise ValueError(f"backend {backend!r} cannot search here: {reason}")
+        raise ValueError(f"{origin}={asked!r} cannot search here: {reason}")
+    return "cuda"
+
+
+def search_on_gpu(
+    frame: NDArray[np.uint8] | SearchImage,
+    reference: NDArray[np.uint8] | SearchImage,
+    block_px: int,
+    radius_px: int,
+    predicted: NDArray[np.int16] | None,
+) -> MotionField:
+    """`search_motion` on the current GPU."""
     from kernels.ops import cuda
 
-    return search_through(cuda, torch.device("cuda"), frame, reference, *options)
+    return search_through(cuda, torch.device("cuda"), frame, reference, block_px, radius_px, predicted)
 
 
 def search_through(

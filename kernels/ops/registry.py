@@ -50,6 +50,12 @@ def unavailable(name: str, device: str) -> str | None:
     return reason
 
 
+def requested(backend: str | None = None) -> tuple[str | None, str]:
+    """The backend that was asked for, and where: FLUXSHARD_BACKEND goes before the argument `backend`."""
+    asked = os.environ.get(VARIABLE)
+    return (asked, VARIABLE) if asked else (backend, "backend")
+
+
 def preferences(device: str, backend: str | None = None) -> tuple[str, ...]:
     """Backends to try on `device`, best first.
 
@@ -61,9 +67,7 @@ def preferences(device: str, backend: str | None = None) -> tuple[str, ...]:
     """
     if device not in _PREFERENCE:
         raise ValueError(f"device must be one of {tuple(_PREFERENCE)} (got {device!r})")
-    asked, origin = (os.environ.get(VARIABLE) or None), VARIABLE
-    if asked is None:
-        asked, origin = backend, "backend"
+    asked, origin = requested(backend)
     order = _PREFERENCE[device]
     if asked is None:
         return order

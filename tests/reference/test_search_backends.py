@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from kernels import search_motion
+from kernels.ops import registry
 from kernels.search_backends import search_through
 
 
@@ -39,10 +40,30 @@ def test_device_code_finds_what_the_processor_finds(predicted: np.ndarray | None
     assert np.array_equal(there.difference, here.difference)
 
 
-def test_unknown_and_absent_backends_say_so() -> None:
+@pytest.mark.parametrize("asked", ["reference", "cpu"])
+def test_the_environment_goes_before_the_argument(monkeypatch: pytest.MonkeyPatch, asked: str) -> None:
+    """And a backend without a search of its own leaves it to the processor."""
+    frame, reference = images(3)
+    default = search_motion(frame, reference)
+    monkeypatch.setenv(registry.VARIABLE, asked)
+    found = search_motion(frame, reference, backend="cuda")
+    assert np.array_equal(found.vectors, default.vectors)
+    assert np.array_equal(found.difference, default.difference)
+
+
+@pytest.mark.parametrize("origin", ["backend", registry.VARIABLE])
+def test_unknown_and_absent_backends_say_so(monkeypatch: pytest.MonkeyPatch, origin: str) -> None:
     frame, reference = images(2)
-    with pytest.raises(ValueError, match="backend must be one of cpu, cuda"):
-        search_motion(frame, reference, backend="abacus")
+
+    def search(name: str) -> None:
+        if origin == "backend":
+            search_motion(frame, reference, backend=name)
+        else:
+            monkeypatch.setenv(registry.VARIABLE, name)
+            search_motion(frame, reference)
+
+    with pytest.raises(ValueError, match=f"{origin}='abacus' cannot search here: unknown backend: expected"):
+        search("abacus")
     if not torch.cuda.is_available():
-        with pytest.raises(ValueError, match="backend 'cuda' cannot search here"):
-            search_motion(frame, reference, backend="cuda")
+        with pytest.raises(ValueError, match=f"{origin}='cuda' cannot search here: .*CUDA"):
+            search("cuda")
