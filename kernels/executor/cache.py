@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -50,12 +51,14 @@ class Pool:
     Attributes:
         shared: memory of the maps that no cache keeps.
         stretches: programs of the plan, if its backend has them.
+        compiled: what a policy has compiled for itself, by policy.
     """
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.shared = Arena(plan, plan.shared, plan.shared_floats)
         self.stretches = find_stretches(plan)
+        self.compiled: dict[str, Any] = {}
         self._free: list[Arena] = []
 
     def take(self) -> Arena:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,12 +49,17 @@ class Layout:
         halos: whether a map is read through its halo; without, every map is complete when it is read.
         complete: nodes that are computed everywhere by other means: no steps are made for them, and they are
             read without a halo.
+        patches: of `Unfold` nodes, the level of the input positions that make their patches, where it is not
+            that of the input.
+        moves: whether each map is remapped before it is computed, where its level says so.
     """
 
     levels: list[int | None]
     sizes: list[tuple[int, int]]
     halos: bool = True
     complete: frozenset[int] = frozenset()
+    patches: Mapping[int, int] = field(default_factory=dict)
+    moves: bool = False
 
     def level(self, node: int) -> int:
         found = self.levels[node]
@@ -83,13 +89,15 @@ def find_stretches(plan: Plan, layout: Layout | None = None) -> Stretches | None
     stretches = Stretches(sizes=layout.sizes)
     first, start = 1, 0  # node 0 is the frame
     for index, node in enumerate(plan.nodes):
-        if isinstance(node.work, (Input, Slice)) or _compile(plan, layout, stretches.program, index):
+        if isinstance(node.work, (Input, Slice)) or compile_node(plan, layout, stretches.program, index):
             continue
         if len(stretches.program) > start:
             stretches.spans[first] = (start, len(stretches.program), index)
         first, start = index + 1, len(stretches.program)
     if len(stretches.program) > start:
         stretches.spans[first] = (start, len(stretches.program), len(plan.nodes))
+    if not layout.halos:
+        return stretches
     for slot, places in plan.kept.items():
         for place in places:
             stretches.regions[place] = len(stretches.moves)
@@ -119,7 +127,7 @@ def _region(plan: Plan, place: Place) -> Region:
     return Region(shared, plan.offsets[place.slot] + place.start, plan.slots[place.slot][2])
 
 
-def _compile(plan: Plan, layout: Layout, program: Program, index: int) -> bool:
+def compile_node(plan: Plan, layout: Layout, program: Program, index: int) -> bool:
     """Append a node's steps; False if it has to run by itself."""
     node = plan.nodes[index]
     if index in layout.complete:
@@ -130,6 +138,8 @@ def _compile(plan: Plan, layout: Layout, program: Program, index: int) -> bool:
     if index not in plan.choices or plan.choices[index].name != "cpu":
         return False
     out, level = _region(plan, plan.place(index)), layout.level(index)
+    if layout.moves and not isinstance(work, Concat):
+        program.remap(out, level, node.map_shape()[2])
     if isinstance(work, Concat):
         for copied, start in plan.copies[index]:
             part = plan.place(copied)
@@ -144,7 +154,7 @@ def _compile(plan: Plan, layout: Layout, program: Program, index: int) -> bool:
         row = node.map_shape()[1]
         program.convolve(plan.convolutions[index], source, behind, out, level, halo, second, row)
     elif isinstance(work, Unfold):
-        _unfold(plan, program, index, work, source, behind, out)
+        _unfold(plan, program, index, work, source, layout.patches.get(index, behind), out)
     elif isinstance(work, Pool):
         channels = node.map_shape()[2]
         program.pool(work.kind, work.window, source, behind, out, level, halo, channels, work.count_padding)

@@ -82,6 +82,10 @@ class Levels:
                 setattr(level, name, value.data_ptr())
                 self._kept.append(value)
 
+    def tiling(self, index: int) -> int:
+        """Address of (count, tile height, tile width) of level `index`, for callers that list tiles."""
+        return ctypes.addressof(self._array[index]) + _Level.count.offset
+
     @property
     def array(self) -> Any:
         return self._array
@@ -179,16 +183,20 @@ class Program:
         reference: torch.Tensor | None,
     ) -> None:
         """Steps begin to end on float32 memory: this frame's cache, shared maps, the reference's cache."""
-        if self._array is None:
-            self._array = (_Step * len(self._steps))(*self._steps)
         library().fluxshard_program(
-            _pointer(ctypes.addressof(self._array) + begin * ctypes.sizeof(_Step)),
+            _pointer(self.address(begin)),
             _long(end - begin),
             levels.array,
             _pointer(cache.data_ptr()),
             _pointer(shared.data_ptr()),
             _pointer(cache.data_ptr() if reference is None else reference.data_ptr()),
         )
+
+    def address(self, step: int) -> int:
+        """Of a step, once all have been added."""
+        if self._array is None or len(self._array) != len(self._steps):
+            self._array = (_Step * len(self._steps))(*self._steps)
+        return ctypes.addressof(self._array) + step * ctypes.sizeof(_Step)
 
     def _step(
         self, kind: int, source: Region, source_level: int, out: Region, level: int, halo: bool
