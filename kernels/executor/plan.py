@@ -73,6 +73,7 @@ class Plan:
         choices: the backend of each operation.
         counted: the layers that reports list: maps with work of their own.
         borders: per map node, which rows and columns read padding on some path: (bool (H,), bool (W,)).
+        break_even: share of active positions from which a node runs everywhere, where that was measured.
     """
 
     graph: Graph
@@ -96,6 +97,7 @@ class Plan:
     remapper: Choice | None = None
     counted: list[int] = field(default_factory=list)
     borders: list[tuple[torch.Tensor, torch.Tensor] | None] = field(default_factory=list)
+    break_even: dict[int, float] = field(default_factory=dict)
 
     @property
     def nodes(self) -> list[Node]:
