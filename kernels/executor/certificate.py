@@ -10,123 +10,169 @@ common multiple of the strides on every path, reuse at p is exact if over RF_l(p
 4. RF_l(p) and RF_l(p) + m lie inside the image, or m is 0 along the axis in which one of them does not.
 
 The sets are followed exactly, through the taps of every layer (dilated kernels have holes, and so do their
-receptive fields); nothing is bounded by a box. What is followed is small: whether any pixel fails condition
-3, and the extremes of m, which agree where m is constant. Features are never looked at.
+receptive fields); nothing is bounded by a box. What is followed is one number a position, its label: the
+vector of all the pixels it depends on, or MIXED where they differ or one of them fails condition 3. Features
+are never looked at. Labels are joined in C++ where there is a compiler (`kernels/ops/cpu/certify.cpp`), and
+in torch, as below, where there is none.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
-from kernels.executor.geometry import spread
-from kernels.executor.graph import Enter, Node
-from kernels.executor.plan import Plan
+from kernels.executor import geometry
+from kernels.executor.blocks import per_pixel
+from kernels.executor.classes import CertificateClass, Classes
+from kernels.ops import registry
+from kernels.ops.cpu import certify as compiled
+from kernels.ops.maps import list_tiles
 
 CONDITIONS = frozenset({"constant", "period", "pixels", "border"})
+MIXED = torch.iinfo(torch.int32).max  # above all vectors
+NOTHING = torch.iinfo(torch.int32).min  # of padding alone; its own negative, and below all vectors
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """Where a layer may be reused.
+    """Where the maps of one class may be reused.
 
     Attributes:
+        count: how many positions are certified.
         certified: bool (H, W).
+        fresh: uint8 (H, W), 1 where not certified. None, as the next two, where nothing is certified.
         displacement: int16 (H, W, 2), (dx, dy) in positions; meaningful where certified.
+        missing: int32 (n, 2), the positions (y, x) that are not certified.
     """
 
+    count: int
     certified: torch.Tensor
-    displacement: torch.Tensor
+    fresh: torch.Tensor | None = None
+    displacement: torch.Tensor | None = None
+    missing: torch.Tensor | None = None
+
+    @property
+    def share(self) -> float:
+        """Of positions that are certified."""
+        return self.count / self.certified.numel()
+
+
+class Certifier:
+    """Makes the certificates of one plan's classes. A result is valid until the next is made.
+
+    Args:
+        classes: of the plan.
+        wanted: classes whose certificates are; None for all.
+    """
+
+    def __init__(self, classes: Classes, wanted: Sequence[int] | None = None) -> None:
+        self.classes = classes
+        self._compiled: compiled.Certifier | None = None
+        if registry.unavailable("cpu", "cpu") is None:
+            self._compiled = _compile(classes, wanted)
+
+    def certify(
+        self,
+        frame: torch.Tensor,
+        reference: torch.Tensor,
+        active: torch.Tensor,
+        vectors: torch.Tensor,
+        block_px: int,
+        conditions: frozenset[str] = CONDITIONS,
+    ) -> list[Certificate]:
+        """The certificate of every class.
+
+        Condition 3 is checked pixel by pixel, not taken on trust; pixels of active blocks count as changed,
+        since the caller wants them computed.
+
+        Args:
+            frame, reference: float32 or float16 (H, W, C), on the processor.
+            active: bool (rows, columns) of blocks, True where the caller asks for recomputation.
+            vectors: int (rows, columns, 2), (dx, dy) of every block in pixels.
+            block_px: side of a block.
+            conditions: which of `CONDITIONS` to ask for; dropping one shows that it is needed.
+        """
+        if self._compiled is None or conditions != CONDITIONS:
+            return certify(self.classes, frame, reference, active, vectors, block_px, conditions)
+        counts, certified = self._compiled.run(
+            frame.float().contiguous(), reference.float().contiguous(), _labels(active, vectors), block_px
+        )
+        made = []
+        whole = self._compiled
+        for known, offset, count in zip(self.classes.classes, self.classes.offsets, counts, strict=True):
+            size = known.size
+            positions = size[0] * size[1]
+            end = offset + positions
+            where = certified[offset:end].view(size)
+            if count == 0:
+                made.append(Certificate(0, where))
+                continue
+            fresh = whole.fresh[offset:end].view(size)
+            displacement = whole.displacement[offset:end].view(*size, 2)
+            missing = whole.missing[offset : end - count]
+            made.append(Certificate(count, where, fresh, displacement, missing))
+        return made
 
 
 def certify(
-    plan: Plan,
+    classes: Classes,
     frame: torch.Tensor,
     reference: torch.Tensor,
     active: torch.Tensor,
     vectors: torch.Tensor,
+    block_px: int,
     conditions: frozenset[str] = CONDITIONS,
-) -> dict[int, Certificate]:
-    """The certificate of every map of a plan.
-
-    Condition 3 is checked pixel by pixel, not taken on trust; pixels of active blocks count as changed, since
-    the caller wants them computed.
-
-    Args:
-        plan: of the network.
-        frame, reference: (H, W, C).
-        active: bool (H, W), True where the caller asks for recomputation.
-        vectors: int (H, W, 2), (dx, dy) of every pixel.
-        conditions: which of `CONDITIONS` to ask for; dropping one shows that it is needed.
-    """
-    states: dict[int, torch.Tensor | None] = {}
-    start, unchanged = _pixels(frame, reference, active, vectors, conditions)
-    found: dict[int, Certificate] = {}
-    # Layers that read one map through one window share its state, and if the rest is equal its certificate.
-    # States are told apart by id, so all of them are kept until the end.
-    kept: list[torch.Tensor] = []
-    spreads: dict[tuple[int, int, int], torch.Tensor] = {}
-    judged: dict[tuple[int, ...], Certificate] = {}
-    for index, node in enumerate(plan.nodes):
-        if not node.is_map:
-            continue
+) -> list[Certificate]:
+    """`Certifier.certify` in torch."""
+    labels: list[torch.Tensor | None] = []
+    found: list[Certificate] = []
+    unchanged = False
+    for known in classes.classes:
         state: torch.Tensor | None
-        if index == 0:
-            state = start
-        elif isinstance(node.work, Enter):
-            # What is behind a value has seen the whole frame: it holds if nothing at all has changed.
-            height, width, _ = node.map_shape()
-            state = torch.zeros(5, height, width, dtype=torch.int32) if unchanged else None
+        if not labels:
+            state = _pixels(frame, reference, active, vectors, block_px, conditions)
+            unchanged = not bool(state.any())
+        elif known.behind_value:
+            # What is behind a value has seen the whole frame: it holds if nothing has changed or moved.
+            state = torch.zeros(known.size, dtype=torch.int32) if unchanged else None
         else:
-            state = _joined(node, states, spreads)
-        states[index] = state
+            state = _joined(known, labels, conditions)
+        certificate = Certificate(0, torch.zeros(known.size, dtype=torch.bool))
         if state is not None:
-            kept.append(state)
-        border = plan.borders[index]
-        assert border is not None
-        key: tuple[int, ...] = (-1, plan.level(index))
-        if state is not None:
-            key = (id(state), *node.period, id(border[0]), id(border[1]))
-        if key not in judged:
-            judged[key] = _nothing(node) if state is None else _judge(plan, index, node, state, conditions)
-        found[index] = judged[key]
-        if state is not None and index > 0 and not bool(_possible(state, conditions).any()):
-            states[index] = None
+            state, certificate = _judge(known, state, conditions)
+        labels.append(state)
+        found.append(certificate)
     return found
 
 
-def _joined(
-    node: Node, states: dict[int, torch.Tensor | None], spreads: dict[tuple[int, int, int], torch.Tensor]
-) -> torch.Tensor | None:
-    """The state of a node from its inputs'; None where nothing behind an input can be certified any more."""
-    joined: torch.Tensor | None = None
-    for source, (vertical, horizontal) in zip(node.inputs, node.taps, strict=True):
-        state = states[source]
-        if state is None:
-            return None
-        key = (id(state), id(vertical), id(horizontal))
-        if key not in spreads:
-            spreads[key] = spread(state, vertical, horizontal)
-        part = spreads[key]
-        joined = part if joined is None or part is joined else torch.maximum(joined, part)
-    return joined
+def _compile(classes: Classes, wanted: Sequence[int] | None) -> compiled.Certifier:
+    made = compiled.Certifier()
+    for index, known in enumerate(classes.classes):
+        kind = compiled.BEHIND_VALUE if known.behind_value else compiled.PARTS if index else compiled.FRAME
+        parts = []
+        for part in known.parts:
+            height, width = classes.classes[part.source].size
+            vertical = part.vertical, geometry.regular(part.vertical, height)
+            horizontal = part.horizontal, geometry.regular(part.horizontal, width)
+            parts.append((part.source, vertical, horizontal))
+        scale = known.resolution.scale_y, known.resolution.scale_x
+        border = known.rows, known.columns
+        asked = wanted is None or index in wanted
+        made.add(kind, known.size, known.period, scale, border, parts, asked)
+    return made
 
 
-def _possible(state: torch.Tensor, conditions: frozenset[str]) -> torch.Tensor:
-    """Where the conditions that only ever fail further on still hold."""
-    changed, right, left, down, up = state
-    possible = changed == 0
-    if "constant" in conditions:
-        possible = possible & (right == -left) & (down == -up)
-    return possible
+def _labels(active: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+    """int32 (rows, columns) of blocks: the vector, dy above dx, or MIXED where recomputation is asked for."""
+    packed = (vectors[..., 1] << 16) | (vectors[..., 0] & 0xFFFF)
+    return packed.masked_fill(active, MIXED).to(torch.int32)
 
 
-def _nothing(node: Node) -> Certificate:
-    height, width, _ = node.map_shape()
-    return Certificate(
-        torch.zeros(height, width, dtype=torch.bool), torch.zeros(height, width, 2, dtype=torch.int16)
-    )
+def _vector(labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(dx, dy) of labels, int32; of MIXED and NOTHING, any."""
+    return (labels << 16) >> 16, labels >> 16
 
 
 def _pixels(
@@ -134,44 +180,81 @@ def _pixels(
     reference: torch.Tensor,
     active: torch.Tensor,
     vectors: torch.Tensor,
+    block_px: int,
     conditions: frozenset[str],
-) -> tuple[torch.Tensor, bool]:
-    """Of every pixel, int32 (5, H, W): changed, max of m_x, −m_x, m_y, −m_y; and whether nothing did."""
+) -> torch.Tensor:
+    """The label of every pixel."""
     height, width, _ = frame.shape
-    x = torch.arange(width)[None, :] + vectors[..., 0]
-    y = torch.arange(height)[:, None] + vectors[..., 1]
+    labels = per_pixel(_labels(active, vectors), height, width, block_px)
+    if "pixels" not in conditions:
+        return labels
+    dx, dy = _vector(labels)
+    x, y = torch.arange(width)[None, :] + dx, torch.arange(height)[:, None] + dy
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
     moved = reference[y.clamp(0, height - 1), x.clamp(0, width - 1)]
-    changed = ~(frame == moved).all(-1) | ~inside
-    if "pixels" not in conditions:
-        changed = torch.zeros_like(changed)
-    changed = changed | active
-    state = torch.stack([changed.int(), vectors[..., 0], -vectors[..., 0], vectors[..., 1], -vectors[..., 1]])
-    unchanged = not bool(changed.any()) and not bool(vectors.any())
-    return state.int(), unchanged
+    same = (frame == moved).all(-1) & inside
+    return labels.masked_fill(~same, MIXED)
+
+
+def spread_labels(
+    labels: torch.Tensor,
+    vertical: torch.Tensor,
+    horizontal: torch.Tensor,
+    conditions: frozenset[str] = CONDITIONS,
+) -> torch.Tensor:
+    """The label of what each output reads: int32 (h, w) to (H, W), by tables of `kernels.executor.geometry`.
+
+    Labels agree where the largest of them is the smallest, which is the largest negative's negative.
+    """
+    return _agreed(geometry.spread(torch.stack([labels, -labels]), vertical, horizontal), conditions)
+
+
+def _agreed(extremes: torch.Tensor, conditions: frozenset[str]) -> torch.Tensor:
+    largest, negative = extremes
+    return torch.where(largest == -negative, largest, MIXED) if "constant" in conditions else largest
+
+
+def _joined(
+    known: CertificateClass, labels: list[torch.Tensor | None], conditions: frozenset[str]
+) -> torch.Tensor | None:
+    """Labels of a class; None where nothing behind a part can be certified any more."""
+    joined: torch.Tensor | None = None
+    for part in known.parts:
+        source = labels[part.source]
+        if source is None:
+            return None
+        state = spread_labels(source, part.vertical, part.horizontal, conditions)
+        if joined is not None:
+            extremes = torch.stack([torch.maximum(state, joined), torch.maximum(-state, -joined)])
+            state = _agreed(extremes, conditions)
+        joined = state
+    return joined
 
 
 def _judge(
-    plan: Plan, index: int, node: Node, state: torch.Tensor, conditions: frozenset[str]
-) -> Certificate:
-    _, right, _, down, _ = state
-    height, width, _ = node.map_shape()
-    certified = _possible(state, conditions)
+    known: CertificateClass, labels: torch.Tensor, conditions: frozenset[str]
+) -> tuple[torch.Tensor | None, Certificate]:
+    """Conditions 2 and 4; and the labels, MIXED where no layer further on can be certified either."""
+    height, width = known.size
+    right, down = _vector(labels)
+    possible = (labels != MIXED) & (labels != NOTHING)
     if "period" in conditions:
-        period_y, period_x = node.period
-        certified = certified & (right % period_x == 0) & (down % period_y == 0)
-    scale_y, scale_x = node.map_scale()
+        period_y, period_x = known.period
+        possible = possible & (right % period_x == 0) & (down % period_y == 0)
+    scale_y, scale_x = known.resolution.scale_y, known.resolution.scale_x
     # Floor division is exact wherever the period holds.
     shift_x = torch.div(right * scale_x.denominator, scale_x.numerator, rounding_mode="floor")
     shift_y = torch.div(down * scale_y.denominator, scale_y.numerator, rounding_mode="floor")
     column, row = torch.arange(width)[None, :] + shift_x, torch.arange(height)[:, None] + shift_y
-    certified = certified & (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    certified = possible & (column >= 0) & (column < width) & (row >= 0) & (row < height)
     if "border" in conditions:
-        border = plan.borders[index]
-        assert border is not None
-        rows, columns = border
-        crossing_x = columns[None, :] | columns[column.clamp(0, width - 1)]
-        crossing_y = rows[:, None] | rows[row.clamp(0, height - 1)]
+        crossing_x = known.columns[None, :] | known.columns[column.clamp(0, width - 1)]
+        crossing_y = known.rows[:, None] | known.rows[row.clamp(0, height - 1)]
         certified = certified & ((right == 0) | ~crossing_x) & ((down == 0) | ~crossing_y)
+    left = labels.masked_fill(~possible & (labels != NOTHING), MIXED) if bool(possible.any()) else None
+    count = int(certified.sum())
+    if count == 0:
+        return left, Certificate(0, certified)
     displacement = torch.stack([shift_x, shift_y], dim=-1).to(torch.int16)
-    return Certificate(certified, displacement)
+    fresh = (~certified).to(torch.uint8)
+    return left, Certificate(count, certified, fresh, displacement, list_tiles(~certified))

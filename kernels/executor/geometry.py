@@ -76,6 +76,38 @@ def _only(table: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
     return torch.where(real, table, chosen)
 
 
+def is_identity(table: torch.Tensor) -> bool:
+    """Whether output o reads input o and nothing else."""
+    return table.shape[1] == 1 and torch.equal(table[:, 0], torch.arange(table.shape[0]))
+
+
+def is_own(table: torch.Tensor) -> bool:
+    """Whether output o reads input o, perhaps among others."""
+    return bool((table == torch.arange(table.shape[0])[:, None]).any(dim=1).all())
+
+
+def regular(table: torch.Tensor, size: int) -> tuple[int, int, int] | None:
+    """(stride, start, dilation) if output o reads o·stride + start + k·dilation wherever that lies inside.
+
+    Args:
+        table: (outputs, K).
+        size: how many inputs there are.
+    """
+    full = (table >= 0).all(dim=1).nonzero()[:, 0]
+    if len(full) < 2:
+        return None
+    first = int(full[0])
+    start = table[first, 0]
+    stride = int(table[first + 1, 0] - start)
+    dilation = int(table[first, 1] - start) if table.shape[1] > 1 else 1
+    if stride < 1:
+        return None
+    offset = int(start) - first * stride
+    wanted = torch.arange(table.shape[0])[:, None] * stride + offset + torch.arange(table.shape[1]) * dilation
+    wanted = torch.where((wanted >= 0) & (wanted < size), wanted, OUTSIDE)
+    return (stride, offset, dilation) if torch.equal(wanted, table) else None
+
+
 def spread(values: torch.Tensor, vertical: torch.Tensor, horizontal: torch.Tensor) -> torch.Tensor:
     """The largest of `values` (..., h, w) over what each output reads: (..., H, W). Padding never wins.
 
@@ -86,7 +118,7 @@ def spread(values: torch.Tensor, vertical: torch.Tensor, horizontal: torch.Tenso
 
 
 def _spread_last(values: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
-    if table.shape[1] == 1 and torch.equal(table[:, 0], torch.arange(values.shape[-1])):
+    if is_identity(table) and table.shape[0] == values.shape[-1]:
         return values
     lowest = False if values.dtype == torch.bool else torch.iinfo(values.dtype).min
     border = torch.full((*values.shape[:-1], 1), lowest, dtype=values.dtype)

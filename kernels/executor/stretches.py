@@ -138,14 +138,16 @@ def compile_node(plan: Plan, layout: Layout, program: Program, index: int) -> bo
     if index not in plan.choices or plan.choices[index].name != "cpu":
         return False
     out, level = _region(plan, plan.place(index)), layout.level(index)
-    if layout.moves and not isinstance(work, Concat):
-        program.remap(out, level, node.map_shape()[2])
     if isinstance(work, Concat):
         for copied, start in plan.copies[index]:
             part = plan.place(copied)
             target = Region(out.shared, out.offset + start, out.pixel)
             program.pointwise("copy", _region(plan, part), None, target, level, part.channels, "none", 0.0)
         return True
+    if isinstance(work, Upsample) and work.mode != "nearest":
+        return False
+    if layout.moves:
+        program.remap(out, level, node.map_shape()[2])
     read = node.inputs[0]
     source, behind = _region(plan, plan.place(read)), layout.level(read)
     halo = layout.halos and read != 0 and read not in layout.complete and reads_around(node, 0)
@@ -161,10 +163,10 @@ def compile_node(plan: Plan, layout: Layout, program: Program, index: int) -> bo
     elif isinstance(work, Pointwise):
         channels = node.map_shape()[2]
         program.pointwise(work.operation, source, second, out, level, channels, work.activation, work.slope)
-    elif isinstance(work, Upsample) and work.mode == "nearest":
+    elif isinstance(work, Upsample):
         program.nearest(source, behind, out, level, halo, node.map_shape()[2])
     else:
-        return False
+        raise TypeError(f"{node.name}: {type(work).__name__} has no steps")
     return True
 
 

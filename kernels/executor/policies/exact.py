@@ -2,81 +2,248 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 
 from kernels.executor import blocks
 from kernels.executor.cache import Cache, Pool
-from kernels.executor.certificate import CONDITIONS, Certificate, certify
-from kernels.executor.graph import Concat, Input, Slice, Unfold
+from kernels.executor.certificate import CONDITIONS, Certificate, Certifier
+from kernels.executor.classes import Classes, find_classes
+from kernels.executor.graph import Concat, Convolve, Input, Leaf, Slice, Unfold
 from kernels.executor.plan import Plan
 from kernels.executor.policies.request import Request
 from kernels.executor.report import Report
 from kernels.executor.steps import Steps, runs_whole
+from kernels.executor.stretches import Layout, Stretches, find_stretches
+from kernels.ops.cpu.program import Levels
 from kernels.ops.maps import list_tiles
+
+Tiles = tuple[torch.Tensor, tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Level:
+    """Nodes of one certificate that choose alike.
+
+    Attributes:
+        of: their certificate class.
+        resolution: of the positions that are listed: the class's, or for patches that of what makes them.
+        step: positions of the class, down and across, that one listed position makes.
+        break_even: share of positions to compute from which all of them are.
+    """
+
+    of: int
+    resolution: int
+    step: tuple[int, int]
+    break_even: float
+
+
+class _Prepared:
+    """What does not change between frames of one plan.
+
+    Attributes:
+        levels: the different levels.
+        of_node: of each map node, the index of its level; None for values.
+        patches: of each `Unfold`, the index of the level of its input positions.
+    """
+
+    def __init__(self, plan: Plan, block_px: int) -> None:
+        self.classes: Classes = find_classes(plan)
+        reported = {self.classes.of(index) for index, node in enumerate(plan.nodes) if index and node.is_map}
+        self.certifier = Certifier(self.classes, tuple(reported))
+        self.full: list[Tiles] = [
+            blocks.full_level(resolution, block_px, plan.device) for resolution in plan.resolutions
+        ]
+        self.values = _output_values(plan)
+        self._known: dict[_Level, int] = {}
+        self.of_node: list[int | None] = []
+        self.patches: dict[int, int] = {}
+        self.break_even = dict(plan.break_even)
+        for index, node in enumerate(plan.nodes):
+            if not node.is_map:
+                self.of_node.append(None)
+                continue
+            share = self.break_even.get(index, default_break_even(node.work))
+            known = self.classes.of(index)
+            self.of_node.append(self._add(_Level(known, plan.level(index), (1, 1), share)))
+            if isinstance(node.work, Unfold):
+                made = _Level(known, plan.level(node.inputs[0]), node.work.factor, share)
+                self.patches[index] = self._add(made)
+        self.levels = list(self._known)
+        sizes = [plan.resolutions[level.resolution] for level in self.levels]
+        layout = Layout(
+            levels=self.of_node,
+            sizes=[(size.height, size.width) for size in sizes],
+            halos=False,
+            patches=self.patches,
+            moves=True,
+        )
+        self.stretches: Stretches | None = find_stretches(plan, layout)
+
+    def _add(self, level: _Level) -> int:
+        return self._known.setdefault(level, len(self._known))
+
+    @classmethod
+    def of(cls, plan: Plan, pool: Pool, block_px: int) -> _Prepared:
+        found = pool.compiled.get("exact")
+        if not isinstance(found, cls) or found.break_even != plan.break_even:
+            found = pool.compiled["exact"] = cls(plan, block_px)
+        return found
+
+
+def default_break_even(work: Any) -> float:
+    """The share of positions to compute from which a layer is computed in full."""
+    if isinstance(work, (Input, Slice, Concat)):
+        return 0.0  # a concatenation copies parts that are complete; the others do nothing
+    return 0.9 if isinstance(work, (Convolve, Unfold)) else 0.5
 
 
 def run_exact(
     plan: Plan, pool: Pool, request: Request, conditions: frozenset[str] = CONDITIONS
 ) -> tuple[Steps, Cache, Report]:
-    """Only certified positions are reused; all others are computed from inputs that are complete."""
+    """Only certified positions are reused; all others are computed from inputs that are complete.
+
+    A layer of which little is certified is computed in full: a value does not depend on what is computed with
+    it, so it comes out the same.
+    """
+    prepared = _Prepared.of(plan, pool, request.block_px)
     source = request.cache.arena
+    if _unchanged(request, source.views[0]):
+        # A cache is never written to again, so that of the reference is this frame's as well.
+        steps = Steps(plan, pool, source)
+        for index in prepared.values:
+            steps.whole(index)
+        return steps, request.cache, _report_unchanged(plan)
     arena = pool.take()
     steps = Steps(plan, pool, arena)
     steps.load(request.frame)
-    height, width = request.frame.shape[2:]
-    certificates = certify(
-        plan,
+    certificates = prepared.certifier.certify(
         steps.view(0).cpu(),
         source.views[0].cpu(),
-        blocks.per_pixel(request.active, height, width, request.block_px),
-        blocks.per_pixel(request.vectors, height, width, request.block_px),
+        request.active,
+        request.vectors,
+        request.block_px,
         conditions,
     )
-    assert plan.remapper is not None
-    maps: dict[str, torch.Tensor] = {}
-    shares: dict[int, float] = {}
-    lists: dict[tuple[int, tuple[int, int]], tuple[torch.Tensor, tuple[int, int]]] = {}
-    for index, node in enumerate(plan.nodes):
-        if isinstance(node.work, Input):
+    chosen = _Chosen(plan, prepared, certificates)
+    stretches = prepared.stretches
+    levels = chosen.compiled(stretches) if stretches is not None else None
+    index = 1
+    while index < len(plan.nodes):
+        if stretches is not None and levels is not None and index in stretches.spans:
+            begin, end, index = stretches.spans[index]
+            stretches.program.run(begin, end, levels, arena.memory, pool.shared.memory, source.memory)
             continue
-        if not node.is_map:
-            steps.whole(index)
-            continue
-        certificate = certificates[index]
-        known = id(certificate)
-        if known not in shares:
-            shares[known] = float(certificate.certified.float().mean())
-        maps[node.name] = certificate.certified
         if runs_whole(plan, index):
-            shares[-index] = 0.0
             steps.whole(index)
-            continue
-        if shares[known] > 0 and not isinstance(node.work, (Slice, Concat)):
-            plan.remapper.module.remap(
-                source.views[index],
-                certificate.displacement.to(plan.device),
-                steps.view(index),
-                (~certificate.certified).to(plan.device, torch.uint8),
-            )
-        factor = node.work.factor if isinstance(node.work, Unfold) else (1, 1)
-        if (known, factor) not in lists:
-            lists[known, factor] = _missing(plan, certificate, factor, request.block_px, plan.level(index))
-        if isinstance(node.work, Concat):  # copies of parts that are complete
-            level = plan.resolutions[plan.level(index)]
-            steps.compute(index, *blocks.full_level(level, request.block_px, plan.device))
         else:
-            steps.compute(index, *lists[known, factor])
-    reused = {
-        plan.nodes[index].name: shares.get(-index, shares[id(certificates[index])]) for index in plan.counted
+            chosen.compute(steps, source.views[index], index)
+        index += 1
+    return steps, Cache(pool, arena, None), chosen.report()
+
+
+class _Chosen:
+    """One frame's certificates, and what each level makes of them."""
+
+    def __init__(self, plan: Plan, prepared: _Prepared, certificates: list[Certificate]) -> None:
+        self._plan = plan
+        self._prepared = prepared
+        self._certificates = certificates
+        self._tiles: dict[int, Tiles] = {}
+        self._moved: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def _reuses(self, level: _Level) -> bool:
+        certificate = self._certificates[level.of]
+        return certificate.count > 0 and 1.0 - certificate.share < level.break_even
+
+    def _missing(self, key: int) -> Tiles:
+        """What a level computes."""
+        level = self._prepared.levels[key]
+        certificate = self._certificates[level.of]
+        if certificate.fresh is None or certificate.missing is None or not self._reuses(level):
+            return self._prepared.full[level.resolution]
+        if level.step == (1, 1):
+            return certificate.missing, (1, 1)
+        # All positions of a patch read the same ones, so they are certified together.
+        return list_tiles(certificate.fresh[:: level.step[0], :: level.step[1]]), (1, 1)
+
+    def compiled(self, stretches: Stretches) -> Levels:
+        """For programs."""
+        made = stretches.levels()
+        for key, level in enumerate(self._prepared.levels):
+            tiles, tile = self._missing(key)
+            if self._reuses(level) and level.step == (1, 1):
+                certificate = self._certificates[level.of]
+                made.set(key, tiles, tile, certificate.fresh, certificate.displacement)
+            else:
+                made.set(key, tiles, tile)
+        return made
+
+    def compute(self, steps: Steps, reference: torch.Tensor, index: int) -> None:
+        """One node by itself."""
+        plan, prepared = self._plan, self._prepared
+        own = prepared.of_node[index]
+        assert own is not None
+        assert plan.remapper is not None
+        level = prepared.levels[own]
+        certificate = self._certificates[level.of]
+        if certificate.fresh is not None and certificate.displacement is not None and self._reuses(level):
+            if level.of not in self._moved:
+                moved = certificate.displacement.to(plan.device), certificate.fresh.to(plan.device)
+                self._moved[level.of] = moved
+            displacement, fresh = self._moved[level.of]
+            plan.remapper.module.remap(reference, displacement, steps.view(index), fresh)
+        key = prepared.patches.get(index, own)
+        if key not in self._tiles:
+            tiles, tile = self._missing(key)
+            self._tiles[key] = tiles.to(plan.device), tile
+        steps.compute(index, *self._tiles[key])
+
+    def report(self) -> Report:
+        plan, prepared = self._plan, self._prepared
+        reused: dict[str, float] = {}
+        shares = [
+            self._certificates[level.of].share if self._reuses(level) else 0.0 for level in prepared.levels
+        ]
+        for index in plan.counted:
+            key = prepared.of_node[index]
+            assert key is not None
+            reused[plan.nodes[index].name] = 0.0 if runs_whole(plan, index) else shares[key]
+        maps = {
+            node.name: self._certificates[prepared.classes.of(index)].certified
+            for index, node in enumerate(plan.nodes)
+            if node.is_map and index > 0
+        }
+        return Report("exact", reused, maps)
+
+
+def _unchanged(request: Request, reference: torch.Tensor) -> bool:
+    """Whether the frame is the reference's, where it stands."""
+    if bool(request.active.any()) or bool(request.vectors.any()):
+        return False
+    return torch.equal(request.frame[0].permute(1, 2, 0).to(reference.dtype), reference)
+
+
+def _output_values(plan: Plan) -> list[int]:
+    """The values that a frame's outputs are made of, in order: all that is left to do where maps stay."""
+    wanted = {leaf.node for leaf in plan.graph.outputs if isinstance(leaf, Leaf)}
+    for index in reversed(range(len(plan.nodes))):
+        if index in wanted and not plan.nodes[index].is_map:
+            wanted.update(plan.nodes[index].inputs)
+    return [index for index in sorted(wanted) if not plan.nodes[index].is_map]
+
+
+def _report_unchanged(plan: Plan) -> Report:
+    everything: Mapping[int, torch.Tensor] = {
+        key: torch.ones(resolution.height, resolution.width, dtype=torch.bool)
+        for key, resolution in enumerate(plan.resolutions)
     }
-    return steps, Cache(pool, arena, None), Report("exact", reused, maps)
-
-
-def _missing(
-    plan: Plan, certificate: Certificate, factor: tuple[int, int], block_px: int, level: int
-) -> tuple[torch.Tensor, tuple[int, int]]:
-    """Tiles of what is not certified; of the inputs, where each makes a patch of `factor` outputs."""
-    missing = ~certificate.certified[:: factor[0], :: factor[1]]
-    if factor == (1, 1) and bool(missing.all()):
-        return blocks.full_level(plan.resolutions[level], block_px, plan.device)
-    return list_tiles(missing).to(plan.device), (1, 1)
+    maps = {
+        node.name: everything[plan.level(index)]
+        for index, node in enumerate(plan.nodes)
+        if node.is_map and index > 0
+    }
+    return Report("exact", {plan.nodes[index].name: 1.0 for index in plan.counted}, maps)

@@ -61,6 +61,7 @@ extern "C" void fluxshard_program(const Step* steps, int64_t count, const Level*
     const int activation = static_cast<int>(step->activation), operation = static_cast<int>(step->operation);
     const float slope = static_cast<float>(step->slope);
     if (step->kind == 4) {
+      if (here.displacement == nullptr) continue;  // nothing of this level is reused
       fluxshard_remap(reference + step->source.offset, step->source.pixel, here.displacement, here.fresh, out,
                       here.height, here.width, step->out.pixel, step->channels);
       continue;

@@ -1,0 +1,249 @@
+// Which maps of a frame are, provably, moved copies of the reference's: the labels and conditions of
+// kernels/executor/certificate.py, class after class. Oracle: its torch form.
+#include <vector>
+
+#include "vectors.h"
+
+namespace {
+
+using fluxshard::clamp;
+
+constexpr int32_t kMixed = INT32_MAX;    // a changed pixel, or more than one vector
+constexpr int32_t kNothing = INT32_MIN;  // nothing but padding
+
+// Mirrored by ctypes structures in certify.py.
+struct Axis {
+  const int32_t* table;  // (outputs, taps) inputs; negative: padding
+  int64_t taps;
+  int64_t stride;  // 0: only the table knows. Otherwise output o reads o · stride + start + k · dilation
+  int64_t start, dilation;
+};
+
+struct Part {
+  int64_t source;  // class
+  Axis vertical, horizontal;
+};
+
+struct Class {
+  int64_t kind;  // 0 the frame, 1 what its parts are, 2 behind a value
+  int64_t wanted;  // whether its certificate is; if not, only its labels are made
+  int64_t part_count;
+  const Part* parts;
+  int64_t offset;  // first position in the memory of all classes
+  int64_t height, width, period_y, period_x;
+  int64_t numerator_y, denominator_y, numerator_x, denominator_x;  // pixels a position
+  const uint8_t *rows, *columns;                                   // which read padding
+  int64_t certified;                                               // result: positions
+  int64_t alive;                                                   // result: whether labels other than kMixed are left
+};
+
+inline int32_t vector_x(int32_t label) { return static_cast<int16_t>(static_cast<uint16_t>(label)); }
+inline int32_t vector_y(int32_t label) { return label >> 16; }
+
+// The vector that both hold, whichever is not kNothing, or kMixed. Written so that compilers make vectors of it.
+inline int32_t join(int32_t a, int32_t b) {
+  int32_t joined = a == b ? a : kMixed;
+  joined = b == kNothing ? a : joined;
+  return a == kNothing ? b : joined;
+}
+
+void fill(int32_t* to, int64_t count, int32_t value) {
+  for (int64_t i = 0; i < count; ++i) to[i] = value;
+}
+
+struct Pixels {
+  const float *frame, *reference;
+  int64_t channels;
+  const int32_t* blocks;  // label of each block
+  int64_t block_columns, block_px;
+};
+
+// count labels of one block's row, from pixel (y, x) on; returns whether any is not kMixed.
+bool label_run(const Pixels& pixels, const Class& frame, int64_t y, int64_t x, int64_t count, int32_t label,
+               int32_t* to) {
+  if (label == kMixed) {
+    fill(to, count, kMixed);
+    return false;
+  }
+  const int64_t dx = vector_x(label), row = y + vector_y(label), channels = pixels.channels;
+  if (row < 0 || row >= frame.height) {
+    fill(to, count, kMixed);
+    return false;
+  }
+  const int64_t first = clamp(-dx - x, count), end = clamp(frame.width - dx - x, count);
+  fill(to, first, kMixed);
+  if (end < count) fill(to + end, count - end, kMixed);
+  if (end <= first) return false;
+  const float* here = pixels.frame + (y * frame.width + x + first) * channels;
+  const float* there = pixels.reference + (row * frame.width + x + first + dx) * channels;
+  int32_t different = 0;  // a NaN differs from itself
+  for (int64_t i = 0; i < (end - first) * channels; ++i) different |= here[i] != there[i];
+  if (!different) {
+    fill(to + first, end - first, label);
+    return true;
+  }
+  bool alive = false;
+  for (int64_t i = first; i < end; ++i, here += channels, there += channels) {
+    different = 0;
+    for (int64_t c = 0; c < channels; ++c) different |= here[c] != there[c];
+    to[i] = different ? kMixed : label;
+    alive |= !different;
+  }
+  return alive;
+}
+
+bool label_frame(const Pixels& pixels, const Class& frame, int32_t* labels) {
+  bool alive = false;
+  for (int64_t y = 0; y < frame.height; ++y) {
+    const int32_t* blocks = pixels.blocks + y / pixels.block_px * pixels.block_columns;
+    for (int64_t x = 0; x < frame.width;) {
+      // Blocks side by side that move alike are one run.
+      const int32_t label = blocks[x / pixels.block_px];
+      int64_t end = x;
+      while (end < frame.width && blocks[end / pixels.block_px] == label) end += pixels.block_px;
+      if (end > frame.width) end = frame.width;
+      alive |= label_run(pixels, frame, y, x, end - x, label, labels + y * frame.width + x);
+      x = end;
+    }
+  }
+  return alive;
+}
+
+template <int64_t stride>
+void join_along(const int32_t* __restrict from, int64_t step, int64_t count, int32_t* __restrict to) {
+  for (int64_t o = 0; o < count; ++o) to[o] = join(to[o], from[o * (stride ? stride : step)]);
+}
+
+// The labels that one row of outputs reads along its columns, joined to `to`.
+void spread_row(const Axis& axis, const int32_t* row, int64_t width, int64_t outputs, int32_t* to) {
+  if (axis.stride == 0) {
+    for (int64_t o = 0; o < outputs; ++o)
+      for (int64_t tap = 0; tap < axis.taps; ++tap) {
+        const int32_t column = axis.table[o * axis.taps + tap];
+        if (column >= 0) to[o] = join(to[o], row[column]);
+      }
+    return;
+  }
+  const int64_t stride = axis.stride;
+  for (int64_t tap = 0; tap < axis.taps; ++tap) {
+    const int64_t start = axis.start + tap * axis.dilation;
+    int64_t first = start >= 0 ? 0 : (-start + stride - 1) / stride;  // outputs whose tap lies inside
+    int64_t end = width <= start ? 0 : (width - 1 - start) / stride + 1;
+    if (end > outputs) end = outputs;
+    if (end <= first) continue;
+    const int32_t* from = row + first * stride + start;
+    if (stride == 1) join_along<1>(from, 1, end - first, to + first);
+    else if (stride == 2) join_along<2>(from, 2, end - first, to + first);
+    else join_along<0>(from, stride, end - first, to + first);
+  }
+}
+
+void spread(const Part& part, const Class& source, const Class& here, const int32_t* from, int32_t* to,
+            std::vector<int32_t>& scratch) {
+  const Axis &vertical = part.vertical, &horizontal = part.horizontal;
+  scratch.resize(static_cast<size_t>(source.width));
+  for (int64_t y = 0; y < here.height; ++y, to += here.width) {
+    const int32_t* row = nullptr;
+    for (int64_t tap = 0; tap < vertical.taps; ++tap) {
+      const int32_t read = vertical.table[y * vertical.taps + tap];
+      if (read < 0) continue;
+      const int32_t* other = from + read * source.width;
+      if (row == nullptr) {
+        row = other;
+        continue;
+      }
+      if (row != scratch.data()) std::memcpy(scratch.data(), row, sizeof(int32_t) * scratch.size());
+      row = scratch.data();
+      join_along<1>(other, 1, source.width, scratch.data());
+    }
+    if (row != nullptr) spread_row(horizontal, row, source.width, here.width, to);
+  }
+}
+
+// What a label means in a class, worked out once for a run of equal ones.
+struct Meaning {
+  bool possible;  // one vector, a multiple of the period
+  int64_t shift_x, shift_y;
+};
+
+inline int64_t floor_divide(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
+
+Meaning meaning(const Class& here, int32_t label) {
+  if (label == kMixed || label == kNothing) return {false, 0, 0};
+  const int64_t x = vector_x(label), y = vector_y(label);
+  return {x % here.period_x == 0 && y % here.period_y == 0,
+          floor_divide(x * here.denominator_x, here.numerator_x),
+          floor_divide(y * here.denominator_y, here.numerator_y)};
+}
+
+// Conditions 2 and 4 at every position; labels that fail for good become kMixed.
+void judge(Class& here, int32_t* labels, uint8_t* certified, uint8_t* fresh,
+           int16_t* displacement, int32_t* tiles) {
+  int32_t last = kMixed;
+  Meaning known = meaning(here, last);
+  here.certified = here.alive = 0;
+  for (int64_t y = 0; y < here.height; ++y) {
+    for (int64_t x = 0; x < here.width; ++x, ++labels, ++certified, ++fresh, displacement += 2) {
+      if (*labels != last) known = meaning(here, last = *labels);
+      bool holds = known.possible;
+      if (holds) {
+        const int64_t row = y + known.shift_y, column = x + known.shift_x;
+        holds = row >= 0 && row < here.height && column >= 0 && column < here.width;
+        holds = holds && (vector_x(last) == 0 || !(here.columns[x] | here.columns[column])) &&
+                (vector_y(last) == 0 || !(here.rows[y] | here.rows[row]));
+        here.alive = 1;
+      } else if (last != kNothing) {
+        *labels = kMixed;
+      }
+      displacement[0] = static_cast<int16_t>(known.shift_x);
+      displacement[1] = static_cast<int16_t>(known.shift_y);
+      *certified = holds;
+      *fresh = !holds;
+      here.certified += holds;
+      tiles[0] = static_cast<int32_t>(y);
+      tiles[1] = static_cast<int32_t>(x);
+      tiles += holds ? 0 : 2;
+    }
+  }
+}
+
+}  // namespace
+
+// All classes in order. labels, certified, fresh: a value a position of all classes; displacement and tiles: two.
+// tiles: from each class's offset on, its positions that are not certified. Only `certified` is written for a class
+// of which nothing is.
+extern "C" void fluxshard_certify(Class* classes, int64_t count, const float* frame, const float* reference,
+                                  int64_t channels, const int32_t* blocks, int64_t block_columns,
+                                  int64_t block_px, int32_t* labels, uint8_t* certified, uint8_t* fresh,
+                                  int16_t* displacement, int32_t* tiles) {
+  const Pixels pixels{frame, reference, channels, blocks, block_columns, block_px};
+  std::vector<int32_t> scratch;
+  bool unchanged = false;
+  for (Class* here = classes; here < classes + count; ++here) {
+    const int64_t positions = here->height * here->width;
+    int32_t* mine = labels + here->offset;
+    here->certified = here->alive = 0;
+    if (here->kind == 0) {
+      here->alive = label_frame(pixels, *here, mine);
+      unchanged = here->alive;
+      for (int64_t i = 0; unchanged && i < positions; ++i) unchanged = mine[i] == 0;
+      if (!here->wanted) continue;
+    } else {
+      // What is behind a value has seen the whole frame: it holds if nothing has changed or moved.
+      bool alive = here->kind == 1 || unchanged;
+      for (int64_t i = 0; i < here->part_count; ++i) alive = alive && classes[here->parts[i].source].alive;
+      if (!alive) {
+        std::memset(certified + here->offset, 0, static_cast<size_t>(positions));
+        continue;
+      }
+      fill(mine, positions, here->kind == 1 ? kNothing : 0);
+      for (int64_t i = 0; i < here->part_count; ++i) {
+        const Part& part = here->parts[i];
+        const Class& source = classes[part.source];
+        spread(part, source, *here, labels + source.offset, mine, scratch);
+      }
+    }
+    judge(*here, mine, certified + here->offset, fresh + here->offset, displacement + 2 * here->offset,
+          tiles + 2 * here->offset);
+  }
+}

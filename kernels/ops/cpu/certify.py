@@ -1,0 +1,132 @@
+"""Certificates of all classes of a plan in one call: the structures of certify.cpp."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+import torch
+
+from kernels.ops.cpu.loader import library
+
+_long = ctypes.c_int64
+_pointer = ctypes.c_void_p
+FRAME, PARTS, BEHIND_VALUE = range(3)
+Table = tuple[torch.Tensor, "tuple[int, int, int] | None"]
+
+
+class _Axis(ctypes.Structure):
+    _fields_ = [("table", _pointer), *((name, _long) for name in ("taps", "stride", "start", "dilation"))]
+
+
+class _Part(ctypes.Structure):
+    _fields_ = [("source", _long), ("vertical", _Axis), ("horizontal", _Axis)]
+
+
+class _Class(ctypes.Structure):
+    _fields_ = [
+        *((name, _long) for name in ("kind", "wanted", "part_count")),
+        ("parts", _pointer),
+        *((name, _long) for name in ("offset", "height", "width", "period_y", "period_x")),
+        *((name, _long) for name in ("numerator_y", "denominator_y", "numerator_x", "denominator_x")),
+        *((name, _pointer) for name in ("rows", "columns")),
+        *((name, _long) for name in ("certified", "alive")),
+    ]
+
+
+class Certifier:
+    """The classes of one plan, and memory for their labels; results are valid until the next run.
+
+    Attributes:
+        displacement: int16 (positions of all classes, 2).
+        fresh: uint8 (positions), 1 where a position is not certified.
+        missing: int32 (positions, 2): from a class's offset on, its positions (y, x) that are not certified.
+    """
+
+    def __init__(self) -> None:
+        self._classes: list[_Class] = []
+        self._kept: list[Any] = []
+        self._array: Any = None
+        self.positions = 0
+
+    def add(
+        self,
+        kind: int,
+        size: tuple[int, int],
+        period: tuple[int, int],
+        scale: tuple[Fraction, Fraction],
+        border: tuple[torch.Tensor, torch.Tensor],
+        parts: Sequence[tuple[int, Table, Table]],
+        wanted: bool = True,
+    ) -> None:
+        """Append a class.
+
+        Args:
+            kind: FRAME, PARTS or BEHIND_VALUE.
+            size: (height, width).
+            period, scale: pixels, (vertical, horizontal).
+            border: bool (height,) and (width,): what reads padding.
+            parts: class, and for each axis its table (outputs, K) with its (stride, start, dilation), if any.
+            wanted: whether its results are; of the frame, they rarely are.
+        """
+        made = _Class(kind=kind, wanted=wanted, part_count=len(parts), offset=self.positions)
+        made.height, made.width = size
+        made.period_y, made.period_x = period
+        made.numerator_y, made.denominator_y = scale[0].as_integer_ratio()
+        made.numerator_x, made.denominator_x = scale[1].as_integer_ratio()
+        rows, columns = (edge.to(torch.uint8).contiguous() for edge in border)
+        made.rows, made.columns = rows.data_ptr(), columns.data_ptr()
+        array = (_Part * len(parts))(
+            *(_Part(source, self._axis(*vertical), self._axis(*across)) for source, vertical, across in parts)
+        )
+        made.parts = ctypes.addressof(array)
+        self._kept += [rows, columns, array]
+        self._classes.append(made)
+        self.positions += size[0] * size[1]
+
+    def _axis(self, table: torch.Tensor, form: tuple[int, int, int] | None) -> _Axis:
+        whole = table.to(torch.int32).contiguous()
+        self._kept.append(whole)
+        return _Axis(whole.data_ptr(), table.shape[1], *(form or (0, 0, 0)))
+
+    def run(
+        self, frame: torch.Tensor, reference: torch.Tensor, blocks: torch.Tensor, block_px: int
+    ) -> tuple[list[int], torch.Tensor]:
+        """Labels and conditions of every class.
+
+        Args:
+            frame, reference: float32 (H, W, C), contiguous.
+            blocks: int32 (rows, columns), the label of every block.
+            block_px: side of a block.
+
+        Returns:
+            How many positions of each class are certified, and bool (positions,): which.
+        """
+        if self._array is None:
+            self._array = (_Class * len(self._classes))(*self._classes)
+            self._labels = torch.empty(self.positions, dtype=torch.int32)
+            self.fresh = torch.empty(self.positions, dtype=torch.uint8)
+            self.displacement = torch.empty(self.positions, 2, dtype=torch.int16)
+            self.missing = torch.empty(self.positions, 2, dtype=torch.int32)
+        for name, image in (("frame", frame), ("reference", reference)):
+            if image.dtype != torch.float32 or not image.is_contiguous():
+                raise ValueError(f"{name} must be contiguous float32 (got {image.dtype}, {image.stride()})")
+        blocks = blocks.contiguous()
+        certified = torch.empty(self.positions, dtype=torch.bool)
+        library().fluxshard_certify(
+            self._array,
+            _long(len(self._classes)),
+            _pointer(frame.data_ptr()),
+            _pointer(reference.data_ptr()),
+            _long(frame.shape[2]),
+            _pointer(blocks.data_ptr()),
+            _long(blocks.shape[1]),
+            _long(block_px),
+            *(
+                _pointer(memory.data_ptr())
+                for memory in (self._labels, certified, self.fresh, self.displacement, self.missing)
+            ),
+        )
+        return [made.certified for made in self._array], certified
