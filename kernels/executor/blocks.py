@@ -6,13 +6,18 @@ rounded to the nearest position (or kept as it is for bilinear sampling).
 
 Rounding alone would lose slow motion: 3 px a frame is 0 positions of a layer with 8 px a position, frame
 after frame. So what a rounding left over moves along with the block and is added to its next vector
-(`Level.residual`), until the block is computed anew. Block sets stay on the processor; what a GPU needs is
-sent there once a frame.
+(`Level.residual`), until the block is computed anew.
+
+The processor decides by block (`draft_levels`), all resolutions in one go; what a GPU needs goes there as one
+copy from pinned memory, which the processor does not wait for, and is repeated for each position there.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import lru_cache
 
 import torch
 
@@ -20,82 +25,178 @@ from kernels.executor.cache import Level
 from kernels.executor.plan import Resolution
 from kernels.ops.maps import list_tiles
 
+_ALIGNMENT = 16  # bytes, of each part of what is sent
 
-def level_of(
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One resolution, by block where `size` is given (to be repeated for each tile), else by position."""
+
+    tiles: torch.Tensor
+    tile: tuple[int, int]
+    positions: int
+    fresh: torch.Tensor
+    displacement: torch.Tensor
+    residual: torch.Tensor | None
+    size: tuple[int, int] | None
+
+    def tensors(self) -> tuple[torch.Tensor, ...]:
+        return self.tiles, self.fresh, self.displacement
+
+    def level(self, tiles: torch.Tensor, fresh: torch.Tensor, displacement: torch.Tensor) -> Level:
+        """The level that these tensors, on their device, make."""
+        if self.size is not None:
+            wide = displacement.view(torch.int64 if displacement.dtype == torch.float32 else torch.int32)
+            repeated = _repeat(wide[..., 0], self.tile, self.size)
+            displacement = repeated[..., None].view(displacement.dtype)
+            fresh = _repeat(fresh, self.tile, self.size)
+        return Level(tiles, self.tile, self.positions, fresh, displacement, self.residual)
+
+
+@dataclass(slots=True)
+class Draft:
+    """The levels of one frame, decided, on the processor; `on` puts them where the maps are.
+
+    A draft can be used again and captured in a CUDA graph: its pinned memory lives as long as it does.
+    """
+
+    parts: dict[int, _Part]
+    _packed: torch.Tensor | None = field(default=None, repr=False)
+
+    def on(self, device: torch.device | None) -> dict[int, Level]:
+        """The levels on a device; on a GPU after one copy on the current stream, not waited for."""
+        if device is None or device.type == "cpu":
+            return {key: part.level(*part.tensors()) for key, part in self.parts.items()}
+        if self._packed is None:
+            self._packed = self.packed(pin=device.type == "cuda")
+        return self.unpacked(self._packed.to(device, non_blocking=True))
+
+    def packed(self, pin: bool) -> torch.Tensor:
+        """All that is sent, as bytes, one part after the other."""
+        tensors = [tensor for part in self.parts.values() for tensor in part.tensors()]
+        memory = torch.empty(sum(map(_padded_bytes, tensors)), dtype=torch.uint8, pin_memory=pin)
+        start = 0
+        for tensor in tensors:
+            memory[start : start + tensor.nbytes].view(tensor.dtype).copy_(tensor.flatten())
+            start += _padded_bytes(tensor)
+        return memory
+
+    def unpacked(self, memory: torch.Tensor) -> dict[int, Level]:
+        """The levels from these bytes."""
+        levels, start = {}, 0
+        for key, part in self.parts.items():
+            found = []
+            for tensor in part.tensors():
+                found.append(memory[start : start + tensor.nbytes].view(tensor.dtype).view(tensor.shape))
+                start += _padded_bytes(tensor)
+            levels[key] = part.level(*found)
+        return levels
+
+
+def draft_levels(
+    resolutions: Mapping[int, Resolution],
+    active: torch.Tensor,
+    vectors: torch.Tensor,
+    block_px: int,
+    bilinear: bool,
+    residuals: Mapping[int, torch.Tensor | None],
+) -> Draft:
+    """Each resolution's share of a block set.
+
+    Args:
+        resolutions: of the maps in question, by any number.
+        active: bool (rows, columns) of blocks, on the processor.
+        vectors: int (rows, columns, 2) of blocks, (dx, dy) in pixels, on the processor.
+        block_px: side of a block.
+        bilinear: whether the displacement keeps fractions (float32) or is rounded (int16).
+        residuals: what the roundings of the reference's own moves left over, in pixels, by the same numbers;
+            None, or nothing, for none.
+    """
+    wanted, measured = vectors.float(), (active.shape[0], active.shape[1])
+    whole = {key: value for key, value in resolutions.items() if _in_whole_tiles(value, block_px, measured)}
+    parts: dict[int, _Part] = {}
+    if whole:  # whole positions a block: decide by block, then repeat
+        before = [residuals.get(key) for key in whole]
+        cell = (float(block_px), float(block_px))
+        moved, left_over = _displace(wanted, active, list(whole.values()), bilinear, before, cell)
+        corners = torch.nonzero(active).int()
+        sides = torch.tensor([tile_of(resolution, block_px) for resolution in whole.values()])
+        tiles = (corners[None] * sides.int()[:, None]).contiguous()
+        fresh = active.to(torch.uint8)
+        for number, (key, resolution) in enumerate(whole.items()):
+            tile, size = tile_of(resolution, block_px), (resolution.height, resolution.width)
+            if size == (active.shape[0] * tile[0], active.shape[1] * tile[1]):
+                positions = corners.shape[0] * tile[0] * tile[1]
+            else:
+                positions = int(_repeat(fresh, tile, size).sum())
+            rest = None if left_over is None else left_over[number]
+            parts[key] = _Part(tiles[number], tile, positions, fresh, moved[number], rest, size)
+    for key, resolution in resolutions.items():
+        if key not in whole:
+            parts[key] = _by_position(resolution, active, wanted, block_px, bilinear, residuals.get(key))
+    return Draft({key: parts[key] for key in resolutions})
+
+
+def _in_whole_tiles(resolution: Resolution, block_px: int, grid: tuple[int, int]) -> bool:
+    """Whether a block is a whole number of positions, and no map reaches beyond the blocks.
+
+    Padding beyond the kernel's half makes maps that are larger than the frame.
+    """
+    tile = tile_of(resolution, block_px)
+    whole = tile[0] * resolution.scale_y == block_px and tile[1] * resolution.scale_x == block_px
+    return whole and resolution.height <= grid[0] * tile[0] and resolution.width <= grid[1] * tile[1]
+
+
+def _by_position(
     resolution: Resolution,
     active: torch.Tensor,
     vectors: torch.Tensor,
     block_px: int,
     bilinear: bool,
-    residual: torch.Tensor | None = None,
-    device: torch.device | None = None,
-) -> Level:
-    """One resolution's share of a block set.
-
-    Args:
-        resolution: of the maps in question.
-        active: bool (rows, columns) of blocks, on the processor.
-        vectors: int (rows, columns, 2) of blocks, (dx, dy) in pixels, on the processor.
-        block_px: side of a block.
-        bilinear: whether the displacement keeps fractions (float32) or is rounded (int16).
-        residual: what the roundings of the reference's own moves left over, in pixels; None for nothing.
-        device: where the maps are.
-    """
-    size = (resolution.height, resolution.width)
-    tile = tile_of(resolution, block_px)
-    whole = tile[0] * resolution.scale_y == block_px and tile[1] * resolution.scale_x == block_px
-    # Padding beyond the kernel's half makes maps that are larger than the frame: these are not whole either.
-    if whole and size[0] <= active.shape[0] * tile[0] and size[1] <= active.shape[1] * tile[1]:
-        # Whole positions a block: decide by block, then repeat.
-        cell = (float(block_px), float(block_px))
-        moved, left_over = _displace(vectors.float(), active, resolution, bilinear, residual, cell)
-        wide = moved.view(torch.int64 if bilinear else torch.int32)[..., 0]
-        displacement = _repeat(wide, tile, size)[..., None].view(moved.dtype)
-        fresh = _repeat(active.to(torch.uint8), tile, size)
-        tiles = torch.nonzero(active).int().contiguous() * torch.tensor(tile, dtype=torch.int32)
-    else:
-        first_y, last_y = _overlap(resolution.height, resolution.scale_y, block_px, active.shape[0])
-        first_x, last_x = _overlap(resolution.width, resolution.scale_x, block_px, active.shape[1])
-        mask = _any_block(active, first_y, last_y, first_x, last_x)
-        mean = _mean_block(vectors.float(), first_y, last_y, first_x, last_x)
-        cell = (float(resolution.scale_y), float(resolution.scale_x))
-        displacement, left_over = _displace(mean, mask, resolution, bilinear, residual, cell)
-        fresh, tiles, tile = mask.to(torch.uint8), list_tiles(mask), (1, 1)
-    return Level(
-        tiles=tiles.to(device, non_blocking=True),
-        tile=tile,
-        positions=int(fresh.sum()),
-        fresh=fresh.to(device, non_blocking=True),
-        displacement=displacement.to(device, non_blocking=True),
-        residual=left_over,
-    )
+    residual: torch.Tensor | None,
+) -> _Part:
+    first_y, last_y = _overlap(resolution.height, resolution.scale_y, block_px, active.shape[0])
+    first_x, last_x = _overlap(resolution.width, resolution.scale_x, block_px, active.shape[1])
+    mask = _any_block(active, first_y, last_y, first_x, last_x)
+    mean = _mean_block(vectors, first_y, last_y, first_x, last_x)
+    cell = (float(resolution.scale_y), float(resolution.scale_x))
+    moved, left_over = _displace(mean, mask, [resolution], bilinear, [residual], cell)
+    rest = None if left_over is None else left_over[0]
+    tiles = list_tiles(mask)
+    return _Part(tiles, (1, 1), tiles.shape[0], mask.to(torch.uint8), moved[0], rest, None)
 
 
 def _displace(
     vectors: torch.Tensor,
     active: torch.Tensor,
-    resolution: Resolution,
+    resolutions: list[Resolution],
     bilinear: bool,
-    residual: torch.Tensor | None,
+    residuals: list[torch.Tensor | None],
     cell: tuple[float, float],
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Vectors of cells (h, w, 2) in pixels to positions; and what rounding leaves over, in pixels.
 
-    `residual` is that of the reference's cells; each cell takes over that of the cell it came from. `cell` is
-    the (height, width) of a cell in pixels.
+    Both of shape (resolutions, h, w, 2). `residuals` are those of the reference's cells; each cell takes over
+    that of the cell it came from. `cell` is the (height, width) of a cell in pixels.
     """
-    scale = torch.tensor([float(resolution.scale_x), float(resolution.scale_y)], dtype=torch.float32)
+    scales = [[float(one.scale_x), float(one.scale_y)] for one in resolutions]
+    if all(across == down for across, down in scales):  # one number a map: four times faster than a pair
+        scales = [[across] for across, _ in scales]
+    scale = torch.tensor(scales)[:, None, None]
     if bilinear:
         return (vectors / scale).contiguous(), None
     total = vectors
-    if residual is not None:
+    if any(residual is not None for residual in residuals):
         rows, columns = active.shape
-        y = (torch.arange(rows)[:, None] + 0.5 + vectors[..., 1] / cell[0]).floor().long()
-        x = (torch.arange(columns)[None, :] + 0.5 + vectors[..., 0] / cell[1]).floor().long()
-        total = vectors + residual[y.clamp(0, rows - 1), x.clamp(0, columns - 1)]
+        y = (torch.arange(rows)[:, None] + 0.5 + vectors[..., 1] / cell[0]).floor_().long()
+        x = (torch.arange(columns)[None, :] + 0.5 + vectors[..., 0] / cell[1]).floor_().long()
+        place = y.clamp_(0, rows - 1).mul_(columns).add_(x.clamp_(0, columns - 1))
+        nothing = vectors.new_zeros(rows, columns, 2)
+        before = torch.stack([nothing if one is None else one for one in residuals])
+        total = vectors + before.flatten(1, 2).index_select(1, place.flatten()).view_as(before)
     moved = (total / scale).round_()
-    left_over = torch.where(active[..., None], 0.0, total - moved * scale)
-    return moved.to(torch.int16).contiguous(), left_over
+    left_over = torch.where(active[..., None].repeat(1, 1, 2), 0.0, total - moved * scale)
+    return moved.to(torch.int16), left_over
 
 
 def _repeat(values: torch.Tensor, tile: tuple[int, int], size: tuple[int, int]) -> torch.Tensor:
@@ -106,10 +207,11 @@ def _repeat(values: torch.Tensor, tile: tuple[int, int], size: tuple[int, int]) 
     return wide[: size[0], : size[1]].contiguous()  # of a single block, `wide` is a view of one value
 
 
+@lru_cache(maxsize=64)
 def full_level(
     resolution: Resolution, block_px: int, device: torch.device | None = None
 ) -> tuple[torch.Tensor, tuple[int, int]]:
-    """Tiles that cover a whole resolution, for a dense run."""
+    """Tiles that cover a whole resolution, for a dense run; not to be changed: every run has the same."""
     tile = tile_of(resolution, block_px)
     tiles = list_tiles(torch.ones(resolution.height, resolution.width, dtype=torch.bool), tile)
     return tiles.to(device), tile
@@ -163,3 +265,7 @@ def _mean_block(
     steps_y, steps_x = int((last_y - first_y).max()) + 1, int((last_x - first_x).max()) + 1
     rows = torch.stack([field[torch.minimum(first_y + step, last_y)] for step in range(steps_y)]).mean(0)
     return torch.stack([rows[:, torch.minimum(first_x + step, last_x)] for step in range(steps_x)]).mean(0)
+
+
+def _padded_bytes(tensor: torch.Tensor) -> int:
+    return -(-tensor.nbytes // _ALIGNMENT) * _ALIGNMENT

@@ -15,11 +15,16 @@ from kernels.executor.steps import Steps, runs_whole
 from kernels.ops.maps import Halo
 
 
-def run_fixed(plan: Plan, pool: Pool, request: Request) -> tuple[Steps, Cache, Report]:
+def run_fixed(
+    plan: Plan, pool: Pool, request: Request, draft: blocks.Draft | None = None
+) -> tuple[Steps, Cache, Report]:
     """The block set stays what the classifier chose; halos come from the cache along the vectors.
 
     A map reads its neighbourhood in this frame where that is active, elsewhere in the reference's map at the
     moved position (Halo). Nothing is moved before it is needed. Bilinear sampling moves every kept map first.
+
+    Args:
+        draft: what `draft_of` made of this plan and request, if it is at hand.
     """
     if float(request.active.float().mean()) >= request.break_even:
         return dense_instead(plan, pool, request, "fixed")
@@ -32,7 +37,7 @@ def run_fixed(plan: Plan, pool: Pool, request: Request) -> tuple[Steps, Cache, R
     if stretches is not None and stretches.margin is not None and _whole_blocks(plan, request.block_px):
         near = (request.active, request.block_px, stretches.margin)
     steps.load(request.frame, near)
-    levels = levels_of(plan, request)
+    levels = (draft or draft_of(plan, request)).on(plan.device)
     compiled = None
     if stretches is not None:
         compiled = stretches.levels()
@@ -63,24 +68,28 @@ def run_fixed(plan: Plan, pool: Pool, request: Request) -> tuple[Steps, Cache, R
 
 def levels_of(plan: Plan, request: Request) -> dict[int, Level]:
     """Every resolution that a map other than the frame has, or whose positions make the patches of one."""
+    return draft_of(plan, request).on(plan.device)
+
+
+def draft_of(plan: Plan, request: Request) -> blocks.Draft:
+    """The processor's share of `levels_of`."""
     wanted = {
         plan.levels[node.inputs[0] if isinstance(node.work, Unfold) else index]
         for index, node in enumerate(plan.nodes)
         if index > 0
     }
-    return {
-        key: blocks.level_of(
-            resolution,
-            request.active,
-            request.vectors,
-            request.block_px,
-            plan.bilinear,
-            request.cache.residuals.get(key),
-            plan.device,
-        )
-        for key, resolution in enumerate(plan.resolutions)
-        if key in wanted or key in plan.levels[1:]
-    }
+    return blocks.draft_levels(
+        {
+            key: resolution
+            for key, resolution in enumerate(plan.resolutions)
+            if key in wanted or key in plan.levels[1:]
+        },
+        request.active,
+        request.vectors,
+        request.block_px,
+        plan.bilinear,
+        request.cache.residuals,
+    )
 
 
 def _whole_blocks(plan: Plan, block_px: int) -> bool:

@@ -1,0 +1,133 @@
+"""Levels decided for all resolutions at once, and sent as one piece, are those of each by itself."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kernels.executor.blocks import Draft, draft_levels, tile_of
+from kernels.executor.cache import Level
+from kernels.executor.plan import Resolution
+
+BLOCK_PX = 16
+
+
+@st.composite
+def frames(
+    draw: st.DrawFn,
+) -> tuple[dict[int, Resolution], torch.Tensor, torch.Tensor, dict[int, torch.Tensor | None]]:
+    """Maps of several scales, some cut off or in no whole blocks; a block set, vectors, residuals."""
+    height, width = draw(st.integers(1, 70)), draw(st.integers(1, 70))
+    grid = -(-height // BLOCK_PX), -(-width // BLOCK_PX)
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
+    resolutions = {}
+    for key, scale in enumerate(draw(st.lists(st.sampled_from([1, 2, 3, 4, 8, 16, 32]), min_size=1))):
+        size = -(-height // scale), -(-width // scale)
+        resolutions[3 * key] = Resolution(*size, Fraction(scale), Fraction(scale))
+    active = torch.rand(grid, generator=generator) < draw(st.sampled_from([0.0, 0.3, 1.0]))
+    vectors = torch.randint(-40, 41, (*grid, 2), generator=generator)
+    residuals: dict[int, torch.Tensor | None] = {}
+    for key, one in resolutions.items():
+        tile = tile_of(one, BLOCK_PX)
+        by_block = tile[0] * one.scale_y == BLOCK_PX
+        shape = grid if by_block else (one.height, one.width)
+        if draw(st.booleans()):
+            residuals[key] = torch.randn(*shape, 2, generator=generator)
+    return resolutions, active, vectors, residuals
+
+
+def by_definition(
+    resolution: Resolution, active: torch.Tensor, vectors: torch.Tensor, residual: torch.Tensor | None
+) -> tuple[list[list[bool]], torch.Tensor]:
+    """What is active, and the displacement, position by position; for scales that divide a block."""
+    scale = int(resolution.scale_y)
+    rows, columns = active.shape
+    fresh = [[False] * resolution.width for _ in range(resolution.height)]
+    displacement = torch.zeros(resolution.height, resolution.width, 2, dtype=torch.int16)
+    for y in range(resolution.height):
+        for x in range(resolution.width):
+            row, column = y * scale // BLOCK_PX, x * scale // BLOCK_PX
+            fresh[y][x] = bool(active[row, column])
+            vector = vectors[row, column].float()
+            if residual is not None:
+                from_row = int((row + 0.5 + vector[1] / BLOCK_PX).floor().clamp(0, rows - 1))
+                from_column = int((column + 0.5 + vector[0] / BLOCK_PX).floor().clamp(0, columns - 1))
+                vector = vector + residual[from_row, from_column]
+            displacement[y, x] = (vector / scale).round().to(torch.int16)
+    return fresh, displacement
+
+
+def equal(one: Level, other: Level) -> bool:
+    same_residual = one.residual is other.residual or (
+        one.residual is not None and other.residual is not None and torch.equal(one.residual, other.residual)
+    )
+    return (
+        torch.equal(one.tiles, other.tiles)
+        and one.tile == other.tile
+        and one.positions == other.positions
+        and torch.equal(one.fresh, other.fresh)
+        and torch.equal(one.displacement, other.displacement)
+        and same_residual
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(frame=frames(), bilinear=st.booleans())
+def test_together_as_one_by_one_and_sent_as_kept(
+    frame: tuple[dict[int, Resolution], torch.Tensor, torch.Tensor, dict[int, torch.Tensor | None]],
+    bilinear: bool,
+) -> None:
+    resolutions, active, vectors, residuals = frame
+    together = draft_levels(resolutions, active, vectors, BLOCK_PX, bilinear, residuals)
+    made = together.on(None)
+    sent = together.unpacked(together.packed(pin=False).clone())
+    assert list(made) == list(resolutions)
+    for key, resolution in resolutions.items():
+        alone = draft_levels({key: resolution}, active, vectors, BLOCK_PX, bilinear, residuals)
+        # Beside others, a missing residual is one of zeros; the results are the same.
+        assert equal(made[key], alone.on(torch.device("cpu"))[key])
+        assert equal(made[key], sent[key])
+        assert made[key].positions == int(made[key].fresh.sum())
+        assert made[key].tiles.is_contiguous()
+        assert made[key].displacement.is_contiguous()
+
+
+@settings(max_examples=20, deadline=None)
+@given(frame=frames())
+def test_against_the_definition(
+    frame: tuple[dict[int, Resolution], torch.Tensor, torch.Tensor, dict[int, torch.Tensor | None]],
+) -> None:
+    resolutions, active, vectors, residuals = frame
+    made = draft_levels(resolutions, active, vectors, BLOCK_PX, False, residuals).on(None)
+    for key, resolution in resolutions.items():
+        if BLOCK_PX % int(resolution.scale_y) == 0:
+            fresh, displacement = by_definition(resolution, active, vectors, residuals.get(key))
+            assert made[key].fresh.bool().tolist() == fresh
+            assert torch.equal(made[key].displacement, displacement)
+
+
+def test_a_draft_can_be_placed_again() -> None:
+    resolution = Resolution(4, 4, Fraction(16), Fraction(16))
+    active = torch.zeros(4, 4, dtype=torch.bool)
+    active[1, 2] = True
+    draft = draft_levels({0: resolution}, active, torch.ones(4, 4, 2).int() * 16, BLOCK_PX, False, {})
+    assert isinstance(draft, Draft)
+    one, other = draft.on(None)[0], draft.on(None)[0]
+    assert equal(one, other)
+    assert one.tiles.tolist() == [[1, 2]]
+    assert one.displacement[0, 0].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_nothing_and_everything(share: float) -> None:
+    resolution = Resolution(8, 8, Fraction(8), Fraction(8))
+    active = torch.full((4, 4), share == 1.0)
+    draft = draft_levels({5: resolution}, active, torch.zeros(4, 4, 2).int(), BLOCK_PX, True, {})
+    level = draft.unpacked(draft.packed(pin=False))[5]
+    assert level.positions == share * 64
+    assert level.tiles.shape == (16 * share, 2)
+    assert level.displacement.dtype == torch.float32
