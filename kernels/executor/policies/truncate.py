@@ -1,22 +1,36 @@
-"""`truncate`: the active set grows with each window, and is pruned where nothing much changed."""
+"""`truncate`: the active set grows with each window, and is pruned where nothing much changed.
+
+A layer computes its candidates: the positions that read anything that changed. The rest of its map is the
+reference's, moved along the vectors. What it passes on as changed are the candidates whose new value differs
+from the moved one by more than ε in any channel; the others fall back to the moved value. A layer most of
+whose positions are candidates is computed everywhere: a larger computed set can only find more that changed.
+
+Where the C++ operations do a node, runs of nodes are one call (kernels/ops/cpu/truncate.cpp); elsewhere every
+node runs through the operations of its backend. Both do the same to the last bit.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import torch
 
-from kernels.executor import blocks
-from kernels.executor.cache import Arena, Cache, Pool
-from kernels.executor.geometry import spread
-from kernels.executor.graph import Concat, Convolve, Input, Unfold
+from kernels.executor import blocks, geometry
+from kernels.executor.cache import Arena, Cache, Level, Pool
+from kernels.executor.graph import Concat, Convolve, Input, Slice, Unfold
 from kernels.executor.plan import Plan
 from kernels.executor.policies.dense import dense_instead
 from kernels.executor.policies.fixed import levels_of
 from kernels.executor.policies.request import Request
 from kernels.executor.report import Report
 from kernels.executor.steps import Steps, runs_whole
+from kernels.executor.stretches import Layout, compile_node
+from kernels.ops.cpu.program import Levels, Program, Region
+from kernels.ops.cpu.truncate import Axis, Kind, Nodes, Reads
 from kernels.ops.maps import list_tiles
+
+BREAK_EVEN = 0.95
 
 
 def run_truncate(
@@ -30,73 +44,230 @@ def run_truncate(
     if bool(request.active.all()):
         # Growth alone does not see the seams of the motion field; nothing is left to take from the cache.
         return dense_instead(plan, pool, request, "truncate")
-    source = request.cache.arena
+    if "truncate" not in pool.compiled:
+        pool.compiled["truncate"] = _compile(plan)
+    compiled: _Compiled = pool.compiled["truncate"]
     arena = pool.take()
     steps = Steps(plan, pool, arena)
-    residuals = _move_everything(plan, source, arena, request)
     steps.load(request.frame)
+    levels = levels_of(plan, request)
+    frame = _Frame(plan, steps, request.cache.arena, arena, levels, epsilon_of)
+    frame.changed.update(compiled.changed)
     height, width = request.frame.shape[2:]
-    changed: dict[int, torch.Tensor] = {
-        0: blocks.per_pixel(request.active, height, width, request.block_px).clone()
-    }
-    reused: dict[str, float] = {}
-    for index, node in enumerate(plan.nodes):
-        if isinstance(node.work, Input):
+    frame.mark(0, blocks.per_pixel(request.active, height, width, request.block_px))
+    compiled.prepare(plan, epsilon_of)
+    index = 1
+    while index < len(plan.nodes):
+        if index in compiled.spans:
+            begin, end, index = compiled.spans[index]
+            displacements = [frame.displacement(key) for key in range(len(plan.resolutions))]
+            compiled.nodes.run(begin, end, displacements, arena.memory, frame.source.memory)
             continue
-        if not node.is_map:
-            steps.whole(index)
-            continue
-        candidates = _reached(node.taps, [changed[read] for read in node.inputs if read in changed])
-        size = node.map_shape()[:2]
-        if runs_whole(plan, index):
-            candidates = torch.ones(size, dtype=torch.bool)
-            steps.whole(index)
-        elif isinstance(node.work, Convolve) and candidates is not None:
-            tiles = list_tiles(candidates).to(plan.device)
-            fresh = torch.empty(node.map_shape(), dtype=plan.dtype, device=plan.device)
-            steps.compute(index, tiles, (1, 1), out=fresh)
-            kept = torch.zeros(size, dtype=torch.uint8, device=plan.device)
-            module = plan.choices[index].module
-            module.prune(fresh, tiles, (1, 1), steps.view(index), epsilon_of(index), kept)
-            changed[index] = kept.cpu().bool()
-        elif candidates is not None:
-            positions = candidates
-            if isinstance(node.work, Unfold):
-                down, across = node.work.factor
-                positions = candidates[::down, ::across]
-            elif isinstance(node.work, Concat):
-                positions = torch.ones(size, dtype=torch.bool)
-            steps.compute(index, list_tiles(positions).to(plan.device), (1, 1))
-        assert candidates is not None
-        changed.setdefault(index, candidates)
-        if index in plan.counted:
-            reused[node.name] = 1.0 - float(candidates.float().mean())
+        frame.run(index)
+        index += 1
+    reused = {}
+    for index in plan.counted:
+        height, width, _ = plan.nodes[index].map_shape()
+        made = compiled.nodes.computed(compiled.numbers[index]) if index in compiled.numbers else None
+        share = frame.computed[index] if made is None else made / (height * width)
+        reused[plan.nodes[index].name] = 1.0 - share
     cache = Cache(pool, arena, None)
-    cache.residuals = residuals
+    cache.residuals = {key: level.residual for key, level in levels.items()}
     return steps, cache, Report("truncate", reused)
 
 
-def _reached(
-    taps: tuple[tuple[torch.Tensor, torch.Tensor], ...], changed: list[torch.Tensor]
-) -> torch.Tensor | None:
-    """Positions that read anything that changed."""
-    result: torch.Tensor | None = None
-    for table, mask in zip(taps, changed, strict=True):
-        part = spread(mask, *table)
-        result = part if result is None else result | part
-    return result
+@dataclass(slots=True)
+class _Frame:
+    """One frame in the making.
+
+    Attributes:
+        changed: by map node, (H, W) on the processor, not 0 where it differs from the moved reference.
+        computed: by node, the share of positions that were computed here.
+    """
+
+    plan: Plan
+    steps: Steps
+    source: Arena
+    arena: Arena
+    levels: dict[int, Level]
+    epsilon_of: Callable[[int], float]
+    changed: dict[int, torch.Tensor] = field(default_factory=dict)
+    computed: dict[int, float] = field(default_factory=dict)
+
+    def displacement(self, resolution: int) -> torch.Tensor:
+        """Of a resolution; one that only the frame has moves no map."""
+        level = self.levels.get(resolution) or next(iter(self.levels.values()))
+        return level.displacement
+
+    def mark(self, index: int, mask: torch.Tensor) -> None:
+        """Set what changed in a node."""
+        if index in self.changed:
+            self.changed[index].copy_(mask)
+        else:
+            self.changed[index] = mask
+
+    def run(self, index: int) -> None:
+        """A node through the operations of its backend."""
+        plan, node = self.plan, self.plan.nodes[index]
+        if runs_whole(plan, index):
+            self.steps.whole(index)
+            if node.is_map:
+                self.mark(index, torch.ones(node.map_shape()[:2], dtype=torch.bool))
+                self.computed[index] = 1.0
+            return
+        if isinstance(node.work, Slice):
+            self.changed[index] = self.changed[node.inputs[0]]
+            return
+        reached = [
+            geometry.spread(self.changed[read].bool(), *taps)
+            for read, taps in zip(node.inputs, node.taps, strict=True)
+        ]
+        candidates = torch.stack(reached).any(0)
+        if isinstance(node.work, Concat):
+            if index in plan.copies:
+                whole = list_tiles(torch.ones_like(candidates)).to(plan.device)
+                self.steps.compute(index, whole, (1, 1))
+        elif isinstance(node.work, Convolve):
+            candidates = self._pruned(index, candidates)
+        else:
+            self._move(index, candidates)
+            self._compute(index, candidates)
+        self.mark(index, candidates)
+
+    def _pruned(self, index: int, candidates: torch.Tensor) -> torch.Tensor:
+        plan, node = self.plan, self.plan.nodes[index]
+        found = int(candidates.sum())
+        if 0 < found >= plan.break_even.get(index, BREAK_EVEN) * candidates.numel():
+            candidates = torch.ones_like(candidates)
+        self._move(index, None)
+        fresh = torch.empty(node.map_shape(), dtype=plan.dtype, device=plan.device)
+        tiles = self._compute(index, candidates, fresh)
+        kept = torch.zeros(candidates.shape, dtype=torch.uint8, device=plan.device)
+        module = plan.choices[index].module
+        module.prune(fresh, tiles, (1, 1), self.steps.view(index), self.epsilon_of(index), kept)
+        return kept.cpu().bool()
+
+    def _compute(self, index: int, candidates: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
+        """Returns the tiles."""
+        work = self.plan.nodes[index].work
+        self.computed[index] = float(candidates.float().mean())
+        positions = candidates
+        if isinstance(work, Unfold):
+            positions = candidates[:: work.factor[0], :: work.factor[1]]
+        tiles = list_tiles(positions).to(self.plan.device)
+        self.steps.compute(index, tiles, (1, 1), out=out)
+        return tiles
+
+    def _move(self, index: int, candidates: torch.Tensor | None) -> None:
+        """Take a map over from the reference, but for the candidates."""
+        plan = self.plan
+        assert plan.remapper is not None
+        fresh = None if candidates is None else candidates.to(plan.device, torch.uint8)
+        displacement = self.displacement(plan.level(index))
+        plan.remapper.module.remap(self.source.views[index], displacement, self.steps.view(index), fresh)
 
 
-def _move_everything(
-    plan: Plan, source: Arena, arena: Arena, request: Request
-) -> dict[int, torch.Tensor | None]:
-    """Move every kept map; returns what the roundings left over, by resolution."""
-    assert plan.remapper is not None
-    levels = levels_of(plan, request)
-    for slot, regions in plan.kept.items():
-        if slot == plan.place(0).slot:
-            continue  # the frame itself is given
-        displacement = levels[plan.slot_levels[slot]].displacement
-        for place in regions:
-            plan.remapper.module.remap(source.region(place), displacement, arena.region(place))
-    return {key: level.residual for key, level in levels.items()}
+@dataclass(slots=True)
+class _Compiled:
+    """What the library runs by itself.
+
+    Attributes:
+        nodes: in order.
+        spans: by first node of the plan: first node here, end of these, end of the plan's.
+        numbers: index here of each node of the plan.
+        changed: by map node, uint8 (H, W); empty if nothing is run by the library.
+    """
+
+    nodes: Nodes
+    spans: dict[int, tuple[int, int, int]] = field(default_factory=dict)
+    numbers: dict[int, int] = field(default_factory=dict)
+    changed: dict[int, torch.Tensor] = field(default_factory=dict)
+
+    def prepare(self, plan: Plan, epsilon_of: Callable[[int], float]) -> None:
+        """Set the thresholds of a frame."""
+        for index, number in self.numbers.items():
+            epsilon = epsilon_of(index) if isinstance(plan.nodes[index].work, Convolve) else 0.0
+            self.nodes.set(number, epsilon, plan.break_even.get(index, BREAK_EVEN))
+
+
+def _compile(plan: Plan) -> _Compiled:
+    program = Program()
+    sizes = [node.map_shape()[:2] if node.is_map else (1, 1) for node in plan.nodes]
+    levels = Levels(sizes)
+    positions = torch.empty(max(height * width for height, width in sizes) + 1, 2, dtype=torch.int32)
+    compiled = _Compiled(Nodes(program, levels, positions))
+    suits = plan.device.type == "cpu" and not plan.bilinear and plan.dtype == torch.float32
+    if not suits or plan.remapper is None or plan.remapper.name != "cpu":
+        return compiled
+    layout = Layout(
+        [index if node.is_map else None for index, node in enumerate(plan.nodes)], sizes, halos=False
+    )
+    steps: dict[int, tuple[int, int]] = {}
+    for index, node in enumerate(plan.nodes):
+        if not node.is_map:
+            continue
+        levels.set(index, positions, (1, 1))
+        if isinstance(node.work, (Input, Slice)):
+            continue
+        first = len(program)
+        if compile_node(plan, layout, program, index):
+            steps[index] = (first, len(program))
+    axes: dict[int, Axis] = {}
+    start, first = 0, 1
+    for index, node in enumerate(plan.nodes):
+        if node.is_map:
+            sliced = isinstance(node.work, Slice)
+            compiled.changed[index] = (
+                compiled.changed[node.inputs[0]] if sliced else torch.zeros(sizes[index], dtype=torch.uint8)
+            )
+            if sliced or index == 0:
+                continue
+        if index in steps:
+            compiled.numbers[index] = len(compiled.nodes)
+            _add(plan, compiled, index, steps[index], axes)
+            continue
+        if len(compiled.nodes) > start:
+            compiled.spans[first] = (start, len(compiled.nodes), index)
+        start, first = len(compiled.nodes), index + 1
+    if len(compiled.nodes) > start:
+        compiled.spans[first] = (start, len(compiled.nodes), len(plan.nodes))
+    compiled.nodes.finish()
+    return compiled
+
+
+def _add(plan: Plan, compiled: _Compiled, index: int, steps: tuple[int, int], axes: dict[int, Axis]) -> None:
+    node = plan.nodes[index]
+    kind = Kind.FOLLOW
+    if isinstance(node.work, Concat):
+        kind = Kind.COPY if index in plan.copies else Kind.UNION
+    elif isinstance(node.work, Convolve):
+        kind = Kind.PRUNE
+    elif isinstance(node.work, Unfold):
+        kind = Kind.UNFOLD
+
+    def axis(table: torch.Tensor, size: int) -> Axis:
+        if id(table) not in axes:
+            whole = table.to(torch.int32).contiguous()
+            axes[id(table)] = Axis(whole, geometry.regular(table, size))
+        return axes[id(table)]
+
+    reads: dict[tuple[int, int, int], Reads] = {}
+    for read, (vertical, horizontal) in zip(node.inputs, node.taps, strict=True):
+        changed = compiled.changed[read]
+        height, width = changed.shape
+        one = Reads(changed, axis(vertical, height), axis(horizontal, width))
+        # Slices of one map that are read alike count once.
+        reads.setdefault((changed.data_ptr(), id(one.vertical), id(one.horizontal)), one)
+    place = plan.place(index)
+    region = Region(False, plan.offsets[place.slot] + place.start, plan.slots[place.slot][2])
+    level = node.inputs[0] if kind is Kind.UNFOLD else index
+    compiled.nodes.add(
+        kind,
+        list(reads.values()),
+        compiled.changed[index],
+        steps,
+        level,
+        plan.level(index),
+        region,
+        place.channels,
+    )

@@ -106,6 +106,7 @@ _FUNCTIONS = (
     "fluxshard_remap",
     "fluxshard_remap_bilinear",
     "fluxshard_prune",
+    "fluxshard_truncate",
     "fluxshard_pointwise",
     "fluxshard_pool",
     "fluxshard_upsample_nearest",

@@ -1,0 +1,198 @@
+// The policy `truncate` (kernels/executor/policies/truncate.py) over a run of nodes: which positions read
+// anything that changed, computing these, moving the rest, and pruning what came out as it was. Each map is
+// touched once: what is computed is compared where it lies, with the reference at the displacement.
+// Oracle: the policy's form over single operations.
+#include <cmath>
+#include <vector>
+
+#include "vectors.h"
+
+using namespace fluxshard;
+
+extern "C" void fluxshard_program(const void* steps, int64_t count, const void* levels, float* cache,
+                                  float* shared, const float* reference);
+extern "C" void fluxshard_remap(const float*, int64_t, const int16_t*, const uint8_t*, float*, int64_t, int64_t,
+                                int64_t, int64_t);
+
+namespace {
+
+// Mirrored by ctypes structures in truncate.py.
+struct Axis {
+  const int32_t* table;  // (outputs, taps) inputs; negative: padding
+  int64_t taps;
+  int64_t stride;  // 0: only the table knows. Otherwise output o reads o · stride + start + k · dilation
+  int64_t start, dilation;
+};
+
+struct Input {
+  const uint8_t* changed;
+  int64_t height, width;
+  Axis vertical, horizontal;
+};
+
+struct Node {
+  int64_t kind;
+  int64_t input_count;
+  const Input* inputs;
+  int64_t height, width;
+  uint8_t* changed;  // result: a byte a position
+  const void* steps;
+  int64_t step_count;
+  int64_t* tiling;     // count, tile height, tile width of the level that the steps run at
+  int64_t resolution;  // of the displacements
+  int64_t offset, pixel, channels;  // of its map in a cache
+  double epsilon;      // of this frame
+  double break_even;   // share of positions from which all are computed
+  int64_t computed;    // result: positions
+};
+
+enum Kind {
+  kUnion,   // no work of its own: what changed in any of its parts
+  kCopy,    // the same, and parts to copy, which are complete
+  kPrune,   // a layer whose result is compared
+  kFollow,  // a layer whose result counts as changed wherever it is computed
+  kUnfold,  // the same, computed patch by patch, at the positions of its input that changed
+};
+
+template <int64_t stride>
+void join_along(const uint8_t* __restrict from, int64_t step, int64_t count, uint8_t* __restrict to) {
+  for (int64_t o = 0; o < count; ++o) to[o] |= from[o * (stride ? stride : step)];
+}
+
+// What one row of outputs reads along its columns, joined to `to`.
+void spread_row(const Axis& axis, const uint8_t* row, int64_t width, int64_t outputs, uint8_t* to) {
+  if (axis.stride == 0) {
+    for (int64_t o = 0; o < outputs; ++o)
+      for (int64_t tap = 0; tap < axis.taps; ++tap) {
+        const int32_t column = axis.table[o * axis.taps + tap];
+        if (column >= 0) to[o] |= row[column];
+      }
+    return;
+  }
+  const int64_t stride = axis.stride;
+  for (int64_t tap = 0; tap < axis.taps; ++tap) {
+    const int64_t start = axis.start + tap * axis.dilation;
+    const int64_t first = start >= 0 ? 0 : (-start + stride - 1) / stride;  // outputs whose tap lies inside
+    int64_t end = width <= start ? 0 : (width - 1 - start) / stride + 1;
+    if (end > outputs) end = outputs;
+    if (end <= first) continue;
+    const uint8_t* from = row + first * stride + start;
+    if (stride == 1) join_along<1>(from, 1, end - first, to + first);
+    else if (stride == 2) join_along<2>(from, 2, end - first, to + first);
+    else join_along<0>(from, stride, end - first, to + first);
+  }
+}
+
+// Outputs that read anything that changed in an input, joined to `to`.
+void spread(const Input& input, int64_t height, int64_t width, uint8_t* to, std::vector<uint8_t>& scratch) {
+  const Axis& vertical = input.vertical;
+  scratch.resize(static_cast<size_t>(input.width));
+  for (int64_t y = 0; y < height; ++y, to += width) {
+    std::memset(scratch.data(), 0, scratch.size());
+    for (int64_t tap = 0; tap < vertical.taps; ++tap) {
+      const int32_t read = vertical.table[y * vertical.taps + tap];
+      if (read >= 0) join_along<1>(input.changed + read * input.width, 1, input.width, scratch.data());
+    }
+    spread_row(input.horizontal, scratch.data(), input.width, width, to);
+  }
+}
+
+// (y, x) of every position that is not 0; returns how many.
+int64_t list_positions(const uint8_t* mask, int64_t height, int64_t width, int32_t* list) {
+  const int32_t* begin = list;
+  for (int64_t y = 0; y < height; ++y, mask += width)
+    for (int64_t x = 0; x < width; ++x) {
+      uint64_t eight;
+      if (x + 8 <= width) {
+        std::memcpy(&eight, mask + x, 8);
+        if (eight == 0) {
+          x += 7;
+          continue;
+        }
+      }
+      list[0] = static_cast<int32_t>(y);
+      list[1] = static_cast<int32_t>(x);
+      list += mask[x] ? 2 : 0;
+    }
+  return (list - begin) / 2;
+}
+
+// Whether any channel differs by more than ε. Negated so that a NaN differs.
+inline bool differs(const float* a, const float* b, int64_t channels, float epsilon) {
+  for (int64_t c = 0; c < channels; c += kLanes) {
+    const int64_t end = c + kLanes < channels ? c + kLanes : channels;
+    bool found = false;
+    for (int64_t i = c; i < end; ++i) found |= !(std::fabs(a[i] - b[i]) <= epsilon);
+    if (found) return true;
+  }
+  return false;
+}
+
+// Takes from `changed` the positions that came out as they were, and gives these the reference's values back,
+// which is what the layers behind them were computed from.
+void prune(const Node& node, const float* reference, const int16_t* displacement, float* out) {
+  const size_t bytes = sizeof(float) * static_cast<size_t>(node.channels);
+  const float epsilon = static_cast<float>(node.epsilon);
+  for (int64_t y = 0, index = 0; y < node.height; ++y)
+    for (int64_t x = 0; x < node.width; ++x, ++index) {
+      if (!node.changed[index]) continue;
+      const int64_t column = clamp(x + displacement[2 * index], node.width - 1);
+      const int64_t row = clamp(y + displacement[2 * index + 1], node.height - 1);
+      const float* before = reference + (row * node.width + column) * node.pixel;
+      float* here = out + index * node.pixel;
+      if (differs(here, before, node.channels, epsilon)) continue;
+      std::memcpy(here, before, bytes);
+      node.changed[index] = 0;
+    }
+}
+
+}  // namespace
+
+// displacements: of each resolution. list: room for (y, x) of the largest map's positions; the levels' tiles.
+extern "C" void fluxshard_truncate(Node* nodes, int64_t count, const void* levels, int32_t* list,
+                                   const int16_t* const* displacements, float* cache, const float* reference) {
+  std::vector<uint8_t> scratch;
+  for (Node* node = nodes; node < nodes + count; ++node) {
+    const int64_t positions = node->height * node->width;
+    std::memset(node->changed, 0, static_cast<size_t>(positions));
+    for (int64_t i = 0; i < node->input_count; ++i)
+      spread(node->inputs[i], node->height, node->width, node->changed, scratch);
+    if (node->kind == kUnion) continue;
+    auto whole = [&] {
+      list[0] = list[1] = 0;
+      node->tiling[0] = 1;
+      node->tiling[1] = node->height;
+      node->tiling[2] = node->width;
+    };
+    float* out = cache + node->offset;
+    const float* before = reference + node->offset;
+    const int16_t* displacement = displacements[node->resolution];
+    if (node->kind == kCopy) {
+      whole();
+    } else {
+      int64_t found = list_positions(node->changed, node->height, node->width, list);
+      const double most = node->break_even * static_cast<double>(positions);
+      if (node->kind == kPrune && found > 0 && static_cast<double>(found) >= most) {
+        std::memset(node->changed, 1, static_cast<size_t>(positions));
+        found = positions;
+      }
+      node->computed = found;
+      if (found < positions)
+        fluxshard_remap(before, node->pixel, displacement, node->changed, out, node->height, node->width,
+                        node->pixel, node->channels);
+      if (found == positions) {
+        whole();
+      } else {
+        node->tiling[0] = found;
+        node->tiling[1] = node->tiling[2] = 1;
+      }
+      if (node->kind == kUnfold) {
+        const Input& source = node->inputs[0];
+        node->tiling[0] = list_positions(source.changed, source.height, source.width, list);
+        node->tiling[1] = node->tiling[2] = 1;
+      }
+    }
+    fluxshard_program(node->steps, node->step_count, levels, cache, cache, reference);
+    if (node->kind == kPrune) prune(*node, before, displacement, out);
+  }
+}

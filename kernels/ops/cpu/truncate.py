@@ -1,0 +1,183 @@
+"""The policy `truncate` over a run of nodes as one call into the library: the structures of truncate.cpp."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import torch
+
+from kernels.ops.cpu.loader import library
+from kernels.ops.cpu.program import Levels, Program, Region
+
+_long = ctypes.c_int64
+_pointer = ctypes.c_void_p
+_double = ctypes.c_double
+
+
+class Kind(IntEnum):
+    """What a node does, as in truncate.cpp.
+
+    UNION: nothing; it holds what its parts hold. COPY: the same, and some parts have to be copied. PRUNE: it
+    computes, and its result is compared. FOLLOW: it computes, and its result counts as changed. UNFOLD: the
+    same, at the positions of its input.
+    """
+
+    UNION, COPY, PRUNE, FOLLOW, UNFOLD = range(5)
+
+
+class _Axis(ctypes.Structure):
+    _fields_ = [("table", _pointer), *((name, _long) for name in ("taps", "stride", "start", "dilation"))]
+
+
+class _Input(ctypes.Structure):
+    _fields_ = [
+        ("changed", _pointer),
+        ("height", _long),
+        ("width", _long),
+        ("vertical", _Axis),
+        ("horizontal", _Axis),
+    ]
+
+
+class _Node(ctypes.Structure):
+    _fields_ = [
+        ("kind", _long),
+        ("input_count", _long),
+        ("inputs", _pointer),
+        ("height", _long),
+        ("width", _long),
+        ("changed", _pointer),
+        ("steps", _pointer),
+        ("step_count", _long),
+        ("tiling", _pointer),
+        *((name, _long) for name in ("resolution", "offset", "pixel", "channels")),
+        ("epsilon", _double),
+        ("break_even", _double),
+        ("computed", _long),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """Which inputs the outputs of one axis read.
+
+    Attributes:
+        table: int32 (outputs, K), negative where it is padding.
+        regular: (stride, start, dilation), or None where only the table knows.
+    """
+
+    table: torch.Tensor
+    regular: tuple[int, int, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """One input of a node: its changed positions, uint8 (h, w), and what is read of them."""
+
+    changed: torch.Tensor
+    vertical: Axis
+    horizontal: Axis
+
+
+class Nodes:
+    """The nodes of a plan that the library runs by itself, in order.
+
+    Args:
+        program: their steps, all of them.
+        levels: that the steps run at; their tiles are listed in `positions`.
+        positions: int32 (n, 2), room for the positions of the largest map.
+    """
+
+    def __init__(self, program: Program, levels: Levels, positions: torch.Tensor) -> None:
+        self._program = program
+        self._levels = levels
+        self._positions = positions
+        self._nodes: list[_Node] = []
+        self._kept: list[Any] = []
+        self._array: Any = None
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def add(
+        self,
+        kind: Kind,
+        reads: Sequence[Reads],
+        changed: torch.Tensor,
+        steps: tuple[int, int],
+        level: int,
+        resolution: int,
+        region: Region,
+        channels: int,
+    ) -> None:
+        """Append a node.
+
+        Args:
+            kind: what it does.
+            reads: its inputs.
+            changed: uint8 (H, W), where its changed positions are to be marked.
+            steps: first of its steps in the program, and the one behind the last.
+            level: that they run at.
+            resolution: which of the displacements its map moves along.
+            region, channels: of its map.
+        """
+        inputs = (_Input * len(reads))()
+        for made, one in zip(inputs, reads, strict=True):
+            made.changed = one.changed.data_ptr()
+            made.height, made.width = one.changed.shape
+            made.vertical, made.horizontal = self._axis(one.vertical), self._axis(one.horizontal)
+        node = _Node(kind=kind, input_count=len(reads), inputs=ctypes.addressof(inputs))
+        node.height, node.width = changed.shape
+        node.changed = changed.data_ptr()
+        node.steps, node.step_count = self._program.address(steps[0]), steps[1] - steps[0]
+        node.tiling = self._levels.tiling(level)
+        node.resolution, node.offset, node.pixel = resolution, region.offset, region.pixel
+        node.channels = channels
+        self._kept += [inputs, changed, *reads]
+        self._nodes.append(node)
+
+    def set(self, index: int, epsilon: float, break_even: float) -> None:
+        """For this frame: the threshold of a node, and the share of positions from which all are computed."""
+        node = self._array[index]
+        node.epsilon, node.break_even = epsilon, break_even
+
+    def computed(self, index: int) -> int:
+        """How many positions of a node the last run computed."""
+        return int(self._array[index].computed)
+
+    def finish(self) -> None:
+        """No more nodes are coming."""
+        self._array = (_Node * len(self._nodes))(*self._nodes)
+
+    def run(
+        self,
+        begin: int,
+        end: int,
+        displacements: Sequence[torch.Tensor],
+        cache: torch.Tensor,
+        reference: torch.Tensor,
+    ) -> None:
+        """Nodes begin to end on the float32 memory of this frame's cache, and of the reference's.
+
+        Args:
+            displacements: of each resolution, int16 (H, W, 2).
+        """
+        moves = (_pointer * len(displacements))(*(one.data_ptr() for one in displacements))
+        library().fluxshard_truncate(
+            _pointer(ctypes.addressof(self._array) + begin * ctypes.sizeof(_Node)),
+            _long(end - begin),
+            self._levels.array,
+            _pointer(self._positions.data_ptr()),
+            moves,
+            _pointer(cache.data_ptr()),
+            _pointer(reference.data_ptr()),
+        )
+
+    def _axis(self, axis: Axis) -> _Axis:
+        self._kept.append(axis.table)
+        stride, start, dilation = axis.regular or (0, 0, 0)
+        return _Axis(axis.table.data_ptr(), axis.table.shape[1], stride, start, dilation)
