@@ -24,7 +24,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from traces.errors import InputError
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
-GROUPS = ("system", "trace", "video", "arrival", "scheduler", "estimator", "experiment")
+GROUPS = ("system", "trace", "video", "arrival", "scheduler", "estimator", "accuracy", "experiment")
 BAD_INPUT, BUG, INTERRUPTED = 2, 3, 130
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from simpy import Environment
 
 from profiler.latency import PROFILE_FOLDER, Profile, load_profile
+from sim.accuracy.judge import Dense, Judge
 from sim.arrivals import Arrivals, ClosedLoop, PeriodicLatest, PeriodicQueue
 from sim.camera import Camera
 from sim.config import RunConfig, TraceConfig, choose
@@ -54,6 +56,7 @@ class Assembly:
     frames_per_camera: int
     timeline: Timeline | None
     overlay: Overlay | None
+    judge: Judge | None
 
 
 def assemble(
@@ -93,6 +96,7 @@ def assemble(
     timeline = Timeline() if config.timeline else None
     overlay = _overlay(config, view, overlay_path)
     table = FrameTable()
+    judge = Judge(str(config.system["name"]), view.truths) if view.truths else None
 
     cameras, edges = [], []
     for number in range(config.cameras):
@@ -121,6 +125,7 @@ def assemble(
                 view.images(number),
                 on_frame,
                 overlay if number == 0 else None,
+                judge,
                 outside_profile=view.outside_profile,
             )
         )
@@ -134,6 +139,7 @@ def assemble(
         frames_per_camera=view.frames,
         timeline=timeline,
         overlay=overlay,
+        judge=judge,
     )
 
 
@@ -223,7 +229,10 @@ def _crashes(config: RunConfig) -> tuple[tuple[float, float], ...]:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The video as cameras see it; camera c of n begins c/n of the way through it."""
+    """The video as cameras see it; camera c of n begins c/n of the way through it.
+
+    `truths` are each camera's dense results where accuracy is measured, else there are none.
+    """
 
     name: str
     fps: float
@@ -232,6 +241,7 @@ class View:
     outside_profile: bool
     content: Callable[[int], Content]
     images: Callable[[int], ImageSource | None]
+    truths: Sequence[Dense] = ()
 
 
 def open_view(config: RunConfig, profile: Profile) -> View:
@@ -273,14 +283,23 @@ def open_view(config: RunConfig, profile: Profile) -> View:
             stacklevel=2,
         )
 
-    def content(_: int) -> Content:
-        return PixelContent(video.height_px, video.width_px, options)
-
     def images(camera: int) -> ImageSource:
         first = camera * (video.frame_count // config.cameras)
         return lambda index: source.image(first + int(index * step + 1e-9))
 
-    return View(video.name, fps, frames, content(0).blocks_total, outside, content, images)
+    height_px, width_px = video.height_px, video.width_px
+    if config.accuracy.mode == "measured":
+        from sim.accuracy.inference import SideNetwork, Truth, open_inference
+
+        inference = open_inference(config.accuracy, height_px, width_px, options.block_px)
+        truths = [Truth(inference, images(camera)) for camera in range(config.cameras)]
+        networks = [partial(SideNetwork, inference, truth) for truth in truths]
+        contents = [PixelContent(height_px, width_px, options, network) for network in networks]
+    else:
+        truths = []
+        contents = [PixelContent(height_px, width_px, options) for _ in range(config.cameras)]
+    blocks_total = contents[0].blocks_total
+    return View(video.name, fps, frames, blocks_total, outside, contents.__getitem__, images, truths)
 
 
 def _size_px(config: RunConfig, profile: Profile) -> int | tuple[int, int]:
@@ -322,6 +341,10 @@ def _repeat(video: Any, config: RunConfig, frames: int, step: float) -> Any:
 def _statistical_view(config: RunConfig, profile: Profile) -> View:
     from sim.content.statistics import open_statistics
 
+    if config.accuracy.mode == "measured":
+        raise InputError(
+            "accuracy.mode: measured needs pixels: expected video.kind scene or file, found 'statistical'"
+        )
     statistics = open_statistics(config, profile)
     return View(
         statistics.name,

@@ -8,6 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from sim.accuracy.judge import Judge
 from sim.arrivals import Arrivals
 from sim.content.interface import Frame
 from sim.events import Unreachable
@@ -30,6 +31,7 @@ class Camera:
         image: the picture of a frame by index; None where the video is statistical.
         on_frame: told (camera, frame) after each frame that ended, for progress.
         overlay: draws finished frames into a video.
+        judge: collects results, where accuracy is measured.
         outside_profile: the frames are not what the latency profiles were made for: flag them all.
     """
 
@@ -41,6 +43,7 @@ class Camera:
     image: Callable[[int], NDArray[Any]] | None = None
     on_frame: Callable[[int, int], None] | None = None
     overlay: Overlay | None = None
+    judge: Judge | None = None
     outside_profile: bool = False
     under_way: bool = False
 
@@ -67,6 +70,8 @@ class Camera:
                 if self.outside_profile:
                     outcome = outcome._replace(extrapolated=True)
                 table.complete(self.number, ledger, env.now, outcome)
+                if self.judge is not None:
+                    self.judge.collect(self.number, index, outcome.result)
                 if self.overlay is not None and image is not None:
                     blocks = self.system.shown_blocks if isinstance(self.system, ShowsBlocks) else ()
                     self.overlay.add(image, outcome, blocks)

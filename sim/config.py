@@ -139,10 +139,18 @@ class SchedulerConfig:
 
 @dataclass(frozen=True, slots=True)
 class AccuracyConfig:
-    """`mode`: coverage. `dense`: accuracy of dense inference, 1 where accuracies are normalised by it."""
+    """`mode`: coverage or measured. `dense`: accuracy of dense inference, 1 where normalised by it.
+
+    The rest says what really runs where accuracy is measured: `model` default (the small network of the
+    embedded scenes) or a yolo11 with its `weights` in a safetensors file, and `sampling` bilinear or nearest,
+    how maps are read along vectors. Latencies are those of the run's `model` either way.
+    """
 
     mode: str = "coverage"
     dense: float = 1.0
+    model: str = "default"
+    weights: str | None = None
+    sampling: str = "bilinear"
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +215,8 @@ class RunConfig:
         choose("arrival.policy", self.arrival.policy, ("periodic", "queue", "closed_loop"))
         choose("video.kind", self.video.kind, ("scene", "file", "statistical"))
         choose("link.sharing", self.link.sharing, ("fifo", "fair"))
-        choose("accuracy.mode", self.accuracy.mode, ("coverage",))
+        choose("accuracy.mode", self.accuracy.mode, ("coverage", "measured"))
+        choose("accuracy.sampling", self.accuracy.sampling, ("bilinear", "nearest"))
         mean_mbps = self.trace.mean_mbps
         if mean_mbps is not None and not (math.isfinite(mean_mbps) and mean_mbps > 0):
             raise InputError(f"trace.mean_mbps: expected a rate > 0 Mbit/s, found {mean_mbps}")

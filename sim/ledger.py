@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import pandas as pd
 
+    from sim.accuracy.judge import Judge
+
 OUTCOMES = ("completed", "replaced", "dropped", "in_flight")
 PATHS = ("edge", "cloud", "split", "reused")
 _PATH_CODES = {path: code for code, path in enumerate(PATHS)}
@@ -35,6 +37,7 @@ class Outcome(NamedTuple):
         active_edge, active_cloud: active blocks against either state; None where there is no such state.
         extrapolated: whether a latency was asked for outside its profile's range.
         ea_regret: effective accuracy lost against the oracle's decision; None where nobody asked.
+        result: what the client is shown, from the system's network; None where none runs.
     """
 
     path: str
@@ -45,6 +48,7 @@ class Outcome(NamedTuple):
     active_cloud: int | None = None
     extrapolated: bool = False
     ea_regret: float | None = None
+    result: Any = None
 
 
 # The order of a row in the table; strings are stored as positions in OUTCOMES and PATHS.
@@ -156,7 +160,7 @@ class FrameTable:
 
     def complete(self, camera: int, ledger: Ledger, completed_s: float, outcome: Outcome) -> None:
         """Book a frame whose result is out."""
-        path, active, processed, stale, active_edge, active_cloud, extrapolated, ea_regret = outcome
+        path, active, processed, stale, active_edge, active_cloud, extrapolated, ea_regret, _ = outcome
         self._book(
             (
                 camera,
@@ -213,8 +217,13 @@ class FrameTable:
         order = np.lexsort((rows[:, 1], rows[:, 0]))
         return {name: rows[order, place] for place, name in enumerate(ROW)}
 
-    def to_frame(self, valuation: Valuation, with_regret: bool = False) -> pd.DataFrame:
-        """The table of frames.parquet, one row a frame; unknown values are null, never 0."""
+    def to_frame(
+        self, valuation: Valuation, with_regret: bool = False, judge: Judge | None = None
+    ) -> pd.DataFrame:
+        """The table of frames.parquet, one row a frame; unknown values are null, never 0.
+
+        A judge adds measured accuracies, in the same unit: dense accuracy times agreement with the truth.
+        """
         import pandas as pd
 
         raw = self.columns()
@@ -255,4 +264,10 @@ class FrameTable:
         )
         if with_regret:
             table["ea_regret"] = raw["ea_regret"]
+        if judge is not None:
+            verdict = judge.compare(raw)
+            measured = valuation.dense_accuracy * verdict.at_capture
+            table["measured_accuracy"] = measured
+            table["measured_ea"] = measured * np.exp(-valuation.decay_per_s * latency_s)
+            table["streaming_accuracy"] = valuation.dense_accuracy * verdict.streaming
         return table

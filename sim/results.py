@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import subprocess
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -104,9 +105,13 @@ def summarise(
     frames', what still waits in the link included), `uplink_bps_mean` is what the link has carried of both
     classes over the simulated time. `edge_compute_fraction` is the
     edge's share of the critical path's compute time; busy ratios include background work. `edge_energy_j` is
-    busy power times busy time, plus idle power times idle time where the profile knows it.
+    busy power times busy time, plus idle power times idle time where the profile knows it. Where accuracy is
+    measured, the streaming mean is over all captured frames, the measured means over completed ones.
     """
-    frames = result.table.to_frame(assembly.valuation, with_regret=config.regret)
+    judging_began_s = time.perf_counter()
+    frames = result.table.to_frame(assembly.valuation, config.regret, assembly.judge)
+    if assembly.judge is not None:
+        wall_s += time.perf_counter() - judging_began_s
     completed = frames[frames["outcome"] == "completed"]
     counts = frames["outcome"].value_counts()
     latency_s = completed["latency_s"].to_numpy()
@@ -155,6 +160,10 @@ def summarise(
     )
     if config.regret:
         summary["ea_regret_mean"] = _mean(completed["ea_regret"].dropna())
+    if assembly.judge is not None:
+        summary["streaming_accuracy_mean"] = _mean(frames["streaming_accuracy"])
+        summary["measured_accuracy_mean"] = _mean(completed["measured_accuracy"])
+        summary["measured_ea_mean"] = _mean(completed["measured_ea"])
     return Written(summary, frames)
 
 

@@ -35,6 +35,9 @@ class PixelFrameEncoder:
         self.packet = self.codec.encode(pixels(frame))
         return len(self.packet)
 
+    def decoded(self) -> NDArray[np.uint8]:
+        return self.codec.decode(self.packet)
+
     def restart(self) -> None:
         if isinstance(self.codec, H264Codec):
             self.codec.force_keyframe()
@@ -64,6 +67,9 @@ class PixelQuantisedEncoder:
         self.packet = QuantisedCodec(bits, DEFLATE_LEVEL).encode(pixels(frame))
         return len(self.packet)
 
+    def decoded(self) -> NDArray[np.uint8]:
+        return QuantisedCodec().decode(self.packet)
+
 
 @dataclass(slots=True, eq=False)
 class PixelDeltaReference:
@@ -83,7 +89,13 @@ class PixelDeltaReference:
         found = sender.encode(pixels(frame))
         after, sender.reference = sender.reference, before
         return Delta(
-            len(found.data), len(found.blocks), found.active_fraction, before is None, found.data, after
+            len(found.data),
+            len(found.blocks),
+            found.active_fraction,
+            before is None,
+            found.data,
+            after,
+            found.blocks,
         )
 
     def commit(self, delta: Delta) -> None:

@@ -103,7 +103,14 @@ class SharedImage(Reference, Protocol):
         """Whether both hold the same bytes and the same dirty blocks."""
 
 
-class FrameEncoder(Protocol):
+class Received(Protocol):
+    """The far side of an encoder."""
+
+    def decoded(self) -> NDArray[np.uint8]:
+        """The frame that was encoded last, (H, W, 3), as it arrives; ask once for each frame that does."""
+
+
+class FrameEncoder(Received, Protocol):
     """Encodes whole frames, one after another."""
 
     def encode(self, frame: Frame) -> int:
@@ -113,7 +120,7 @@ class FrameEncoder(Protocol):
         """The far side may have missed a frame: the next one must decode without any before it."""
 
 
-class QuantisedEncoder(Protocol):
+class QuantisedEncoder(Received, Protocol):
     """Encodes whole frames at a precision chosen for each: uniform quantisation, then entropy coding."""
 
     values: int  # of a frame: pixels times colours
@@ -133,6 +140,7 @@ class Delta:
         whole: whether it needs no reference: there was none.
         data: the message; None where only counts are known.
         reference: what the reference becomes once the delta is applied; whatever the maker keeps there.
+        indices: (blocks,) flat indices of the blocks; None where only counts are known.
     """
 
     size_bytes: int
@@ -141,6 +149,7 @@ class Delta:
     whole: bool
     data: bytes | None = None
     reference: Any = None
+    indices: NDArray[np.int32] | None = None
 
 
 class DeltaReference(Protocol):
@@ -187,6 +196,45 @@ class FrameHistory(Protocol):
         """Blocks of `frame` that really differ from the remembered frame at the same place."""
 
 
+class Network(Protocol):
+    """The network on one side, and the features it keeps there.
+
+    It computes what the side's results really are; how long that takes is the world's business. A result is
+    opaque to a system, which hands it on in its outcome. Where accuracy is known by coverage alone nothing
+    runs, and every result is None.
+    """
+
+    @property
+    def runs(self) -> bool:
+        """Whether anything is computed."""
+
+    def dense(self, frame: Frame, received: Received | None = None) -> Any:
+        """The result of dense inference on a frame, or on what was `received` of it; no features are kept."""
+
+    def keep(self, frame: Frame) -> None:
+        """Keep the features of dense inference on a frame: it is the reference from now on."""
+
+    def sparse(self, frame: Frame, match: Match, processed: int) -> Any:
+        """The result for a frame with the first `processed` active blocks computed and the features reused
+        along the vectors elsewhere, stale blocks included. What was kept stays."""
+
+    def follow(self, image: SharedImage, message: Message, *, densely: bool = False) -> Any:
+        """Take the features along with a message that `image` has just taken in.
+
+        Returns the result where the message asks for inference, over the sent and the dirty blocks or
+        `densely` over all; else None.
+        """
+
+    def begin_refresh(self, image: SharedImage) -> None:
+        """Dense inference on the image as it is now begins."""
+
+    def end_refresh(self) -> None:
+        """It has ended: what it made, taken along with the messages since, becomes the features."""
+
+    def update(self, delta: Delta, *, densely: bool) -> Any:
+        """The result for the reference that a delta leads to, with its blocks or all computed and kept."""
+
+
 class Content(Protocol):
     """What systems ask of frames, whatever they are made of."""
 
@@ -231,3 +279,6 @@ class Content(Protocol):
 
     def frame_history(self, frames: int) -> FrameHistory:
         """An empty history of at most `frames` frames."""
+
+    def network(self) -> Network:
+        """A network that has seen no frame yet."""

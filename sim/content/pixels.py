@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ from kernels.payload import DecodedBlocks, decode_blocks, encode_blocks, overhea
 from kernels.pixel_delta import PixelDeltaSender
 from kernels.search import SearchImage, prepare
 from kernels.warp import warp_blocks_map, warp_image
+from sim.accuracy.coverage import IDLE
 from sim.content.alignment import ALIGNERS, Aligner, Target, make_aligner
 from sim.content.encoders import (
     PixelDeltaImage,
@@ -22,7 +24,7 @@ from sim.content.encoders import (
     PixelQuantisedEncoder,
     frame_encoder,
 )
-from sim.content.interface import Frame, Match, Message, SharedImage
+from sim.content.interface import Frame, Match, Message, Network, SharedImage
 from traces.errors import InputError
 
 # Bytes of a 16×16 block before the first one was encoded, from real video (kernels/payload.py).
@@ -108,9 +110,13 @@ class PixelReference:
 
 @dataclass(slots=True, eq=False)
 class PixelSharedImage(PixelReference):
-    """The server's image, as edge and server each build it from the messages."""
+    """The server's image, as edge and server each build it from the messages.
+
+    `computed` are the flat indices of the blocks that inference computes for the last message.
+    """
 
     version: int = 0
+    computed: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
     _dirty_since: NDArray[np.int32] | None = field(default=None)  # version a block became dirty at; 0: clean
 
     def apply(self, message: Message) -> int:
@@ -136,11 +142,10 @@ class PixelSharedImage(PixelReference):
             self.frame_index = message.frame_index
         dirty = self._dirty_since.reshape(-1)
         dirty[decoded.indices] = self.version
-        if not message.inferred:
-            return 0
-        computed = int(np.count_nonzero(dirty))
-        dirty[:] = 0
-        return computed
+        self.computed = np.flatnonzero(dirty) if message.inferred else np.empty(0, np.intp)
+        if message.inferred:
+            dirty[:] = 0
+        return len(self.computed)
 
     def dirty_blocks(self, match: Match | None = None) -> int:
         if self._dirty_since is None or not self._dirty_since.any():
@@ -176,11 +181,12 @@ def _decoded(message: Message) -> DecodedBlocks:
 
 @dataclass(slots=True, eq=False)
 class PixelContent:
-    """One camera's frames of a real or composed video."""
+    """One camera's frames of a real or composed video; `network` makes what its sides infer with."""
 
     height_px: int
     width_px: int
     options: PixelOptions
+    network: Callable[[], Network] = lambda: IDLE
     aligner: Aligner = field(init=False)
 
     def __post_init__(self) -> None:

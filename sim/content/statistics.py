@@ -11,7 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from profiler.latency import Profile
+from sim.accuracy.coverage import IDLE
 from sim.content.interface import (
     DeltaReceiver,
     DeltaReference,
@@ -19,6 +23,7 @@ from sim.content.interface import (
     FrameHistory,
     Match,
     Message,
+    Network,
     QuantisedEncoder,
     SharedImage,
 )
@@ -114,6 +119,9 @@ class DrawnFrameEncoder:
             return int(self.sampler.statistics.keyframe_bytes + 0.5)
         return int(self.sampler.frame_bytes(frame.index, self.codec) + 0.5)
 
+    def decoded(self) -> NDArray[np.uint8]:
+        raise _needs_pixels("decoded frames")
+
     def restart(self) -> None:
         self._keyframe = True
 
@@ -190,6 +198,10 @@ class StatisticalContent:
     def frame_history(self, frames: int) -> FrameHistory:
         """Not recorded."""
         raise _needs_pixels("comparisons with a history of frames")
+
+    def network(self) -> Network:
+        """None that runs."""
+        return IDLE
 
 
 def _needs_pixels(what: str) -> InputError:

@@ -15,18 +15,20 @@ transmission is not the pipeline's slowest stage, T_t ≤ max(T_e, T_c), and nev
 which stands for the offline search for the fewest bits that cost at most 0.5 % of accuracy; six bits of
 a frame weigh what the remap paper's Table III and Fig. 5 imply (5.05 MB/s × 228 ms = 1.15 MB). The world
 works on one frame of a camera at a time, so stages of successive frames do not overlap here. Coverage
-accuracy sees the blocks that a reused result misses, not what quantisation costs.
+accuracy sees the blocks that a reused result misses, not what quantisation costs; measured accuracy sees both
+in the variant ``frame``, and refuses ``split``: the network that runs need not have the model's layers.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from math import inf, isfinite
 from typing import Any, Literal, get_args
 
 from profiler.latency import Cut
-from sim.content.interface import Content, Frame, FrameHistory, QuantisedEncoder
+from sim.content.interface import Content, Frame, FrameHistory, Network, QuantisedEncoder
 from sim.ledger import Outcome
 from sim.systems.interface import RESULT_BYTES
 from sim.systems.splits import cut_after, feature_bytes, highest_precision, inner_cuts, most_even_cut
@@ -109,13 +111,22 @@ class Coach:
     cut: Cut | None = field(init=False, default=None)  # chosen with the first frame, then fixed
     history: FrameHistory = field(init=False)  # these two only in the variant ``frame``
     encoder: QuantisedEncoder = field(init=False)
+    network: Network = field(init=False)
+    _results: deque[tuple[int, Any]] = field(init=False)  # of the remembered frames, with their indices
     _deflation: float | None = None  # bytes of a quantised frame over those of its bits packed
 
     def __post_init__(self) -> None:
+        self.network = self.content.network()
+        self._results = deque(maxlen=self.options.history_frames)
         if self.options.variant == "frame":
             self.history = self.content.frame_history(self.options.history_frames)
             self.encoder = self.content.quantised_encoder()
             return
+        if self.network.runs:
+            raise InputError(
+                "accuracy.mode: coach with system.variant=split quantises features of the run's model, which "
+                "is not what runs: expected coverage, found 'measured'"
+            )
         inner_cuts(self.cuts)
         if self.options.after is not None:
             self.cut = cut_after(self.cuts, self.options.after)
@@ -137,7 +148,9 @@ class Coach:
             yield world.work_edge(options.similarity_s)
         likeness = self.history.most_similar(frame)
         if likeness is not None and likeness.similarity >= options.similarity:
-            return Outcome("reused", 0, 0, self.history.changed_blocks(frame, likeness))
+            changed = self.history.changed_blocks(frame, likeness)
+            earlier = next(result for index, result in self._results if index == likeness.frame_index)
+            return Outcome("reused", 0, 0, changed, result=earlier)
         encode_s = world.edge.profile.encoding_s(total)
         stage_s = max(options.similarity_s + encode_s, world.cloud.profile.dense_s)
         bits = self._precision(self._frame_bytes, world, stage_s)
@@ -146,10 +159,12 @@ class Coach:
         if (encoding := world.encode(total)) is not None:
             yield encoding
         yield world.send(size_bytes)
+        result = self.network.dense(frame, self.encoder)
         yield world.infer_cloud_dense()
         yield world.reply(options.result_bytes)
         self.history.remember(frame)
-        return Outcome("cloud", total, total, 0, None, total)
+        self._results.append((frame.index, result))
+        return Outcome("cloud", total, total, 0, None, total, result=result)
 
     def _frame_bytes(self, bits: int) -> float:
         return (self._deflation or 1.0) * self.encoder.values * bits / 8.0

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from sim.content.interface import Content, Frame
+from sim.content.interface import Content, Frame, Network
 from sim.ledger import Outcome
 from sim.world import CameraWorld
 
@@ -27,9 +27,13 @@ class EdgeOnly:
 
     content: Content
     options: EdgeOnlyOptions = EdgeOnlyOptions()
+    network: Network = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.network = self.content.network()
 
     def process(self, frame: Frame, world: CameraWorld) -> Generator[Any, Any, Outcome]:
         """Infer densely."""
         total = self.content.blocks_total
         yield world.infer_edge_dense()
-        return Outcome("edge", total, total, 0, total, None)
+        return Outcome("edge", total, total, 0, total, None, result=self.network.dense(frame))

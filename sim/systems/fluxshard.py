@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from sim.content.interface import Content, Frame, Match, Message, Reference, SharedImage
+from sim.content.interface import Content, Frame, Match, Message, Network, Reference, SharedImage
 from sim.estimators import MIN_BYTES
 from sim.events import Unreachable
 from sim.ledger import Outcome
@@ -81,14 +81,19 @@ class FluxShardOptions:
 
 @dataclass(slots=True, eq=False)
 class ServerHalf:
-    """The server's side (Algorithm 2): the assembled image, what is dirty in it, its dense refresh."""
+    """The server's side (Algorithm 2): the assembled image, what is dirty in it, its dense refresh.
+
+    `result` is what its network made of the last message.
+    """
 
     image: SharedImage
+    network: Network
     epoch: int = -1
     refreshed_version: int = 0
+    result: Any = None
     _alive_since_s: float = 0.0
 
-    def receive(self, message: Message, world: CameraWorld) -> int | None:
+    def receive(self, message: Message, world: CameraWorld, *, densely: bool = False) -> int | None:
         """Take a message in; return the blocks to compute, or None if it builds on a state that is lost.
 
         A crash wipes the state; so does the start of a new epoch.
@@ -101,7 +106,9 @@ class ServerHalf:
             self.epoch = message.epoch
         if message.epoch != self.epoch:
             return None
-        return self.image.apply(message)
+        blocks = self.image.apply(message)
+        self.result = self.network.follow(self.image, message, densely=densely)
+        return blocks
 
 
 @dataclass(slots=True, eq=False)
@@ -122,6 +129,7 @@ class FluxShard:
     local: Reference = field(init=False)
     proxy: SharedImage = field(init=False)
     server: ServerHalf = field(init=False)
+    edge: Network = field(init=False)
     _epoch: int = -1
     _synchronised: bool = False
     _matched_epoch: int = -1  # whose image the frame at hand was searched in
@@ -138,7 +146,8 @@ class FluxShard:
     def __post_init__(self) -> None:
         self.local = self.content.reference()
         self.proxy = self.content.shared_image()
-        self.server = ServerHalf(self.content.shared_image())
+        self.edge = self.content.network()
+        self.server = ServerHalf(self.content.shared_image(), self.content.network())
         self._block_bytes = self.content.block_bytes()
         self._wants_truth = self.regret_against is not None or isinstance(self.scheduler, OracleScheduler)
 
@@ -178,6 +187,7 @@ class FluxShard:
                 self._send_spare(frame, remote, plan, world)
             elif world.now_s - world.last_observed_s > self.options.probe_s:
                 world.probe(PROBE_BYTES)
+        result = self.edge.dense(frame) if plan.dense else self.edge.sparse(frame, local, plan.k)
         yield world.infer_edge_dense() if plan.dense else world.infer_edge(plan.k)
         self._withdraw_spare(world)
         return Outcome(
@@ -188,6 +198,7 @@ class FluxShard:
             len(local.active),
             len(remote.active),
             plan.extrapolated,
+            result=result,
         )
 
     def _on_cloud(
@@ -203,7 +214,8 @@ class FluxShard:
         self.proxy.apply(message)
         try:
             yield world.send(message.size_bytes)
-            blocks = self.server.receive(message, world)
+            blocks = self.server.receive(message, world, densely=plan.dense)
+            result = self.server.result
             if blocks is None:
                 yield world.reply(NOTICE_BYTES)
                 raise Unreachable("the server has lost its state")
@@ -217,7 +229,8 @@ class FluxShard:
             return outcome
         active = len(remote.active)
         extrapolated = not plan.dense and world.cloud.profile.is_extrapolated(blocks)
-        return Outcome("cloud", active, plan.k, active - plan.k, len(local.active), active, extrapolated)
+        stale, active_edge = active - plan.k, len(local.active)
+        return Outcome("cloud", active, plan.k, stale, active_edge, active, extrapolated, result=result)
 
     def _initialise(self, frame: Frame, world: CameraWorld) -> Generator[Any, Any, Outcome]:
         """The first frame: whole to the server, inferred densely there; the edge begins its first refresh."""
@@ -239,10 +252,10 @@ class FluxShard:
         except Unreachable:
             self._lose_server(world)
             yield world.infer_edge_dense()
-            self.local.replace(frame)
-            return Outcome("edge", total, total, 0, total, total)
+            self._refresh_local(frame)
+            return Outcome("edge", total, total, 0, total, total, result=self.edge.dense(frame))
         self._synchronised = True
-        return Outcome("cloud", total, total, 0, total, total)
+        return Outcome("cloud", total, total, 0, total, total, result=self.server.result)
 
     @property
     def _reachable(self) -> bool:
@@ -366,7 +379,11 @@ class FluxShard:
     def _refresh_edge(self, frame: Frame, world: CameraWorld, force: bool = False) -> None:
         """Resume or begin the edge's dense refresh on the latest frame."""
         if self.options.refresh_edge or force:
-            world.refresh_edge(lambda: None, lambda: self.local.replace(frame))
+            world.refresh_edge(lambda: None, lambda: self._refresh_local(frame))
+
+    def _refresh_local(self, frame: Frame) -> None:
+        self.local.replace(frame)
+        self.edge.keep(frame)
 
     def _refresh_cloud(self, world: CameraWorld) -> None:
         """Queue the server's dense refresh if anything is new; the edge learns of its end by a notice."""
@@ -378,11 +395,13 @@ class FluxShard:
         def on_begun() -> None:
             nonlocal version, epoch
             version, epoch = server.image.version, server.epoch
+            server.network.begin_refresh(server.image)
 
         def on_done() -> None:
             if server.epoch == epoch:
                 server.refreshed_version = version
                 server.image.clean(version)
+                server.network.end_refresh()
                 world.notify(NOTICE_BYTES, lambda: self._on_notice(version, epoch))
             self._refresh_cloud(world)
 

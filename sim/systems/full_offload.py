@@ -13,7 +13,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from sim.content.interface import Content, Frame, FrameEncoder
+from sim.content.interface import Content, Frame, FrameEncoder, Network
 from sim.events import Unreachable
 from sim.ledger import Outcome
 from sim.systems.interface import RESULT_BYTES
@@ -73,11 +73,13 @@ class FullOffload:
     content: Content
     options: FullOffloadOptions = FullOffloadOptions()
     encoder: FrameEncoder = field(init=False)
+    network: Network = field(init=False)
     _decoder: ServerMemory = field(default_factory=ServerMemory)  # the server's half of the H.264 stream
     _in_stream: bool = False  # whether the next frame builds on the last one
 
     def __post_init__(self) -> None:
         options = self.options
+        self.network = self.content.network()
         self.encoder = self.content.frame_encoder(
             options.codec,
             quality=options.quality,
@@ -99,6 +101,7 @@ class FullOffload:
                 raise Unreachable("the server has lost its decoder")
             if self.options.codec == "h264":
                 self._decoder.fill(world)
+            result = self.network.dense(frame, self.encoder)
             yield world.infer_cloud_dense()
             yield world.reply(self.options.result_bytes)
         except Unreachable:
@@ -106,4 +109,4 @@ class FullOffload:
             self._in_stream = False
             raise
         self._in_stream = self.options.codec == "h264"
-        return Outcome("cloud", total, total, 0, None, total)
+        return Outcome("cloud", total, total, 0, None, total, result=result)

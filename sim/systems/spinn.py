@@ -6,7 +6,8 @@ the cut at run time; none of that is here, and none of it is in the paper's base
 
 The cut is chosen offline for one bandwidth, by the smallest latency, among the cuts inside the network: at
 the papers' bandwidths the best of all cuts is always an end (the frame is smaller than any feature map),
-and there SPINN would be another name for full offload or edge only.
+and there SPINN would be another name for full offload or edge only. Uncompressed features change nothing, so
+measured accuracy takes dense inference on the frame; fewer than 32 bits it refuses.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from math import isfinite
 from typing import Any, Literal
 
 from profiler.latency import Cut
-from sim.content.interface import Content, Frame
+from sim.content.interface import Content, Frame, Network
 from sim.ledger import Outcome
 from sim.systems.interface import RESULT_BYTES
-from sim.systems.splits import cut_after, fastest_cut, feature_bytes, inner_cuts
+from sim.systems.splits import FLOAT_BITS, cut_after, fastest_cut, feature_bytes, inner_cuts
 from sim.world import CameraWorld
 from traces.errors import InputError
 
@@ -69,7 +70,15 @@ class Spinn:
     options: SpinnOptions = SpinnOptions()
     cut: Cut | None = field(init=False, default=None)  # chosen with the first frame, then fixed
 
+    network: Network = field(init=False)
+
     def __post_init__(self) -> None:
+        self.network = self.content.network()
+        if self.network.runs and self.options.bits < FLOAT_BITS:
+            raise InputError(
+                f"system.bits: measured accuracy knows features as they are, of {FLOAT_BITS} bits a value, "
+                f"found {self.options.bits}"
+            )
         inner_cuts(self.cuts)
         if self.options.after is not None:
             self.cut = cut_after(self.cuts, self.options.after)
@@ -86,4 +95,4 @@ class Spinn:
         yield world.infer_cloud_dense(1.0 - cut.arithmetic_share)
         yield world.reply(options.result_bytes)
         total = self.content.blocks_total
-        return Outcome("split", total, total, 0, total, total)
+        return Outcome("split", total, total, 0, total, total, result=self.network.dense(frame))

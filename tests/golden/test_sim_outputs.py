@@ -137,7 +137,7 @@ def test_yaml_and_code_have_the_same_defaults() -> None:
             assert mine == theirs, entry.name
 
 
-@pytest.mark.parametrize("group", ["trace", "video", "arrival", "scheduler", "estimator"])
+@pytest.mark.parametrize("group", ["trace", "video", "arrival", "scheduler", "estimator", "accuracy"])
 def test_every_named_choice_sets_every_key_of_its_section(group: str) -> None:
     kind = type(getattr(RunConfig(), group))
     assert is_dataclass(kind)

@@ -1,0 +1,6 @@
+"""How good results are: by coverage (which blocks are stale) or measured (the network really runs).
+
+Under `coverage` accuracy follows from counts and nothing runs. Under `measured` every side of every system
+runs a real network on the pixels and with the features that it would have there, and each result is compared
+with dense inference on the true frame. Time comes from the profiles either way.
+"""
