@@ -82,14 +82,14 @@ def _info(_: argparse.Namespace) -> int:
 
 
 def _check(chosen: argparse.Namespace) -> int:
-    from kernels.check import TOLERANCE, check
+    from kernels.check import check
 
     failed = 0
     for outcome in check(chosen.seed):
         failed += not outcome.passed
-        verdict = "ok" if outcome.passed else f"WRONG (tolerance {TOLERANCE:g})"
+        verdict = "ok" if outcome.passed else f"WRONG (tolerance {outcome.tolerance:g})"
         result = outcome.note if outcome.error is None else f"{verdict}: {outcome.error:.1e} of the range"
-        print(f"{outcome.backend:10} {outcome.device:5} {outcome.operation:10} {result}")
+        print(f"{outcome.backend:10} {outcome.device:5} {outcome.operation:17} {result}")
     return 1 if failed else 0
 
 
