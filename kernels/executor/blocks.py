@@ -15,7 +15,7 @@ copy from pinned memory, which the processor does not wait for, and is repeated 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import lru_cache
 
@@ -30,7 +30,12 @@ _ALIGNMENT = 16  # bytes, of each part of what is sent
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One resolution, by block where `size` is given (to be repeated for each tile), else by position."""
+    """One resolution, by block where `size` is given (to be repeated for each tile), else by position.
+
+    Attributes:
+        per_block: positions or tiles of the list that one block can touch.
+        beyond: the first position that lies outside the map.
+    """
 
     tiles: torch.Tensor
     tile: tuple[int, int]
@@ -39,6 +44,15 @@ class _Part:
     displacement: torch.Tensor
     residual: torch.Tensor | None
     size: tuple[int, int] | None
+    per_block: int
+    beyond: tuple[int, int]
+
+    def padded(self, blocks: int) -> _Part:
+        """With as long a list as `blocks` active ones can make: what is added lies beyond the map."""
+        room = min(blocks * self.per_block, self.beyond[0] * self.beyond[1])
+        tiles = torch.tensor(self.beyond, dtype=torch.int32).repeat(room, 1)
+        tiles[: len(self.tiles)] = self.tiles
+        return replace(self, tiles=tiles)
 
     def tensors(self) -> tuple[torch.Tensor, ...]:
         return self.tiles, self.fresh, self.displacement
@@ -57,28 +71,50 @@ class _Part:
 class Draft:
     """The levels of one frame, decided, on the processor; `on` puts them where the maps are.
 
-    A draft can be used again and captured in a CUDA graph: its pinned memory lives as long as it does.
+    Attributes:
+        parts: what was decided, by resolution.
+        blocks: how many are active.
     """
 
     parts: dict[int, _Part]
+    blocks: int
     _packed: torch.Tensor | None = field(default=None, repr=False)
 
-    def on(self, device: torch.device | None) -> dict[int, Level]:
-        """The levels on a device; on a GPU after one copy on the current stream, not waited for."""
-        if device is None or device.type == "cpu":
-            return {key: part.level(*part.tensors()) for key, part in self.parts.items()}
-        if self._packed is None:
-            self._packed = self.packed(pin=device.type == "cuda")
-        return self.unpacked(self._packed.to(device, non_blocking=True))
+    def residuals(self) -> dict[int, torch.Tensor | None]:
+        """What the roundings left over, by resolution."""
+        return {key: part.residual for key, part in self.parts.items()}
 
-    def packed(self, pin: bool) -> torch.Tensor:
-        """All that is sent, as bytes, one part after the other."""
+    def padded(self, blocks: int) -> Draft:
+        """The same with the lists of `blocks` active ones, which then all frames of fewer have.
+
+        Raises:
+            ValueError: more than these are active.
+        """
+        if self.blocks > blocks:
+            raise ValueError(f"blocks must be at least the {self.blocks} active ones (got {blocks})")
+        return Draft({key: part.padded(blocks) for key, part in self.parts.items()}, self.blocks)
+
+    def on(self, device: torch.device | None) -> dict[int, Level]:
+        """The levels on a device; on a GPU after one copy on the current stream, not waited for.
+
+        That copy can be captured in a CUDA graph, and then reads what `pack` last put in its memory.
+        """
+        if self._packed is None and (device is None or device.type == "cpu"):
+            return {key: part.level(*part.tensors()) for key, part in self.parts.items()}
+        memory = self.pack() if self._packed is None else self._packed
+        return self.unpacked(memory.to(device, non_blocking=True))
+
+    def pack(self, memory: torch.Tensor | None = None) -> torch.Tensor:
+        """All that is sent, as bytes, one part after the other, in pinned memory or in `memory`."""
         tensors = [tensor for part in self.parts.values() for tensor in part.tensors()]
-        memory = torch.empty(sum(map(_padded_bytes, tensors)), dtype=torch.uint8, pin_memory=pin)
+        if memory is None:
+            size_bytes = sum(map(_padded_bytes, tensors))
+            memory = torch.empty(size_bytes, dtype=torch.uint8, pin_memory=torch.cuda.is_available())
         start = 0
         for tensor in tensors:
             memory[start : start + tensor.nbytes].view(tensor.dtype).copy_(tensor.flatten())
             start += _padded_bytes(tensor)
+        self._packed = memory
         return memory
 
     def unpacked(self, memory: torch.Tensor) -> dict[int, Level]:
@@ -130,11 +166,11 @@ def draft_levels(
             else:
                 positions = int(_repeat(fresh, tile, size).sum())
             rest = None if left_over is None else left_over[number]
-            parts[key] = _Part(tiles[number], tile, positions, fresh, moved[number], rest, size)
+            parts[key] = _Part(tiles[number], tile, positions, fresh, moved[number], rest, size, 1, size)
     for key, resolution in resolutions.items():
         if key not in whole:
             parts[key] = _by_position(resolution, active, wanted, block_px, bilinear, residuals.get(key))
-    return Draft({key: parts[key] for key in resolutions})
+    return Draft({key: parts[key] for key in resolutions}, int(active.sum()))
 
 
 def _in_whole_tiles(resolution: Resolution, block_px: int, grid: tuple[int, int]) -> bool:
@@ -162,8 +198,12 @@ def _by_position(
     cell = (float(resolution.scale_y), float(resolution.scale_x))
     moved, left_over = _displace(mean, mask, [resolution], bilinear, [residual], cell)
     rest = None if left_over is None else left_over[0]
-    tiles = list_tiles(mask)
-    return _Part(tiles, (1, 1), tiles.shape[0], mask.to(torch.uint8), moved[0], rest, None)
+    tiles, beyond = list_tiles(mask), (resolution.height, resolution.width)
+    per_block = 1
+    for scale in (resolution.scale_y, resolution.scale_x):
+        if (scale / block_px).denominator != 1:  # else a block lies within one position
+            per_block *= int(block_px / scale) + 2
+    return _Part(tiles, (1, 1), tiles.shape[0], mask.to(torch.uint8), moved[0], rest, None, per_block, beyond)
 
 
 def _displace(

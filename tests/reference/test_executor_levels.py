@@ -84,7 +84,7 @@ def test_together_as_one_by_one_and_sent_as_kept(
     resolutions, active, vectors, residuals = frame
     together = draft_levels(resolutions, active, vectors, BLOCK_PX, bilinear, residuals)
     made = together.on(None)
-    sent = together.unpacked(together.packed(pin=False).clone())
+    sent = together.unpacked(together.pack().clone())
     assert list(made) == list(resolutions)
     for key, resolution in resolutions.items():
         alone = draft_levels({key: resolution}, active, vectors, BLOCK_PX, bilinear, residuals)
@@ -122,12 +122,35 @@ def test_a_draft_can_be_placed_again() -> None:
     assert one.displacement[0, 0].tolist() == [1, 1]
 
 
+@settings(max_examples=40, deadline=None)
+@given(frame=frames(), spare=st.integers(0, 5))
+def test_padding_adds_tiles_beyond_the_map_up_to_one_length(
+    frame: tuple[dict[int, Resolution], torch.Tensor, torch.Tensor, dict[int, torch.Tensor | None]],
+    spare: int,
+) -> None:
+    """Every set of as many blocks then has the same lengths, and the same bytes to send."""
+    resolutions, active, vectors, residuals = frame
+    draft = draft_levels(resolutions, active, vectors, BLOCK_PX, False, residuals)
+    room = int(active.sum()) + spare
+    padded = draft.padded(room)
+    none = draft_levels(resolutions, torch.zeros_like(active), vectors, BLOCK_PX, False, {}).padded(room)
+    assert padded.pack().shape == none.pack().shape
+    for key, level in padded.on(None).items():
+        plain = draft.parts[key].tiles
+        assert torch.equal(level.tiles[: len(plain)], plain)
+        rest = level.tiles[len(plain) :]
+        assert (rest == torch.tensor([resolutions[key].height, resolutions[key].width])).all()
+    full = draft_levels(resolutions, torch.ones_like(active), vectors, BLOCK_PX, False, {})
+    with pytest.raises(ValueError, match="blocks must be at least the"):
+        full.padded(active.numel() - 1)
+
+
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_nothing_and_everything(share: float) -> None:
     resolution = Resolution(8, 8, Fraction(8), Fraction(8))
     active = torch.full((4, 4), share == 1.0)
     draft = draft_levels({5: resolution}, active, torch.zeros(4, 4, 2).int(), BLOCK_PX, True, {})
-    level = draft.unpacked(draft.packed(pin=False))[5]
+    level = draft.unpacked(draft.pack())[5]
     assert level.positions == share * 64
     assert level.tiles.shape == (16 * share, 2)
     assert level.displacement.dtype == torch.float32
