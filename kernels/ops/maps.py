@@ -18,7 +18,11 @@ from typing import Any
 
 import torch
 
-ACTIVATIONS = ("none", "relu", "silu", "sigmoid", "leaky_relu", "hardswish", "relu6", "tanh", "hardsigmoid")
+# The order of the enumerations in cpu/vectors.h and cuda/common.cuh.
+ACTIVATIONS = (
+    *("none", "relu", "silu", "sigmoid", "leaky_relu", "hardswish", "relu6", "tanh", "hardsigmoid"),
+    *("gelu", "gelu_tanh"),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ inline Vector exponential(Vector x) {
   return p * scale;
 }
 
-enum Activation { kNone, kRelu, kSilu, kSigmoid, kLeakyRelu, kHardswish, kRelu6, kTanh, kHardsigmoid };
+enum Activation { kNone, kRelu, kSilu, kSigmoid, kLeakyRelu, kHardswish, kRelu6, kTanh, kHardsigmoid, kGelu, kGeluTanh };
 
 template <int activation>
 inline Vector activate(Vector x, float slope) {
@@ -96,6 +96,19 @@ inline Vector activate(Vector x, float slope) {
     }
     case kHardsigmoid:
       return at_most(at_least(x + 3.0f, 0.0f), 6.0f) / 6.0f;
+    case kGelu: {
+      // x · Φ(x), with erfc(|x| / √2) as Abramowitz and Stegun 7.1.26: within 1.5e-7.
+      Vector z = at_least(x, 0.0f) - at_most(x, 0.0f);
+      Vector t = splat(1.0f) / (z * 0.23164189f + 1.0f);
+      Vector p = t * 1.061405429f - 1.453152027f;
+      p = p * t + 1.421413741f;
+      p = p * t - 0.284496736f;
+      p = p * t + 0.254829592f;
+      Vector tail = at_most(z, 100.0f) * p * t * exponential(z * z * -0.5f) * 0.5f;
+      return at_least(x, 0.0f) - tail;
+    }
+    case kGeluTanh:
+      return x / (exponential((x * x * x * 0.044715f + x) * -1.5957691216f) + 1.0f);
     default:
       return x;
   }
@@ -117,6 +130,8 @@ inline void with_activation(int activation, Body body) {
     FLUXSHARD_CASE(kRelu6)
     FLUXSHARD_CASE(kTanh)
     FLUXSHARD_CASE(kHardsigmoid)
+    FLUXSHARD_CASE(kGelu)
+    FLUXSHARD_CASE(kGeluTanh)
     default:
       body.template run<kNone>();
 #undef FLUXSHARD_CASE

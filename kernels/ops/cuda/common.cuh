@@ -167,7 +167,9 @@ struct Target {
 };
 
 // The order of maps.ACTIVATIONS.
-enum Activation { kNone, kRelu, kSilu, kSigmoid, kLeakyRelu, kHardswish, kRelu6, kTanh, kHardsigmoid };
+enum Activation {
+  kNone, kRelu, kSilu, kSigmoid, kLeakyRelu, kHardswish, kRelu6, kTanh, kHardsigmoid, kGelu, kGeluTanh
+};
 
 // Comparisons that keep a NaN, as torch does.
 __device__ __forceinline__ float at_least(float x, float bound) { return x < bound ? bound : x; }
@@ -191,6 +193,10 @@ __device__ __forceinline__ float activate(float x, int activation, float slope) 
       return tanhf(x);
     case kHardsigmoid:
       return at_most(at_least(x + 3.0f, 0.0f), 6.0f) / 6.0f;
+    case kGelu:
+      return 0.5f * x * (1.0f + erff(x * 0.70710678f));
+    case kGeluTanh:
+      return x / (1.0f + expf(-1.5957691216f * (x + 0.044715f * x * x * x)));
     default:
       return x;
   }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch.nn import functional
@@ -64,6 +65,8 @@ def activate(values: torch.Tensor, activation: str, slope: float = 0.01) -> torc
         "relu6": functional.relu6,
         "tanh": torch.tanh,
         "hardsigmoid": functional.hardsigmoid,
+        "gelu": functional.gelu,
+        "gelu_tanh": partial(functional.gelu, approximate="tanh"),
     }
     return functions[activation](values)
 

@@ -31,12 +31,14 @@ def unavailable(device: str) -> str | None:
 
 
 def refuses(operation: str, **traits: Any) -> str | None:
-    """float32 and float16 only; no depthwise convolution, nor groups of a few channels."""
+    """float32 and float16 only; no depthwise convolution, nor groups of a few channels; no GELU."""
     if operation != "convolve":
         return f"has no {operation}"
     dtype = traits.get("dtype", torch.float32)
     if dtype not in (torch.float32, torch.float16):
         return f"float32 and float16 only (got {dtype})"
+    if traits.get("activation") in ("gelu", "gelu_tanh"):
+        return f"no {traits['activation']}"
     groups = traits.get("groups", 1)
     each = min(traits.get("in_channels", 16), traits.get("out_channels", 16)) // groups
     if groups > 1 and each < 16:
