@@ -1,9 +1,9 @@
 """The feature cache: what one frame's maps leave for the next.
 
-A cache is never changed by using it: `sparse` reads it and returns another. Under `fixed` the new one holds
-only what was computed; the rest is still in the cache it came from, to be moved along the vectors when it is
-first needed (`settle`): after the frame's result is out, or never, where every frame starts from the same
-reference.
+A cache is never changed by using it: `sparse` reads it and returns another (under `exact`, for a frame in
+which nothing has changed, the same one). Under `fixed` the new one holds only what was computed; the rest is
+still in the cache it came from, to be moved along the vectors when it is first needed (`settle`): after the
+frame's result is out, or never, where every frame starts from the same reference.
 """
 
 from __future__ import annotations

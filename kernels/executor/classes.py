@@ -1,8 +1,8 @@
 """Which maps share their certificates: known from the graph alone, worked out once a plan.
 
 Maps of one class depend on the same pixels at every position, move by the same periods and meet padding at
-the same rows and columns. A pointwise layer is in the class of its input, and so is an addition where what one
-input depends on is among what the other does.
+the same rows and columns. A pointwise layer is in the class of its input, and so is an addition where what
+one input depends on is among what the other does.
 """
 
 from __future__ import annotations

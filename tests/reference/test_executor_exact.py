@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 import torch
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kernels import SparseExecutor
 from kernels.ops import registry
@@ -43,3 +46,97 @@ def test_an_unchanged_frame_reuses_everything(case: tuple[RandomNetwork, Motion]
     local = {"layers." + str(i) for i, step in enumerate(network.steps) if step.kind == "unfold"}
     shares = {name: share for name, share in report.reused.items() if name not in local}
     assert set(shares.values()) <= {1.0}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@settings(max_examples=25, deadline=None)
+@given(case=cases(), data=st.data())
+def test_any_layer_may_be_computed_in_full(
+    backend: str, case: tuple[RandomNetwork, Motion], data: st.DataObject
+) -> None:
+    """Whatever the break-even of each layer, at its share or not: the same bits and certificates."""
+    network, motion = case
+    with poisoned_memory():
+        executor = SparseExecutor(network, "exact", backend, block_px=8)
+        _, cache = executor.dense(motion.reference)
+        plan = executor.plan(motion.frame)
+        first, _, report = executor.sparse(motion.frame, motion.active, motion.vectors, cache)
+        shares = {name: float(report.certified(name).double().mean()) for name in report.reused}
+        for index in plan.counted:
+            computed = 1.0 - shares[plan.nodes[index].name]
+            choices = [0.0, computed, computed + 1e-9, 1.0, 2.0]
+            plan.break_even[index] = data.draw(st.sampled_from(choices))
+        outputs, after, chosen = executor.sparse(motion.frame, motion.active, motion.vectors, cache)
+        again, _, _ = executor.sparse(motion.reference, motion.active, -motion.vectors, after)
+    with torch.no_grad():
+        start = network(motion.reference)
+    for made, wanted in ((outputs, first), (again, start)):
+        assert all(torch.equal(one, other) for one, other in zip(made, wanted, strict=True))
+    changed = bool(motion.active.any() or motion.vectors.any()) or not torch.equal(
+        motion.frame, motion.reference
+    )
+    for index in plan.counted:
+        name = plan.nodes[index].name
+        assert torch.equal(chosen.certified(name), report.certified(name))
+        share, even = shares[name], plan.break_even[index]
+        if changed and 1.0 - share >= even:
+            assert chosen.reused[name] == 0.0
+        elif even >= 2.0 and report.reused[name] > 0.0:
+            assert chosen.reused[name] == pytest.approx(share)
+
+
+def pair(seed: int) -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randint(0, 3, (1, 1, 32, 32), generator=generator).float() for _ in range(2)]
+
+
+def small() -> torch.nn.Module:
+    return torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3, 2, 1), torch.nn.Conv2d(4, 2, 3, 1, 1)).eval()
+
+
+def test_a_frame_that_did_not_change_keeps_its_cache() -> None:
+    """No memory is taken, none is given away twice, and the cache serves on, whoever still holds it."""
+    executor = SparseExecutor(small(), "exact", block_px=8)
+    frame, other = pair(0)
+    nothing, still = torch.zeros(4, 4, dtype=torch.bool), torch.zeros(4, 4, 2, dtype=torch.int32)
+    expected, cache = executor.dense(frame)
+    free = executor._prepared[tuple(frame.shape)].pool._free
+    outputs, after, _ = executor.sparse(frame.clone(), nothing, still, cache)
+    assert torch.equal(outputs, expected)
+    assert outputs.data_ptr() != expected.data_ptr()
+    outputs.zero_()  # what was returned is the caller's
+    del cache
+    gc.collect()
+    assert free == []
+    moved, next_cache, _ = executor.sparse(other, nothing, still, after)
+    again, _, report = executor.sparse(frame, nothing, still, after)
+    assert torch.equal(again, expected)
+    assert set(report.reused.values()) == {1.0}
+    assert torch.equal(moved, executor.dense(other)[0])
+    del after, next_cache
+    gc.collect()
+    arenas = [id(arena) for arena in free]
+    assert len(arenas) == len(set(arenas)) >= 2
+
+
+def test_one_pixel_or_one_vector_is_a_change() -> None:
+    executor = SparseExecutor(small(), "exact", block_px=8)
+    frame, _ = pair(1)
+    nothing, still = torch.zeros(4, 4, dtype=torch.bool), torch.zeros(4, 4, 2, dtype=torch.int32)
+    _, cache = executor.dense(frame)
+    other, flagged, moving = frame.clone(), nothing.clone(), still.clone()
+    other[0, 0, 31, 31] += 1
+    flagged[0, 0] = True
+    moving[3, 3, 0] = 2
+    unknown = frame.clone()
+    unknown[0, 0, 5, 5] = float("nan")
+    for image, active, vectors in (
+        (other, nothing, still),
+        (frame, flagged, still),
+        (frame, nothing, moving),
+        (unknown, nothing, still),
+    ):
+        outputs, after, report = executor.sparse(image, active, vectors, cache)
+        assert after is not cache
+        assert min(report.reused.values()) < 1.0
+        torch.testing.assert_close(outputs, executor.dense(image)[0], rtol=0, atol=0, equal_nan=True)
