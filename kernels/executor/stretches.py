@@ -144,7 +144,8 @@ def compile_node(plan: Plan, layout: Layout, program: Program, index: int) -> bo
             target = Region(out.shared, out.offset + start, out.pixel)
             program.pointwise("copy", _region(plan, part), None, target, level, part.channels, "none", 0.0)
         return True
-    if isinstance(work, Upsample) and work.mode != "nearest":
+    nearest = isinstance(work, Upsample) and work.mode == "nearest"
+    if not nearest and not isinstance(work, (Convolve, Unfold, Pool, Pointwise)):
         return False
     if layout.moves:
         program.remap(out, level, node.map_shape()[2])
@@ -163,10 +164,8 @@ def compile_node(plan: Plan, layout: Layout, program: Program, index: int) -> bo
     elif isinstance(work, Pointwise):
         channels = node.map_shape()[2]
         program.pointwise(work.operation, source, second, out, level, channels, work.activation, work.slope)
-    elif isinstance(work, Upsample):
-        program.nearest(source, behind, out, level, halo, node.map_shape()[2])
     else:
-        raise TypeError(f"{node.name}: {type(work).__name__} has no steps")
+        program.nearest(source, behind, out, level, halo, node.map_shape()[2])
     return True
 
 
