@@ -11,15 +11,16 @@ node runs through the operations of its backend. Both do the same to the last bi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 
-from kernels.executor import blocks, geometry
+from kernels.executor import geometry
 from kernels.executor.cache import Arena, Cache, Level, Pool
 from kernels.executor.graph import Concat, Convolve, Input, Slice, Unfold
-from kernels.executor.plan import Plan
+from kernels.executor.plan import Plan, reads_around
 from kernels.executor.policies.dense import dense_instead
 from kernels.executor.policies.fixed import levels_of
 from kernels.executor.policies.request import Request
@@ -51,10 +52,10 @@ def run_truncate(
     steps = Steps(plan, pool, arena)
     steps.load(request.frame)
     levels = levels_of(plan, request)
-    frame = _Frame(plan, steps, request.cache.arena, arena, levels, epsilon_of)
+    frame = _Frame(plan, steps, request.cache.arena, arena, levels, epsilon_of, compiled)
     frame.changed.update(compiled.changed)
     height, width = request.frame.shape[2:]
-    frame.mark(0, blocks.per_pixel(request.active, height, width, request.block_px))
+    frame.mark(0, _per_pixel(request.active, height, width, request.block_px))
     compiled.prepare(plan, epsilon_of)
     index = 1
     while index < len(plan.nodes):
@@ -65,12 +66,11 @@ def run_truncate(
             continue
         frame.run(index)
         index += 1
+    frame.computed.update(zip(compiled.numbers, compiled.nodes.computed(), strict=True))
     reused = {}
     for index in plan.counted:
         height, width, _ = plan.nodes[index].map_shape()
-        made = compiled.nodes.computed(compiled.numbers[index]) if index in compiled.numbers else None
-        share = frame.computed[index] if made is None else made / (height * width)
-        reused[plan.nodes[index].name] = 1.0 - share
+        reused[plan.nodes[index].name] = 1.0 - frame.computed[index] / (height * width)
     cache = Cache(pool, arena, None)
     cache.residuals = {key: level.residual for key, level in levels.items()}
     return steps, cache, Report("truncate", reused)
@@ -82,7 +82,7 @@ class _Frame:
 
     Attributes:
         changed: by map node, (H, W) on the processor, not 0 where it differs from the moved reference.
-        computed: by node, the share of positions that were computed here.
+        computed: by node, how many positions were computed.
     """
 
     plan: Plan
@@ -91,8 +91,9 @@ class _Frame:
     arena: Arena
     levels: dict[int, Level]
     epsilon_of: Callable[[int], float]
+    compiled: _Compiled
     changed: dict[int, torch.Tensor] = field(default_factory=dict)
-    computed: dict[int, float] = field(default_factory=dict)
+    computed: dict[int, int] = field(default_factory=dict)
 
     def displacement(self, resolution: int) -> torch.Tensor:
         """Of a resolution; one that only the frame has moves no map."""
@@ -112,8 +113,9 @@ class _Frame:
         if runs_whole(plan, index):
             self.steps.whole(index)
             if node.is_map:
-                self.mark(index, torch.ones(node.map_shape()[:2], dtype=torch.bool))
-                self.computed[index] = 1.0
+                everything = torch.ones(node.map_shape()[:2], dtype=torch.bool)
+                self.mark(index, everything)
+                self.computed[index] = everything.numel()
             return
         if isinstance(node.work, Slice):
             self.changed[index] = self.changed[node.inputs[0]]
@@ -136,9 +138,11 @@ class _Frame:
 
     def _pruned(self, index: int, candidates: torch.Tensor) -> torch.Tensor:
         plan, node = self.plan, self.plan.nodes[index]
-        found = int(candidates.sum())
-        if 0 < found >= plan.break_even.get(index, BREAK_EVEN) * candidates.numel():
+        if 0 < int(candidates.sum()) >= self.compiled.break_even(plan, index) * candidates.numel():
             candidates = torch.ones_like(candidates)
+        if index in self.compiled.passing:
+            self._compute(index, candidates)
+            return candidates
         self._move(index, None)
         fresh = torch.empty(node.map_shape(), dtype=plan.dtype, device=plan.device)
         tiles = self._compute(index, candidates, fresh)
@@ -150,7 +154,7 @@ class _Frame:
     def _compute(self, index: int, candidates: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
         """Returns the tiles."""
         work = self.plan.nodes[index].work
-        self.computed[index] = float(candidates.float().mean())
+        self.computed[index] = int(candidates.sum())
         positions = candidates
         if isinstance(work, Unfold):
             positions = candidates[:: work.factor[0], :: work.factor[1]]
@@ -169,25 +173,56 @@ class _Frame:
 
 @dataclass(slots=True)
 class _Compiled:
-    """What the library runs by itself.
+    """What is known before the first frame.
 
     Attributes:
-        nodes: in order.
+        passing: nodes that are neither moved nor compared.
+        nodes: what the library runs by itself, in order.
         spans: by first node of the plan: first node here, end of these, end of the plan's.
         numbers: index here of each node of the plan.
         changed: by map node, uint8 (H, W); empty if nothing is run by the library.
     """
 
+    passing: frozenset[int]
     nodes: Nodes
     spans: dict[int, tuple[int, int, int]] = field(default_factory=dict)
     numbers: dict[int, int] = field(default_factory=dict)
     changed: dict[int, torch.Tensor] = field(default_factory=dict)
 
+    def break_even(self, plan: Plan, index: int) -> float:
+        """Share of positions from which a node computes all; never, where its input is not complete."""
+        if any(read in self.passing for read in plan.nodes[index].inputs):
+            return math.inf
+        return plan.break_even.get(index, BREAK_EVEN)
+
     def prepare(self, plan: Plan, epsilon_of: Callable[[int], float]) -> None:
         """Set the thresholds of a frame."""
-        for index, number in self.numbers.items():
-            epsilon = epsilon_of(index) if isinstance(plan.nodes[index].work, Convolve) else 0.0
-            self.nodes.set(number, epsilon, plan.break_even.get(index, BREAK_EVEN))
+        epsilons = [
+            epsilon_of(index) if isinstance(plan.nodes[index].work, Convolve) else 0.0
+            for index in self.numbers
+        ]
+        self.nodes.set(epsilons, [self.break_even(plan, index) for index in self.numbers])
+
+
+def _passing(plan: Plan) -> frozenset[int]:
+    """Convolutions that are read only by 1×1 convolutions of nothing else."""
+
+    def reads_alone(reader: int) -> bool:
+        node = plan.nodes[reader]
+        return isinstance(node.work, Convolve) and len(node.inputs) == 1 and not reads_around(node, 0)
+
+    readers, outputs = plan.graph.consumers(), set(plan.graph.output_nodes())
+    return frozenset(
+        index
+        for index, node in enumerate(plan.nodes)
+        if isinstance(node.work, Convolve) and index not in outputs and all(map(reads_alone, readers[index]))
+    )
+
+
+def _per_pixel(active: torch.Tensor, height: int, width: int, block_px: int) -> torch.Tensor:
+    rows, columns = active.shape
+    wide = active[:, None, :, None].expand(rows, block_px, columns, block_px)
+    return wide.reshape(rows * block_px, columns * block_px)[:height, :width]
 
 
 def _compile(plan: Plan) -> _Compiled:
@@ -195,9 +230,10 @@ def _compile(plan: Plan) -> _Compiled:
     sizes = [node.map_shape()[:2] if node.is_map else (1, 1) for node in plan.nodes]
     levels = Levels(sizes)
     positions = torch.empty(max(height * width for height, width in sizes) + 1, 2, dtype=torch.int32)
-    compiled = _Compiled(Nodes(program, levels, positions))
+    compiled = _Compiled(_passing(plan), Nodes(program, levels, positions))
     suits = plan.device.type == "cpu" and not plan.bilinear and plan.dtype == torch.float32
     if not suits or plan.remapper is None or plan.remapper.name != "cpu":
+        compiled.nodes.finish()
         return compiled
     layout = Layout(
         [index if node.is_map else None for index, node in enumerate(plan.nodes)], sizes, halos=False
@@ -241,7 +277,7 @@ def _add(plan: Plan, compiled: _Compiled, index: int, steps: tuple[int, int], ax
     if isinstance(node.work, Concat):
         kind = Kind.COPY if index in plan.copies else Kind.UNION
     elif isinstance(node.work, Convolve):
-        kind = Kind.PRUNE
+        kind = Kind.PASS if index in compiled.passing else Kind.PRUNE
     elif isinstance(node.work, Unfold):
         kind = Kind.UNFOLD
 

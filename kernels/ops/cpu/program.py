@@ -83,8 +83,8 @@ class Levels:
                 self._kept.append(value)
 
     def tiling(self, index: int) -> int:
-        """Address of (count, tile height, tile width) of level `index`, for callers that list tiles."""
-        return ctypes.addressof(self._array[index]) + _Level.count.offset
+        """Address of (tiles, count, tile height, tile width) of a level, for callers that list tiles."""
+        return ctypes.addressof(self._array[index]) + _Level.tiles.offset
 
     @property
     def array(self) -> Any:

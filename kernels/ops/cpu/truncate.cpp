@@ -30,6 +30,12 @@ struct Input {
   Axis vertical, horizontal;
 };
 
+// As a level of program.cpp begins.
+struct Tiling {
+  const int32_t* tiles;
+  int64_t count, tile_height, tile_width;
+};
+
 struct Node {
   int64_t kind;
   int64_t input_count;
@@ -38,18 +44,22 @@ struct Node {
   uint8_t* changed;  // result: a byte a position
   const void* steps;
   int64_t step_count;
-  int64_t* tiling;     // count, tile height, tile width of the level that the steps run at
+  Tiling* tiling;      // of the level that the steps run at
   int64_t resolution;  // of the displacements
   int64_t offset, pixel, channels;  // of its map in a cache
-  double epsilon;      // of this frame
-  double break_even;   // share of positions from which all are computed
-  int64_t computed;    // result: positions
+  const double* epsilon;     // of this frame
+  const double* break_even;  // share of positions from which all are computed
+  int64_t* computed;         // result: positions
 };
+
+constexpr int64_t kRows = 192;            // positions that a convolution takes at a time
+constexpr int64_t kPieceFloats = 49152;  // half of a small second-level cache
 
 enum Kind {
   kUnion,   // no work of its own: what changed in any of its parts
   kCopy,    // the same, and parts to copy, which are complete
   kPrune,   // a layer whose result is compared
+  kPass,    // a layer that is read only where it changed: neither moved nor compared
   kFollow,  // a layer whose result counts as changed wherever it is computed
   kUnfold,  // the same, computed patch by patch, at the positions of its input that changed
 };
@@ -117,33 +127,53 @@ int64_t list_positions(const uint8_t* mask, int64_t height, int64_t width, int32
   return (list - begin) / 2;
 }
 
-// Whether any channel differs by more than ε. Negated so that a NaN differs.
-inline bool differs(const float* a, const float* b, int64_t channels, float epsilon) {
-  for (int64_t c = 0; c < channels; c += kLanes) {
-    const int64_t end = c + kLanes < channels ? c + kLanes : channels;
-    bool found = false;
-    for (int64_t i = c; i < end; ++i) found |= !(std::fabs(a[i] - b[i]) <= epsilon);
-    if (found) return true;
-  }
-  return false;
+inline bool any(Integers lanes) {
+  int64_t words[kLanes / 2];
+  std::memcpy(words, &lanes, sizeof words);
+  int64_t found = 0;
+  for (int64_t word : words) found |= word;
+  return found != 0;
 }
 
-// Takes from `changed` the positions that came out as they were, and gives these the reference's values back,
-// which is what the layers behind them were computed from.
-void prune(const Node& node, const float* reference, const int16_t* displacement, float* out) {
+// Whether any channel differs by more than ε, or is a NaN.
+inline bool differs(const float* a, const float* b, int64_t channels, float epsilon) {
+  int64_t c = 0;
+  for (; c + kLanes <= channels; c += kLanes) {
+    const Vector difference = load(a + c) - load(b + c);
+    const Integers far = (difference > epsilon) | (difference < -epsilon) | (difference != difference);
+    if (any(far)) return true;
+  }
+  bool found = false;
+  for (; c < channels; ++c) found |= !(std::fabs(a[c] - b[c]) <= epsilon);
+  return found;
+}
+
+// Takes from `changed` the listed positions that came out as they were, and gives these the reference's values
+// back, which is what the layers behind them were computed from.
+void prune(const Node& node, const int32_t* list, int64_t count, const float* reference,
+           const int16_t* displacement, float* out) {
+  constexpr int64_t kAhead = 16;  // the reference is far away in memory: most positions read one line of it
   const size_t bytes = sizeof(float) * static_cast<size_t>(node.channels);
-  const float epsilon = static_cast<float>(node.epsilon);
-  for (int64_t y = 0, index = 0; y < node.height; ++y)
-    for (int64_t x = 0; x < node.width; ++x, ++index) {
-      if (!node.changed[index]) continue;
-      const int64_t column = clamp(x + displacement[2 * index], node.width - 1);
-      const int64_t row = clamp(y + displacement[2 * index + 1], node.height - 1);
-      const float* before = reference + (row * node.width + column) * node.pixel;
-      float* here = out + index * node.pixel;
-      if (differs(here, before, node.channels, epsilon)) continue;
-      std::memcpy(here, before, bytes);
+  const float epsilon = static_cast<float>(*node.epsilon);
+  const float* before[kAhead];
+  auto find = [&](int64_t i) {
+    const int64_t y = list[2 * i], x = list[2 * i + 1], index = y * node.width + x;
+    const int64_t column = clamp(x + displacement[2 * index], node.width - 1);
+    const int64_t row = clamp(y + displacement[2 * index + 1], node.height - 1);
+    before[i % kAhead] = reference + (row * node.width + column) * node.pixel;
+    __builtin_prefetch(before[i % kAhead], 0, 3);
+  };
+  for (int64_t i = 0; i < count && i < kAhead; ++i) find(i);
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t index = list[2 * i] * node.width + list[2 * i + 1];
+    const float* was = before[i % kAhead];
+    float* here = out + index * node.pixel;
+    if (!differs(here, was, node.channels, epsilon)) {
+      std::memcpy(here, was, bytes);
       node.changed[index] = 0;
     }
+    if (i + kAhead < count) find(i + kAhead);
+  }
 }
 
 }  // namespace
@@ -158,41 +188,43 @@ extern "C" void fluxshard_truncate(Node* nodes, int64_t count, const void* level
     for (int64_t i = 0; i < node->input_count; ++i)
       spread(node->inputs[i], node->height, node->width, node->changed, scratch);
     if (node->kind == kUnion) continue;
-    auto whole = [&] {
-      list[0] = list[1] = 0;
-      node->tiling[0] = 1;
-      node->tiling[1] = node->height;
-      node->tiling[2] = node->width;
-    };
     float* out = cache + node->offset;
     const float* before = reference + node->offset;
     const int16_t* displacement = displacements[node->resolution];
-    if (node->kind == kCopy) {
-      whole();
-    } else {
-      int64_t found = list_positions(node->changed, node->height, node->width, list);
-      const double most = node->break_even * static_cast<double>(positions);
-      if (node->kind == kPrune && found > 0 && static_cast<double>(found) >= most) {
+    int64_t found = positions;
+    if (node->kind != kCopy) {
+      found = list_positions(node->changed, node->height, node->width, list);
+      const double most = *node->break_even * static_cast<double>(positions);
+      if (node->kind <= kPass && found > 0 && static_cast<double>(found) >= most && found < positions) {
         std::memset(node->changed, 1, static_cast<size_t>(positions));
-        found = positions;
+        found = list_positions(node->changed, node->height, node->width, list);
       }
-      node->computed = found;
-      if (found < positions)
+      *node->computed = found;
+      if (found < positions && node->kind != kPass)
         fluxshard_remap(before, node->pixel, displacement, node->changed, out, node->height, node->width,
                         node->pixel, node->channels);
-      if (found == positions) {
-        whole();
-      } else {
-        node->tiling[0] = found;
-        node->tiling[1] = node->tiling[2] = 1;
-      }
-      if (node->kind == kUnfold) {
-        const Input& source = node->inputs[0];
-        node->tiling[0] = list_positions(source.changed, source.height, source.width, list);
-        node->tiling[1] = node->tiling[2] = 1;
-      }
     }
-    fluxshard_program(node->steps, node->step_count, levels, cache, cache, reference);
-    if (node->kind == kPrune) prune(*node, before, displacement, out);
+    Tiling& tiling = *node->tiling;
+    if (node->kind == kUnfold) {
+      const Input& source = node->inputs[0];
+      tiling = {list, list_positions(source.changed, source.height, source.width, list), 1, 1};
+    } else if (found == positions && node->kind != kPrune) {
+      list[0] = list[1] = 0;
+      tiling = {list, 1, node->height, node->width};
+    } else if (node->kind != kPrune) {
+      tiling = {list, found, 1, 1};
+    }
+    if (node->kind != kPrune) {
+      fluxshard_program(node->steps, node->step_count, levels, cache, cache, reference);
+      continue;
+    }
+    // A piece is compared while it is still in the processor's caches.
+    const int64_t piece = kRows * (kPieceFloats / kRows / node->channels > 0 ? kPieceFloats / kRows / node->channels : 1);
+    for (int64_t done = 0; done < found; done += piece) {
+      const int64_t some = found - done < piece ? found - done : piece;
+      tiling = {list + 2 * done, some, 1, 1};
+      fluxshard_program(node->steps, node->step_count, levels, cache, cache, reference);
+      prune(*node, list + 2 * done, some, before, displacement, out);
+    }
   }
 }

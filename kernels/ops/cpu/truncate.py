@@ -22,11 +22,12 @@ class Kind(IntEnum):
     """What a node does, as in truncate.cpp.
 
     UNION: nothing; it holds what its parts hold. COPY: the same, and some parts have to be copied. PRUNE: it
-    computes, and its result is compared. FOLLOW: it computes, and its result counts as changed. UNFOLD: the
-    same, at the positions of its input.
+    computes, and its result is compared. PASS: it computes, and is read only where it did: its map is neither
+    moved nor compared. FOLLOW: it computes, and its result counts as changed. UNFOLD: the same, at the
+    positions of its input.
     """
 
-    UNION, COPY, PRUNE, FOLLOW, UNFOLD = range(5)
+    UNION, COPY, PRUNE, PASS, FOLLOW, UNFOLD = range(6)
 
 
 class _Axis(ctypes.Structure):
@@ -55,9 +56,7 @@ class _Node(ctypes.Structure):
         ("step_count", _long),
         ("tiling", _pointer),
         *((name, _long) for name in ("resolution", "offset", "pixel", "channels")),
-        ("epsilon", _double),
-        ("break_even", _double),
-        ("computed", _long),
+        *((name, _pointer) for name in ("epsilon", "break_even", "computed")),
     ]
 
 
@@ -99,6 +98,9 @@ class Nodes:
         self._nodes: list[_Node] = []
         self._kept: list[Any] = []
         self._array: Any = None
+        self._epsilon: Any = None
+        self._break_even: Any = None
+        self._computed: Any = None
 
     def __len__(self) -> int:
         return len(self._nodes)
@@ -140,18 +142,28 @@ class Nodes:
         self._kept += [inputs, changed, *reads]
         self._nodes.append(node)
 
-    def set(self, index: int, epsilon: float, break_even: float) -> None:
-        """For this frame: the threshold of a node, and the share of positions from which all are computed."""
-        node = self._array[index]
-        node.epsilon, node.break_even = epsilon, break_even
-
-    def computed(self, index: int) -> int:
-        """How many positions of a node the last run computed."""
-        return int(self._array[index].computed)
-
     def finish(self) -> None:
         """No more nodes are coming."""
-        self._array = (_Node * len(self._nodes))(*self._nodes)
+        count = len(self._nodes)
+        self._array = (_Node * count)(*self._nodes)
+        self._epsilon, self._break_even, self._computed = (
+            (_double * count)(),
+            (_double * count)(),
+            (_long * count)(),
+        )
+        for index, node in enumerate(self._array):
+            node.epsilon = ctypes.addressof(self._epsilon) + index * ctypes.sizeof(_double)
+            node.break_even = ctypes.addressof(self._break_even) + index * ctypes.sizeof(_double)
+            node.computed = ctypes.addressof(self._computed) + index * ctypes.sizeof(_long)
+
+    def set(self, epsilon: Sequence[float], break_even: Sequence[float]) -> None:
+        """For a frame: the threshold of each node, and the share of positions from which all are computed."""
+        self._epsilon[:] = epsilon
+        self._break_even[:] = break_even
+
+    def computed(self) -> list[int]:
+        """How many positions of each node the last run computed."""
+        return list(self._computed)
 
     def run(
         self,
