@@ -7,14 +7,17 @@ from which no quadratic follows are refused.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
-from profiler.groups import Groups, noise_sd
+from profiler.groups import Groups
 from profiler.groups import group as group_samples
-from profiler.least_squares import Solution, Vector, solve, solve_nonnegative
+from profiler.least_squares import Solution, Vector, design, solve, solve_nonnegative
+from profiler.noise import noise_sd, repeats_for_normal_means
+from profiler.uncertainty import analytic_errors, bootstrap, borrowed_variance
 from traces.errors import InputError
 
 NAMES = ("a", "b", "c")
@@ -34,7 +37,7 @@ class QuadraticFit:
         interval: (3, 2) analytic confidence interval, cut at 0: estimate without the bound ± t·error.
         bootstrap_interval: (3, 2) percentiles of refits to resampled repeats; None where it was not asked.
         bootstrap_errors: standard deviations of the same refits.
-        covariance: (3, 3) of the fit without the bound, HC3 (MacKinnon and White 1985): right even where the
+        covariance: (3, 3) of the fit without the bound (see ``profiler.uncertainty``): right even where the
             smooth noise model behind the weights is not.
         r2: share of the samples' variance that the curve explains.
         lack_of_fit_p: p-value of the F test of the group means against the curve; None with fewer than 4
@@ -65,12 +68,6 @@ class QuadraticFit:
         rows = design(k)
         variance: Vector = np.einsum("ni,ij,nj->n", rows, self.covariance, rows)
         return np.sqrt(np.maximum(variance, 0.0))
-
-
-def design(k: Vector) -> Vector:
-    """(n, 3) columns k², k, 1."""
-    k = np.asarray(k, float)
-    return np.column_stack([k**2, k, np.ones_like(k)])
 
 
 def fit_quadratic(
@@ -112,13 +109,14 @@ def fit_quadratic(
     free = solve(design(flat_k), flat_s, np.repeat(1.0 / noise**2, counts))
     bounded = solve_nonnegative(columns, means, group_weights)
 
-    covariance, interval, fitted = _errors(flat_k, flat_s, np.repeat(1.0 / noise**2, counts), confidence)
+    borrowed, skew = borrowed_variance(groups, noise, columns @ first)
+    covariance, interval, fitted = analytic_errors(groups, noise, borrowed, confidence)
     errors = np.sqrt(np.diag(covariance))
     refits = None
     if draws:
         if generator is None:
             raise ValueError("generator must be given when draws > 0")
-        refits = _refit(groups, noise, draws, generator)
+        refits = bootstrap(groups, noise, borrowed, draws, generator)
     tails = (0.5 - confidence / 2, 0.5 + confidence / 2)
     total = float(((flat_s - flat_s.mean()) ** 2).sum())
     left = float(((flat_s - design(flat_k) @ bounded) ** 2).sum())
@@ -133,7 +131,7 @@ def fit_quadratic(
         r2=1.0 - left / total if total else 1.0,
         lack_of_fit_p=lack_p,
         degrees_of_freedom=free.degrees_of_freedom,
-        findings=tuple(_findings(groups, free, errors, bounded, lack_p)),
+        findings=tuple(_findings(groups, skew, free, errors, bounded, lack_p)),
         groups=groups,
         noise_s=noise,
     )
@@ -148,68 +146,6 @@ def predict_quadratic(groups: Groups, k: float) -> float:
     return float((a * k + b) * k + c)
 
 
-def _refit(groups: Groups, noise: Vector, draws: int, generator: np.random.Generator) -> Vector:
-    """(draws, 3) coefficients refitted to repeats drawn anew within each k.
-
-    The fit sees a group only through its mean, so drawing means is enough. A group's own samples are drawn
-    where there are at least two, with the spread that drawing from n instead of the device takes away put
-    back; a lone sample borrows the scaled deviations of all the others.
-    """
-    columns, counts = design(groups.k), groups.counts
-    deviations = [
-        (own - own.mean()) * np.sqrt(len(own) / (len(own) - 1)) if len(own) > 1 else None
-        for own in groups.values
-    ]
-    known = [one / sd for one, sd in zip(deviations, noise, strict=True) if one is not None]
-    if known:
-        pool = np.concatenate(known)
-    else:
-        left = groups.means_s - columns @ solve_nonnegative(columns, groups.means_s, counts / noise**2)
-        pool = left / noise * np.sqrt(len(left) / max(len(left) - 3, 1))
-    means = np.empty((draws, len(groups.k)))
-    for i, own in enumerate(deviations):
-        source = own if own is not None else pool * noise[i]
-        picked = generator.integers(len(source), size=(draws, counts[i]))
-        means[:, i] = groups.values[i].mean() + source[picked].mean(axis=1)
-    return solve_nonnegative(columns, means, counts / noise**2)
-
-
-def _errors(k: Vector, seconds: Vector, weights: Vector, confidence: float) -> tuple[Vector, Vector, Vector]:
-    """Covariance and intervals, and the coefficients that they belong to.
-
-    They are those of the fit without the bound, which keeps their rate wherever the true coefficients are
-    at or above 0. A coefficient whose interval ends below 0 cannot be a latency's: it is taken as 0, and
-    the errors of the others come from the fit without it.
-    """
-    covariance, estimate = np.zeros((3, 3)), np.zeros(3)
-    interval = np.zeros((3, 2))
-    kept = [0, 1, 2]
-    while kept:
-        rows = design(k)[:, kept]
-        solution = solve(rows, seconds, weights)
-        part = _robust_covariance(rows, seconds, weights, solution)
-        quantile = float(stats.t.ppf(0.5 + confidence / 2, solution.degrees_of_freedom))
-        reach = quantile * np.sqrt(np.diag(part))
-        impossible = [one for one, top in zip(kept, solution.coefficients + reach, strict=True) if top < 0]
-        if not impossible:
-            covariance[np.array(kept)[:, None], np.array(kept)] = part
-            estimate[kept] = solution.coefficients
-            interval[kept] = np.column_stack([solution.coefficients - reach, solution.coefficients + reach])
-            break
-        kept = [one for one in kept if one not in impossible]
-    return covariance, np.maximum(interval, 0.0), estimate
-
-
-def _robust_covariance(rows: Vector, seconds: Vector, weights: Vector, free: Solution) -> Vector:
-    """(XᵀWX)⁻¹ Xᵀ W diag(rᵢ²/(1 − hᵢ)²) W X (XᵀWX)⁻¹ with leverages hᵢ."""
-    bread = free.covariance / free.residual_sd**2 if free.residual_sd > 0 else np.zeros_like(free.covariance)
-    leverage = weights * np.einsum("ni,ij,nj->n", rows, bread, rows)
-    left = (seconds - rows @ free.coefficients) / np.maximum(1.0 - leverage, 1e-3)
-    score = rows * (weights * left)[:, None]
-    covariance: Vector = bread @ (score.T @ score) @ bread
-    return covariance
-
-
 def _lack_of_fit(groups: Groups, noise: Vector, curve_s: Vector) -> float | None:
     counts, spare = groups.counts, len(groups.k) - 3
     repeats = int(counts.sum()) - len(groups.k)
@@ -222,7 +158,7 @@ def _lack_of_fit(groups: Groups, noise: Vector, curve_s: Vector) -> float | None
 
 
 def _findings(
-    groups: Groups, free: Solution, errors: Vector, bounded: Vector, lack_p: float | None
+    groups: Groups, skew: float, free: Solution, errors: Vector, bounded: Vector, lack_p: float | None
 ) -> list[str]:
     found: list[str] = []
     counts, k = groups.counts, groups.k
@@ -236,6 +172,13 @@ def _findings(
         found.append("only 3 distinct k: whether the curve is a quadratic cannot be tested")
     if counts.min() < 3:
         found.append(f"only {counts.min()} sample(s) at k = {k[counts.argmin()]:g}: its spread is a guess")
+    needed = repeats_for_normal_means(skew)
+    if counts.min() < needed:
+        found.append(
+            f"rare slow runs (skewness {skew:.1f}) ask for {math.ceil(needed)} samples at each k, there are"
+            f" {counts.min()}: the errors are the larger of two estimates, and a 95 % interval may still hold"
+            " less often than that"
+        )
     if free.condition > ILL_CONDITIONED:
         found.append(
             f"k from {k[0]:g} to {k[-1]:g} does not tell a, b and c apart (condition number"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from profiler.least_squares import Vector, solve_nonnegative
+from profiler.least_squares import Vector
 from traces.errors import InputError
 
 GROSS = 10.0
@@ -94,25 +94,3 @@ def group(k: Vector, seconds: Vector, where: str = "samples") -> Groups:
         kept.append(own[fine])
     alive = [i for i, own in enumerate(kept) if len(own)]
     return Groups(distinct[alive], tuple(kept[i] for i in alive), tuple(outliers))
-
-
-def noise_sd(groups: Groups, curve_s: Vector) -> Vector:
-    """(G,) standard deviation of one sample, smooth in the curve: σ(k) = α + β·T(k) + γ·T(k)², all ≥ 0.
-
-    A group's own deviation would be a poor weight: a group that happens to lack its slow samples looks
-    both fast and precise, and pulls the fit down. Where nothing repeats, the distances to the curve serve.
-
-    Args:
-        groups: the samples.
-        curve_s: (G,) a first estimate of T at each k.
-    """
-    counts = groups.counts
-    repeated = counts > 1
-    if repeated.sum() >= 2:
-        spread = np.array([own.std(ddof=1) if len(own) > 1 else 0.0 for own in groups.values])
-        weights = np.where(repeated, counts - 1, 1e-9) / curve_s**2
-    else:
-        spread, weights = np.abs(groups.means_s - curve_s), 1.0 / curve_s**2
-    columns = np.column_stack([np.ones_like(curve_s), curve_s, curve_s**2])
-    smooth: Vector = columns @ solve_nonnegative(columns, spread, weights)
-    return np.maximum(smooth, 1e-4 * curve_s)  # no clock repeats better, and weights must stay finite

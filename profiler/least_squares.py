@@ -40,6 +40,12 @@ class Solution:
         return np.sqrt(np.diag(self.covariance))
 
 
+def design(k: Vector) -> Vector:
+    """(n, 3) columns k², k, 1 of a quadratic in k."""
+    k = np.asarray(k, float)
+    return np.column_stack([k**2, k, np.ones_like(k)])
+
+
 def solve(design: Vector, response: Vector, weights: Vector | None = None) -> Solution:
     """Minimise Σ wᵢ (yᵢ − xᵢ·β)² over β.
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import nnls
 
-from profiler.fit import design
-from profiler.groups import Groups, noise_sd
+from profiler.groups import Groups
 from profiler.holdout import heldout_errors, median_error
 from profiler.latency import PiecewiseLinear
-from profiler.least_squares import Vector, solve_nonnegative
+from profiler.least_squares import Vector, design, solve_nonnegative
+from profiler.noise import noise_sd
 
 KNOTS = 8
 

@@ -1,8 +1,9 @@
 """What a fitted curve leaves over: quantiles of measured over modelled time as a function of k.
 
 A deterministic T(k) has no tail, and p99 is made of nothing else. Fifteen repeats at one k do not hold a
-p99, so repeats of neighbouring k are pooled after dividing out how their spread grows with k; the shape of
-the noise then comes from hundreds of samples and its size from the k at hand.
+p99, so repeats of neighbouring k are pooled after dividing out how their spread grows with k. Only of the
+nearest ones: a clock that steps, or an interruption of fixed length, shapes short runs and long ones
+differently.
 """
 
 from __future__ import annotations
@@ -12,10 +13,9 @@ import numpy as np
 from profiler.groups import Groups
 from profiler.latency import Residuals
 from profiler.least_squares import Vector
+from profiler.noise import deviations, local_sd, nearby
 
 LEVELS = (0.0, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975, 0.99, 0.995, 0.999, 1.0)
-POOL = 1000
-"""Samples that a row is pooled from, where there are as many: 1000 give p99 to ±0.3 % in rank."""
 
 
 def residual_quantiles(
@@ -34,13 +34,11 @@ def residual_quantiles(
         dense_s: samples of dense inference.
         extract_s: samples of motion search and classification.
     """
-    scaled = [
-        (own - own.mean()) / sd * np.sqrt(len(own) / (len(own) - 1)) if len(own) > 1 else np.empty(0)
-        for own, sd in zip(groups.values, noise_s, strict=True)
-    ]
+    spread = local_sd(groups, noise_s)
+    scaled = deviations(groups, spread)
     rows = []
-    for i, (curve, sd) in enumerate(zip(curve_s, noise_s, strict=True)):
-        shape = _pool(scaled, groups.k, i)
+    for i, (curve, sd) in enumerate(zip(curve_s, spread, strict=True)):
+        shape = nearby(scaled, curve_s, i)
         centre = _shrunken_mean(groups.values[i], float(curve), float(sd))
         ratio = (centre + sd * shape) / curve
         fastest = groups.values[i].min() / curve  # pooling must not promise times nobody saw, let alone < 0
@@ -54,16 +52,6 @@ def residual_quantiles(
         dense=None if dense_s is None else _row(dense_s / np.median(dense_s)),
         extract=None if extract_s is None else _row(extract_s / np.median(extract_s)),
     )
-
-
-def _pool(scaled: list[Vector], k: Vector, index: int) -> Vector:
-    """Scaled deviations of the nearest k until there are enough."""
-    taken: list[Vector] = []
-    for j in np.argsort(np.abs(k - k[index]), kind="stable"):
-        taken.append(scaled[j])
-        if sum(map(len, taken)) >= POOL:
-            break
-    return np.concatenate(taken)
 
 
 def _shrunken_mean(own: Vector, curve: float, sd: float) -> float:

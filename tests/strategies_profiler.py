@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 from profiler.samples import Sample, Samples
 
 NOISES = ("heteroscedastic", "heavy_tailed", "bimodal")
+RARE = ("rare_slow", "interrupted")
+"""What few repeats are too few for: one run in twenty twice as slow, or stopped for 10 ms."""
+SHIFTING = ("slow_when_short", "slow_when_long")
+"""Noise whose shape changes with k: a second mode that only short runs have, or only long ones."""
 XAVIER = (3.60e-8, 2.13e-4, 8.29e-3)
 """The papers' coefficients of YOLO11 on a Jetson Xavier NX: a realistic size for a synthetic device."""
 
@@ -35,6 +39,19 @@ class SyntheticDevice:
         elif self.noise == "bimodal":  # one run in five meets a slow clock
             slow = generator.random(k.shape) < 0.2
             factor = 0.96 + 0.2 * slow + 0.01 * generator.standard_normal(k.shape)
+        elif self.noise == "rare_slow":
+            factor = 0.95 + (generator.random(k.shape) < 0.05) + 0.01 * generator.standard_normal(k.shape)
+        elif self.noise == "interrupted":
+            stop_s = 0.01 * ((generator.random(k.shape) < 0.05) - 0.05)
+            factor = 1 + stop_s / self.curve_s(k) + 0.01 * generator.standard_normal(k.shape)
+        elif self.noise == "slow_when_short":  # 20 % of the runs at one block, none from 600 on
+            rate = 0.2 * np.clip(1 - k / 600, 0, 1)
+            slow = (generator.random(k.shape) < rate) - rate
+            factor = 1 + 0.3 * slow + 0.02 * generator.standard_normal(k.shape)
+        elif self.noise == "slow_when_long":  # none up to 600 blocks, 15 % of the runs at 1600
+            rate = 0.15 * np.clip((k - 600) / 1000, 0, 1)
+            slow = (generator.random(k.shape) < rate) - rate
+            factor = 1 + 0.3 * slow + 0.02 * generator.standard_normal(k.shape)
         else:
             raise ValueError(f"noise must be in {NOISES!r} (got {self.noise!r})")
         return self.curve_s(k) * np.maximum(factor, 0.05)

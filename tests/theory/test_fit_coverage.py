@@ -11,7 +11,7 @@ from profiler.groups import group
 from profiler.holdout import heldout_errors
 from profiler.piecewise import fit_piecewise, predict_piecewise
 from profiler.refit import analyse
-from tests.strategies_profiler import NOISES, XAVIER, SyntheticDevice, as_samples
+from tests.strategies_profiler import NOISES, SHIFTING, XAVIER, SyntheticDevice, as_samples
 
 RUNS, CONFIDENCE = 1000, 0.95
 GRID = np.linspace(1, 1600, 14).round()
@@ -53,6 +53,49 @@ def test_bootstrap_intervals_cover_at_their_nominal_rate(fits: list[QuadraticFit
     assert np.all((low - 20 <= found) & (found <= high)), f"{found} of {RUNS}, expected {low} to {high}"
 
 
+@pytest.fixture(scope="module", params=(*NOISES, "rare_slow"))
+def short_fits(request: pytest.FixtureRequest) -> list[QuadraticFit]:
+    """15 samples at each k, of noise that they may not be enough for."""
+    generator = np.random.default_rng(21)
+    device = SyntheticDevice(noise=request.param)
+    k = np.repeat(GRID, 15)
+    return [
+        fit_quadratic(k, device.measure(k, generator), confidence=CONFIDENCE, draws=200, generator=generator)
+        for _ in range(RUNS)
+    ]
+
+
+def test_with_fifteen_repeats_intervals_cover_at_least_at_their_nominal_rate(
+    short_fits: list[QuadraticFit],
+) -> None:
+    """HC3 alone covers c in 35 to 56 % where slow runs are rare; wider than nominal is no lie."""
+    low, _ = binomial_bounds(CONFIDENCE, checks=24)
+    analytic, boot = (
+        hits([fit.interval for fit in short_fits]),
+        hits([fit.bootstrap_interval for fit in short_fits]),
+    )
+    assert np.all(low <= analytic), f"{analytic} of {RUNS}, expected at least {low}"
+    assert np.all(low - 20 <= boot), f"{boot} of {RUNS}, expected at least {low - 20}"
+
+
+def test_too_few_repeats_for_the_noise_are_said_in_the_profile() -> None:
+    """Stops of fixed length are the case that no rule saves: 15 repeats at one block mostly meet none."""
+    generator = np.random.default_rng(22)
+    k = np.repeat(GRID, 15)
+
+    def warned(noise: str) -> list[bool]:
+        fits = (
+            fit_quadratic(k, SyntheticDevice(noise=noise).measure(k, generator), draws=0) for _ in range(100)
+        )
+        return [any("15: the errors are the larger of two" in line for line in fit.findings) for fit in fits]
+
+    assert sum(warned("rare_slow")) >= 99
+    assert sum(warned("interrupted")) >= 75
+    assert sum(warned("heteroscedastic")) == 0
+    rows = SyntheticDevice(noise="rare_slow").rows(generator, GRID, repeats=15)
+    assert any("rare slow runs" in line for line in analyse(as_samples(rows)).profile.provenance["findings"])
+
+
 def test_estimates_are_unbiased(fits: list[QuadraticFit]) -> None:
     estimates = np.array([fit.coefficients for fit in fits])
     error = estimates.std(axis=0, ddof=1) / np.sqrt(RUNS)
@@ -74,6 +117,17 @@ def test_p99_from_the_residuals_is_within_five_per_cent(noise: str) -> None:
         assert profile.sample_s(k, 0.99) == pytest.approx(true_p99, rel=0.05)
         drawn = [profile.sample_s(k, u) for u in generator.random(4000)]
         assert np.mean(drawn) == pytest.approx(float(device.curve_s(np.array(k))), rel=0.02)
+
+
+@pytest.mark.parametrize("noise", SHIFTING)
+def test_p99_holds_where_the_shape_of_the_noise_changes_with_k(noise: str) -> None:
+    """Pooled over all k, the slow mode of one end puts p99 of an end off by 10 to 45 %."""
+    generator = np.random.default_rng(8)
+    device = SyntheticDevice(noise=noise)
+    runs = [analyse(as_samples(device.rows(generator, GRID, 45)), draws=0).profile for _ in range(9)]
+    for k in (1, 1600):
+        true_p99 = np.quantile(device.measure(np.full(400_000, float(k)), generator), 0.99)
+        assert np.median([one.sample_s(k, 0.99) for one in runs]) == pytest.approx(true_p99, rel=0.05)
 
 
 def test_a_device_that_steps_is_better_predicted_by_the_rival() -> None:
