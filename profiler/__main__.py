@@ -9,7 +9,7 @@
         out=FOLDER fresh=true
     python -m profiler refit SAMPLES [out=FILE] [device= model= resolution= block= precision= seed=]
     python -m profiler compare A B [margin=0.05] [confidence=0.95]
-        is it the same device? exit code 0 same, 1 different, 3 undecided
+        is it the same device? exit code 0 same, 1 different, 3 undecided (also where a run was disturbed)
     python -m profiler plan edge=DEVICE/MODEL cloud=DEVICE/MODEL [active=0.25] [block_bytes=60] [delay_ms=0]
         [out=plan.png]
     python -m profiler table [FOLDER] [out=DOCUMENT]     every measured profile in one table
@@ -152,6 +152,8 @@ def _plan(arguments: list[str]) -> int:
     from profiler.plan import plan_map, summary
 
     edge, cloud = _profile(values["edge"]), _profile(values["cloud"])
+    if edge.model != cloud.model:
+        raise InputError(f"plan: expected profiles of one model, found {edge.model!r} and {cloud.model!r}")
     if edge.block_count != cloud.block_count:
         raise InputError(
             f"plan: expected profiles of one resolution, found {edge.resolution_px} and {cloud.resolution_px}"

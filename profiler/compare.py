@@ -5,8 +5,9 @@ an interval from the logarithms, kinds of active set apart and then averaged, al
 stated confidence (Šidák). Two runs on one machine are never equal to the last per mille, so the question is
 asked with a margin. *Different*: some ratio is shown to lie outside 1 ± margin. *Same*: none is, the average
 is shown to lie inside, and a difference of twice the margin in any of them would have been seen. Else
-*undecided*. Two runs of one device that differ by no more than the margin are called different with
-probability at most 1 − confidence.
+*undecided*; and so where a run warns that others kept the machine busy or that its clock changed, whatever
+its times say: they are not the device's alone. Two runs of one device that differ by no more than the margin
+are called different with probability at most 1 − confidence.
 
 Samples are paired by repeat: two runs with one seed measure the same active sets with the same vectors, so
 what these cost more or less falls out of the ratio.
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from profiler.disturbance import disturbances
 from profiler.groups import GROSS
 from profiler.least_squares import Vector
 from profiler.samples import MASKS, Samples
@@ -41,9 +43,17 @@ class Ratio:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What a comparison found; ``verdict`` is ``same``, ``different`` or ``undecided``."""
+    """What a comparison found.
+
+    Attributes:
+        verdict: ``same``, ``different`` or ``undecided``.
+        apparent: the same by the times alone, as if no run had been disturbed.
+        disturbed: ``A: note`` or ``B: note`` for each warning of a run that forbids a verdict.
+    """
 
     verdict: str
+    apparent: str
+    disturbed: tuple[str, ...]
     ratios: tuple[Ratio, ...]
     average: Ratio
     margin: float
@@ -85,16 +95,18 @@ def compare(a: Samples, b: Samples, *, margin: float = 0.05, confidence: float =
     average = _average(pairs, confidence)
     low, high = 1 / (1 + margin), 1 + margin
     if any(one.low > high or one.high < low for one in ratios):
-        verdict = "different"
+        apparent = "different"
     elif (
         low <= average.low
         and average.high <= high
         and all(low**2 <= one.low and one.high <= high**2 for one in ratios)
     ):
-        verdict = "same"
+        apparent = "same"
     else:
-        verdict = "undecided"
-    return Comparison(verdict, ratios, average, margin, confidence)
+        apparent = "undecided"
+    disturbed = tuple(f"{name}: {note}" for name, one in (("A", a), ("B", b)) for note in disturbances(one))
+    verdict = "undecided" if disturbed else apparent
+    return Comparison(verdict, apparent, disturbed, ratios, average, margin, confidence)
 
 
 def _pairs(a: Samples, b: Samples) -> list[tuple[str, list[Vector]]]:
@@ -155,19 +167,26 @@ def _gap(strata: list[Vector]) -> tuple[float, float, float]:
 def summary(found: Comparison, a: Samples, b: Samples) -> str:
     """A screen of text: the verdict, then every ratio."""
     names = [f"{one.meta.get('device', 'unnamed')} ({one.where})" for one in (a, b)]
-    verdict = {
+    apparent = {
         "same": f"SAME: on average within ±{found.margin:.0%}, and nowhere shown to be outside",
         "different": f"DIFFERENT: {found.worst.what} is shown to lie outside ±{found.margin:.0%}",
         "undecided": f"UNDECIDED at a margin of ±{found.margin:.0%}: more repeats would tell",
-    }[found.verdict]
-    lines = [f"A  {names[0]}", f"B  {names[1]}", verdict, ""]
+    }[found.apparent]
+    verdict = apparent
+    if found.disturbed:
+        verdict = (
+            f"UNDECIDED: {' and '.join(sorted({one[0] for one in found.disturbed}))} did not have the machine"
+            f" in peace, measure again (by the times alone: {apparent})"
+        )
+    lines = [f"A  {names[0]}", f"B  {names[1]}", verdict]
+    lines += [f"reason: {reason}" for reason in found.disturbed]
+    lines.append("")
     lines.append(f"{'':>10}  {'B / A':>7}  {found.confidence:.0%} interval, all together")
     lines += [
         f"{one.what:>10}  {one.ratio:7.3f}  {one.low:.3f} to {one.high:.3f}"
         for one in (*found.ratios, found.average)
     ]
-    # A run that was disturbed differs from itself: its own warnings belong beside the verdict.
-    lines += [
-        f"note: {name}: {note}" for name, one in (("A", a), ("B", b)) for note in one.meta.get("notes", ())
-    ]
+    for name, one in (("A", a), ("B", b)):
+        notes = [f"{name}: {note}" for note in one.meta.get("notes", ())]
+        lines += [f"note: {note}" for note in notes if note not in found.disturbed]
     return "\n".join(lines)

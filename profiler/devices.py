@@ -150,19 +150,44 @@ def cpu_clock_state() -> dict[str, Any]:
     }
 
 
+class LoadMeter:
+    """Cores that other processes keep busy, averaged from one reading to the next.
+
+    Args:
+        stat: the kernel's counters; where they are absent every reading is None.
+    """
+
+    _SHORTEST_S = 0.05  # the counters tick every 10 ms
+
+    def __init__(self, stat: Path = Path("/proc/stat")) -> None:
+        self._stat = stat
+        self._last = self._now() if stat.is_file() else None
+
+    def _now(self) -> tuple[float, float, float]:
+        """Seconds that all cores were busy, that this process was, and the time."""
+        user, nice, system, _idle, _iowait, irq, softirq, steal = map(
+            int, self._stat.read_text().split()[1:9]
+        )
+        busy_s = (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+        return busy_s, sum(os.times()[:2]), time.monotonic()
+
+    def read(self) -> float | None:
+        """Cores busy with others since the last reading; None if that was just now."""
+        if self._last is None:
+            return None
+        now = self._now()
+        busy_s, own_s, elapsed_s = (later - before for later, before in zip(now, self._last, strict=True))
+        if elapsed_s < self._SHORTEST_S:
+            return None
+        self._last = now
+        return max(0.0, (busy_s - own_s) / elapsed_s)
+
+
 def background_cores(interval_s: float = 0.5, stat: Path = Path("/proc/stat")) -> float | None:
     """Cores that other processes keep busy, averaged over an interval; None where /proc does not tell."""
-
-    def busy_s() -> float:
-        user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, stat.read_text().split()[1:9])
-        return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
-
-    if not stat.is_file():
-        return None
-    before, own_before, start = busy_s(), sum(os.times()[:2]), time.monotonic()
+    meter = LoadMeter(stat)
     time.sleep(interval_s)
-    elapsed = time.monotonic() - start
-    return max(0.0, (busy_s() - before - (sum(os.times()[:2]) - own_before)) / elapsed)
+    return meter.read()
 
 
 def tune_allocator() -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from profiler.devices import background_cores, check_device, clock_for, describe, tune_allocator
+from profiler.disturbance import BUSY_CORES, busy_note
 from profiler.latency import PROFILE_FOLDER, read_profile, save_profile
 from profiler.masks import Recording, kinds_of, record
 from profiler.power import find_meter
@@ -143,6 +144,8 @@ def profile_device(request: Request, say: Callable[[str], None] = print) -> tupl
         outcome = measure(workload, clock, store, plan, recording.difference, meter=meter, say=say)
         store.meta["elapsed_s"] = round(outcome.elapsed_s, 1)
         store.meta["notes"] = [*findings, *outcome.findings]
+        if outcome.background_cores is not None:
+            store.meta["background_cores_measuring"] = round(outcome.background_cores, 2)
         if meter:
             store.meta["power_w"] = {"idle_w": idle_w, "busy_w": outcome.busy_w}
             store.meta["power_meter"] = meter.name
@@ -189,9 +192,9 @@ def _spare_published(path: Path) -> None:
 def _judge_background(request: Request, busy: float | None, say: Callable[[str], None]) -> list[str]:
     if request.clock == "thread":
         return ["processor time of one thread: waiting for a core is left out, tails are too thin"]
-    if busy is None or busy <= 0.15:
+    if busy is None or busy <= BUSY_CORES:
         return []
-    finding = f"other processes kept {busy:.1f} cores busy at the start"
+    finding = busy_note(busy, "at the start")
     say(f"note: {finding}: times will scatter, stop them if you can")
     return [finding]
 

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from profiler.devices import Clock
+from profiler.devices import Clock, LoadMeter, ThreadClock
+from profiler.disturbance import BUSY_CORES, DRIFT, busy_note, drift_note, throttle_note, unsettled_note
 from profiler.masks import draw_mask
 from profiler.power import PowerMeter
 from profiler.samples import Sample
@@ -77,6 +78,7 @@ class Outcome:
     rounds: int
     elapsed_s: float
     busy_w: float | None
+    background_cores: float | None
     findings: tuple[str, ...]
 
 
@@ -216,12 +218,11 @@ class _Run:
         start = time.monotonic()
         calls, settled = warm_up(self.workload.dense, self.clock)
         if not settled:
-            self.note(
-                f"dense latency had not settled after {calls} calls of warm-up: the machine is not quiet"
-            )
+            self.note(unsettled_note(calls))
         layers = self.workload.layers(self.clock.seconds)  # thrown away: the first pass pays for allocation
         self.layer = layers[0][0] if layers else None
         rounds = 0
+        load = LoadMeter()
         for target in range(1, self.plan.repeats + 1):
             if target - 1 in REFINE_AFTER:
                 self.extend_grid()
@@ -247,6 +248,9 @@ class _Run:
             rounds += 1
             self.report(target, time.monotonic() - start)
         self.watch_drift()
+        busy = load.read()
+        if busy is not None and busy > BUSY_CORES and not isinstance(self.clock, ThreadClock):
+            self.note(busy_note(busy, f"while measuring ({rounds} rounds)"))
         self.store.meta["repeats"] = min(
             self.store.count(*self.key(cell)) // self.share(cell) for cell in self.cells()
         )
@@ -256,6 +260,7 @@ class _Run:
             rounds,
             time.monotonic() - start,
             float(np.median(self.watts)) if self.watts else None,
+            busy,
             tuple(self.findings),
         )
 
@@ -350,7 +355,7 @@ class _Run:
             f" {left:.0f} s left"
         )
         if self.meter and (reason := self.meter.throttled()):
-            self.note(f"the device throttles ({reason}) in round {done}")
+            self.note(throttle_note(reason, done))
 
     def watch_drift(self) -> None:
         """Dense inference is timed every round: its drift is the machine's."""
@@ -359,9 +364,5 @@ class _Run:
         if third < 2:
             return
         early, late = float(np.median(dense[:third])), float(np.median(dense[-third:]))
-        if abs(late / early - 1) > 0.1:
-            self.note(
-                f"dense latency went from {early:.4g} s in the first third of the run to {late:.4g} s in the"
-                f" last ({late / early - 1:+.0%}): the clock throttled or another job came or went, measure"
-                " again"
-            )
+        if abs(late / early - 1) > DRIFT:
+            self.note(drift_note(early, late))

@@ -177,8 +177,8 @@ def test_unknown_devices_are_refused() -> None:
         (["plan"], "plan: expected edge=DEVICE/MODEL cloud=DEVICE/MODEL"),
         (["plan", "edge=jetson", "cloud=rtx_3080/sdpose"], "expected DEVICE/MODEL or a YAML file"),
         (
-            ["plan", "edge=jetson_xavier_nx/sdpose", "cloud=rtx_3080/yolo11m-seg"],
-            "profiles of one resolution",
+            ["plan", "edge=jetson_xavier_nx/yolo11m-seg", "cloud=epyc_zen5_1thread/yolo11n-seg"],
+            "plan: expected profiles of one model, found 'yolo11m-seg' and 'yolo11n-seg'",
         ),
     ],
 )

@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from profiler.compare import compare, summary
+from profiler.disturbance import drift_note, throttle_note
 from profiler.samples import Sample, Samples
 from tests.strategies_profiler import NOISES, XAVIER, SyntheticDevice, as_samples
 
@@ -81,8 +82,42 @@ def test_profiles_of_different_models_are_refused() -> None:
         compare(as_samples(rows, model="yolo11n"), as_samples(rows, model="sdpose"))
 
 
-def test_the_summary_repeats_what_a_run_warned_of() -> None:
+@pytest.mark.parametrize(
+    "meta",
+    [
+        {"notes": ["other processes kept 1.3 cores busy at the start"]},
+        {"background_cores": 1.3},
+        {"background_cores": 0.0, "background_cores_measuring": 1.3},
+        {"notes": [drift_note(0.1, 0.12)]},
+        {"notes": [throttle_note("thermal slowdown", 3)]},
+    ],
+)
+@pytest.mark.parametrize("slower", [1.0, 2.0])
+def test_a_disturbed_run_is_neither_the_same_nor_different(meta: dict[str, object], slower: float) -> None:
+    a, b, c = XAVIER
+    first = run(SyntheticDevice(), 1)
+    second = replace(run(SyntheticDevice((slower * a, slower * b, slower * c)), 2), meta=meta)
+    found = compare(first, second)
+    assert (found.verdict, found.apparent) == ("undecided", "same" if slower == 1 else "different")
+    text = summary(found, first, second)
+    assert "UNDECIDED: B did not have the machine in peace" in text
+    assert text.count(f"reason: {found.disturbed[0]}") == 1
+    assert compare(second, first).disturbed[0].startswith("A: ")
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        {"background_cores": 0.1, "notes": ["stopped after 9 of 15 repeats: budget_s = 60 s are up"]},
+        {"background_cores": 1.5, "clock": "thread"},
+    ],
+)
+def test_a_quiet_run_and_thread_time_keep_their_verdict(meta: dict[str, object]) -> None:
     first, second = run(SyntheticDevice(), 1), run(SyntheticDevice(), 2)
-    warned = replace(second, meta={"notes": ["other processes kept 2.0 cores busy"]})
-    text = summary(compare(first, warned), first, warned)
-    assert text.endswith("note: B: other processes kept 2.0 cores busy")
+    assert compare(first, replace(second, meta=meta)).verdict == "same"
+
+
+def test_the_summary_repeats_what_else_a_run_noted() -> None:
+    first, second = run(SyntheticDevice(), 1), run(SyntheticDevice(), 2)
+    noted = replace(second, meta={"notes": ["stopped after 9 of 15 repeats"]})
+    assert summary(compare(first, noted), first, noted).endswith("note: B: stopped after 9 of 15 repeats")
