@@ -56,11 +56,15 @@ class SparseExecutor:
 
     The module is not edited. It is traced once for each frame size, by running it on the first frame and
     recording the ATen calls; the weights are copied then, so later changes to them are not seen.
-    Convolutions, pooling, upsampling, element-wise functions, additions, concatenation and splitting along
-    channels run at positions; attention, global pooling, normalisation by statistics of the frame, and
-    whatever else the module computes run densely, as recorded. Refused, with the path of the submodule:
-    recurrent, 1-D, 3-D and embedding layers, batch norm or dropout in training mode, control flow that
-    depends on values, random numbers, and in-place changes of parts of a tensor.
+    Convolutions, pooling, upsampling, the common activations, sums and products, constants a channel, zero
+    padding, pixel shuffling, concatenation and splitting along channels run at positions. Run whole in every
+    frame, but certified like the rest: rarer functions of a position (ELU, Mish, clamps but to 0 and 6, a
+    PReLU slope a channel, softmax or a mean over channels), overlapping transposed convolutions, other
+    padding, crops. Attention, global pooling, layer and group norm, upsampling by broken factors, and
+    whatever else the module computes run densely, as recorded, and what is behind them is new in every frame.
+    Refused, with the path of the submodule: recurrent, 1-D, 3-D and embedding layers, batch norm or dropout
+    in training mode, control flow that depends on values, random numbers, and in-place changes of parts of a
+    tensor (circular padding makes such).
 
     Args:
         model: in eval mode, float32.

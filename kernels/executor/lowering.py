@@ -1,29 +1,29 @@
 """From recorded ATen calls to the graph: what is local becomes maps, the rest stays a recorded call.
 
-Batch norm is folded into the convolution before it, activations and residual additions into the convolution
-they follow. Anything not listed here still runs, densely: element-wise functions keep their place in the
-frame (`Local`); everything else is a `Value`, and a map made from one (`Enter`) is new in every frame.
+Batch norm and constants a channel are folded into the convolution before them, activations and residual
+additions into the convolution they follow, zero padding into the convolution behind it. Local operations that
+no kernel has keep their place in the frame and run whole (`Local`). Everything else is a `Value`, and a map
+made from one (`Enter`) is new in every frame.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import nn
-from torch.utils import _pytree as pytree
 
 from kernels.executor import geometry
-from kernels.executor.builder import Builder, common_period
+from kernels.executor.elementwise import Elementwise
 from kernels.executor.graph import (
     Concat,
     Convolve,
     Graph,
     Leaf,
     Local,
-    Pointwise,
     Pool,
     Slice,
     Unfold,
@@ -33,29 +33,8 @@ from kernels.executor.graph import (
 from kernels.executor.trace import Call, Reference, Trace
 from kernels.ops.maps import Window
 
-_ACTIVATIONS = {"relu", "silu", "sigmoid", "leaky_relu", "hardswish", "tanh", "hardsigmoid"}
-_BATCH_NORMS = {
-    "native_batch_norm",
-    "_native_batch_norm_legit_no_training",
-    "cudnn_batch_norm",
-    "miopen_batch_norm",
-}
-_ELEMENTWISE = {
-    "gelu",
-    "mish",
-    "elu",
-    "softplus",
-    "hardtanh",
-    "exp",
-    "log",
-    "abs",
-    "neg",
-    "sqrt",
-    "clamp",
-    "div",
-}
 _ALIASES = {"alias", "detach", "clone", "contiguous", "lift_fresh", "_to_copy", "dropout", "native_dropout"}
-_ARITHMETIC = {"add": "add", "sub": "subtract", "mul": "multiply"}
+_MOST_SHUFFLED = 64  # channels up to which a product that shuffles them costs less than running whole
 
 
 def lower(record: Trace, model: nn.Module) -> Graph:
@@ -65,7 +44,7 @@ def lower(record: Trace, model: nn.Module) -> Graph:
     ).run()
 
 
-class _Lowering(Builder):
+class _Lowering(Elementwise):
     def run(self) -> Graph:
         for call in self.record.calls:
             if not self._lower(call):
@@ -81,23 +60,12 @@ class _Lowering(Builder):
 
     def _lower(self, call: Call) -> bool:
         name = call.name
-        if not call.args or not isinstance(call.args[0], (Reference, list)):
-            return False
-        if name in _ALIASES and self.record.dtypes[call.results[0]] == self.record.dtypes[call.args[0].value]:
-            self.values[call.results[0]] = self.values[call.args[0].value]
-            self.uses[call.args[0].value] += self.uses[call.results[0]] - 1
-            return True
-        if name in _BATCH_NORMS:
-            return self._batch_norm(call)
-        if name in _ACTIVATIONS or (name == "hardtanh" and call.args[1:] in ((0.0, 6.0), (0, 6))):
-            return self._activation(call, "relu6" if name == "hardtanh" else name)
-        if name in ("split", "split_with_sizes", "slice"):
-            return self._split(call)
-        if name in _ARITHMETIC:
-            return self._arithmetic(call)
-        if name in _ELEMENTWISE and len(pytree.tree_leaves((call.args, call.kwargs))) >= 1:
-            return self._elementwise(call)
+        if name in _ALIASES:
+            return self._alias(call)
         handler = {
+            "split": self._split,
+            "split_with_sizes": self._split,
+            "slice": self._slice,
             "convolution": self._convolution,
             "max_pool2d_with_indices": self._max_pool,
             "max_pool2d": self._max_pool,
@@ -106,9 +74,21 @@ class _Lowering(Builder):
             "upsample_bilinear2d": self._upsample,
             "cat": self._concat,
             "constant_pad_nd": self._pad,
+            "reflection_pad2d": self._mirror,
+            "replication_pad2d": self._mirror,
             "pixel_shuffle": self._shuffle,
+            "pixel_unshuffle": self._unshuffle,
         }.get(name)
-        return handler is not None and handler(call)
+        return handler(call) if handler is not None else self.elementwise(call)
+
+    def _alias(self, call: Call) -> bool:
+        first, result = call.args[0], call.results[0]
+        if not isinstance(first, Reference) or self.record.dtypes[result] != self.record.dtypes[first.value]:
+            return False
+        self.values[result] = self.values[first.value]
+        self.uses[first.value] += self.uses[result] - 1
+        self.uses[result] = self.uses[first.value]
+        return True
 
     def _convolution(self, call: Call) -> bool:
         source_value, weight, bias, stride, padding, dilation, is_transposed, extra, groups = call.args
@@ -117,9 +97,12 @@ class _Lowering(Builder):
         source = self.map(source_value)
         if source is None:
             return False
+        pairs = (_pair(stride), _pair(padding), _pair(dilation))
+        if not is_transposed:
+            source, around = self._absorb_padding(source_value, source)
+            pairs = (pairs[0], (pairs[1][0] + around[0], pairs[1][1] + around[1]), pairs[2])
         size = self.nodes[source].map_shape()[:2]
         result = self.result_shape(call)
-        pairs = (_pair(stride), _pair(padding), _pair(dilation))
         kernel = (weight.shape[2], weight.shape[3])
         make = geometry.transposed if is_transposed else geometry.window
         taps = tuple(
@@ -141,125 +124,6 @@ class _Lowering(Builder):
         self.add(call, work, (source,), result, ((taps[0], taps[1]),), factor)
         return True
 
-    def _batch_norm(self, call: Call) -> bool:
-        source, weight, bias, mean, variance = call.args[:5]
-        epsilon = call.args[-1]
-        if self.map(source) is None or isinstance(mean, Reference) or mean is None:
-            return False
-        factor = torch.rsqrt(variance.double() + epsilon)
-        if weight is not None:
-            factor = factor * weight.double()
-        offset = -mean.double() * factor + (0 if bias is None else bias.double())
-        return self._affine(call, source, factor, offset)
-
-    def _affine(self, call: Call, source: Reference, factor: torch.Tensor, offset: torch.Tensor) -> bool:
-        """factor · x + offset a channel: into the convolution before it, or a depthwise one of its own."""
-        index = self.values[source.value]
-        node = self.nodes[index]
-        if self.fusible(source, index) and isinstance(node.work, Convolve) and len(node.inputs) == 1:
-            work = node.work
-            factor, offset = factor.to(work.weight.device), offset.to(work.weight.device)
-            bias = torch.zeros_like(offset) if work.bias is None else work.bias
-            folded = replace(
-                work,
-                weight=(work.weight.double() * factor[:, None, None, None]).to(work.weight.dtype),
-                bias=(bias.double() * factor + offset).to(work.weight.dtype),
-            )
-            self.nodes[index] = replace(node, work=folded)
-            self.values[call.results[0]] = index
-            return True
-        found = self.map(source)
-        if found is None:
-            return False
-        shape = self.nodes[found].map_shape()
-        channels = shape[2]
-        work = Convolve(
-            factor.float().expand(channels).reshape(channels, 1, 1, 1).contiguous(),
-            offset.float().expand(channels).contiguous(),
-            Window((1, 1)),
-            channels,
-        )
-        self.add(call, work, (found,), shape, (self.same(shape),))
-        return True
-
-    def _activation(self, call: Call, activation: str) -> bool:
-        source = self.map(call.args[0])
-        if source is None:
-            return False
-        slope = float(call.args[1]) if activation == "leaky_relu" and len(call.args) > 1 else 0.01
-        node = self.nodes[source]
-        plain = isinstance(node.work, (Convolve, Unfold, Pointwise)) and node.work.activation == "none"
-        with_residual = isinstance(node.work, Convolve) and len(node.inputs) == 2
-        if plain and not with_residual and self.fusible(call.args[0], source):
-            self.nodes[source] = replace(node, work=replace(node.work, activation=activation, slope=slope))
-            self.values[call.results[0]] = source
-            return True
-        shape = node.map_shape()
-        self.add(call, Pointwise("copy", activation, slope), (source,), shape, (self.same(shape),))
-        return True
-
-    def _arithmetic(self, call: Call) -> bool:
-        first, second = call.args[0], call.args[1]
-        if call.kwargs.get("alpha", 1) != 1 or len(call.args) > 2:
-            return False
-        if not isinstance(second, Reference):
-            return self._with_constant(call, first, second)
-        shape = self.record.shapes[first.value]
-        if shape != self.record.shapes[second.value] or shape != self.record.shapes[call.results[0]]:
-            return False
-        maps = (self.map_or_none(first), self.map_or_none(second))
-        if maps == (None, None):
-            return False
-        left, right = self.map(first), self.map(second)
-        if left is None or right is None or self.nodes[left].scale != self.nodes[right].scale:
-            return False
-        size = self.nodes[left].map_shape()
-        if call.name == "add":
-            for this, value, other in ((left, first, right), (right, second, left)):
-                node = self.nodes[this]
-                if (
-                    isinstance(node.work, Convolve)
-                    and len(node.inputs) == 1
-                    and other < this
-                    and self.fusible(value, this)
-                ):
-                    period = common_period(node.period, self.nodes[other].period)
-                    taps = (*node.taps, self.same(size))
-                    self.nodes[this] = replace(node, inputs=(*node.inputs, other), taps=taps, period=period)
-                    self.values[call.results[0]] = this
-                    return True
-        same = self.same(size)
-        self.add(call, Pointwise(_ARITHMETIC[call.name]), (left, right), size, (same, same))
-        return True
-
-    def _with_constant(self, call: Call, source: Reference, constant: Any) -> bool:
-        """x ∘ c for a number or one number a channel; a constant with a place in the frame is not local."""
-        if self.map_or_none(source) is None:
-            return False
-        value = torch.as_tensor(constant, dtype=torch.float64, device="cpu")
-        channels = self.record.shapes[source.value][1]
-        if value.numel() == 1:
-            value = value.reshape(1).expand(channels)
-        elif value.dim() in (3, 4) and value.numel() == channels and value.shape[-3] == channels:
-            value = value.reshape(channels)
-        else:
-            return False
-        one, zero = torch.ones(channels).double(), torch.zeros(channels).double()
-        if call.name == "mul":
-            return self._affine(call, source, value, zero)
-        return self._affine(call, source, one, value if call.name == "add" else -value)
-
-    def _elementwise(self, call: Call) -> bool:
-        rest = pytree.tree_leaves((call.args[1:], call.kwargs))
-        if any(isinstance(leaf, (Reference, torch.Tensor)) for leaf in rest):
-            return False
-        source = self.map_or_none(call.args[0])
-        if source is None:
-            return False
-        shape = self.nodes[source].map_shape()
-        self.add(call, Local(call), (source,), shape, (self.same(shape),))
-        return True
-
     def _max_pool(self, call: Call) -> bool:
         arguments = list(call.args) + [None] * (6 - len(call.args))
         source_value, kernel, stride, padding, dilation, _ = arguments
@@ -270,12 +134,15 @@ class _Lowering(Builder):
     def _average_pool(self, call: Call) -> bool:
         arguments = list(call.args) + [None] * (7 - len(call.args))
         source_value, kernel, stride, padding, ceil_mode, count_padding, divisor = arguments
-        if ceil_mode or divisor is not None:
-            return False
         count = True if count_padding is None else bool(count_padding)
+        if ceil_mode and count and not any(padding or ()):
+            count = False  # nothing is padded; what a window lacks beyond the edge is not counted
+        elif (ceil_mode and count) or divisor is not None:
+            return self._pool(call, source_value, None, kernel, stride, padding, [1, 1], count)
         return self._pool(call, source_value, "average", kernel, stride, padding, [1, 1], count)
 
-    def _pool(self, call: Call, value: Any, kind: str, *settings: Any) -> bool:
+    def _pool(self, call: Call, value: Any, kind: str | None, *settings: Any) -> bool:
+        """A pool of a kind, or one that no kernel does."""
         source = self.map(value)
         if source is None:
             return False
@@ -283,17 +150,25 @@ class _Lowering(Builder):
         kernel, dilation = _pair(pairs[0]), _pair(pairs[3])
         stride = _pair(pairs[1]) if pairs[1] else kernel
         padding = _pair(pairs[2]) if pairs[2] else (0, 0)
+        window = Window(kernel, stride, padding, dilation)
+        self._add_window(call, source, Local(call) if kind is None else Pool(kind, window, count), window)
+        return True
+
+    def _add_window(self, call: Call, source: int, work: Work, window: Window) -> None:
         size, result = self.nodes[source].map_shape(), self.result_shape(call)
-        taps = tuple(
+        vertical, horizontal = (
             geometry.window(
-                size[axis], result[axis], kernel[axis], stride[axis], padding[axis], dilation[axis]
+                size[axis],
+                result[axis],
+                window.kernel[axis],
+                window.stride[axis],
+                window.padding[axis],
+                window.dilation[axis],
             )
             for axis in (0, 1)
         )
-        work = Pool(kind, Window(kernel, stride, padding, dilation), count)
-        factor = (Fraction(stride[0]), Fraction(stride[1]))
-        self.add(call, work, (source,), result, ((taps[0], taps[1]),), factor)
-        return True
+        factor = (Fraction(window.stride[0]), Fraction(window.stride[1]))
+        self.add(call, work, (source,), result, ((vertical, horizontal),), factor)
 
     def _upsample(self, call: Call) -> bool:
         size, result = self.record.shapes[call.args[0].value][2:], self.result_shape(call)
@@ -335,27 +210,41 @@ class _Lowering(Builder):
         return True
 
     def _split(self, call: Call) -> bool:
-        value = call.args[0]
-        source = self.map_or_none(value)
-        axis = call.args[2] if call.name != "slice" and len(call.args) > 2 else (call.args[1:2] or (0,))[0]
-        if call.name != "slice" and len(call.args) <= 2:
-            axis = 0
+        source = self.map_or_none(call.args[0])
+        axis = (call.args[2:3] or (0,))[0]
         if source is None or axis not in (1, -3):
             return False
-        height, width, channels = self.nodes[source].map_shape()
-        if call.name == "slice":
-            start, stop, step = (*call.args[2:], *(None, None, None)[len(call.args) - 2 :])
-            if step not in (None, 1):
-                return False
-            start, stop, _ = slice(start, stop).indices(channels)
-            bounds = [(start, stop)]
-        else:
-            widths = [self.record.shapes[result][1] for result in call.results]
-            ends = torch.tensor(widths).cumsum(0).tolist()
-            bounds = [(end - wide, end) for end, wide in zip(ends, widths, strict=True)]
-        for result, (start, stop) in zip(call.results, bounds, strict=True):
+        height, width, _ = self.nodes[source].map_shape()
+        start = 0
+        for result in call.results:
+            stop = start + self.record.shapes[result][1]
             shape = (height, width, stop - start)
             self.add(call, Slice(start, stop), (source,), shape, (self.same(shape),), result=result)
+            start = stop
+        return True
+
+    def _slice(self, call: Call) -> bool:
+        source = self.map_or_none(call.args[0])
+        options: list[Any] = [*call.args[1:], *(0, None, None, 1)[len(call.args) - 1 :]]
+        axis = options[0]
+        if source is None or axis % 4 == 0:
+            return False
+        size = self.record.shapes[call.args[0].value][axis]
+        start, stop, step = slice(*options[1:]).indices(size)
+        shape = self.result_shape(call)
+        if (start, stop, step) == (0, size, 1):
+            return self._alias(call)
+        if axis % 4 == 1:
+            if step != 1:
+                return False
+            self.add(call, Slice(start, stop), (source,), shape, (self.same(shape),))
+            return True
+        # Every so many rows or columns. A crop would shift the map against the frame's blocks: it runs whole.
+        at = axis % 4 - 2
+        strides, offsets = [1, 1], [0, 0]
+        strides[at], offsets[at] = step, -start
+        window = Window((1, 1), _pair(strides), _pair(offsets))
+        self._add_window(call, source, Local(call) if start >= step else Pool("max", window, True), window)
         return True
 
     def _pad(self, call: Call) -> bool:
@@ -364,20 +253,81 @@ class _Lowering(Builder):
         if source is None or any(amounts[4:]):
             return False
         amounts += [0] * (4 - len(amounts))
+        left, right, top, bottom = amounts
+        is_zero = not any(call.args[2:])
+        # The mean of one position, and of none: 0.
+        behind = Pool("average", Window((1, 1)), True) if is_zero and top == left == 0 else None
         height, width, _ = self.nodes[source].map_shape()
-        taps = (geometry.padded(height, *amounts[2:4]), geometry.padded(width, *amounts[:2]))
+        taps = (geometry.padded(height, top, bottom), geometry.padded(width, left, right))
+        self.add(call, behind or Local(call), (source,), self.result_shape(call), (taps,))
+        return True
+
+    def _absorb_padding(self, value: Reference, index: int) -> tuple[int, tuple[int, int]]:
+        """Take zero padding that only a convolution reads into the convolution, as far as both sides have it.
+
+        Returns:
+            the node to convolve instead of `index`, and the padding to add.
+        """
+        node = self.nodes[index]
+        if not isinstance(node.work, Local) or node.work.call.name != "constant_pad_nd":
+            return index, (0, 0)
+        left, right, top, bottom = (*node.work.call.args[1], 0, 0)[:4]
+        is_last = index == len(self.nodes) - 1 and self.fusible(value, index)
+        if any(node.work.call.args[2:]) or not is_last or not (0 <= left <= right and 0 <= top <= bottom):
+            return index, (0, 0)
+        source = node.inputs[0]
+        self.nodes.pop()
+        if right > left or bottom > top:
+            height, width, channels = self.nodes[source].map_shape()
+            taps = (geometry.padded(height, 0, bottom - top), geometry.padded(width, 0, right - left))
+            shape = (height + bottom - top, width + right - left, channels)
+            work = Pool("average", Window((1, 1)), True)
+            self.nodes.append(replace(node, work=work, shape=shape, taps=(taps,)))
+            source = index
+        return source, (top, left)
+
+    def _mirror(self, call: Call) -> bool:
+        source = self.map_or_none(call.args[0])
+        if source is None:
+            return False
+        (left, right, top, bottom), (height, width, _) = call.args[1], self.nodes[source].map_shape()
+        repeats = call.name == "replication_pad2d"
+        taps = (_mirrored(height, top, bottom, repeats), _mirrored(width, left, right, repeats))
         self.add(call, Local(call), (source,), self.result_shape(call), (taps,))
+        return True
+
+    def _unshuffle(self, call: Call) -> bool:
+        source = self.map_or_none(call.args[0])
+        if source is None:
+            return False
+        side = _pair(call.args[1])
+        self._add_window(call, source, Local(call), Window(side, side))
         return True
 
     def _shuffle(self, call: Call) -> bool:
         source = self.map_or_none(call.args[0])
         if source is None:
             return False
-        result, (height, width, _) = self.result_shape(call), self.nodes[source].map_shape()
+        result, (height, width, channels) = self.result_shape(call), self.nodes[source].map_shape()
         taps = (geometry.nearest(height, result[0]), geometry.nearest(width, result[1]))
-        factor = (Fraction(1, call.args[1]), Fraction(1, call.args[1]))
-        self.add(call, Local(call), (source,), result, (taps,), factor)
+        side = call.args[1]
+        work: Work = Local(call)
+        if channels <= _MOST_SHUFFLED:
+            # A patch for each position, as a transposed convolution makes: of its own channels.
+            order = torch.arange(channels).view(result[2], side, side).permute(1, 2, 0).flatten()
+            weight = torch.eye(channels)[order].view(channels, channels, 1, 1)
+            work = Unfold(weight, torch.zeros(channels), (side, side))
+        self.add(call, work, (source,), result, (taps,), (Fraction(1, side), Fraction(1, side)))
         return True
+
+
+@lru_cache(maxsize=256)
+def _mirrored(size: int, before: int, after: int, repeats: bool) -> torch.Tensor:
+    """Taps of padding with what is inside: it reads a position, and like all padding does not move."""
+    position = torch.arange(size + before + after) - before
+    inside = position.clamp(0, size - 1)
+    read = inside if repeats else 2 * inside - position
+    return torch.stack([read, torch.where(position == inside, read, geometry.OUTSIDE)], dim=1)
 
 
 def _pair(value: Any) -> tuple[int, int]:
