@@ -12,7 +12,7 @@ from kernels.executor import blocks
 from kernels.executor.cache import Cache, Pool
 from kernels.executor.certificate import CONDITIONS, Certificate, Certifier
 from kernels.executor.classes import Classes, find_classes
-from kernels.executor.graph import Convolve, Leaf, Unfold
+from kernels.executor.graph import Convolve, Leaf, Pointwise, Unfold
 from kernels.executor.graph import Pool as Pooling
 from kernels.executor.plan import Plan
 from kernels.executor.policies.request import Request
@@ -101,8 +101,8 @@ class _Prepared:
 def default_break_even(work: Any) -> float:
     """The share of positions to compute from which a layer is computed in full, unless the plan knows better.
 
-    Measured with the C++ operations on the layers of YOLO11n-seg at 640²: the time to move the rest of a map
-    and compute a list of positions, over the time to compute all (one thread of a Zen 5; ranges are over
+    Measured with the C++ operations on maps of YOLO11n-seg at 640²: the time to move the rest of a map and to
+    compute a list of positions, over the time to compute all (one thread of a Zen 5; ranges are over
     resolutions; what is certified is one rectangle):
 
     | to compute        | 10 %    | 50 %    | 80 %     | 90 %     | 95 %     |
@@ -111,10 +111,13 @@ def default_break_even(work: Any) -> float:
     | 1×1 convolution   | .28–.33 | .60–.65 | .83–.88  | .90–.97  | .93–1.03 |
     | 3×3 depthwise     | .41–.51 | .73–.86 | .94–1.04 | .91–1.06 | 1.06–1.2 |
     | 5×5 max pooling   | .31     | .63     | .89      | .96      | 1.0      |
-    | nearest, addition | 1.1–1.3 | 1.1–1.5 | .9–1.4   | .8–1.5   | .7–1.6   |
+    | addition, SiLU    | .28–.76 | .54–.85 | .72–1.02 | .83–1.09 | .84–1.14 |
+    | nearest           | 1.1–1.3 | 1.1     | .9–1.1   | .8–1.1   | .7–1.6   |
     """
+    if isinstance(work, Pointwise) or (isinstance(work, Convolve) and work.groups > 1):
+        return 0.8
     if isinstance(work, (Convolve, Unfold, Pooling)):
-        return 0.8 if isinstance(work, Convolve) and work.groups > 1 else 0.95
+        return 0.95
     return 0.0  # moving the map costs as much; and what a concatenation copies is complete
 
 
