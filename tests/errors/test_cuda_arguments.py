@@ -44,7 +44,10 @@ def test_what_a_backend_cannot_do_it_says() -> None:
     assert cuda.refuses("convolve", groups=8, **large) is None
 
 
-def test_without_a_compiler_the_message_says_where_it_looked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_compiler_the_message_says_where_it_looked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FLUXSHARD_CACHE", str(tmp_path))
     monkeypatch.setenv(build.VARIABLE, "no-such-nvcc")
     with pytest.raises(BuildError, match=r"no nvcc found \(tried FLUXSHARD_NVCC=no-such-nvcc\)"):
         build.cuda_library.__wrapped__("sm_90")

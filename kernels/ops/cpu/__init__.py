@@ -6,6 +6,7 @@ on which positions are computed together, so sparse and dense runs agree to the 
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -42,6 +43,12 @@ def unavailable(device: str) -> str | None:
     """Why the C++ operations cannot run here: another device, no compiler, or a failed build."""
     if device != "cpu":
         return f"runs on cpu tensors only (got {device})"
+    return _failure()
+
+
+@cache
+def _failure() -> str | None:
+    """Why there is no library; a build that failed is not tried again in this process."""
     try:
         library()
     except BuildError as error:

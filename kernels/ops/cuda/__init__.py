@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
-from kernels.ops.cpu.loader import BuildError
 from kernels.ops.cuda.build import architecture, cuda_library
 from kernels.ops.cuda.operations import MAX_TAPS, Operations
 from kernels.ops.cuda.search import Levels, Searcher
+from kernels.ops.libraries import BuildError
 
 __all__ = [
     "Levels",

@@ -2,23 +2,20 @@
 
 Device code and launchers have a plain C interface and know nothing of torch: one source serves every version
 of torch, and every toolkit from CUDA 11.4 on. A library is built for the one architecture at hand and cached
-under `~/.cache/fluxshard` (or `FLUXSHARD_CACHE`) in a file named by a hash of the sources, the compiler's
+under `~/.cache/fluxshard` (or `FLUXSHARD_CACHE`) in a file named by hashes of the sources, the compiler's
 version, the flags and the architecture. `FLUXSHARD_NVCC` names another compiler than the one on the PATH.
 """
 
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import os
+import platform
 import shutil
-import subprocess
-import tempfile
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from kernels.ops.cpu.loader import BuildError, cache_folder
+from kernels.ops.libraries import BuildError, Recipe, load, obtain
 
 SOURCES = Path(__file__).parent
 # No --use_fast_math: a NaN must stay one, and an activation must agree with torch's.
@@ -79,15 +76,16 @@ def cuda_library(target: str) -> ctypes.CDLL:
         target: an architecture, such as "sm_90".
 
     Raises:
-        BuildError: no nvcc, or it failed; the message has its first lines.
+        BuildError: no nvcc and no library, an nvcc that failed, or a cache that cannot be used.
     """
-    path = nvcc()
-    if path is None:
-        asked = os.environ.get(VARIABLE)
-        tried = f"{VARIABLE}={asked}" if asked else "the PATH, CUDA_HOME, /usr/local/cuda"
-        raise BuildError(f"no nvcc found (tried {tried}): install the CUDA toolkit or set {VARIABLE}")
+    path, asked = nvcc(), os.environ.get(VARIABLE)
+    tried = f"{VARIABLE}={asked}" if asked else "the PATH, CUDA_HOME, /usr/local/cuda"
+    missing = f"no nvcc found (tried {tried}): install the CUDA toolkit or set {VARIABLE}"
+    if path is None and asked:
+        raise BuildError(missing)
     flags = (*FLAGS, f"-arch={target}")
-    return _load(built(f"cuda-{target}", path, flags, [SOURCES / "launch.cu"]))
+    recipe = Recipe(f"cuda-{target}", [SOURCES / "launch.cu"], _sources(), flags, machine=platform.machine())
+    return _typed(load(obtain(recipe, path, missing)))
 
 
 @cache
@@ -98,47 +96,18 @@ def shim_library(compiler: str) -> ctypes.CDLL:
         BuildError: the compiler failed; the message has its first lines.
     """
     files = [SOURCES / "launch.cu", SOURCES / "shim" / "fibers.cpp"]
-    return _load(built("cuda-shim", compiler, (f"-I{SOURCES}", *SHIM_FLAGS), files))
+    recipe = Recipe("cuda-shim", files, _sources(), SHIM_FLAGS, (SOURCES,), platform.machine())
+    return _typed(load(obtain(recipe, compiler, "no C++ compiler found: install g++ or set CXX")))
 
 
-def _load(path: Path) -> ctypes.CDLL:
-    library = ctypes.CDLL(str(path))
+def _sources() -> list[Path]:
+    patterns = ("*.cu", "*.cuh", "shim/*.h", "shim/*.cpp")
+    return [path for pattern in patterns for path in SOURCES.glob(pattern)]
+
+
+def _typed(library: ctypes.CDLL) -> ctypes.CDLL:
     for name, parameters in _SIGNATURES.items():
         function = getattr(library, f"fluxshard_{name}")
         function.argtypes, function.restype = parameters, _int
     library.fluxshard_error.argtypes, library.fluxshard_error.restype = (_int,), ctypes.c_char_p
     return library
-
-
-def built(name: str, compiler: str, flags: Sequence[str], files: Sequence[Path]) -> Path:
-    """The library `compiler` makes of `files`, from the cache or made now.
-
-    Raises:
-        BuildError: the compiler failed, or the cache cannot be written.
-    """
-    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False).stdout
-    # The folder's own place says nothing about what is built.
-    digest = hashlib.sha256("\0".join((version, *(flag for flag in flags if flag[:2] != "-I"))).encode())
-    for file in sorted(path for pattern in ("*.cu", "*.cuh", "shim/*.*") for path in SOURCES.glob(pattern)):
-        if file.suffix in (".cu", ".cuh", ".h", ".cpp"):
-            digest.update(file.read_bytes())
-    target = cache_folder() / f"{name}-{digest.hexdigest()[:16]}.so"
-    if target.exists():
-        return target
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # Built aside and renamed: another process may be building or loading the same file.
-        handle, temporary = tempfile.mkstemp(suffix=".so", dir=target.parent)
-    except OSError as error:
-        raise BuildError(
-            f"cannot write to the cache {target.parent} (set FLUXSHARD_CACHE): {error}"
-        ) from error
-    os.close(handle)
-    command = [compiler, *flags, *map(str, files), "-o", temporary]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        Path(temporary).unlink()
-        first = "\n".join((done.stderr or done.stdout).strip().splitlines()[:5])
-        raise BuildError(f"{compiler} failed with exit code {done.returncode}:\n{first}")
-    Path(temporary).replace(target)
-    return target

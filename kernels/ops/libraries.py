@@ -1,0 +1,136 @@
+"""Libraries that are compiled at first use and kept for the next process.
+
+A library's file is named `<name>-<what>-<compiler>-<content>.so`: hashes of what it is made from (sources,
+flags, and the machine it is made for), of the compiler's version, and of the file itself. So a library that
+is damaged is never loaded, one of other sources never found, and where there is no compiler any whole library
+of the same sources, flags and machine will do, whoever compiled it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_DIGITS = 16  # of each hash in a name
+
+
+class BuildError(RuntimeError):
+    """There is no library, or it cannot be loaded: the message says what was tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What a library is made from.
+
+    Attributes:
+        name: first part of its file's name.
+        files: what the compiler is given.
+        sources: everything that goes into them, headers included.
+        flags: of the compiler.
+        includes: folders of headers; where they are says nothing about what is made.
+        machine: what else the result depends on.
+    """
+
+    name: str
+    files: Sequence[Path]
+    sources: Iterable[Path]
+    flags: Sequence[str]
+    includes: Sequence[Path] = ()
+    machine: str = ""
+
+    def stem(self) -> str:
+        """The parts of a file's name that do not depend on the compiler."""
+        digest = hashlib.sha256("\0".join((*self.flags, self.machine)).encode())
+        for source in sorted(self.sources):
+            digest.update(b"\0" + source.name.encode() + b"\0" + source.read_bytes())
+        return f"{self.name}-{digest.hexdigest()[:_DIGITS]}"
+
+
+def cache_folder() -> Path:
+    """Where built libraries are kept: `FLUXSHARD_CACHE`, or fluxshard in the user's cache folder."""
+    chosen = os.environ.get("FLUXSHARD_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fluxshard"
+
+
+def obtain(recipe: Recipe, compiler: str | None, missing: str) -> Path:
+    """The library of a recipe: from the cache, or made now.
+
+    Args:
+        recipe: what to make.
+        compiler: its path; None where there is none.
+        missing: what to say if there is neither a compiler nor a library in the cache.
+
+    Raises:
+        BuildError: `missing`; the compiler failed, with its first lines; the cache cannot be written.
+    """
+    stem = recipe.stem()
+    if compiler is None:
+        kept = _whole(f"{stem}-*")
+        if kept is None:
+            raise BuildError(missing)
+        return kept
+    stem = f"{stem}-{hashlib.sha256(_version(compiler).encode()).hexdigest()[:_DIGITS]}"
+    return _whole(f"{stem}-*") or _build(recipe, compiler, stem)
+
+
+def load(path: Path) -> ctypes.CDLL:
+    """Load a library.
+
+    Raises:
+        BuildError: the system refuses it, as from a folder that nothing may be executed in.
+    """
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        raise BuildError(f"cannot load {path} (FLUXSHARD_CACHE names another folder): {error}") from error
+
+
+def _whole(pattern: str) -> Path | None:
+    """The first file of the cache with such a name whose content is what its name says."""
+    for path in sorted(cache_folder().glob(f"{pattern}.so")):
+        try:
+            content = path.read_bytes()
+        except OSError:  # taken away since, or not for us to read
+            continue
+        if path.stem.endswith(f"-{_hash(content)}"):
+            return path
+    return None
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:_DIGITS]
+
+
+def _version(compiler: str) -> str:
+    try:
+        done = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise BuildError(f"{compiler} does not run: {error}") from error
+    return done.stdout
+
+
+def _build(recipe: Recipe, compiler: str, stem: str) -> Path:
+    cache = cache_folder()
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        # Made aside and renamed: another process may be making or loading the same library. The file has the
+        # permissions that the compiler gives it, by the user's mask: a shared cache is one to read.
+        with tempfile.TemporaryDirectory(prefix=".building-", dir=cache) as aside:
+            made = Path(aside) / f"{recipe.name}.so"
+            includes = [f"-I{folder}" for folder in recipe.includes]
+            command = [compiler, *includes, *recipe.flags, *map(str, recipe.files), "-o", str(made)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode != 0 or not made.exists():
+                first = "\n".join((done.stderr or done.stdout).strip().splitlines()[:5])
+                raise BuildError(f"{compiler} failed with exit code {done.returncode}:\n{first}")
+            return made.replace(cache / f"{stem}-{_hash(made.read_bytes())}.so")
+    except OSError as error:
+        raise BuildError(f"cannot write to the cache {cache} (set FLUXSHARD_CACHE): {error}") from error
