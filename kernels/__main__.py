@@ -31,10 +31,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     truncation.add_argument("--threshold", type=float, default=0.025, help="τ of the miss classifier")
     bench = commands.add_parser("bench", help="sparse beside dense: layers and whole networks, one CSV")
-    bench.add_argument("--output", type=Path, default=Path("outputs/benchmarks/kernels.csv"))
+    bench.add_argument(
+        "--output",
+        type=Path,
+        help="default outputs/benchmarks/kernels.csv; on a GPU a folder, conf/profile/<device>/…",
+    )
     bench.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    bench.add_argument("--backend", help="instead of the best available")
-    bench.add_argument("--dtype", choices=("float32", "float16"), default="float32")
+    bench.add_argument("--backend", help="instead of the best available; a GPU measures all it has")
+    bench.add_argument("--dtype", choices=("float32", "float16"), help="default float32; on a GPU both")
     bench.add_argument("--repeats", type=int, default=15)
     bench.add_argument("--model", action="append", metavar="NAME:SIZE", help="default yolo11n-seg:640")
     convert = commands.add_parser("convert", help="a checkpoint's state dict into fused safetensors")
@@ -139,15 +143,24 @@ def _bench(chosen: argparse.Namespace) -> int:
 
     from kernels.bench import Setting, run
 
+    if chosen.repeats < 1:
+        raise ValueError(f"--repeats must be at least 1 (got {chosen.repeats})")
     if chosen.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device cuda: torch sees no CUDA device")
     if chosen.device == "cuda":  # captured as graphs and timed on the device, against cuDNN
         from kernels.bench_gpu import main as bench_gpu
 
         models = chosen.model or ["yolo11m-seg:1024"]
-        return max(bench_gpu(["--model", model, "--repeats", str(chosen.repeats)]) for model in models)
-    if chosen.repeats < 1:
-        raise ValueError(f"--repeats must be at least 1 (got {chosen.repeats})")
+        if chosen.backend is not None:
+            raise ValueError(f"--backend is for --device cpu: a GPU measures all (got {chosen.backend!r})")
+        if chosen.output is not None and len(models) > 1:
+            raise ValueError(f"--output is one model's folder (got {len(models)} models)")
+        options = ["--repeats", str(chosen.repeats)]
+        if chosen.dtype is not None:
+            options += ["--precision", chosen.dtype]
+        if chosen.output is not None:
+            options += ["--output", str(chosen.output)]
+        return max([bench_gpu(["--model", model, *options]) for model in models])
     networks = []
     for text in chosen.model or ["yolo11n-seg:640"]:
         name, _, size = text.partition(":")
@@ -155,8 +168,9 @@ def _bench(chosen: argparse.Namespace) -> int:
             raise ValueError(f"--model must be NAME:SIZE with a multiple of 32 pixels (got {text!r})")
         networks.append((name, int(size)))
     try:
-        setting = Setting(chosen.device, chosen.backend, getattr(torch, chosen.dtype), chosen.repeats)
-        run(chosen.output, setting, networks)
+        dtype = getattr(torch, chosen.dtype or "float32")
+        setting = Setting(chosen.device, chosen.backend, dtype, chosen.repeats)
+        run(chosen.output or Path("outputs/benchmarks/kernels.csv"), setting, networks)
     except RuntimeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -101,15 +101,16 @@ class Draft:
         """
         if self._packed is None and (device is None or device.type == "cpu"):
             return {key: part.level(*part.tensors()) for key, part in self.parts.items()}
-        memory = self.pack() if self._packed is None else self._packed
+        pin = device is not None and device.type == "cuda"
+        memory = self.pack(pin=pin) if self._packed is None else self._packed
         return self.unpacked(memory.to(device, non_blocking=True))
 
-    def pack(self, memory: torch.Tensor | None = None) -> torch.Tensor:
-        """All that is sent, as bytes, one part after the other, in pinned memory or in `memory`."""
+    def pack(self, memory: torch.Tensor | None = None, pin: bool = False) -> torch.Tensor:
+        """All that is sent, as bytes, one part after the other, in `memory` or in new memory, maybe pinned."""
         tensors = [tensor for part in self.parts.values() for tensor in part.tensors()]
         if memory is None:
             size_bytes = sum(map(_padded_bytes, tensors))
-            memory = torch.empty(size_bytes, dtype=torch.uint8, pin_memory=torch.cuda.is_available())
+            memory = torch.empty(size_bytes, dtype=torch.uint8, pin_memory=pin)
         start = 0
         for tensor in tensors:
             memory[start : start + tensor.nbytes].view(tensor.dtype).copy_(tensor.flatten())

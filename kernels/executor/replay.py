@@ -97,6 +97,7 @@ class Replay:
         self._vectors = torch.zeros(*grid, 2, dtype=torch.int64)
         self._residuals: dict[int, torch.Tensor | None] = {}
         self._graphs: dict[tuple[int, int], _Graph] = {}
+        self._last: Callable[[], Any] | None = None
         if capture is None:
             memory = torch.cuda.graph_pool_handle()
             capture = lambda run: as_graph(run, pool=memory)  # noqa: E731
@@ -129,7 +130,7 @@ class Replay:
         room = max(1, -(-draft.blocks // self._step)) * self._step
         found = self._graphs.get((room, turn))
         if found is None:
-            found = self._graphs[room, turn] = _Graph()
+            found = self._graphs[room, turn] = _Graph(self.plan.device.type == "cuda")
         found.fill(draft.padded(room))
         self._frame.copy_(frame)
         self._active.copy_(active)
@@ -138,9 +139,25 @@ class Replay:
             found.run = self._capture(lambda: self._once(found))
         outputs = found.run()
         found.mark()
+        self._last = found.run
         self._residuals = draft.residuals()
         self._pool.turn = 1 - turn
         return outputs
+
+    @torch.no_grad()
+    def again(self) -> Any:
+        """The last frame once more, without the processor's part: to time the device.
+
+        Raises:
+            ValueError: there is none yet.
+        """
+        if self._last is None:
+            raise ValueError("no frame was replayed yet")
+        self._pool.turn = 1 - self._pool.turn
+        try:
+            return self._last()
+        finally:
+            self._pool.turn = 1 - self._pool.turn
 
     def _request(self, active: torch.Tensor, vectors: torch.Tensor) -> Request:
         cache = Cache(self._pool, self._pool.arenas[self._pool.turn], None)
@@ -157,11 +174,12 @@ class Replay:
 class _Graph:
     """A graph, the pinned memory that it reads, and when it last did."""
 
-    __slots__ = ("_memory", "_read", "draft", "run")
+    __slots__ = ("_memory", "_on_gpu", "_read", "draft", "run")
 
-    def __init__(self) -> None:
+    def __init__(self, on_gpu: bool) -> None:
         self.run: Callable[[], Any] | None = None
         self.draft: Draft | None = None
+        self._on_gpu = on_gpu
         self._memory: torch.Tensor | None = None
         self._read: torch.cuda.Event | None = None
 
@@ -169,11 +187,11 @@ class _Graph:
         """Put a frame's block set where the graph reads it, once it has read the one before."""
         if self._read is not None:
             self._read.synchronize()
-        self._memory = draft.pack(self._memory)
+        self._memory = draft.pack(self._memory, pin=self._on_gpu)
         self.draft = draft
 
     def mark(self) -> None:
         """Remember that the graph was launched."""
-        if torch.cuda.is_available():
+        if self._on_gpu:
             self._read = self._read or torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._read.record()
