@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 2 with one line on bad input."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     commands = {"refit": _refit, "compare": _compare, "plan": _plan, "table": _table}
-    if not given or given[0] in ("-h", "--help", "help"):
+    if not given or given[0] == "help" or {"-h", "--help"} & set(given):
         print(__doc__)
         return 0 if given else 2
     try:
@@ -167,8 +167,11 @@ def _plan(arguments: list[str]) -> int:
     if "out" in values:
         from profiler.plan_picture import draw_plan
 
-        draw_plan(edge, cloud, active, values["out"], **common)
-        print(f"\n{values['out']}")
+        picture = Path(values["out"])
+        if picture.suffix != ".png":
+            picture = picture.with_name(picture.name + ".png")
+        draw_plan(edge, cloud, active, picture, **common)
+        print(f"\n{picture}")
     return 0
 
 
@@ -192,7 +195,11 @@ def _profile(text: str) -> Profile:
     if text.endswith((".yaml", ".yml")):
         return read_profile(text)
     device, slash, model = text.partition("/")
-    if not slash:
+    if Path(text).exists():
+        raise InputError(
+            f"profile: expected DEVICE/MODEL or a YAML file, found {text!r}: refit makes a profile of samples"
+        )
+    if not device or not slash:
         raise InputError(f"profile: expected DEVICE/MODEL or a YAML file, found {text!r}")
     return load_profile(device, model)
 

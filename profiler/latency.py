@@ -25,6 +25,7 @@ from typing import Any
 
 import yaml
 
+from profiler.files import whole_file
 from profiler.keys import Keys
 from profiler.split_table import Cut, SplitTable, load_split_table
 from traces.errors import InputError
@@ -314,14 +315,15 @@ def read_profile(path: Path | str) -> Profile:
 
 
 def save_profile(profile: Profile, path: Path | str) -> None:
-    """Write a profile so that :func:`read_profile` gives it back equal; the folder is made if needed."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
+    """Write a profile so that :func:`read_profile` gives it back equal; the folder is made if needed.
+
+    Raises:
+        InputError: the place cannot be written to.
+    """
     # Innermost lists and mappings on one line each: a row of quantiles reads as a row.
     style: dict[str, Any] = {"sort_keys": False, "width": 110, "default_flow_style": None}
-    part.write_text(yaml.safe_dump(_content(profile), allow_unicode=True, **style), "utf-8")
-    part.replace(path)  # a file that was cut short must not look whole
+    with whole_file(path) as part:
+        part.write_text(yaml.safe_dump(_content(profile), allow_unicode=True, **style), "utf-8")
 
 
 def _content(profile: Profile) -> dict[str, Any]:

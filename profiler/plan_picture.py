@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from profiler.files import whole_file
 from profiler.latency import Profile
 from profiler.plan import plan_map
 
@@ -46,6 +47,5 @@ def draw_plan(
     right.set(xscale="log", xlabel="uplink (Mbps)", ylabel="EA / dense accuracy", ylim=(0, 1))
     right.set_title("at a halving time of 100 ms", fontsize=10)
     right.legend(fontsize=8, frameon=False, loc="lower right")
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+    with whole_file(path) as part:
+        figure.savefig(part, format="png", dpi=110, metadata={"Software": None})

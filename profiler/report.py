@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from profiler.files import whole_file
 from profiler.refit import Analysis
 
 COLOURS = {"random": "#3b6fb6", "clustered": "#d1782b", "recorded": "#4f9a57"}
@@ -117,9 +118,8 @@ def draw(found: Analysis, path: Path | str) -> None:
     below.set_xlabel(f"blocks processed, k (of {profile.block_count})")
     below.set_ylabel("measured / T(k)")
     below.legend(loc="upper right", ncols=4, fontsize=8, frameon=False)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+    with whole_file(path) as part:
+        figure.savefig(part, format="png", dpi=110, metadata={"Software": None})
 
 
 def _breakeven(found: Analysis) -> str:

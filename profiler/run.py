@@ -168,11 +168,8 @@ def fit_and_write(
     names = {"device": place.parent.name, "model": place.stem}  # what a loader will ask of this place
     unnamed = {key: name for key, name in names.items() if key not in samples.meta}
     found = analyse(samples, {**unnamed, **(overrides or {})}, seed=seed)
-    try:
-        save_profile(found.profile, out)
-        draw(found, picture_path(samples_path, out))
-    except OSError as error:
-        raise InputError(f"{out}: expected a path that can be written, found {error}") from error
+    save_profile(found.profile, out)
+    draw(found, picture_path(samples_path, out))
     return found, Path(out)
 
 

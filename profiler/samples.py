@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from profiler.files import whole_file
 from profiler.least_squares import Vector
 from traces.errors import InputError
 
@@ -71,7 +72,11 @@ class Samples:
 
 
 def write_samples(path: Path | str, rows: Sequence[Sample], meta: Mapping[str, Any]) -> None:
-    """Write samples and meta; the file appears whole or not at all."""
+    """Write samples and meta; the file appears whole or not at all.
+
+    Raises:
+        InputError: the place cannot be written to.
+    """
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
@@ -80,11 +85,8 @@ def write_samples(path: Path | str, rows: Sequence[Sample], meta: Mapping[str, A
     arrays = [pa.array(list(column), type=kind) for column, kind in zip(columns, types, strict=True)]
     table = pa.Table.from_arrays(arrays, names=list(COLUMNS))
     table = table.replace_schema_metadata({META_KEY: json.dumps(meta, sort_keys=True)})
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    parquet.write_table(table, part, compression="zstd")
-    part.replace(path)
+    with whole_file(path) as part:
+        parquet.write_table(table, part, compression="zstd")
 
 
 def read_samples(path: Path | str) -> Samples:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from profiler.files import check_writable
 from profiler.samples import Sample, read_samples, rows_of, write_samples
 from traces.errors import InputError
 
@@ -35,11 +36,13 @@ class SampleStore:
         fresh: start over even where the file exists.
 
     Raises:
-        InputError: the file holds samples of something else.
+        InputError: the file holds samples of something else, or cannot be written: better said before the
+            measurement than after it.
     """
 
     def __init__(self, path: Path | str, meta: Mapping[str, Any], *, fresh: bool = False) -> None:
         self.path = Path(path)
+        check_writable(self.path)
         self.meta: dict[str, Any] = {**meta, "complete": False}
         self.rows: list[Sample] = []
         self.resumed = 0

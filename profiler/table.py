@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from profiler.files import whole_file
 from profiler.latency import PROFILE_FOLDER, Profile, available_profiles, load_profile
 from traces.errors import InputError
 
@@ -31,7 +32,7 @@ def insert(table: str, path: Path | str) -> None:
     """Put a table between the two marks of a document, in place of what stands there.
 
     Raises:
-        InputError: the document cannot be read, or lacks the marks.
+        InputError: the document cannot be read or written, or lacks the marks.
     """
     path = Path(path)
     try:
@@ -42,7 +43,8 @@ def insert(table: str, path: Path | str) -> None:
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise InputError(f"{path}: expected the marks {BEGIN} and {END}, found neither or one")
-    path.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
+    with whole_file(path) as part:
+        part.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
 
 
 def _row(profile: Profile) -> str:

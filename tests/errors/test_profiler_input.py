@@ -11,10 +11,13 @@ import pytest
 
 from profiler.__main__ import main
 from profiler.devices import check_device
+from profiler.files import whole_file
 from profiler.fit import fit_quadratic
 from profiler.groups import group
+from profiler.latency import save_profile
 from profiler.refit import analyse
 from profiler.samples import Sample, read_samples, write_samples
+from profiler.store import SampleStore
 from tests.strategies_profiler import SyntheticDevice, as_samples
 from traces.errors import InputError
 
@@ -189,6 +192,56 @@ def test_a_command_it_cannot_follow_ends_in_one_line_and_code_2(
     shown = capsys.readouterr().err
     assert message in shown
     assert shown.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["measure", "refit", "compare", "plan", "table"])
+def test_help_is_given_wherever_it_is_asked_for(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["model=default"] if command == "measure" else [command]
+    assert main([*words, "--help"]) == 0
+    assert "python -m profiler refit SAMPLES" in capsys.readouterr().out
+
+
+def test_samples_are_no_profile_to_plan_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "samples.parquet"
+    write_samples(path, rows(), META)
+    assert main(["plan", f"edge={path}", "cloud=rtx_3080/yolo11m-seg"]) == 2
+    assert "refit makes a profile of samples" in capsys.readouterr().err
+
+
+def test_a_place_that_cannot_be_written_is_said_before_anything_is_measured(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"samples\.parquet: expected a path that can be written") as caught:
+        SampleStore(tmp_path / "file" / "device" / "net" / "samples.parquet", META)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    folder = tmp_path / "net.yaml"
+    folder.mkdir()
+    profile = analyse(as_samples(rows(), **META), draws=0).profile
+    with pytest.raises(InputError, match="expected a path that can be written"):
+        save_profile(profile, folder)
+
+    def interrupted() -> None:
+        with whole_file(tmp_path / "other") as part:
+            part.touch()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert [path.name for path in tmp_path.iterdir()] == ["net.yaml"]
+
+
+@pytest.mark.parametrize(("out", "written"), [("plan", "plan.png"), ("plan.png", "plan.png")])
+def test_the_picture_of_a_plan_is_named_as_it_is_written(
+    out: str, written: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = ["edge=jetson_xavier_nx/yolo11m-seg", "cloud=rtx_3080/yolo11m-seg"]
+    assert main(["plan", *pair, f"out={tmp_path / out}"]) == 0
+    assert capsys.readouterr().out.endswith(f"{tmp_path / written}\n")
+    assert [path.name for path in tmp_path.iterdir()] == [written]
+    assert main(["plan", *pair, f"out={tmp_path / written / 'below.png'}"]) == 2
+    assert "expected a path that can be written" in capsys.readouterr().err
 
 
 def test_a_profile_that_cannot_be_written_ends_in_one_line(
