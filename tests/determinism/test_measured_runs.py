@@ -1,0 +1,78 @@
+"""Measuring changes nothing but what it adds, and adds the same bytes each time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from sim.assembly import assemble
+from sim.config import read_config
+from sim.results import Written, summarise
+from tests.strategies_sim import pixels
+
+ADDED = ["measured_accuracy", "measured_ea", "streaming_accuracy"]
+pytestmark = pytest.mark.filterwarnings("ignore:video.size_px")
+
+
+def written(system: str, mode: str, dense: float = 1.0, **changes: Any) -> Written:
+    """A short run on frames in which there is something to see."""
+    video = {"kind": "scene", "size_px": 256, "seed": 1}
+    content = pixels(system, video=video, accuracy={"mode": mode, "dense": dense}, frames=14, **changes)
+    config = read_config(content)
+    assembly = assemble(config)
+    return summarise(config, content, assembly, assembly.simulation.run(), 0.0)
+
+
+@pytest.mark.parametrize(
+    "system", ["fluxshard_ea", "full_offload", "edge_only", "deltacnn", "spinn", "coach"]
+)
+def test_every_system_runs_as_it_does_under_coverage(system: str) -> None:
+    covered, measured = written(system, "coverage"), written(system, "measured")
+    pd.testing.assert_frame_equal(measured.frames.drop(columns=ADDED), covered.frames)
+    added = {"streaming_accuracy_mean", "measured_accuracy_mean", "measured_ea_mean"}
+    same = set(covered.summary) - {"streaming_accuracy_mean", "config_sha256", "git_sha", "wall_s"}
+    assert set(measured.summary) - set(covered.summary) == added - {"streaming_accuracy_mean"}
+    assert {key: measured.summary[key] for key in same} == {key: covered.summary[key] for key in same}
+    frames = measured.frames
+    done = frames["outcome"] == "completed"
+    assert frames.loc[done, ADDED].notna().all(axis=None)
+    assert frames["measured_accuracy"].isna().equals(~done)
+    assert frames["streaming_accuracy"].between(0.0, 1.0).all()
+    for name in ADDED[:2]:
+        assert measured.summary[f"{name}_mean"] == pytest.approx(frames.loc[done, name].mean())
+    assert measured.summary["streaming_accuracy_mean"] == pytest.approx(frames["streaming_accuracy"].mean())
+
+
+def test_dense_inference_on_the_frame_itself_is_perfect_and_late() -> None:
+    for system, options in (("edge_only", {}), ("full_offload", {"codec": "png"}), ("spinn", {})):
+        summary = written(system, "measured", options=options).summary
+        assert summary["measured_accuracy_mean"] == 1.0
+        assert summary["measured_ea_mean"] == summary["ea_mean"]
+        assert summary["streaming_accuracy_mean"] < 0.9
+
+
+def test_two_measured_runs_are_equal() -> None:
+    faults = {"server": {"crashes_s": [[0.15, 0.2]]}, "cameras": 2}
+    first, second = (written("fluxshard_ea", "measured", **faults).frames for _ in range(2))
+    pd.testing.assert_frame_equal(first, second, check_exact=True)
+    assert first["measured_accuracy"].nunique() > 2
+
+
+def test_a_lossy_codec_shows() -> None:
+    """Coverage does not see what the codec costs; the worse the codec, the more is measured."""
+    fine, coarse = (
+        written("full_offload", "measured", options={"codec": "jpeg", "quality": quality}).summary
+        for quality in (90, 5)
+    )
+    assert fine["accuracy_mean"] == coarse["accuracy_mean"] == 1.0
+    assert 1.0 >= fine["measured_accuracy_mean"] > coarse["measured_accuracy_mean"]
+
+
+def test_dense_accuracy_scales_both_alike() -> None:
+    whole, scaled = (written("edge_only", "measured", dense) for dense in (1.0, 0.8))
+    assert scaled.summary["measured_accuracy_mean"] == 0.8 * whole.summary["measured_accuracy_mean"]
+    assert scaled.summary["streaming_accuracy_mean"] == pytest.approx(
+        0.8 * whole.summary["streaming_accuracy_mean"]
+    )
