@@ -72,6 +72,13 @@ class Certifier:
         self._compiled: compiled.Certifier | None = None
         if registry.unavailable("cpu", "cpu") is None:
             self._compiled = _compile(classes, wanted)
+            self._views = [
+                (
+                    self._compiled.fresh[first:end].view(known.size),
+                    self._compiled.displacement[first:end].view(*known.size, 2),
+                )
+                for known, (first, end) in zip(classes.classes, self._compiled.spans, strict=True)
+            ]
 
     def certify(
         self,
@@ -100,19 +107,15 @@ class Certifier:
             frame.float().contiguous(), reference.float().contiguous(), _labels(active, vectors), block_px
         )
         made = []
-        whole = self._compiled
-        for known, offset, count in zip(self.classes.classes, self.classes.offsets, counts, strict=True):
-            size = known.size
-            positions = size[0] * size[1]
-            end = offset + positions
-            where = certified[offset:end].view(size)
+        for known, span, count, views in zip(
+            self.classes.classes, self._compiled.spans, counts, self._views, strict=True
+        ):
+            where = certified[span[0] : span[1]].view(known.size)
             if count == 0:
                 made.append(Certificate(0, where))
-                continue
-            fresh = whole.fresh[offset:end].view(size)
-            displacement = whole.displacement[offset:end].view(*size, 2)
-            missing = whole.missing[offset : end - count]
-            made.append(Certificate(count, where, fresh, displacement, missing))
+            else:
+                missing = self._compiled.missing[span[0] : span[1] - count]
+                made.append(Certificate(count, where, *views, missing))
         return made
 
 
@@ -148,7 +151,7 @@ def certify(
 
 
 def _compile(classes: Classes, wanted: Sequence[int] | None) -> compiled.Certifier:
-    made = compiled.Certifier()
+    made = []
     for index, known in enumerate(classes.classes):
         kind = compiled.BEHIND_VALUE if known.behind_value else compiled.PARTS if index else compiled.FRAME
         parts = []
@@ -160,8 +163,8 @@ def _compile(classes: Classes, wanted: Sequence[int] | None) -> compiled.Certifi
         scale = known.resolution.scale_y, known.resolution.scale_x
         border = known.rows, known.columns
         asked = wanted is None or index in wanted
-        made.add(kind, known.size, known.period, scale, border, parts, asked)
-    return made
+        made.append(compiled.ClassOf(kind, known.size, known.period, scale, border, parts, asked))
+    return compiled.Certifier(made)
 
 
 def _labels(active: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:

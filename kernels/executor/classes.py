@@ -56,14 +56,10 @@ class Classes:
     Attributes:
         classes: themselves.
         of_node: class of each map node; None for values.
-        offsets: first position of each class where all lie one after another.
-        positions: of all classes together.
     """
 
     classes: list[CertificateClass] = field(default_factory=list)
     of_node: list[int | None] = field(default_factory=list)
-    offsets: list[int] = field(default_factory=list)
-    positions: int = 0
 
     def of(self, node: int) -> int:
         found = self.of_node[node]
@@ -96,8 +92,6 @@ def find_classes(plan: Plan) -> Classes:
             entered = isinstance(node.work, Enter)
             resolution = plan.resolutions[plan.level(index)]
             made.classes.append(CertificateClass(resolution, node.period, *border, parts, entered))
-            made.offsets.append(made.positions)
-            made.positions += resolution.height * resolution.width
             own = (covered[part.source] for part in parts if _covers(part))
             covered.append(frozenset({known[key]}).union(*own))
         made.of_node.append(known[key])

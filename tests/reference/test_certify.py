@@ -106,8 +106,6 @@ def test_of_any_taps(data: st.DataObject) -> None:
             ),
         ],
         [0, 1],
-        [0, height * width],
-        height * width + size[0] * size[1],
     )
     grid = -(-height // 4), -(-width // 4)
     vectors = torch.randint(-2, 3, (*grid, 2), generator=generator) * data.draw(st.sampled_from([0, 1, 2]))

@@ -58,7 +58,22 @@ struct Pixels {
   int64_t block_columns, block_px;
 };
 
-// count labels of one block's row, from pixel (y, x) on; returns whether any is not kMixed.
+// One label a pixel; returns whether any is not kMixed. `known` channels, if not 0, let compilers make vectors of it.
+template <int64_t known>
+bool label_pixels(const float* __restrict here, const float* __restrict there, int64_t channels, int64_t count,
+                  int32_t label, int32_t* __restrict to) {
+  const int64_t step = known ? known : channels;
+  int32_t alive = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    int32_t different = 0;
+    for (int64_t c = 0; c < step; ++c) different |= here[i * step + c] != there[i * step + c];
+    to[i] = different ? kMixed : label;
+    alive |= !different;
+  }
+  return alive != 0;
+}
+
+// The labels of a run of count pixels, from (y, x) on, in blocks of one label; returns whether any is not kMixed.
 bool label_run(const Pixels& pixels, const Class& frame, int64_t y, int64_t x, int64_t count, int32_t label,
                int32_t* to) {
   if (label == kMixed) {
@@ -82,14 +97,8 @@ bool label_run(const Pixels& pixels, const Class& frame, int64_t y, int64_t x, i
     fill(to + first, end - first, label);
     return true;
   }
-  bool alive = false;
-  for (int64_t i = first; i < end; ++i, here += channels, there += channels) {
-    different = 0;
-    for (int64_t c = 0; c < channels; ++c) different |= here[c] != there[c];
-    to[i] = different ? kMixed : label;
-    alive |= !different;
-  }
-  return alive;
+  return channels == 3 ? label_pixels<3>(here, there, 3, end - first, label, to + first)
+                       : label_pixels<0>(here, there, channels, end - first, label, to + first);
 }
 
 bool label_frame(const Pixels& pixels, const Class& frame, int32_t* labels) {
@@ -176,46 +185,76 @@ Meaning meaning(const Class& here, int32_t label) {
           floor_divide(y * here.denominator_y, here.numerator_y)};
 }
 
+struct Results {
+  uint8_t *certified, *fresh;
+  int16_t* displacement;
+  int32_t* missing;  // moves on
+};
+
+void refuse(int64_t y, int64_t x, Results& to, int64_t index) {
+  to.certified[index] = 0;
+  to.fresh[index] = 1;
+  *to.missing++ = static_cast<int32_t>(y);
+  *to.missing++ = static_cast<int32_t>(x);
+}
+
+// count positions from (y, x) on with one label that is possible: condition 4, and inside the map.
+int64_t judge_run(const Class& here, int32_t label, const Meaning& known, int64_t y, int64_t x, int64_t count,
+                  Results& to) {
+  const int64_t index = y * here.width + x, row = y + known.shift_y;
+  const int16_t shift[2] = {static_cast<int16_t>(known.shift_x), static_cast<int16_t>(known.shift_y)};
+  for (int64_t i = index; i < index + count; ++i) std::memcpy(to.displacement + 2 * i, shift, sizeof shift);
+  if (label == 0) {
+    std::memset(to.certified + index, 1, static_cast<size_t>(count));
+    std::memset(to.fresh + index, 0, static_cast<size_t>(count));
+    return count;
+  }
+  const bool row_holds = row >= 0 && row < here.height && (vector_y(label) == 0 || !(here.rows[y] | here.rows[row]));
+  int64_t certified = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t column = x + i + known.shift_x;
+    if (row_holds && column >= 0 && column < here.width &&
+        (vector_x(label) == 0 || !(here.columns[x + i] | here.columns[column]))) {
+      to.certified[index + i] = 1;
+      to.fresh[index + i] = 0;
+      ++certified;
+    } else {
+      refuse(y, x + i, to, index + i);
+    }
+  }
+  return certified;
+}
+
 // Conditions 2 and 4 at every position; labels that fail for good become kMixed.
-void judge(Class& here, int32_t* labels, uint8_t* certified, uint8_t* fresh,
-           int16_t* displacement, int32_t* tiles) {
+void judge(Class& here, int32_t* labels, Results to) {
   int32_t last = kMixed;
   Meaning known = meaning(here, last);
   here.certified = here.alive = 0;
-  for (int64_t y = 0; y < here.height; ++y) {
-    for (int64_t x = 0; x < here.width; ++x, ++labels, ++certified, ++fresh, displacement += 2) {
-      if (*labels != last) known = meaning(here, last = *labels);
-      bool holds = known.possible;
-      if (holds) {
-        const int64_t row = y + known.shift_y, column = x + known.shift_x;
-        holds = row >= 0 && row < here.height && column >= 0 && column < here.width;
-        holds = holds && (vector_x(last) == 0 || !(here.columns[x] | here.columns[column])) &&
-                (vector_y(last) == 0 || !(here.rows[y] | here.rows[row]));
+  for (int64_t y = 0; y < here.height; ++y, labels += here.width)
+    for (int64_t x = 0; x < here.width;) {
+      int64_t end = x + 1;
+      while (end < here.width && labels[end] == labels[x]) ++end;
+      if (labels[x] != last) known = meaning(here, last = labels[x]);
+      if (known.possible) {
+        here.certified += judge_run(here, last, known, y, x, end - x, to);
         here.alive = 1;
-      } else if (last != kNothing) {
-        *labels = kMixed;
+      } else {
+        for (int64_t i = x; i < end; ++i) refuse(y, i, to, y * here.width + i);
+        if (last != kNothing) fill(labels + x, end - x, kMixed);
       }
-      displacement[0] = static_cast<int16_t>(known.shift_x);
-      displacement[1] = static_cast<int16_t>(known.shift_y);
-      *certified = holds;
-      *fresh = !holds;
-      here.certified += holds;
-      tiles[0] = static_cast<int32_t>(y);
-      tiles[1] = static_cast<int32_t>(x);
-      tiles += holds ? 0 : 2;
+      x = end;
     }
-  }
 }
 
 }  // namespace
 
-// All classes in order. labels, certified, fresh: a value a position of all classes; displacement and tiles: two.
-// tiles: from each class's offset on, its positions that are not certified. Only `certified` is written for a class
+// All classes in order. labels, certified, fresh: a value a position of all classes; displacement, missing: two.
+// missing: from each class's offset on, its positions (y, x) that are not certified. Only `certified` is written for a class
 // of which nothing is.
 extern "C" void fluxshard_certify(Class* classes, int64_t count, const float* frame, const float* reference,
                                   int64_t channels, const int32_t* blocks, int64_t block_columns,
                                   int64_t block_px, int32_t* labels, uint8_t* certified, uint8_t* fresh,
-                                  int16_t* displacement, int32_t* tiles) {
+                                  int16_t* displacement, int32_t* missing) {
   const Pixels pixels{frame, reference, channels, blocks, block_columns, block_px};
   std::vector<int32_t> scratch;
   bool unchanged = false;
@@ -243,7 +282,7 @@ extern "C" void fluxshard_certify(Class* classes, int64_t count, const float* fr
         spread(part, source, *here, labels + source.offset, mine, scratch);
       }
     }
-    judge(*here, mine, certified + here->offset, fresh + here->offset, displacement + 2 * here->offset,
-          tiles + 2 * here->offset);
+    judge(*here, mine, {certified + here->offset, fresh + here->offset, displacement + 2 * here->offset,
+                        missing + 2 * here->offset});
   }
 }

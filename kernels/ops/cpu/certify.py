@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -36,55 +37,67 @@ class _Class(ctypes.Structure):
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class ClassOf:
+    """What a class is to the library.
+
+    Attributes:
+        kind: FRAME, PARTS or BEHIND_VALUE.
+        size: (height, width).
+        period, scale: pixels, (vertical, horizontal).
+        border: bool (height,) and (width,): what reads padding.
+        parts: class, and for each axis its table (outputs, K) with its (stride, start, dilation), if any.
+        wanted: whether its results are; of the frame, they rarely are.
+    """
+
+    kind: int
+    size: tuple[int, int]
+    period: tuple[int, int]
+    scale: tuple[Fraction, Fraction]
+    border: tuple[torch.Tensor, torch.Tensor]
+    parts: Sequence[tuple[int, Table, Table]] = ()
+    wanted: bool = True
+
+
 class Certifier:
     """The classes of one plan, and memory for their labels; results are valid until the next run.
 
     Attributes:
+        spans: first position of each class where all lie one after another, and the one behind its last.
         displacement: int16 (positions of all classes, 2).
         fresh: uint8 (positions), 1 where a position is not certified.
-        missing: int32 (positions, 2): from a class's offset on, its positions (y, x) that are not certified.
+        missing: int32 (positions, 2): from a class's first on, its positions (y, x) that are not certified.
     """
 
-    def __init__(self) -> None:
-        self._classes: list[_Class] = []
+    def __init__(self, classes: Sequence[ClassOf]) -> None:
         self._kept: list[Any] = []
-        self._array: Any = None
-        self.positions = 0
+        self._array = (_Class * len(classes))()
+        self.spans: list[tuple[int, int]] = []
+        positions = 0
+        for made, known in zip(self._array, classes, strict=True):
+            self._fill(made, known)
+            made.offset = positions
+            positions += known.size[0] * known.size[1]
+            self.spans.append((made.offset, positions))
+        self._labels = torch.empty(positions, dtype=torch.int32)
+        self.fresh = torch.empty(positions, dtype=torch.uint8)
+        self.displacement = torch.empty(positions, 2, dtype=torch.int16)
+        self.missing = torch.empty(positions, 2, dtype=torch.int32)
 
-    def add(
-        self,
-        kind: int,
-        size: tuple[int, int],
-        period: tuple[int, int],
-        scale: tuple[Fraction, Fraction],
-        border: tuple[torch.Tensor, torch.Tensor],
-        parts: Sequence[tuple[int, Table, Table]],
-        wanted: bool = True,
-    ) -> None:
-        """Append a class.
-
-        Args:
-            kind: FRAME, PARTS or BEHIND_VALUE.
-            size: (height, width).
-            period, scale: pixels, (vertical, horizontal).
-            border: bool (height,) and (width,): what reads padding.
-            parts: class, and for each axis its table (outputs, K) with its (stride, start, dilation), if any.
-            wanted: whether its results are; of the frame, they rarely are.
-        """
-        made = _Class(kind=kind, wanted=wanted, part_count=len(parts), offset=self.positions)
-        made.height, made.width = size
-        made.period_y, made.period_x = period
-        made.numerator_y, made.denominator_y = scale[0].as_integer_ratio()
-        made.numerator_x, made.denominator_x = scale[1].as_integer_ratio()
-        rows, columns = (edge.to(torch.uint8).contiguous() for edge in border)
+    def _fill(self, made: _Class, known: ClassOf) -> None:
+        made.kind, made.wanted, made.part_count = known.kind, known.wanted, len(known.parts)
+        made.height, made.width = known.size
+        made.period_y, made.period_x = known.period
+        made.numerator_y, made.denominator_y = known.scale[0].as_integer_ratio()
+        made.numerator_x, made.denominator_x = known.scale[1].as_integer_ratio()
+        rows, columns = (edge.to(torch.uint8).contiguous() for edge in known.border)
         made.rows, made.columns = rows.data_ptr(), columns.data_ptr()
-        array = (_Part * len(parts))(
-            *(_Part(source, self._axis(*vertical), self._axis(*across)) for source, vertical, across in parts)
-        )
-        made.parts = ctypes.addressof(array)
-        self._kept += [rows, columns, array]
-        self._classes.append(made)
-        self.positions += size[0] * size[1]
+        parts = (_Part * len(known.parts))()
+        for part, (source, vertical, horizontal) in zip(parts, known.parts, strict=True):
+            part.source = source
+            part.vertical, part.horizontal = self._axis(*vertical), self._axis(*horizontal)
+        made.parts = ctypes.addressof(parts)
+        self._kept += [rows, columns, parts]
 
     def _axis(self, table: torch.Tensor, form: tuple[int, int, int] | None) -> _Axis:
         whole = table.to(torch.int32).contiguous()
@@ -104,20 +117,14 @@ class Certifier:
         Returns:
             How many positions of each class are certified, and bool (positions,): which.
         """
-        if self._array is None:
-            self._array = (_Class * len(self._classes))(*self._classes)
-            self._labels = torch.empty(self.positions, dtype=torch.int32)
-            self.fresh = torch.empty(self.positions, dtype=torch.uint8)
-            self.displacement = torch.empty(self.positions, 2, dtype=torch.int16)
-            self.missing = torch.empty(self.positions, 2, dtype=torch.int32)
         for name, image in (("frame", frame), ("reference", reference)):
             if image.dtype != torch.float32 or not image.is_contiguous():
                 raise ValueError(f"{name} must be contiguous float32 (got {image.dtype}, {image.stride()})")
         blocks = blocks.contiguous()
-        certified = torch.empty(self.positions, dtype=torch.bool)
+        certified = torch.empty(len(self.fresh), dtype=torch.bool)
         library().fluxshard_certify(
             self._array,
-            _long(len(self._classes)),
+            _long(len(self._array)),
             _pointer(frame.data_ptr()),
             _pointer(reference.data_ptr()),
             _long(frame.shape[2]),

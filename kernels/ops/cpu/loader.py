@@ -71,6 +71,7 @@ _FUNCTIONS = (
     "fluxshard_remap",
     "fluxshard_remap_bilinear",
     "fluxshard_prune",
+    "fluxshard_certify",
     "fluxshard_truncate",
     "fluxshard_pointwise",
     "fluxshard_pool",
