@@ -37,9 +37,12 @@ _FINE_PX = 2  # coarse places are 4 px apart, so ±2 px around them leaves no ga
 class MotionField(NamedTuple):
     """Where each block was in the reference.
 
-    `vectors` is an (H/b, W/b, 2) int16 array of (dx, dy): position in the reference minus position in the
-    frame, in pixels. `difference` is (H/b, W/b) float32: the mean absolute difference between the block and
-    the place that its vector points to, over pixels and channels, intensities in [0, 1].
+    `vectors` is a (⌈H/b⌉, ⌈W/b⌉, 2) int16 array of (dx, dy): position in the reference minus position in the
+    frame, in pixels. `difference` is (⌈H/b⌉, ⌈W/b⌉) float32: the mean absolute difference between the block
+    and the place that its vector points to, over pixels and channels, intensities in [0, 1].
+
+    Every block is b × b pixels. Where b does not divide the size, the blocks of the last row or column end at
+    the image's edge, and share pixels with those before them.
     """
 
     vectors: NDArray[np.int16]
@@ -63,10 +66,10 @@ def search_motion(
 
     Args:
         frame, reference: uint8, (H, W) or (H, W, 3), the same shape; arrays, or `prepare`d images.
-        block_px: side of a block, a multiple of 8 that divides H and W.
+        block_px: side of a block, a multiple of 8, at most H and W.
         radius_px: half the side of the search window, 0 or more.
-        predicted: (H/b, W/b, 2) integer vectors that centre each block's window (`predict_vectors`); those
-            that point outside are moved inside. None: zero.
+        predicted: (⌈H/b⌉, ⌈W/b⌉, 2) integer vectors that centre each block's window (`predict_vectors`);
+            those that point outside are moved inside. None: zero.
         backend: as the executor's: None is the processor, "cuda" gives the same field and copies the arrays
             there and back; FLUXSHARD_BACKEND overrides it.
 
@@ -83,7 +86,7 @@ def search_motion(
     if frame.shape != reference.shape:
         raise ValueError(f"reference must have the frame's shape {frame.shape} (got {reference.shape})")
     height, width = frame.shape[:2]
-    rows, columns = block_grid(height, width, block_px, multiple_px=8)
+    rows, columns = _covering_grid(height, width, block_px, multiple_px=8)
     if not isinstance(radius_px, (int, np.integer)) or radius_px < 0:
         raise ValueError(f"radius_px must be an integer >= 0 px (got {radius_px!r})")
     centres = (
@@ -149,11 +152,12 @@ def block_difference(
 ) -> NDArray[np.float32]:
     """The difference D of every block along given vectors, clamped so that the block lies inside.
 
-    D = mean |frame(p) − reference(p + v)| / 255 over the block's pixels and channels, as (H/b, W/b) float32.
+    D = mean |frame(p) − reference(p + v)| / 255 over the block's pixels and channels, as (⌈H/b⌉, ⌈W/b⌉)
+    float32; blocks as in `MotionField`.
     """
     if frame.shape != reference.shape:
         raise ValueError(f"reference must have the frame's shape {frame.shape} (got {reference.shape})")
-    rows, columns = block_grid(frame.shape[0], frame.shape[1], block_px)
+    rows, columns = _covering_grid(frame.shape[0], frame.shape[1], block_px)
     difference = np.empty((rows, columns), np.float32)
     _difference_along(
         flat_bytes(frame),
@@ -173,13 +177,29 @@ def block_grid(height: int, width: int, block_px: int, multiple_px: int = 1) -> 
     Raises:
         ValueError: they do not fit exactly, or `block_px` is no multiple of `multiple_px`.
     """
+    _check_block(block_px, multiple_px)
+    if height % block_px or width % block_px:
+        raise ValueError(f"height and width must be multiples of block_px={block_px} (got {height}x{width})")
+    return height // block_px, width // block_px
+
+
+def _covering_grid(height: int, width: int, block_px: int, multiple_px: int = 1) -> tuple[int, int]:
+    """Rows and columns of the blocks that cover an image: the last ones end at its edge.
+
+    Raises:
+        ValueError: a block is larger than the image, or `block_px` no multiple of `multiple_px`.
+    """
+    _check_block(block_px, multiple_px)
+    if min(height, width) < block_px:
+        raise ValueError(f"height and width must be at least block_px={block_px} (got {height}x{width})")
+    return -(-height // block_px), -(-width // block_px)
+
+
+def _check_block(block_px: int, multiple_px: int) -> None:
     if not isinstance(block_px, (int, np.integer)) or block_px <= 0:
         raise ValueError(f"block_px must be a positive integer (got {block_px!r})")
     if block_px % multiple_px:
         raise ValueError(f"block_px must be a multiple of {multiple_px} px (got {block_px})")
-    if height % block_px or width % block_px:
-        raise ValueError(f"height and width must be multiples of block_px={block_px} (got {height}x{width})")
-    return height // block_px, width // block_px
 
 
 def check_vectors(vectors: NDArray[np.int16], grid: tuple[int, ...], name: str) -> NDArray[np.int16]:
@@ -239,14 +259,17 @@ def _before(sad, dx, dy, best_sad, best_dx, best_dy):  # type: ignore[no-untyped
 
 
 @njit(cache=True, nogil=True)
-def _coarse_places(quarter, reference, at, stride, side, window):  # type: ignore[no-untyped-def]
+def _coarse_places(quarter, reference, x, y, width, height, side, window):  # type: ignore[no-untyped-def]
     """The best two places of the window at a quarter of the resolution, as keys: see `_place`."""
-    low_x, high_x, low_y, high_y = window
-    half = _COARSE // 2
+    at, stride, half = y * width + x, width, _COARSE // 2
+    # Rounding must not lead outside; it does not where all sizes are multiples of 4.
+    low_x, low_y = max((window[0] + half) // _COARSE, -x), max((window[2] + half) // _COARSE, -y)
+    high_x = min((window[1] + half) // _COARSE, width - side - x)
+    high_y = min((window[3] + half) // _COARSE, height - side - y)
     # Without stores and branches in the loop the block stays in registers: four times as fast.
     first = second = np.int64(1) << 62
-    for j in range((low_y + half) // _COARSE, (high_y + half) // _COARSE + 1):
-        for i in range((low_x + half) // _COARSE, (high_x + half) // _COARSE + 1):
+    for j in range(low_y, high_y + 1):
+        for i in range(low_x, high_x + 1):
             sad = _coarse_sad(quarter, at, reference, at + j * stride + i, stride, side)
             key = (sad << 32) + ((j + 32768) << 16) + (i + 32768)
             first, key = min(first, key), max(first, key)
@@ -311,15 +334,15 @@ def _search(  # type: ignore[no-untyped-def]
     vectors,
     difference,
 ):
-    rows, columns = height // block, width // block
+    rows, columns = difference.shape
     channels = frame.size // (width * height)
-    quarter_width, side = width // _COARSE, block // _COARSE
+    quarter_size, side = (width // _COARSE, height // _COARSE), block // _COARSE
     never = np.int64(1) << 60
     zero = np.int64(0)
     sads = np.empty((rows, columns), np.int64)
     for row in range(rows):
         for column in range(columns):
-            x0, y0 = column * block, row * block
+            x0, y0 = min(column * block, width - block), min(row * block, height - block)
             here = y0 * width + x0
             inside = (-x0, width - block - x0, -y0, height - block - y0)
             centre = _clamped(centres, row, column, inside)
@@ -334,8 +357,8 @@ def _search(  # type: ignore[no-untyped-def]
                 if row > 0:
                     near = _vector(vectors, row - 1, column)
                     best = _refine(grey, ref_grey, here, width, block, reachable, near, 1, best)
-                at = (y0 // _COARSE) * quarter_width + x0 // _COARSE
-                for key in _coarse_places(quarter, ref_quarter, at, quarter_width, side, window):
+                x, y = x0 // _COARSE, y0 // _COARSE
+                for key in _coarse_places(quarter, ref_quarter, x, y, *quarter_size, side, window):
                     near = _place(key)
                     best = _refine(grey, ref_grey, here, width, block, window, near, _FINE_PX, best)
             sads[row, column], vectors[row, column, 0], vectors[row, column, 1] = best
@@ -343,7 +366,7 @@ def _search(  # type: ignore[no-untyped-def]
     # Back again, so that a vector found late reaches the blocks before it, too.
     for row in range(rows - 1, -1, -1):
         for column in range(columns - 1, -1, -1):
-            x0, y0 = column * block, row * block
+            x0, y0 = min(column * block, width - block), min(row * block, height - block)
             here = y0 * width + x0
             inside = (-x0, width - block - x0, -y0, height - block - y0)
             centre = _clamped(centres, row, column, inside)
@@ -387,9 +410,10 @@ def _difference_along(frame, reference, width, height, block, vectors, differenc
     stride = width * channels
     for row in range(rows):
         for column in range(columns):
-            x = min(max(column * block + np.int64(vectors[row, column, 0]), 0), width - block)
-            y = min(max(row * block + np.int64(vectors[row, column, 1]), 0), height - block)
-            here = (row * block * width + column * block) * channels
+            x0, y0 = min(column * block, width - block), min(row * block, height - block)
+            x = min(max(x0 + np.int64(vectors[row, column, 0]), 0), width - block)
+            y = min(max(y0 + np.int64(vectors[row, column, 1]), 0), height - block)
+            here = (y0 * width + x0) * channels
             there = (y * width + x) * channels
             total = np.int64(0)
             for i in range(block):

@@ -21,7 +21,7 @@ class SearchImage:
         np.uint8
     ]  # (H, W) or (H, W, 3), contiguous; shared with the caller, who must not write to it
     grey: NDArray[np.uint8]  # (H, W)
-    quarter: NDArray[np.uint8]  # (H/4, W/4), means of 4×4 pixels
+    quarter: NDArray[np.uint8]  # (⌊H/4⌋, ⌊W/4⌋), means of 4×4 pixels
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -34,8 +34,7 @@ def prepare(image: NDArray[np.uint8], name: str = "image") -> SearchImage:
     A frame that is searched against two references, or becomes the next reference, is prepared once.
 
     Args:
-        image: (H, W) or (H, W, 3) uint8, H and W positive multiples of 8; copied only if not contiguous or
-            read-only.
+        image: (H, W) or (H, W, 3) uint8, H and W at least 8; copied only if not contiguous or read-only.
         name: what error messages call the image.
 
     Raises:
@@ -49,10 +48,8 @@ def prepare(image: NDArray[np.uint8], name: str = "image") -> SearchImage:
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
         raise ValueError(f"{name} must have the shape (H, W) or (H, W, 3) (got {image.shape})")
     height, width = image.shape[:2]
-    if height % 8 or width % 8 or not height or not width:
-        raise ValueError(
-            f"{name} must have a height and a width that are multiples of 8 px (got {height}x{width})"
-        )
+    if min(height, width) < 8:
+        raise ValueError(f"{name} must have a height and a width of at least 8 px (got {height}x{width})")
     pixels: NDArray[np.uint8] = flat_bytes(image).reshape(image.shape)
     grey: NDArray[np.uint8]
     if image.ndim == 3:

@@ -113,8 +113,10 @@ def test_wrong_images_are_named() -> None:
         shim.search_motion(image.float(), image)
     with pytest.raises(ValueError, match=r"reference must have the frame's shape"):
         shim.search_motion(image, image[:8].contiguous())
-    with pytest.raises(ValueError, match="multiples of 8 px"):
-        shim.prepare(image[:12])
+    with pytest.raises(ValueError, match=r"at least 8 px \(got 6x32\)"):
+        shim.prepare(image[:6])
+    with pytest.raises(ValueError, match=r"at most 128 and the sides of 16x32 \(got 24\)"):
+        shim.search_motion(image, image, block_px=24)
     with pytest.raises(ValueError, match="block_px must be a multiple of 8 px"):
         shim.search_motion(image, image, block_px=12)
     with pytest.raises(ValueError, match="radius_px must be >= 0"):

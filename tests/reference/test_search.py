@@ -15,7 +15,9 @@ def definition(frame, reference, vectors, block_px):
     """D as the contract words it, block by block."""
     difference = np.empty(vectors.shape[:2], np.float64)
     for row, column in np.ndindex(difference.shape):
-        y, x = row * block_px, column * block_px
+        # The last ones end at the image's edge.
+        y = min(row * block_px, frame.shape[0] - block_px)
+        x = min(column * block_px, frame.shape[1] - block_px)
         dx, dy = vectors[row, column]
         block = frame[y : y + block_px, x : x + block_px] / 255
         place = reference[y + dy : y + dy + block_px, x + dx : x + dx + block_px] / 255
@@ -44,18 +46,23 @@ def exhaustive(frame, reference, block_px, radius_px):
 @given(st.data(), st.sampled_from([8, 16, 24, 32]), st.sampled_from([0, 1, 5, 16]), st.booleans())
 def test_vectors_stay_inside_and_the_difference_is_the_definition(data, block_px, radius_px, colour):
     rows, columns = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 4))
-    frame, reference = data.draw(images(rows * block_px, columns * block_px, colour, count=2))
+    short = st.just(0) | st.integers(0, block_px - 1)  # pixels less than whole blocks
+    height = max(rows * block_px - data.draw(short), block_px)
+    width = max(columns * block_px - data.draw(short), block_px)
+    frame, reference = data.draw(images(height, width, colour, count=2))
     predicted = data.draw(st.none() | vector_fields(rows, columns, 40))
 
     vectors, difference = search_motion(frame, reference, block_px, radius_px, predicted)
 
     assert vectors.dtype == np.int16
     assert difference.dtype == np.float32
+    assert vectors.shape == (rows, columns, 2)
     y, x = np.mgrid[:rows, :columns] * block_px
+    y, x = np.minimum(y, height - block_px), np.minimum(x, width - block_px)
     assert (x + vectors[..., 0]).min() >= 0
     assert (y + vectors[..., 1]).min() >= 0
-    assert (x + vectors[..., 0]).max() <= (columns - 1) * block_px
-    assert (y + vectors[..., 1]).max() <= (rows - 1) * block_px
+    assert (x + vectors[..., 0]).max() <= width - block_px
+    assert (y + vectors[..., 1]).max() <= height - block_px
     np.testing.assert_allclose(difference, definition(frame, reference, vectors, block_px), atol=1e-7)
     np.testing.assert_array_equal(difference, block_difference(frame, reference, vectors, block_px))
 
@@ -100,6 +107,20 @@ def test_nearly_as_good_as_every_place_of_the_window():
     assert (field.difference >= best - 1e-6).all()
     assert (field.difference <= best + 1e-6).mean() > 0.9
     assert field.difference.mean() < 1.05 * best.mean()
+
+
+@pytest.mark.parametrize(("height", "width"), [(270, 480), (101, 150), (16, 19)])
+def test_a_frame_of_any_size_is_covered(height, width):
+    """A pan of a scene is found in every block that was in view before, those at the edges included."""
+    world = texture(height + 40, width + 40, np.random.default_rng(4), 3.0, False)
+    reference, frame = world[20 : 20 + height, 20 : 20 + width], world[16 : 16 + height, 27 : 27 + width]
+    field = search_motion(np.ascontiguousarray(frame), np.ascontiguousarray(reference))
+    assert field.vectors.shape == (-(-height // 16), -(-width // 16), 2)
+    y = np.minimum(np.arange(field.vectors.shape[0]) * 16, height - 16)
+    x = np.minimum(np.arange(field.vectors.shape[1]) * 16, width - 16)
+    seen = (y[:, None] >= 4) & (x[None, :] + 7 <= width - 16)
+    assert (field.vectors[seen] == (7, -4)).all()
+    assert (field.difference[seen] == 0).all()
 
 
 def test_a_flat_image_has_zero_vectors():

@@ -283,7 +283,7 @@ int fluxshard_search(const unsigned char* frame, const unsigned char* frame_grey
                              {reference, reference_grey, reference_quarter},
                              height, width, channels, block, radius,
                              reinterpret_cast<const short2*>(predicted)};
-  const int rows = height / block, columns = width / block;
+  const int rows = a.rows(), columns = a.columns();
   Candidate* candidates = reinterpret_cast<Candidate*>(found);
   int error = launch(search_blocks, dim3(columns, rows), kSearchThreads, 0, stream, a, candidates);
   if (error == 0)

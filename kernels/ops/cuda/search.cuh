@@ -30,6 +30,10 @@ struct SearchArguments {
   SearchLevels frame, reference;
   int height, width, channels, block, radius;
   const short2* predicted;  // or null
+
+  // Blocks cover the image: the last ones end at its edge.
+  __host__ __device__ int rows() const { return (height + block - 1) / block; }
+  __host__ __device__ int columns() const { return (width + block - 1) / block; }
 };
 
 // A candidate vector; `before` is the total order of kernels/search.py.
@@ -61,14 +65,14 @@ struct SearchBlock {
 
 __device__ __forceinline__ SearchBlock block_at(const SearchArguments& a, int row, int column) {
   SearchBlock b;
-  b.x = column * a.block;
-  b.y = row * a.block;
+  b.x = min(column * a.block, a.width - a.block);
+  b.y = min(row * a.block, a.height - a.block);
   b.image.low_x = -b.x;
   b.image.high_x = a.width - a.block - b.x;
   b.image.low_y = -b.y;
   b.image.high_y = a.height - a.block - b.y;
   short2 centre = {0, 0};
-  if (a.predicted != nullptr) centre = a.predicted[row * (a.width / a.block) + column];
+  if (a.predicted != nullptr) centre = a.predicted[row * a.columns() + column];
   b.centre_x = min(max(static_cast<int>(centre.x), b.image.low_x), b.image.high_x);
   b.centre_y = min(max(static_cast<int>(centre.y), b.image.low_y), b.image.high_y);
   b.window.low_x = max(b.image.low_x, b.centre_x - a.radius);
@@ -78,8 +82,7 @@ __device__ __forceinline__ SearchBlock block_at(const SearchArguments& a, int ro
   return b;
 }
 
-// Four bytes at any address, from one or two aligned words. Images are whole words long, so the second word is
-// inside whenever it is needed.
+// Four bytes at any address, from one or two aligned words: each has a byte of the image, and words cross no page.
 __device__ __forceinline__ unsigned four_bytes(const byte_t* from) {
   const size_t address = reinterpret_cast<size_t>(from);
   const unsigned* word = reinterpret_cast<const unsigned*>(address & ~static_cast<size_t>(3));
@@ -167,9 +170,12 @@ __global__ void __launch_bounds__(kSearchThreads) search_blocks(SearchArguments 
   unsigned long long places[kPlaces] = {none, none};
   if (!still) {
     const int side = a.block / kCoarse, pitch = a.width / kCoarse, half = kCoarse / 2;
-    const int first_x = (b.window.low_x + half) >> 2, columns = ((b.window.high_x + half) >> 2) - first_x + 1;
-    const int first_y = (b.window.low_y + half) >> 2, rows = ((b.window.high_y + half) >> 2) - first_y + 1;
-    const long long here = static_cast<long long>(b.y / kCoarse) * pitch + b.x / kCoarse;
+    const int x = b.x / kCoarse, y = b.y / kCoarse;
+    // Rounding must not lead outside; it does not where all sizes are multiples of 4.
+    const int first_x = max((b.window.low_x + half) >> 2, -x), first_y = max((b.window.low_y + half) >> 2, -y);
+    const int columns = min((b.window.high_x + half) >> 2, pitch - side - x) - first_x + 1;
+    const int rows = min((b.window.high_y + half) >> 2, a.height / kCoarse - side - y) - first_y + 1;
+    const long long here = static_cast<long long>(y) * pitch + x;
     for (int place = threadIdx.x; place < rows * columns; place += kSearchThreads) {
       const int down = place / columns, j = first_y + down, i = first_x + place - down * columns;
       const byte_t* from = a.frame.quarter + here;
@@ -246,7 +252,7 @@ __global__ void __launch_bounds__(kSettleThreads)
   constexpr int Reach = Backwards ? 0 : 1, Side = 2 * Reach + 1;
   __shared__ Candidate best_of[Warps];
   __shared__ int my_turn;
-  const int warp = threadIdx.x / 32, rows = a.height / a.block, columns = a.width / a.block;
+  const int warp = threadIdx.x / 32, rows = a.rows(), columns = a.columns();
   if (threadIdx.x == 0) my_turn = atomicAdd(progress, 1);
   __syncthreads();
   const int turn = my_turn, row = Backwards ? rows - 1 - turn : turn;

@@ -22,7 +22,7 @@ class Levels:
     Attributes:
         pixels: uint8 (H, W) or (H, W, 3), shared with the caller.
         grey: uint8 (H, W).
-        quarter: uint8 (H/4, W/4), means of 4×4 pixels.
+        quarter: uint8 (⌊H/4⌋, ⌊W/4⌋), means of 4×4 pixels.
     """
 
     pixels: torch.Tensor
@@ -40,7 +40,7 @@ class Searcher:
         """Compute the grey and quarter-resolution levels of an image, on the current stream.
 
         Args:
-            image: contiguous uint8 (H, W) or (H, W, 3), H and W positive multiples of 8.
+            image: contiguous uint8 (H, W) or (H, W, 3), H and W at least 8.
             name: what error messages call it.
 
         Raises:
@@ -52,10 +52,8 @@ class Searcher:
         if image.dim() not in (2, 3) or (image.dim() == 3 and image.shape[2] != 3):
             raise ValueError(f"{name} must have shape (H, W) or (H, W, 3) (got {tuple(image.shape)})")
         height, width = image.shape[:2]
-        if height % 8 or width % 8 or not height or not width:
-            raise ValueError(
-                f"{name} must have a height and a width that are multiples of 8 px (got {height}x{width})"
-            )
+        if min(height, width) < 8:
+            raise ValueError(f"{name} must have a height and a width of at least 8 px (got {height}x{width})")
         if not image.is_contiguous() or image.data_ptr() % 4:
             raise ValueError(f"{name} must be contiguous and start at a multiple of 4 bytes")
         grey = image if image.dim() == 2 else image.new_empty(height, width)
@@ -84,13 +82,13 @@ class Searcher:
 
         Args:
             frame, reference: images, or `prepare`d ones, of one shape and device.
-            block_px: side of a block, a multiple of 8 that divides H and W, at most 128.
+            block_px: side of a block, a multiple of 8, at most H, W and 128.
             radius_px: half the side of the search window, 0 or more.
-            predicted: (H/b, W/b, 2) int16 vectors that centre each block's window; None: zero.
+            predicted: (⌈H/b⌉, ⌈W/b⌉, 2) int16 vectors that centre each block's window; None: zero.
 
         Returns:
-            vectors: (H/b, W/b, 2) int16, (dx, dy) in pixels, position in the reference minus in the frame.
-            difference: (H/b, W/b) float32, mean absolute difference, intensities in [0, 1].
+            vectors: (⌈H/b⌉, ⌈W/b⌉, 2) int16, (dx, dy) in pixels: place in the reference minus in the frame.
+            difference: (⌈H/b⌉, ⌈W/b⌉) float32, mean absolute difference, intensities in [0, 1].
 
         Raises:
             TypeError, ValueError: an argument that is none of the above, by name.
@@ -104,14 +102,14 @@ class Searcher:
                 f"(got {tuple(reference.pixels.shape)}, {reference.pixels.device})"
             )
         height, width = pixels.shape[:2]
-        if block_px not in range(8, 129, 8) or height % block_px or width % block_px:
+        if block_px not in range(8, 129, 8) or min(height, width) < block_px:
             raise ValueError(
-                f"block_px must be a multiple of 8 px up to 128 that divides {height}x{width} "
+                f"block_px must be a multiple of 8 px, at most 128 and the sides of {height}x{width} "
                 f"(got {block_px})"
             )
         if radius_px < 0:
             raise ValueError(f"radius_px must be >= 0 px (got {radius_px})")
-        rows, columns = height // block_px, width // block_px
+        rows, columns = -(-height // block_px), -(-width // block_px)
         if predicted is not None:
             if predicted.dtype != torch.int16 or predicted.device != pixels.device:
                 raise TypeError(
