@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from unittest import mock
 
 import pytest
 import torch
@@ -33,6 +34,27 @@ def test_sparse_equals_dense_to_the_last_bit(backend: str, case: tuple[RandomNet
     for made, wanted in ((dense, start), (outputs, expected), (again, start)):
         assert all(torch.equal(one, other) for one, other in zip(made, wanted, strict=True))
     assert all(0.0 <= share <= 1.0 for share in report.reused.values())
+
+
+@settings(max_examples=15, deadline=None)
+@given(case=cases())
+def test_without_a_compiler(case: tuple[RandomNetwork, Motion]) -> None:
+    """Certificates are then made in torch."""
+    network, motion = case
+    real = registry.unavailable
+
+    def no_compiler(backend: str, device: str) -> str | None:
+        return "no C++ compiler found" if backend == "cpu" else real(backend, device)
+
+    with mock.patch.object(registry, "unavailable", no_compiler), poisoned_memory():
+        executor = SparseExecutor(network, "exact", block_px=8)
+        _, cache = executor.dense(motion.reference)
+        outputs, _, report = executor.sparse(motion.frame, motion.active, motion.vectors, cache)
+    compiled = SparseExecutor(network, "exact", block_px=8)
+    _, cache = compiled.dense(motion.reference)
+    expected, _, other = compiled.sparse(motion.frame, motion.active, motion.vectors, cache)
+    assert all(torch.equal(one, two) for one, two in zip(outputs, expected, strict=True))
+    assert report.reused == other.reused
 
 
 @settings(max_examples=20, deadline=None)
