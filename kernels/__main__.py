@@ -55,13 +55,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _info(_: argparse.Namespace) -> int:
-    import shutil
-
     import torch
 
     from kernels.check import devices
     from kernels.ops import registry
     from kernels.ops.cpu import loader
+    from kernels.ops.cuda.build import nvcc
 
     print(f"torch {torch.__version__}, Python {platform.python_version()}, {platform.machine()}")
     print(f"{registry.VARIABLE}={os.environ.get(registry.VARIABLE) or '(not set)'}")
@@ -73,7 +72,7 @@ def _info(_: argparse.Namespace) -> int:
         why = "torch is built without CUDA" if torch.version.cuda is None else "no GPU or no driver"
         print(f"device cuda: none ({why})")
     print(f"C++ compiler: {loader.compiler() or 'none: install g++ or set CXX'}")
-    print(f"nvcc: {shutil.which('nvcc') or 'none'}")
+    print(f"nvcc: {nvcc() or 'none'}")
     print(f"built libraries: {loader.cache_folder()}")
     for device in ("cpu", "cuda") if "cuda" in devices() else ("cpu",):
         for name in registry.BACKENDS:
@@ -145,12 +144,14 @@ def _bench(chosen: argparse.Namespace) -> int:
 
     if chosen.repeats < 1:
         raise ValueError(f"--repeats must be at least 1 (got {chosen.repeats})")
+    default = "yolo11m-seg:1024" if chosen.device == "cuda" else "yolo11n-seg:640"
+    models = chosen.model or [default]
+    networks = [_network(text) for text in models]
     if chosen.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device cuda: torch sees no CUDA device")
     if chosen.device == "cuda":  # captured as graphs and timed on the device, against cuDNN
         from kernels.bench_gpu import main as bench_gpu
 
-        models = chosen.model or ["yolo11m-seg:1024"]
         if chosen.backend is not None:
             raise ValueError(f"--backend is for --device cpu: a GPU measures all (got {chosen.backend!r})")
         if chosen.output is not None and len(models) > 1:
@@ -161,12 +162,6 @@ def _bench(chosen: argparse.Namespace) -> int:
         if chosen.output is not None:
             options += ["--output", str(chosen.output)]
         return max([bench_gpu(["--model", model, *options]) for model in models])
-    networks = []
-    for text in chosen.model or ["yolo11n-seg:640"]:
-        name, _, size = text.partition(":")
-        if not size.isdigit() or int(size) < 32 or int(size) % 32:
-            raise ValueError(f"--model must be NAME:SIZE with a multiple of 32 pixels (got {text!r})")
-        networks.append((name, int(size)))
     try:
         dtype = getattr(torch, chosen.dtype or "float32")
         setting = Setting(chosen.device, chosen.backend, dtype, chosen.repeats)
@@ -175,6 +170,17 @@ def _bench(chosen: argparse.Namespace) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _network(text: str) -> tuple[str, int]:
+    """A network's name and the side of its input, from NAME:SIZE."""
+    from kernels.models.registry import check_name
+
+    name, _, size = text.partition(":")
+    check_name(name, "--model")
+    if not size.isdigit() or int(size) < 32 or int(size) % 32:
+        raise ValueError(f"--model must be NAME:SIZE with a multiple of 32 pixels (got {text!r})")
+    return name, int(size)
 
 
 def _convert(chosen: argparse.Namespace) -> int:

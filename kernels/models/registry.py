@@ -10,6 +10,13 @@ YOLO11_NAMES = tuple(f"yolo11{size}{task}" for task in ("", "-seg") for size in 
 MODEL_NAMES = (*YOLO11_NAMES, "default", "pose", "vit")
 
 
+def check_name(name: str, argument: str = "name") -> None:
+    """Raise ValueError, with the nearest names, unless `name` is one of :data:`MODEL_NAMES`."""
+    if name not in MODEL_NAMES:
+        near = get_close_matches(str(name), MODEL_NAMES, 3) or MODEL_NAMES
+        raise ValueError(f"{argument} must be a known model, such as {', '.join(near)} (got {name!r})")
+
+
 def build_model(name: str, *, fused: bool = True, classes: int = 80) -> nn.Module:
     """A model in evaluation mode with freshly initialised weights.
 
@@ -21,9 +28,7 @@ def build_model(name: str, *, fused: bool = True, classes: int = 80) -> nn.Modul
     Raises:
         ValueError: for an unknown name; the message has the nearest ones.
     """
-    if name not in MODEL_NAMES:
-        near = get_close_matches(str(name), MODEL_NAMES, 3) or MODEL_NAMES
-        raise ValueError(f"name must be a known model, such as {', '.join(near)} (got {name!r})")
+    check_name(name)
     if name == "default":
         from kernels.models.default_network import DefaultNetwork
 

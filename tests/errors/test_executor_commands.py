@@ -35,6 +35,10 @@ def test_check_passes_here(capsys: pytest.CaptureFixture[str]) -> None:
             "--size-px must be a positive multiple of 32",
         ),
         (["bench", "--device", "cuda"], "--device cuda: torch sees no CUDA device"),
+        (
+            ["bench", "--model", "yolo11n-seg:640", "--model", "yolo11n-sag:640"],
+            "--model must be a known model, such as yolo11n-seg, ",
+        ),
         (["bench", "--model", "yolo11n-seg:641"], "--model must be NAME:SIZE with a multiple of 32 pixels"),
     ],
 )
