@@ -36,6 +36,11 @@ def panel_vectors(vectors: int) -> list[int]:
     return panels
 
 
+def in_pairs(outputs: int, inputs: int, lanes: int) -> bool:
+    """Whether the kernel takes two input channels of a group at a time, as `paired` in convolve.cpp."""
+    return outputs * 2 <= lanes and inputs % 2 == 0
+
+
 def pack_convolution(
     weight: torch.Tensor,
     bias: torch.Tensor | None,
@@ -60,10 +65,15 @@ def pack_convolution(
         vectors = -(-each // lanes)
         cube = torch.zeros(groups, taps * inputs, vectors * lanes, dtype=torch.float32)
         cube[:, :, :each] = weight.reshape(groups, each, inputs, taps).permute(0, 3, 2, 1).flatten(1, 2)
-        panels = torch.split(cube, [wide * lanes for wide in panel_vectors(vectors)], dim=2)
-        packed = torch.cat([panel.flatten(1) for panel in panels], dim=1)
         offsets = torch.zeros(groups, vectors * lanes, dtype=torch.float32)
-        offsets[:, :each] = plain.bias.view(groups, each)
+        if in_pairs(each, inputs, lanes):  # output j in lanes 2j and 2j + 1, for even and odd channels
+            half = cube[:, :, : lanes // 2].unflatten(1, (-1, 2))
+            packed = half.transpose(2, 3).flatten(1)
+            offsets[:, : 2 * each : 2] = plain.bias.view(groups, each)
+        else:
+            panels = torch.split(cube, [wide * lanes for wide in panel_vectors(vectors)], dim=2)
+            packed = torch.cat([panel.flatten(1) for panel in panels], dim=1)
+            offsets[:, :each] = plain.bias.view(groups, each)
     geometry = (_long * 11)(
         inputs,
         outputs // groups,

@@ -5,6 +5,10 @@
 #include <cstdint>
 #include <cstring>
 
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
 namespace fluxshard {
 
 #if defined(__AVX512F__)
@@ -17,6 +21,7 @@ constexpr int kLanes = 4;
 
 typedef float Vector __attribute__((vector_size(kLanes * sizeof(float)), aligned(4)));
 typedef int32_t Integers __attribute__((vector_size(kLanes * sizeof(int32_t)), aligned(4)));
+typedef int64_t Longs __attribute__((vector_size(kLanes * sizeof(float)), aligned(4)));
 
 inline Vector load(const float* from) {
   Vector value;
@@ -26,7 +31,31 @@ inline Vector load(const float* from) {
 
 inline void store(float* to, Vector value) { std::memcpy(to, &value, sizeof value); }
 
-inline Vector splat(float value) { return Vector{} + value; }
+// Less zero, not plus: adding a zero would turn -0 into 0, so a compiler could not leave it out.
+inline Vector splat(float value) { return value - Vector{}; }
+
+// from[0], from[1], from[0], from[1], ...
+inline Vector splat_pair(const float* from) {
+  int64_t both;
+  std::memcpy(&both, from, sizeof both);
+  Longs repeated = both - Longs{};
+  Vector value;
+  std::memcpy(&value, &repeated, sizeof value);
+  return value;
+}
+
+// The even lanes of one vector, then those of another; and the odd ones.
+inline Vector even_lanes(Vector one, Vector two) {
+  Vector value;
+  for (int i = 0; i < kLanes / 2; ++i) value[i] = one[2 * i], value[kLanes / 2 + i] = two[2 * i];
+  return value;
+}
+
+inline Vector odd_lanes(Vector one, Vector two) {
+  Vector value;
+  for (int i = 0; i < kLanes / 2; ++i) value[i] = one[2 * i + 1], value[kLanes / 2 + i] = two[2 * i + 1];
+  return value;
+}
 
 inline Vector load_some(const float* from, int count) {
   if (count >= kLanes) return load(from);
@@ -45,14 +74,21 @@ inline void store_some(float* to, Vector value, int count) {
   std::memcpy(to, values, sizeof(float) * static_cast<size_t>(count));
 }
 
-// The comparisons keep a NaN of `value`: it has to come out again.
+// A NaN of `value` has to come out again. Without -ffast-math no compiler makes one instruction of the comparison and
+// the choice; these give their second operand where one is NaN.
+#if defined(__AVX512F__)
+inline Vector at_least(Vector value, float bound) { return Vector(_mm512_max_ps(__m512(splat(bound)), __m512(value))); }
+inline Vector at_most(Vector value, float bound) { return Vector(_mm512_min_ps(__m512(splat(bound)), __m512(value))); }
+#else
 inline Vector at_least(Vector value, float bound) { return value < splat(bound) ? splat(bound) : value; }
 inline Vector at_most(Vector value, float bound) { return value > splat(bound) ? splat(bound) : value; }
+#endif
 
 // exp by 2^n · p(r), |r| ≤ ln 2 / 2: relative error below 2e-7 on [-87, 88].
 inline Vector exponential(Vector x) {
   x = at_most(at_least(x, -87.0f), 88.0f);
-  const Vector magic = splat(12582912.0f);  // 1.5 · 2^23: adding it rounds to an integer
+  // 1.5 · 2^23: adding it rounds to an integer; 127: the low bits are then the exponent of 2^n as floats have it.
+  const Vector magic = splat(12582912.0f + 127.0f);
   Vector shifted = x * 1.44269504088896341f + magic;
   Integers exponent;
   std::memcpy(&exponent, &shifted, sizeof exponent);
@@ -66,7 +102,7 @@ inline Vector exponential(Vector x) {
   p = p * r + 0.5f;
   p = p * r + 1.0f;
   p = p * r + 1.0f;
-  Integers bits = (exponent - 0x4B400000 + 127) << 23;
+  Integers bits = exponent << 23;
   Vector scale;
   std::memcpy(&scale, &bits, sizeof scale);
   return p * scale;
@@ -161,17 +197,28 @@ struct Source {
   bool inside(int64_t y, int64_t x) const { return y >= 0 && y < height && x >= 0 && x < width; }
 };
 
+// Calls visit(y, x, n) for every run of n positions (y, x), (y, x + 1), ... of the tiles that lies inside an output
+// of height × width. Tiles side by side are one wide tile: memory is then read and written in its order, which
+// decides how fast thin maps are.
+template <typename Visit>
+inline void each_run(const int32_t* tiles, int64_t count, int64_t tile_height, int64_t tile_width, int64_t height,
+                     int64_t width, Visit visit) {
+  for (int64_t i = 0; i < count;) {
+    const int64_t top = tiles[2 * i], left = tiles[2 * i + 1];
+    int64_t right = left + tile_width;
+    for (++i; i < count && tiles[2 * i] == top && tiles[2 * i + 1] == right; ++i) right += tile_width;
+    const int64_t bottom = top + tile_height < height ? top + tile_height : height;
+    for (int64_t y = top; y < bottom; ++y) visit(y, left, (right < width ? right : width) - left);
+  }
+}
+
 // Calls visit(y, x) for every position of the tiles that lies inside an output of height × width.
 template <typename Visit>
 inline void each_position(const int32_t* tiles, int64_t count, int64_t tile_height, int64_t tile_width,
                           int64_t height, int64_t width, Visit visit) {
-  for (int64_t i = 0; i < count; ++i) {
-    int64_t top = tiles[2 * i], left = tiles[2 * i + 1];
-    int64_t bottom = top + tile_height < height ? top + tile_height : height;
-    int64_t right = left + tile_width < width ? left + tile_width : width;
-    for (int64_t y = top; y < bottom; ++y)
-      for (int64_t x = left; x < right; ++x) visit(y, x);
-  }
+  each_run(tiles, count, tile_height, tile_width, height, width, [&](int64_t y, int64_t x, int64_t length) {
+    for (int64_t at = x; at < x + length; ++at) visit(y, at);
+  });
 }
 
 }  // namespace fluxshard
