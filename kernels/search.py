@@ -96,14 +96,22 @@ def search_motion(
     )
     vectors = np.empty((rows, columns, 2), np.int16)
     difference = np.empty((rows, columns), np.float32)
-    pairs = (
-        (frame.pixels, reference.pixels),
-        (frame.grey, reference.grey),
-        (frame.quarter, reference.quarter),
+    _search(
+        frame.pixels.reshape(-1),
+        reference.pixels.reshape(-1),
+        frame.grey.reshape(-1),
+        reference.grey.reshape(-1),
+        frame.quarter.reshape(-1),
+        reference.quarter.reshape(-1),
+        width,
+        height,
+        block_px,
+        radius_px,
+        centres,
+        predicted is not None,
+        vectors,
+        difference,
     )
-    levels = [level.reshape(-1) for pair in pairs for level in pair]
-    followed = predicted is not None
-    _search(*levels, width, height, block_px, radius_px, centres, followed, vectors, difference)
     return MotionField(vectors, difference)
 
 

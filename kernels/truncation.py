@@ -66,7 +66,7 @@ def read_frames(path: Path, size_px: int, most: int) -> Iterator[NDArray[np.uint
             for index, frame in enumerate(container.decode(video=0)):
                 if index >= most:
                     return
-                yield frame.to_ndarray(format="rgb24", width=size_px, height=size_px)
+                yield np.asarray(frame.to_ndarray(format="rgb24", width=size_px, height=size_px), np.uint8)
     except (OSError, IndexError, av.FFmpegError) as error:
         raise ValueError(f"{path}: expected a video, found: {error}") from error
 

@@ -98,7 +98,7 @@ class TruncationProfile:
         units = {axis: max(getattr(row, axis) for row in self.rows) or 1.0 for axis in axes}
 
         def distance(row: Row) -> float:
-            return sum(((getattr(row, axis) - getattr(here, axis)) / units[axis]) ** 2 for axis in axes)
+            return float(sum(((getattr(row, axis) - getattr(here, axis)) / units[axis]) ** 2 for axis in axes))
 
         return min(self.rows, key=distance).epsilon
 

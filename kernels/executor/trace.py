@@ -95,7 +95,7 @@ def check_module(model: nn.Module) -> None:
     """
     for path, module in model.named_modules():
         kind = type(module).__name__
-        if isinstance(module, torch.jit.RecursiveScriptModule):
+        if isinstance(module, torch.jit.ScriptModule):
             where = f"model.{path}".removesuffix(".")
             raise UnsupportedModule(f"{where}: a scripted module; give the nn.Module that it was made from")
         if isinstance(module, _UNSUPPORTED):
@@ -156,7 +156,7 @@ def _paths(model: nn.Module, recorder: _Recorder) -> Iterator[None]:
 
 class _Recorder(TorchDispatchMode):
     def __init__(self, frame: torch.Tensor) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.trace = Trace()
         self.stack = [""]
         self._thread = get_ident()  # hooks of a module run in every thread that calls it

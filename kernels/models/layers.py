@@ -51,7 +51,8 @@ class Bottleneck(nn.Module):
         self.cv2 = ConvUnit(hidden, channels, 3, fused=fused)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.cv2(self.cv1(x))
+        change: Tensor = self.cv2(self.cv1(x))
+        return x + change
 
 
 class C3k(nn.Module):
@@ -159,7 +160,8 @@ class PSABlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attn(x)
-        return x + self.ffn(x)
+        change: Tensor = self.ffn(x)
+        return x + change
 
 
 class C2PSA(nn.Module):

@@ -177,7 +177,7 @@ def train(
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     model, average = DefaultNetwork(fused=False).train(), DefaultNetwork(fused=False).eval()
-    model.to(memory_format=torch.channels_last)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average.load_state_dict(model.state_dict())
     optimiser = torch.optim.AdamW(model.parameters(), lr=peak_rate, weight_decay=0.01)
     started, smoothed = time.monotonic(), float("nan")

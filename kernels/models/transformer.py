@@ -98,7 +98,8 @@ class VisionTransformer(nn.Module):
 
     def read_out(self, tokens: Tensor, rows: int, columns: int) -> Tensor:
         logits: Tensor = self.head(self.norm(tokens))
-        return logits.transpose(1, 2).unflatten(2, (rows, columns))
+        maps: Tensor = logits.transpose(1, 2).unflatten(2, (rows, columns))
+        return maps
 
     def forward(self, frame: Tensor) -> Tensor:
         tokens = self.embed(frame)
