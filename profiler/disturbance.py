@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from profiler.samples import Samples
 
 BUSY_CORES = 0.15
@@ -38,14 +40,19 @@ def unsettled_note(calls: int) -> str:
     return f"{_UNSETTLED} after {calls} calls of warm-up: the machine is not quiet"
 
 
+def disturbing(notes: Iterable[object]) -> list[str]:
+    """Those of a run's notes that speak of a disturbance."""
+    words = (_BUSY, _THROTTLED, _DRIFTED, _UNSETTLED)
+    return [note for note in map(str, notes) if note.startswith(words)]
+
+
 def disturbances(samples: Samples) -> tuple[str, ...]:
     """The notes of a run that say its times may be somebody else's doing; empty for a quiet run.
 
     A file may hold the load that was measured without a note about it. Under ``clock=thread`` load is no
     disturbance: waiting for a core is left out of the times.
     """
-    notes = [str(note) for note in samples.meta.get("notes", ())]
-    found = [note for note in notes if note.startswith((_BUSY, _THROTTLED, _DRIFTED, _UNSETTLED))]
+    found = disturbing(samples.meta.get("notes", ()))
     if samples.meta.get("clock") == "thread" or any(note.startswith(_BUSY) for note in found):
         return tuple(found)
     for key, when in (

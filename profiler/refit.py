@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from profiler.bending import bending_error, fit_bending
 from profiler.breakeven import BreakEven, break_even
 from profiler.fit import QuadraticFit, fit_quadratic, predict_quadratic
 from profiler.groups import GROSS, group
@@ -33,6 +34,7 @@ class Analysis:
     rival: PiecewiseLinear
     heldout_error: float | None
     better: str | None
+    bending_error: float | None
     breakeven: BreakEven
     mask_ratios: Mapping[str, float]
     findings: tuple[str, ...]
@@ -81,6 +83,12 @@ def analyse(
         dense_s, dense_error = float(fit.seconds(np.array([blocks]))[0]), 0.0
         findings.append("no dense samples: dense_s is T(all blocks), which says nothing about break-even")
     better = _better(heldout, rival.heldout_error)
+    bending, bent_error = fit_bending(fit.groups, blocks), bending_error(fit.groups, blocks)
+    if heldout is not None and bent_error is not None and bending.a_s < 0 and bent_error < 0.5 * heldout:
+        findings.append(
+            f"free to bend down, the quadratic would predict held-out points to {bent_error:.1%} instead of"
+            f" {heldout:.1%}"
+        )
     crossing = break_even(fit, rival if better == RIVAL else None, dense_s, dense_error, blocks)
     ratios = _mask_ratios(samples, fit)
     for mask, ratio in ratios.items():
@@ -91,7 +99,10 @@ def analyse(
         **identity,
         dense_s=_short(dense_s),
         quadratic=Quadratic(*map(_short, fit.coefficients), *map(_short, fit.standard_errors)),
-        provenance=_provenance(samples, fit, better, crossing, ratios, followed, findings),
+        provenance={
+            **_provenance(samples, fit, better, crossing, ratios, followed, findings),
+            "bending_quadratic": _bending(bending, bent_error),
+        },
         extract_s=_short(float(np.median(extract))) if len(extract) else None,
         encode_s=_encoding(samples),
         r2=round(fit.r2, 6),
@@ -114,7 +125,18 @@ def analyse(
         power_w=Power(**samples.meta["power_w"]) if samples.meta.get("power_w") else None,
         layers=_layers(samples),
     )
-    return Analysis(profile, fit, rival, heldout, better, crossing, ratios, tuple(findings), samples)
+    return Analysis(
+        profile,
+        fit,
+        rival,
+        heldout,
+        better,
+        bent_error,
+        crossing,
+        ratios,
+        tuple(findings),
+        samples,
+    )
 
 
 def _without_gross(samples: Samples, op: str, findings: list[str]) -> Vector:
@@ -243,6 +265,11 @@ def _provenance(
         "mask_ratios": {mask: round(ratio, 4) for mask, ratio in ratios.items()},
         "findings": list(findings),
     }
+
+
+def _bending(curve: Quadratic, error: float | None) -> dict[str, float | None]:
+    coefficients = {"a_s": _short(curve.a_s), "b_s": _short(curve.b_s), "c_s": _short(curve.c_s)}
+    return {**coefficients, "heldout_error": None if error is None else round(error, 6)}
 
 
 def _intervals(interval: Vector) -> dict[str, list[float]]:

@@ -38,7 +38,8 @@ def summary(found: Analysis) -> str:
     lines += [
         "",
         f"R² {fit.r2:.4f}; held-out error {_percent(found.heldout_error)}, piecewise linear"
-        f" {_percent(rival)}: the {(found.better or 'unknown').replace('_', ' ')} predicts better",
+        f" {_percent(rival)}, free to bend down {_percent(found.bending_error)}:"
+        f" of the first two the {(found.better or 'unknown').replace('_', ' ')} predicts better",
         f"dense {profile.dense_s * 1e3:.2f} ms; break-even {_breakeven(found)}",
     ]
     if profile.extract_s is not None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from profiler.devices import background_cores, check_device, clock_for, describe, tune_allocator
-from profiler.disturbance import BUSY_CORES, busy_note
+from profiler.disturbance import BUSY_CORES, busy_note, disturbing
 from profiler.latency import PROFILE_FOLDER, read_profile, save_profile
 from profiler.masks import Recording, kinds_of, record
 from profiler.power import find_meter
@@ -141,14 +141,19 @@ def profile_device(request: Request, say: Callable[[str], None] = print) -> tupl
             kinds=tuple(kinds_of(recording)),
             seed=request.seed,
         )
+        earlier = disturbing(store.previous.get("notes", ()))
+        store.meta["notes"] = [*earlier, *findings]  # should the run be cut short
         outcome = measure(workload, clock, store, plan, recording.difference, meter=meter, say=say)
-        store.meta["elapsed_s"] = round(outcome.elapsed_s, 1)
-        store.meta["notes"] = [*findings, *outcome.findings]
-        if outcome.background_cores is not None:
-            store.meta["background_cores_measuring"] = round(outcome.background_cores, 2)
-        if meter:
-            store.meta["power_w"] = {"idle_w": idle_w, "busy_w": outcome.busy_w}
-            store.meta["power_meter"] = meter.name
+        if outcome.rounds:
+            store.meta["elapsed_s"] = round(outcome.elapsed_s, 1)
+            store.meta["notes"] = list(dict.fromkeys([*earlier, *findings, *outcome.findings]))
+            if outcome.background_cores is not None:
+                store.meta["background_cores_measuring"] = round(outcome.background_cores, 2)
+            if meter:
+                store.meta["power_w"] = {"idle_w": idle_w, "busy_w": outcome.busy_w}
+                store.meta["power_meter"] = meter.name
+        else:  # all was there: what the file says of its measurement still holds
+            store.meta.update(store.previous)
     store.flush(complete=True)
     return fit_and_write(store.path, profile_path)
 

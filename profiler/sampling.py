@@ -247,10 +247,10 @@ class _Run:
             self.store.flush()
             rounds += 1
             self.report(target, time.monotonic() - start)
-        self.watch_drift()
-        busy = load.read()
+        busy = load.read() if rounds else None
         if busy is not None and busy > BUSY_CORES and not isinstance(self.clock, ThreadClock):
-            self.note(busy_note(busy, f"while measuring ({rounds} rounds)"))
+            self.note(busy_note(busy, "while measuring"))
+        self.watch_drift()
         self.store.meta["repeats"] = min(
             self.store.count(*self.key(cell)) // self.share(cell) for cell in self.cells()
         )
@@ -266,6 +266,7 @@ class _Run:
 
     def note(self, finding: str) -> None:
         self.findings.append(finding)
+        self.store.meta["notes"] = [*self.store.meta.get("notes", ()), finding]
         self.say(f"note: {finding}")
 
     def cells(self) -> list[Cell]:

@@ -28,7 +28,7 @@ SAME_RUN = (
 
 
 class SampleStore:
-    """The rows of one profiling run.
+    """The rows of one profiling run, and in ``previous`` the meta that an earlier part of it left.
 
     Args:
         path: of the samples file; continued where it exists.
@@ -46,6 +46,7 @@ class SampleStore:
         self.meta: dict[str, Any] = {**meta, "complete": False}
         self.rows: list[Sample] = []
         self.resumed = 0
+        self.previous: Mapping[str, Any] = {}
         if self.path.is_file() and not fresh:
             found = read_samples(self.path)
             for key in SAME_RUN:
@@ -56,7 +57,7 @@ class SampleStore:
                         " give out=<another folder>, or fresh=true to start over"
                     )
             self.rows = rows_of(found)
-            self.resumed = len(self.rows)
+            self.resumed, self.previous = len(self.rows), found.meta
             self.meta = {**found.meta, **self.meta}
         self._counts = Counter((row.op, row.k, row.mask) for row in self.rows)
 

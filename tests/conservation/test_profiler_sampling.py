@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from profiler.disturbance import disturbances
 from profiler.masks import clustered_mask, random_mask, recorded_mask
 from profiler.samples import read_samples
 from profiler.sampling import Plan, first_grid, measure, refine, warm_up
@@ -171,6 +173,24 @@ def test_a_throttled_clock_is_noticed(tmp_path: Path) -> None:
     store = SampleStore(tmp_path / "samples.parquet", META)
     outcome = measure(work, SyntheticClock(work), store, Plan(repeats=6), DIFFERENCES)
     assert any("clock throttled" in finding for finding in outcome.findings)
+
+
+@pytest.mark.parametrize(("cores", "noted"), [(1.3, True), (0.1, False), (None, False)])
+def test_load_during_the_run_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: float | None, noted: bool
+) -> None:
+    """A neighbour may come after the start has been found quiet."""
+    monkeypatch.setattr("profiler.sampling.LoadMeter", lambda: SimpleNamespace(read=lambda: cores))
+    work = SyntheticWorkload()
+    store = SampleStore(tmp_path / "samples.parquet", META)
+    outcome = measure(work, SyntheticClock(work), store, Plan(repeats=5), DIFFERENCES)
+    assert outcome.background_cores == cores
+    assert ("other processes kept 1.3 cores busy while measuring" in outcome.findings) == noted
+    store.flush(complete=True)
+    assert bool(disturbances(read_samples(store.path))) == noted
+    again = SampleStore(store.path, META)
+    assert again.previous["complete"]
+    assert measure(work, SyntheticClock(work), again, Plan(repeats=5), DIFFERENCES).background_cores is None
 
 
 def test_warm_up_ends_when_times_settle_and_gives_up_when_they_do_not() -> None:

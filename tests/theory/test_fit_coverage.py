@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from profiler.bending import bending_error, fit_bending
 from profiler.fit import QuadraticFit, fit_quadratic, predict_quadratic
 from profiler.groups import group
 from profiler.holdout import heldout_errors
@@ -142,6 +143,30 @@ def test_a_device_that_steps_is_better_predicted_by_the_rival() -> None:
     fit = fit_quadratic(k, knee_s * generator.normal(1, 0.01, len(k)), draws=0)
     assert fit.lack_of_fit_p < 1e-6
     assert any("leave the quadratic" in finding for finding in fit.findings)
+
+
+@pytest.mark.parametrize("a_s", [-3e-8, 0.0, 5e-8])
+def test_free_to_bend_down_the_quadratic_finds_either_sign(a_s: float) -> None:
+    generator = np.random.default_rng(9)
+    k = np.repeat(GRID, 15)
+    seconds = (0.008 + 1.2e-4 * k + a_s * k**2) * generator.normal(1, 0.01, len(k))
+    found = fit_bending(group(k, seconds), 1600)
+    assert found.a_s == pytest.approx(a_s, abs=3e-9)
+    error, bounded = bending_error(group(k, seconds), 1600), fit_quadratic(k, seconds, draws=0)
+    assert error is not None
+    assert error < 0.01
+    assert bounded.coefficients[0] == pytest.approx(max(a_s, 0.0), abs=3e-9)
+
+
+def test_a_curve_that_bends_down_never_falls_on_the_frame() -> None:
+    """A plateau from 400 blocks on would turn a free parabola down before 1600."""
+    generator = np.random.default_rng(10)
+    k = np.repeat(GRID, 15)
+    found = fit_bending(
+        group(k, (0.01 + 1e-4 * np.minimum(k, 400)) * generator.normal(1, 0.01, len(k))), 1600
+    )
+    assert found.a_s < 0
+    assert found.b_s + 2 * found.a_s * 1600 >= -1e-12
 
 
 def test_a_true_quadratic_is_predicted_within_three_per_cent() -> None:
