@@ -98,7 +98,8 @@ class TruncationProfile:
         units = {axis: max(getattr(row, axis) for row in self.rows) or 1.0 for axis in axes}
 
         def distance(row: Row) -> float:
-            return float(sum(((getattr(row, axis) - getattr(here, axis)) / units[axis]) ** 2 for axis in axes))
+            away = [(getattr(row, axis) - getattr(here, axis)) / units[axis] for axis in axes]
+            return float(sum(part**2 for part in away))
 
         return min(self.rows, key=distance).epsilon
 
