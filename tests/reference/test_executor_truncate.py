@@ -46,8 +46,8 @@ def layers(seed: int) -> nn.Sequential:
     torch.manual_seed(seed)
     network = nn.Sequential(
         nn.Conv2d(2, 6, 3, 1, 1),
-        nn.Conv2d(6, 5, 3, 2, 1),
-        nn.Conv2d(5, 7, 3, 1, 1),
+        nn.Conv2d(6, 20, 3, 2, 1),
+        nn.Conv2d(20, 7, 3, 1, 1),
         nn.Conv2d(7, 4, 1),
         nn.Conv2d(4, 3, 3, 1, 1),
     ).eval()
@@ -145,6 +145,23 @@ def test_one_call_does_what_single_operations_do(
     assert all(torch.equal(one, two) for one, two in zip(*results, strict=True))
     assert not any(value.isnan().any() for value in results[0])
     assert reports[0] == reports[1]
+
+
+@pytest.mark.skipif("cpu" not in BACKENDS, reason="no C++ compiler here")
+def test_maps_too_wide_for_one_piece() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(2, 150, 3, 1, 1), nn.Conv2d(150, 3, 3, 1, 1)).eval()
+    for parameter in network.parameters():
+        parameter.data = torch.randint(-1, 2, parameter.shape).float()
+    before, frame = torch.randint(0, 8, (2, 1, 2, 48, 48)).float()
+    active, vectors = torch.rand(6, 6) < 0.6, torch.randint(-9, 9, (6, 6, 2))
+    results = []
+    for backend in BACKENDS:
+        with poisoned_memory():
+            results.append(Runner(network, backend, before).run(frame, active, vectors, 30.0))
+    assert torch.equal(results[0][0], results[1][0])
+    assert results[0][1] == results[1][1]
+    assert 0.0 < results[0][1].reused["1"] < 0.4
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

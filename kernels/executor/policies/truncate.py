@@ -31,9 +31,9 @@ from kernels.ops.cpu.program import Levels, Program, Region
 from kernels.ops.cpu.truncate import Axis, Kind, Nodes, Reads
 from kernels.ops.maps import list_tiles
 
-# Never, unless `Plan.break_even` says otherwise: the C++ operations take as long for a position of a list as of
-# a full map. YOLO11n-seg at 640, 1 thread, sets of 10 to 75 %: frames took the same time to 2 % with 0.8, 0.9,
-# 0.95 and 1.0, and up to 10 % more with 0.7: what is computed beyond the candidates is found changed, and spreads.
+# Never, unless `Plan.break_even` says otherwise: the C++ operations take as long for a position of a list as
+# of a full map. YOLO11n-seg at 640, 1 thread, sets of 10 to 75 %: frames took the same time to 2 % with 0.8,
+# 0.9, 0.95 and 1.0, and up to 10 % more with 0.7, as what is computed beyond the candidates is found changed.
 BREAK_EVEN = 1.0
 
 
