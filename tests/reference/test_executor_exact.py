@@ -88,6 +88,8 @@ def test_any_layer_may_be_computed_in_full(
             computed = 1.0 - shares[plan.nodes[index].name]
             choices = [0.0, computed, computed + 1e-9, 1.0, 2.0]
             plan.break_even[index] = data.draw(st.sampled_from(choices))
+        for index in set(range(len(plan.nodes))) - set(plan.counted):
+            plan.break_even[index] = data.draw(st.sampled_from([0.0, 2.0]))
         outputs, after, chosen = executor.sparse(motion.frame, motion.active, motion.vectors, cache)
         again, _, _ = executor.sparse(motion.reference, motion.active, -motion.vectors, after)
     with torch.no_grad():

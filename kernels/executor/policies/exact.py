@@ -12,8 +12,7 @@ from kernels.executor import blocks
 from kernels.executor.cache import Cache, Pool
 from kernels.executor.certificate import CONDITIONS, Certificate, Certifier
 from kernels.executor.classes import Classes, find_classes
-from kernels.executor.graph import Convolve, Leaf, Pointwise, Unfold
-from kernels.executor.graph import Pool as Pooling
+from kernels.executor.graph import Concat, Convolve, Leaf, Pointwise, Unfold, Upsample
 from kernels.executor.plan import Plan
 from kernels.executor.policies.request import Request
 from kernels.executor.report import Report
@@ -70,7 +69,9 @@ class _Prepared:
             if not node.is_map:
                 self.of_node.append(None)
                 continue
-            share = plan.break_even.get(index, default_break_even(node.work))
+            # What a concatenation copies is complete, and its own map is never moved.
+            copied = isinstance(node.work, Concat)
+            share = 0.0 if copied else plan.break_even.get(index, default_break_even(node.work))
             known = self.classes.of(index)
             self.of_node.append(self._add(_Level(known, plan.level(index), (1, 1), share)))
             if isinstance(node.work, Unfold):
@@ -112,13 +113,13 @@ def default_break_even(work: Any) -> float:
     | 3×3 depthwise     | .41–.51 | .73–.86 | .94–1.04 | .91–1.06 | 1.06–1.2 |
     | 5×5 max pooling   | .31     | .63     | .89      | .96      | 1.0      |
     | addition, SiLU    | .28–.76 | .54–.85 | .72–1.02 | .83–1.09 | .84–1.14 |
-    | nearest           | 1.1–1.3 | 1.1     | .9–1.1   | .8–1.1   | .7–1.6   |
+    | upsampling        | .6–1.3  | .8–1.1  | .9–1.1   | .8–1.2   | .7–1.6   |
     """
+    if isinstance(work, Upsample):
+        return 0.6
     if isinstance(work, Pointwise) or (isinstance(work, Convolve) and work.groups > 1):
         return 0.8
-    if isinstance(work, (Convolve, Unfold, Pooling)):
-        return 0.95
-    return 0.0  # moving the map costs as much; and what a concatenation copies is complete
+    return 0.95
 
 
 def run_exact(
