@@ -29,6 +29,58 @@ extern "C" int run_neighbours(int barrier, int bytes, float* out) {
   return shim::run(dim3(1), 64, bytes, [&] { neighbours(barrier != 0, out); });
 }
 
+// Each block adds to what the one before it left: nothing orders them.
+extern "C" int run_blocks(int* out) {
+  return shim::run(dim3(3), 32, 0, [&] { if (threadIdx.x == 0) out[1 + blockIdx.x] = out[blockIdx.x] + 1; });
+}
+
+// Each block uses the same shared variable, which is its own.
+extern "C" int run_private(int barrier, int* out) {
+  return shim::run(dim3(2), 64, 0, [&] {
+    __shared__ int first;
+    if (threadIdx.x == 0) first = static_cast<int>(blockIdx.x);
+    if (barrier) __syncthreads();
+    if (threadIdx.x == 63) out[blockIdx.x] = first;
+  });
+}
+
+// A stage that is written again before everyone has read it: the barrier that loops forget.
+extern "C" int run_stages(int second, int* out) {
+  return shim::run(dim3(1), 64, 256, [&] {
+    int* shared = reinterpret_cast<int*>(shim::shared_memory());
+    int sum = 0;
+    for (int turn = 0; turn < 3; ++turn) {
+      shared[threadIdx.x] = turn;
+      __syncthreads();
+      sum += shared[63 - threadIdx.x];
+      if (second) __syncthreads();
+    }
+    out[threadIdx.x] = sum;
+  });
+}
+
+extern "C" int run_same_value(int* out) { return shim::run(dim3(1), 32, 0, [&] { out[0] = 1; }); }
+
+// Through volatile pointers and atomics blocks may talk to each other.
+extern "C" int run_counter(int everyone, int* out) {
+  return shim::run(dim3(2), 32, 0, [&] {
+    atomicAdd(out, 1);
+    volatile int* told = out + 1;
+    if (everyone || threadIdx.x == 0) *told = *told + 1;
+  });
+}
+
+extern "C" int run_packs(char* from, float* out) {
+  return shim::run(dim3(1), 32, 0, [&] {
+    if (threadIdx.x == 0) store<float, 4>(out, load<float, 4>(reinterpret_cast<float*>(from)));
+  });
+}
+
+extern "C" int run_order(int* out) {
+  int next = 0;
+  return shim::run(dim3(8), 32, 0, [&] { if (threadIdx.x == 0) out[next++] = static_cast<int>(blockIdx.x); });
+}
+
 extern "C" int run_divergent() {
   return shim::run(dim3(2), 64, 0, [] { if (threadIdx.x < 40) __syncthreads(); });
 }
@@ -68,6 +120,26 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     library.failure.restype = ctypes.c_char_p
     library.widened.restype = ctypes.c_float
     library.narrowed.argtypes, library.narrowed.restype = (ctypes.c_float,), ctypes.c_uint16
+    return library
+
+
+@pytest.fixture(scope="module")
+def watched(machine: ctypes.CDLL, tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    """The same kernels with every access checked."""
+    compiler = loader.compiler()
+    assert compiler is not None
+    folder: Path = tmp_path_factory.mktemp("watched")
+    (folder / "faulty.cpp").write_text(SOURCE)
+    try:
+        flags = build.watched_flags(compiler)
+    except build.BuildError as error:
+        pytest.skip(str(error))
+    command = [compiler, f"-I{build.SOURCES}", *flags, str(folder / "faulty.cpp")]
+    done = subprocess.run([*command, "-o", str(folder / "faulty.so")], capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip("the compiler cannot instrument what it compiles")
+    library = ctypes.CDLL(str(folder / "faulty.so"))
+    library.failure.restype = ctypes.c_char_p
     return library
 
 
@@ -129,3 +201,75 @@ def test_half_precision_rounds_as_torch_does(machine: ctypes.CDLL) -> None:
             assert machine.narrowed(nudged) == wanted
     for value in (65504.0, 65519.0, 65520.0, 1e30, -1e30, 5.96e-8, 2.98e-8, -0.0):
         assert machine.narrowed(value) == torch.tensor(value).half().view(torch.uint16).item()
+
+
+def integers(count: int = 64) -> ctypes.Array[ctypes.c_int]:
+    return (ctypes.c_int * count)()
+
+
+def test_a_missing_barrier_is_a_race_in_any_order(watched: ctypes.CDLL) -> None:
+    for order in (0, -1, 5):
+        assert neighbours(watched, True, order)[0] == 1.0
+        watched.fluxshard_shim_order(order)
+        assert watched.run_neighbours(0, 256, (ctypes.c_float * 64)()) != 0
+        assert b"a race: thread" in watched.failure()
+        assert b"in shared memory" in watched.failure()
+    watched.fluxshard_shim_order(0)
+
+
+def test_a_stage_overwritten_too_early_is_a_race(watched: ctypes.CDLL) -> None:
+    assert watched.run_stages(1, integers()) == 0
+    assert watched.run_stages(0, integers()) != 0
+    assert b"writes what is read by" in watched.failure()
+
+
+def test_blocks_that_need_each_other_race(watched: ctypes.CDLL) -> None:
+    assert watched.run_blocks(integers()) != 0
+    assert watched.failure().startswith(
+        b"a race: thread 0 of block 1 reads what is written by thread 0 of block 0"
+    )
+    assert b"in global memory" in watched.failure()
+    watched.fluxshard_shim_order(-1)
+    assert watched.run_blocks(integers()) != 0
+    assert b"thread 0 of block 1 writes what is read by" in watched.failure()
+    watched.fluxshard_shim_order(0)
+
+
+def test_shared_variables_belong_to_their_block(watched: ctypes.CDLL) -> None:
+    assert watched.run_private(1, integers()) == 0
+    assert watched.run_private(0, integers()) != 0
+    assert b"thread 63 of block 0 reads what is written by thread 0" in watched.failure()
+
+
+def test_writing_the_same_value_is_a_race_all_the_same(watched: ctypes.CDLL) -> None:
+    assert watched.run_same_value(integers()) != 0
+
+
+def test_blocks_may_talk_through_atomics_and_volatile(watched: ctypes.CDLL) -> None:
+    out = integers()
+    assert watched.run_counter(0, out) == 0
+    assert list(out[:2]) == [64, 2]
+    assert watched.run_counter(1, out) != 0  # but the threads of one need a barrier
+
+
+def test_a_misaligned_pack_is_a_failure(machine: ctypes.CDLL) -> None:
+    memory = (ctypes.c_char * 256)()
+    aligned = -ctypes.addressof(memory) % 16
+    to = ctypes.byref(memory, aligned + 128)
+    assert machine.run_packs(ctypes.byref(memory, aligned), to) == 0
+    assert machine.run_packs(ctypes.byref(memory, aligned + 4), to) != 0
+    assert machine.failure() == b"a misaligned access"
+
+
+def test_blocks_run_in_the_order_asked_for(machine: ctypes.CDLL) -> None:
+    found = {}
+    for order in (0, -1, 3, 4):
+        out = integers(8)
+        machine.fluxshard_shim_order(order)
+        assert machine.run_order(out) == 0
+        found[order] = list(out)
+    machine.fluxshard_shim_order(0)
+    assert found[0] == list(range(8))
+    assert found[-1] == list(range(7, -1, -1))
+    assert sorted(found[3]) == found[0]
+    assert found[3] not in (found[0], found[-1], found[4])

@@ -100,6 +100,32 @@ def shim_library(compiler: str) -> ctypes.CDLL:
     return _typed(load(obtain(recipe, compiler, "no C++ compiler found: install g++ or set CXX")))
 
 
+@cache
+def watched_library(compiler: str) -> ctypes.CDLL:
+    """As `shim_library`, with every access to memory checked for races (shim/races.cpp).
+
+    Raises:
+        BuildError: the compiler failed, as others than GCC will; the message has its first lines.
+    """
+    flags, files = watched_flags(compiler), [SOURCES / "launch.cu"]
+    recipe = Recipe("cuda-watched", files, _sources(), flags, (SOURCES,), platform.machine())
+    return _typed(load(obtain(recipe, compiler, "no C++ compiler found: install g++ or set CXX")))
+
+
+def watched_flags(compiler: str) -> tuple[str, ...]:
+    """How to compile kernels so that every access is checked.
+
+    Raises:
+        BuildError: as `watched_library`.
+    """
+    files = [SOURCES / "shim" / name for name in ("fibers.cpp", "races.cpp")]
+    recipe = Recipe("cuda-machine", files, _sources(), SHIM_FLAGS, (SOURCES,), platform.machine())
+    machine = obtain(recipe, compiler, "no C++ compiler found: install g++ or set CXX")
+    # Only the kernels are instrumented, and what they call is ours: the sanitizer's own library stays out.
+    linked = ("-nodefaultlibs", "-Wl,--no-as-needed", f"-Wl,{machine}", "-lc", "-lm")
+    return (*linked, "-fsanitize=thread", "--param", "tsan-distinguish-volatile=1", *SHIM_FLAGS)
+
+
 def _sources() -> list[Path]:
     patterns = ("*.cu", "*.cuh", "shim/*.h", "shim/*.cpp")
     return [path for pattern in patterns for path in SOURCES.glob(pattern)]

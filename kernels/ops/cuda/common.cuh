@@ -8,6 +8,7 @@
 #else
 #include <cuda_fp16.h>
 #define FLUXSHARD_SHARED(name) extern __shared__ __align__(128) unsigned char name[]
+#define FLUXSHARD_ALIGNED(pointer, bytes)
 #endif
 
 namespace fluxshard {
@@ -26,11 +27,13 @@ struct alignas(sizeof(T) * V) Pack {
 
 template <typename T, int V>
 __device__ __forceinline__ Pack<T, V> load(const T* from) {
+  FLUXSHARD_ALIGNED(from, sizeof(Pack<T, V>));
   return *reinterpret_cast<const Pack<T, V>*>(from);
 }
 
 template <typename T, int V>
 __device__ __forceinline__ void store(T* to, const Pack<T, V>& value) {
+  FLUXSHARD_ALIGNED(to, sizeof(Pack<T, V>));
   *reinterpret_cast<Pack<T, V>*>(to) = value;
 }
 

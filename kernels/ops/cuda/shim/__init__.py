@@ -1,8 +1,9 @@
 """The CUDA kernels run by the processor, thread by thread: for tests, on tensors of the CPU.
 
 The same device code, launchers and Python as `kernels.ops.cuda`, compiled by a C++ compiler with `shim.h`.
-Thousands of times slower than a GPU. It shows wrong indices, borders and barriers, and in another order of
-threads (`set_order`) races within a block; it says nothing of speed or of memory order between blocks.
+Thousands of times slower than a GPU. It shows wrong indices, borders, alignment and barriers, and in another
+order of threads and blocks (`set_order`) races; `shim.watched` names each race by itself. It says nothing of
+speed or of memory order between blocks.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ search_motion = _searcher.search_motion
 
 
 def set_order(seed: int) -> None:
-    """The order in which a block's threads run: 0 counts up, negative down, positive seeds a shuffle."""
+    """The order of threads and blocks: 0 counts up, negative down, positive seeds shuffles."""
     _library().fluxshard_shim_order(ctypes.c_int(seed))
 
 

@@ -44,8 +44,11 @@ struct Machine {
   void* context = nullptr;
   uint64_t events = 0;  // barriers passed, threads finished
   bool failed = false;
+  bool running = false;  // a kernel's code, not the launch around it
   const char* failure = "";
   int order_seed = 0;
+  uint64_t random = 0, launches = 0;
+  size_t shared_bytes = 0;
 };
 
 thread_local Machine machine;
@@ -89,9 +92,17 @@ void arrive(Barrier& barrier, unsigned members) {
   while (barrier.generation == mine) yield();
 }
 
-void fail(const char* message) {
-  machine.failed = true;
-  machine.failure = message;
+unsigned random_below(unsigned count) {
+  machine.random = machine.random * 6364136223846793005u + 1442695040888963407u;
+  return static_cast<unsigned>((machine.random >> 33) % count);
+}
+
+// 0 .. count - 1: in order, in reverse or shuffled, as the seed says.
+void arrange(std::vector<unsigned>& order, unsigned count) {
+  order.resize(count);
+  for (unsigned i = 0; i < count; ++i) order[i] = i;
+  if (machine.order_seed < 0) std::reverse(order.begin(), order.end());
+  for (unsigned i = count; machine.order_seed > 0 && i > 1; --i) std::swap(order[i - 1], order[random_below(i)]);
 }
 
 // Runs every thread of one block to its end. A pass over all threads in which none finishes and no barrier
@@ -102,29 +113,21 @@ void run_block(unsigned threads) {
   for (unsigned i = 0; i < threads; ++i) machine.fibers[i]->finished = false;
   for (bool alive = true; alive && !machine.failed;) {
     alive = false;
+    if (machine.order_seed > 0) arrange(machine.order, threads);  // from one barrier to the next, another order
     const uint64_t before = machine.events;
     for (unsigned i = 0; i < threads; ++i) {
       const unsigned number = machine.order[i];
       if (machine.fibers[number]->finished) continue;
       alive = true;
       threadIdx.x = number;
+      machine.running = true;
       enter(*machine.fibers[number]);
+      machine.running = false;
     }
     if (alive && machine.events == before) fail("a barrier that not every thread reaches");
   }
   if (machine.failed)  // the fibers are stuck inside the kernel: leave them, and start anew
     machine.fibers.clear();
-}
-
-void prepare_order(unsigned threads) {
-  machine.order.resize(threads);
-  for (unsigned i = 0; i < threads; ++i) machine.order[i] = i;
-  if (machine.order_seed < 0) std::reverse(machine.order.begin(), machine.order.end());
-  uint64_t state = static_cast<uint64_t>(machine.order_seed);
-  for (unsigned i = threads; machine.order_seed > 0 && i > 1; --i) {
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    std::swap(machine.order[i - 1], machine.order[(state >> 33) % i]);
-  }
 }
 
 }  // namespace
@@ -136,6 +139,33 @@ uint64_t& warp_slot(unsigned lane) { return machine.slots[threadIdx.x / 32 * 32 
 void wait() { yield(); }
 const char* last_failure() { return machine.failure; }
 
+void fail(const char* message) {
+  if (machine.failed) return;  // the first one is the cause
+  machine.failed = true;
+  machine.failure = message;
+}
+
+void stop(const char* message) {
+  fail(message);
+  for (;;) yield();  // whatever comes next must not happen: the block ends without this thread
+}
+
+bool is_watched(uintptr_t address) {
+  if (!machine.running) return false;
+  const uintptr_t stack = reinterpret_cast<uintptr_t>(machine.current->stack.get());
+  return address < stack || address >= stack + kStackBytes;
+}
+
+bool is_shared(uintptr_t address) {
+  const uintptr_t start = reinterpret_cast<uintptr_t>(machine.shared);
+  return address >= start && address < start + machine.shared_bytes + kGuardBytes;
+}
+
+Place where() {
+  const unsigned block = (blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
+  return Place{machine.launches, machine.block.generation, block, threadIdx.x};
+}
+
 int run_body(dim3 grid, int threads, int shared_bytes, Body body, void* context) {
   if (threads < 1 || threads > 1024 || threads % 32 != 0 || shared_bytes < 0 || shared_bytes > 48 * 1024 ||
       grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.y > 65535 || grid.z > 65535)
@@ -145,8 +175,10 @@ int run_body(dim3 grid, int threads, int shared_bytes, Body body, void* context)
   while (machine.fibers.size() < count) machine.fibers.emplace_back(new Fiber);
   machine.warps.resize(count / 32);
   machine.slots.resize(count);
-  prepare_order(count);
-  const size_t bytes = static_cast<size_t>(shared_bytes);
+  ++machine.launches;
+  machine.random = static_cast<uint64_t>(machine.order_seed);
+  arrange(machine.order, count);
+  const size_t bytes = machine.shared_bytes = static_cast<size_t>(shared_bytes);
   machine.shared_storage.reset(new unsigned char[bytes + kGuardBytes + 128]);
   const uintptr_t address = reinterpret_cast<uintptr_t>(machine.shared_storage.get());
   machine.shared = machine.shared_storage.get() + (128 - address % 128);
@@ -154,20 +186,21 @@ int run_body(dim3 grid, int threads, int shared_bytes, Body body, void* context)
   machine.context = context;
   blockDim = dim3(count);
   gridDim = grid;
-  for (unsigned z = 0; z < grid.z && !machine.failed; ++z)
-    for (unsigned y = 0; y < grid.y && !machine.failed; ++y)
-      for (unsigned x = 0; x < grid.x && !machine.failed; ++x) {
-        blockIdx = dim3(x, y, z);
-        std::memset(machine.shared, kPoison, bytes + kGuardBytes);
-        run_block(count);
-        for (size_t i = 0; i < kGuardBytes; ++i)
-          if (machine.shared[bytes + i] != kPoison) fail("a write past the end of shared memory");
-      }
+  std::vector<unsigned> blocks;
+  arrange(blocks, grid.x * grid.y * grid.z);
+  for (unsigned block : blocks) {
+    blockIdx = dim3(block % grid.x, block / grid.x % grid.y, block / grid.x / grid.y);
+    std::memset(machine.shared, kPoison, bytes + kGuardBytes);
+    run_block(count);
+    for (size_t i = 0; i < kGuardBytes; ++i)
+      if (machine.shared[bytes + i] != kPoison) fail("a write past the end of shared memory");
+    if (machine.failed) break;
+  }
   return machine.failed ? cudaErrorLaunchFailure : cudaSuccess;
 }
 
 }  // namespace shim
 
-// 0: threads in order; negative: in reverse; positive: shuffled by this seed. A race between threads of a block
-// shows as a result that depends on it.
+// Threads of a block, and blocks: 0 in order; negative in reverse; positive shuffled by this seed, the threads
+// anew from one barrier to the next. A race shows as a result that depends on it.
 extern "C" void fluxshard_shim_order(int seed) { shim::machine.order_seed = seed; }

@@ -1,8 +1,9 @@
 // Just enough of CUDA's language for g++ to run the kernels of the folder above on a processor.
 //
 // The threads of a block are fibers, run in turn until each waits at a barrier; blocks run one after another.
-// What that shows: indices, borders, barriers, and (with the threads in another order: shim::run) races within
-// a block. What it cannot: coalescing, speed, memory order between blocks, the tensor cores' own rounding.
+// What that shows: indices, borders, barriers, and races: as results that depend on the order of threads and
+// blocks, and, compiled as races.cpp says, each by itself. What it cannot show: coalescing, speed, the order of
+// memory between blocks, the tensor cores' own rounding.
 #pragma once
 
 #include <algorithm>
@@ -51,6 +52,17 @@ uint64_t& warp_slot(unsigned lane);
 void wait();  // lets the other threads go on, and fails if none can
 const char* last_failure();
 
+// For races.cpp: where the running thread is, and what an address is to it.
+struct Place {
+  uint64_t launch, epoch;  // the epoch counts the barriers of the block that are behind it
+  unsigned block, thread;
+};
+Place where();
+bool is_watched(uintptr_t address);
+bool is_shared(uintptr_t address);
+void fail(const char* message);
+void stop(const char* message);  // fail, and end the thread
+
 typedef void (*Body)(void* context);
 int run_body(dim3 grid, int threads, int shared_bytes, Body body, void* context);
 
@@ -60,8 +72,11 @@ int run(dim3 grid, int threads, int shared_bytes, Kernel kernel) {
   return run_body(grid, threads, shared_bytes, [](void* context) { (*static_cast<Kernel*>(context))(); }, &kernel);
 }
 
+// Between threads by design: no race.
+#define FLUXSHARD_SYNCHRONISED __attribute__((no_sanitize_thread, noinline))
+
 template <typename T>
-inline T exchange(T value, unsigned from) {
+FLUXSHARD_SYNCHRONISED T exchange(T value, unsigned from) {
   uint64_t bits = 0;
   std::memcpy(&bits, &value, sizeof value);
   warp_slot(threadIdx.x % 32) = bits;
@@ -75,6 +90,8 @@ inline T exchange(T value, unsigned from) {
 }  // namespace shim
 
 #define FLUXSHARD_WAIT() shim::wait()
+#define FLUXSHARD_ALIGNED(pointer, bytes) \
+  if (reinterpret_cast<uintptr_t>(pointer) % (bytes) != 0) shim::stop("a misaligned access")
 
 inline const char* cudaGetErrorString(cudaError_t error) {
   return error == cudaErrorLaunchFailure ? shim::last_failure() : error == cudaSuccess ? "no error" : "invalid value";
@@ -88,7 +105,7 @@ inline T __shfl_xor_sync(unsigned, T value, int mask) {
   return shim::exchange(value, (threadIdx.x % 32) ^ static_cast<unsigned>(mask));
 }
 
-inline int atomicAdd(int* address, int value) {
+FLUXSHARD_SYNCHRONISED inline int atomicAdd(int* address, int value) {
   const int before = *address;
   *address += value;
   return before;
