@@ -6,7 +6,10 @@ spread as a smooth function of T, the shape from the nearest k after dividing by
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
+from scipy import stats
 
 from profiler.groups import Groups
 from profiler.least_squares import Vector, solve_nonnegative
@@ -15,9 +18,8 @@ SKEWED = 1.0
 """Skewness from which means of a few repeats are no longer nearly normal; an exponential has 2."""
 
 POOL, ALONE = 100, 40
-"""Samples that a shape is taken from, and those that do where no other k is alike. More would steady p99
-where the shape is the same at all k and spoil it elsewhere: with 1000, a slow mode that only short runs have
-puts p99 off by 15 to 40 % at both ends of the range."""
+"""Samples that a shape is taken from where it changes with k, and those that do where no other k is alike.
+From all together, a slow mode that only short runs have would put p99 at both ends off by 15 to 40 %."""
 
 
 def noise_sd(groups: Groups, curve_s: Vector) -> Vector:
@@ -108,10 +110,25 @@ def local_sd(groups: Groups, sd: Vector) -> Vector:
     return moved
 
 
+def shape_changes(scaled: list[Vector], curve_s: Vector) -> bool:
+    """Whether short, middling and long runs scatter in different shapes, by a test at 5 %.
+
+    Kolmogorov and Smirnov's, between each two thirds of the k; three tests, so each at a third of that.
+
+    Args:
+        scaled: of :func:`deviations`.
+        curve_s: (G,) T at each k.
+    """
+    order = np.argsort(curve_s, kind="stable")
+    thirds = [np.concatenate([scaled[i] for i in part]) for part in np.array_split(order, 3) if len(part)]
+    pairs = [pair for pair in combinations(thirds, 2) if min(map(len, pair)) > 1]
+    return any(stats.ks_2samp(*pair, method="asymp").pvalue < 0.05 / 3 for pair in pairs)
+
+
 def nearby(scaled: list[Vector], curve_s: Vector, index: int) -> Vector:
     """Deviations of one k and of those nearest to it in T: 100, or 40 within a factor of 2.
 
-    Noise changes its shape with the length of a run (an interruption of fixed length is a tail to a short
+    Noise may change its shape with the length of a run (an interruption of fixed length is a tail to a short
     one and nothing to a long one), so distance is counted in log T.
 
     Args:

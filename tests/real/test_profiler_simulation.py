@@ -116,16 +116,21 @@ def test_a_fresh_profile_drives_a_simulation(measured: Path) -> None:
 def test_two_profiles_of_this_machine_can_be_compared(
     measured: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A profile is the same device as itself; slowed down by half it is not."""
+    """A profile is the same device as itself, three times slower it is not, and disturbed it is neither."""
+    from profiler.disturbance import busy_note
     from profiler.samples import read_samples, rows_of, write_samples
 
     path = measured / "here" / "small" / "samples.parquet"
     rows = rows_of(read_samples(path))
-    doctored = measured / "doctored.parquet"
+    quiet, doctored, disturbed = (measured / f"{name}.parquet" for name in ("quiet", "doctored", "disturbed"))
+    write_samples(quiet, rows, {})  # without the warnings that the run may have left
     write_samples(doctored, [row._replace(seconds=3.0 * row.seconds) for row in rows], {})
-    assert main(["compare", str(path), str(path), "margin=0.5"]) in (0, 3)
-    assert main(["compare", str(path), str(doctored)]) == 1
+    write_samples(disturbed, rows, {"notes": [busy_note(1.5, "while measuring")]})
+    assert main(["compare", str(quiet), str(path), "margin=0.5"]) in (0, 3)
+    assert main(["compare", str(quiet), str(doctored)]) == 1
     assert "DIFFERENT" in capsys.readouterr().out
+    assert main(["compare", str(disturbed), str(doctored)]) == 3
+    assert "reason: A: other processes kept 1.5 cores busy" in capsys.readouterr().out
 
 
 def test_a_precision_that_the_device_lacks_is_refused() -> None:
