@@ -57,7 +57,7 @@ class Builder:
 
     def add_value(self, call: Call) -> None:
         inputs = tuple(
-            self.values[leaf.value]
+            self.node_of(leaf.value)
             for leaf in pytree.tree_leaves((call.args, call.kwargs))
             if isinstance(leaf, Reference)
         )
@@ -66,11 +66,17 @@ class Builder:
                 self.values[result] = len(self.nodes)
                 self.nodes.append(Node(self._name(call), Value(call, position), tuple(dict.fromkeys(inputs))))
 
+    def node_of(self, value: int) -> int:
+        """The node of a traced value."""
+        return self.values[value]
+
     def map_or_none(self, value: Any) -> int | None:
         """The node of a traced value that is a map already."""
         if not isinstance(value, Reference):
             return None
-        index = self.entered.get(value.value, self.values[value.value])
+        index = self.entered.get(value.value)
+        if index is None:
+            index = self.node_of(value.value)
         return index if self.nodes[index].is_map else None
 
     def map(self, value: Any) -> int | None:

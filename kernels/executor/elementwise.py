@@ -210,6 +210,11 @@ class Elementwise(Builder):
         return True
 
 
+def is_elementwise(call: Call) -> bool:
+    """Whether a call does the same to each element, whatever the order of the axes."""
+    return call.name in _FUNCTIONS or call.name in _ACTIVATIONS or call.name == "leaky_relu"
+
+
 def _activation_of(call: Call) -> tuple[str, float] | None:
     """The kernel and slope of a call that is an activation, or None."""
     name, rest = call.name, call.args[1:]
@@ -236,4 +241,4 @@ def _over_channels(call: Call) -> bool:
     return call.name in ("_softmax", "_log_softmax") or call.args[place + 1 : place + 2] == (True,)
 
 
-__all__ = ["Elementwise"]
+__all__ = ["Elementwise", "is_elementwise"]

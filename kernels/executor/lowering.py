@@ -17,7 +17,6 @@ import torch
 from torch import nn
 
 from kernels.executor import geometry
-from kernels.executor.elementwise import Elementwise
 from kernels.executor.graph import (
     Concat,
     Convolve,
@@ -30,6 +29,7 @@ from kernels.executor.graph import (
     Upsample,
     Work,
 )
+from kernels.executor.rows import Rows
 from kernels.executor.trace import Call, Reference, Trace
 from kernels.ops.maps import Window
 
@@ -44,13 +44,13 @@ def lower(record: Trace, model: nn.Module) -> Graph:
     ).run()
 
 
-class _Lowering(Elementwise):
+class _Lowering(Rows):
     def run(self) -> Graph:
         for call in self.record.calls:
             if not self._lower(call):
                 self.add_value(call)
         self.graph.outputs = [
-            Leaf(self.values[leaf.value]) if isinstance(leaf, Reference) else leaf
+            Leaf(self.node_of(leaf.value)) if isinstance(leaf, Reference) else leaf
             for leaf in self.record.outputs
         ]
         self.graph.structure = self.record.structure
@@ -60,6 +60,8 @@ class _Lowering(Elementwise):
 
     def _lower(self, call: Call) -> bool:
         name = call.name
+        if self.lower_rows(call):
+            return True
         if name in _ALIASES:
             return self._alias(call)
         handler = {
@@ -85,7 +87,7 @@ class _Lowering(Elementwise):
         first, result = call.args[0], call.results[0]
         if not isinstance(first, Reference) or self.record.dtypes[result] != self.record.dtypes[first.value]:
             return False
-        self.values[result] = self.values[first.value]
+        self.values[result] = self.node_of(first.value)
         self.uses[first.value] += self.uses[result] - 1
         self.uses[result] = self.uses[first.value]
         return True

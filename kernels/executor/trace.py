@@ -63,8 +63,9 @@ class Call:
 
     @property
     def name(self) -> str:
-        """The operation's name without its overload, e.g. "convolution"."""
-        return str(self.function._schema.name).removeprefix("aten::")
+        """The operation's name without its overload, e.g. "convolution", or that of a lowering's function."""
+        schema = getattr(self.function, "_schema", None)
+        return str(self.function.__name__ if schema is None else schema.name).removeprefix("aten::")
 
 
 @dataclass(slots=True)

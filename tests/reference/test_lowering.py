@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ BACKENDS = [name for name in ("reference", "cpu") if registry.unavailable(name, 
 class Forward(nn.Module):
     """Layers with small whole numbers for weights, and a function that puts them together."""
 
-    def __init__(self, forward: Callable[..., torch.Tensor], *layers: nn.Module) -> None:
+    def __init__(self, forward: Callable[..., Any], *layers: nn.Module) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(3)
         self.layers = nn.ModuleList(layers)
@@ -31,7 +32,7 @@ class Forward(nn.Module):
                 value.data.copy_(torch.randint(-2, 3, value.shape, generator=generator))
         self.eval()
 
-    def forward(self, frame: torch.Tensor) -> torch.Tensor:
+    def forward(self, frame: torch.Tensor) -> Any:
         return self.run(frame, *self.layers)
 
 
@@ -52,6 +53,18 @@ def twice(x: torch.Tensor, one: nn.Module, other: nn.Module) -> torch.Tensor:
 def aside(x: torch.Tensor, one: nn.Module, other: nn.Module) -> torch.Tensor:
     kept = one(x)
     return other(functional.relu_(kept.clone())) + kept
+
+
+def inverted(x: torch.Tensor, wide: nn.Module, narrow: nn.Module) -> torch.Tensor:
+    """A ConvNeXt's block without its norm: products of rows, a factor a channel, the block's input added."""
+    rows = narrow(functional.relu(wide(x.permute(0, 2, 3, 1)))) + torch.tensor([1.0, 2.0, 3.0])
+    return x + SCALE[0] * rows.permute(0, 3, 1, 2)
+
+
+def plain_rows(x: torch.Tensor, mix: nn.Module, last: nn.Module) -> torch.Tensor:
+    """Rows that lie one after the other, as behind a norm: their product is that of two matrices."""
+    rows = functional.relu(x.permute(0, 2, 3, 1).contiguous())
+    return last((mix(rows) + rows).permute(0, 3, 1, 2))
 
 
 MEAN = torch.tensor([1.0, -2.0, 3.0]).view(3, 1, 1)
@@ -135,6 +148,8 @@ NETWORKS: dict[str, tuple[nn.Module, set[str]]] = {
         Forward(lambda x, a, b: torch.maximum(a(x), b(x)), conv(), conv()),
         {"maximum"},
     ),
+    "products of rows": (Forward(inverted, nn.Linear(3, 8), nn.Linear(8, 3, bias=False)), set()),
+    "plain rows": (Forward(plain_rows, nn.Linear(3, 3), conv(3, 2)), set()),
     "transposed, overlapping": (
         Forward(lambda x, a, b: b(a(x)), conv(), nn.ConvTranspose2d(4, 3, 4, 2, 1)),
         {"layers.1"},
@@ -192,6 +207,46 @@ def test_gelu(backend: str, approximate: str) -> None:
     with torch.no_grad():
         torch.testing.assert_close(outputs, network(frame), rtol=1e-5, atol=1e-5)
     assert dict(report.reused) == {"0": 11 / 12, "2": 11 / 12}  # the activation is part of its convolution
+
+
+def test_a_norm_over_channels_is_certified() -> None:
+    torch.manual_seed(0)
+
+    def forward(x: torch.Tensor, first: nn.Module, norm: nn.Module, wide: nn.Module) -> torch.Tensor:
+        rows: torch.Tensor = wide(norm(first(x).permute(0, 2, 3, 1)))
+        return rows.permute(0, 3, 1, 2)
+
+    network = Forward(forward, conv(3, 8), nn.LayerNorm(8), nn.Linear(8, 5))
+    before, frame = scene()[..., :64].contiguous(), scene()[..., 8:].contiguous()
+    vectors = torch.zeros(3, 4, 2, dtype=torch.int64)
+    vectors[..., 0] = 8
+    executor = SparseExecutor(network, "exact")
+    _, cache = executor.dense(before)
+    outputs, _, report = executor.sparse(frame, torch.zeros(3, 4, dtype=torch.bool), vectors, cache)
+    with torch.no_grad():
+        torch.testing.assert_close(outputs, network(frame), rtol=1e-5, atol=1e-5)
+    assert float(report.certified("layers.2").float().mean()) > 0.6
+    assert {layer for layer, share in report.reused.items() if share == 0.0} == {"layers.1"}
+
+
+def test_rows_may_be_read_by_what_is_not_local() -> None:
+    """And returned as they are."""
+
+    def forward(x: torch.Tensor, first: nn.Module, mix: nn.Module) -> tuple[torch.Tensor, ...]:
+        rows = first(x).permute(0, 2, 3, 1)
+        kept = mix(rows)
+        return functional.relu(kept), kept + rows.flip(2), rows, kept.flatten(1, 2).softmax(1), kept.mean(1)
+
+    network = Forward(forward, conv(3, 4), nn.Linear(4, 4))
+    frame, active = scene()[..., :64].contiguous(), torch.zeros(3, 4, dtype=torch.bool)
+    executor = SparseExecutor(network, "exact")
+    dense, cache = executor.dense(frame)
+    sparse, _, _ = executor.sparse(frame, active, torch.zeros(3, 4, 2, dtype=torch.int64), cache)
+    with torch.no_grad():
+        wanted = network(frame)
+    for made in (dense, sparse):
+        for one, other in zip(made, wanted, strict=True):
+            torch.testing.assert_close(one, other)
 
 
 def test_a_constant_with_a_place_in_the_frame_is_not_local() -> None:
