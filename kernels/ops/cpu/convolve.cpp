@@ -208,11 +208,10 @@ struct Job {
     for (int64_t ky = 0; ky < shape->kernel_y; ++ky)
       for (int64_t kx = 0; kx < shape->kernel_x; ++kx)
         steps.push_back((ky * shape->dilation_y * source->width + kx * shape->dilation_x) * source->pixel);
+    std::vector<const float*> row(
+        static_cast<size_t>(kSpan * shape->stride_x + shape->kernel_x * shape->dilation_x), zeros);
     int64_t index[kSpan];
-    const int64_t channels = shape->in_channels * shape->groups;
     const int64_t outputs = shape->out_channels * shape->groups;
-    // Scattered tiles defeat the hardware's prefetcher; what a chunk reads and writes is known before it starts.
-    const bool ahead = source->fresh != nullptr || lines;
     int64_t count = 0;
     auto flush = [&]() {
       if (count == 0) return;
@@ -249,14 +248,12 @@ struct Job {
                  if (lines)
                    point_lines(y, x, some, unrolled.data() + count * taps * line, pointers.data() + count);
                  else
-                   point(y, x, some, steps.data(), pointers.data() + count);
+                   point(y, x, some, steps.data(), row.data(), pointers.data() + count);
                  for (int64_t r = count; r < count + some; ++r) {
                    for (int64_t i = 0; i < outputs; i += 16)
                      __builtin_prefetch(target.out + index[r] * target.pixel + i, 1, 3);
-                   if (ahead)
-                     for (int64_t tap = 0; tap < taps; ++tap)
-                       for (int64_t i = 0; i < channels; i += 16)
-                         __builtin_prefetch(pointers[tap * kSpan + r] + i, 0, 2);
+                   if (lines)
+                     for (int64_t tap = 0; tap < taps; ++tap) __builtin_prefetch(pointers[tap * kSpan + r], 0, 2);
                  }
                  count += some;
                  x += some;
@@ -278,7 +275,9 @@ struct Job {
   }
 
   // The pointers of the taps of `length` positions from (y, x): those of one tap side by side, taps kSpan apart.
-  void point(int64_t y, int64_t x, int64_t length, const int64_t* steps, const float** to) const {
+  // `steps`: floats from a window's first tap to each; `line`: room for the positions that a row of taps reads.
+  void point(int64_t y, int64_t x, int64_t length, const int64_t* steps, const float** line,
+             const float** to) const {
     int64_t first, end;
     interior(y, x, length, &first, &end);
     const int64_t top = y * shape->stride_y - shape->padding_y, left = first * shape->stride_x - shape->padding_x;
@@ -287,21 +286,38 @@ struct Job {
     const float** tap = to + (first - x);
     if (source->fresh == nullptr) {
       for (int64_t i = 0; i < taps; ++i, tap += kSpan) ramp(tap, here + steps[i], step, end - first);
-    } else {
-      for (int64_t ky = 0; ky < shape->kernel_y; ++ky)
+    } else if (first < end) {
+      // Each position that a row of taps reads is looked up once, and then pointed to by all of them.
+      const int64_t reach = (end - 1 - first) * shape->stride_x + (shape->kernel_x - 1) * shape->dilation_x + 1;
+      for (int64_t ky = 0; ky < shape->kernel_y; ++ky) {
+        look_up(top + ky * shape->dilation_y, left, reach, line);
         for (int64_t kx = 0; kx < shape->kernel_x; ++kx, tap += kSpan) {
-          const int64_t row = top + ky * shape->dilation_y, column = left + kx * shape->dilation_x;
-          const float* start = here + *steps++;
-          const uint8_t* fresh = source->fresh + row * source->width + column;
-          for (int64_t i = 0; i < end - first; ++i)
-            tap[i] = fresh[i * shape->stride_x] ? start + i * step : source->at(row, column + i * shape->stride_x);
+          const float* const* from = line + kx * shape->dilation_x;
+          if (shape->stride_x == 1)
+            for (int64_t i = 0; i < end - first; i += 4) std::memcpy(tap + i, from + i, 4 * sizeof *tap);
+          else
+            for (int64_t i = 0; i < end - first; ++i) tap[i] = from[i * shape->stride_x];
         }
+      }
     }
     for (int64_t at = x; at < x + length; ++at) {
       if (at >= first && at < end) continue;
       tap = to + (at - x);
       for (int64_t ky = 0; ky < shape->kernel_y; ++ky)
         for (int64_t kx = 0; kx < shape->kernel_x; ++kx, tap += kSpan) *tap = tap_at(y, at, ky, kx);
+    }
+  }
+
+  // The channels of `count` positions from (row, column), in this frame's map or in the reference.
+  void look_up(int64_t row, int64_t column, int64_t count, const float** to) const {
+    const int64_t first = row * source->width + column, channels = shape->in_channels * shape->groups;
+    const float* here = source->map + first * source->pixel;
+    for (int64_t i = 0; i < count; ++i, here += source->pixel) {
+      to[i] = here;
+      if (source->fresh[first + i]) continue;
+      to[i] = source->at(row, column + i);
+      // Scattered tiles defeat the hardware's prefetcher; what a chunk reads is known before it starts.
+      for (int64_t c = 0; c < channels; c += 16) __builtin_prefetch(to[i] + c, 0, 2);
     }
   }
 
