@@ -20,15 +20,37 @@ from kernels.executor.stretches import find_stretches
 from kernels.ops.cpu.program import Levels
 
 
-class Arena:
-    """Memory for some slots of a plan, with a view for each node that lives there."""
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where maps are the same as another frame's.
 
-    __slots__ = ("buffers", "memory", "views")
+    Attributes:
+        content: of that frame's arena.
+        still: positions at which they are, as a policy counts them.
+    """
+
+    content: object
+    still: torch.Tensor
+
+
+class Arena:
+    """Memory for some slots of a plan, with a view for each node that lives there.
+
+    Attributes:
+        content: stands for what is in it, or will be when the frame in the making is done.
+        origin: what that has in common with another content, if it is known.
+        before: content and origin of the frame whose maps were left in it.
+    """
+
+    __slots__ = ("before", "buffers", "content", "memory", "origin", "views")
 
     def __init__(self, plan: Plan, slots: Iterable[int], floats: int) -> None:
         self.memory = torch.empty(floats, dtype=plan.dtype, device=plan.device)
         if plan.device.type == "cpu":
             prefer_huge_pages(self.memory.data_ptr(), self.memory.nbytes)
+        self.content = object()
+        self.origin: Origin | None = None
+        self.before: tuple[object, Origin | None] = (None, None)
         self.buffers: dict[int, torch.Tensor] = {}
         for slot in slots:
             height, width, channels = plan.slots[slot]
@@ -39,6 +61,24 @@ class Arena:
         for node, place in enumerate(plan.places):
             if place is not None and place.slot in self.buffers:
                 self.views[node] = self.region(place)
+
+    def renew(self) -> None:
+        """For another frame."""
+        self.before = self.content, self.origin
+        self.content, self.origin = object(), None
+
+    def held(self, source: Arena) -> torch.Tensor | None:
+        """Where it has, from before, what `source` has: `Origin.still`; None if that is not known.
+
+        Both may come from one frame, as where every frame starts from the same reference; or this was the
+        source's source, as where every frame starts from the one before.
+        """
+        content, origin = self.before
+        if origin is not None and origin.content is source.content:
+            return origin.still
+        if source.origin is not None and source.origin.content is content:
+            return source.origin.still
+        return None
 
     def region(self, place: Place) -> torch.Tensor:
         """The (H, W, C) map at a place."""
@@ -62,7 +102,11 @@ class Pool:
         self._free: list[Arena] = []
 
     def take(self) -> Arena:
-        return self._free.pop() if self._free else Arena(self.plan, self.plan.kept, self.plan.cache_floats)
+        if not self._free:
+            return Arena(self.plan, self.plan.kept, self.plan.cache_floats)
+        arena = self._free.pop()
+        arena.renew()
+        return arena
 
     def give(self, arena: Arena) -> None:
         self._free.append(arena)

@@ -42,7 +42,8 @@ class Certificate:
     Attributes:
         count: how many positions are certified.
         certified: bool (H, W).
-        fresh: uint8 (H, W), 1 where not certified. None, as the next two, where nothing is certified.
+        fresh: uint8 (H, W), 1 where nothing has to be moved: not certified, or held (`Certifier.certify`).
+            None, as the next two, where nothing is certified.
         displacement: int16 (H, W, 2), (dx, dy) in positions; meaningful where certified.
         missing: int32 (n, 2), the positions (y, x) that are not certified.
     """
@@ -65,10 +66,15 @@ class Certifier:
     Args:
         classes: of the plan.
         wanted: classes whose certificates are; None for all.
+
+    Attributes:
+        still: bool, a value a position of all wanted classes: certified without motion in the last result.
+            None where that is not followed.
     """
 
     def __init__(self, classes: Classes, wanted: Sequence[int] | None = None) -> None:
         self.classes = classes
+        self.still: torch.Tensor | None = None
         self._compiled: compiled.Certifier | None = None
         if registry.unavailable("cpu", "cpu") is None:
             self._compiled = _compile(classes, wanted)
@@ -88,6 +94,7 @@ class Certifier:
         vectors: torch.Tensor,
         block_px: int,
         conditions: frozenset[str] = CONDITIONS,
+        held: torch.Tensor | None = None,
     ) -> list[Certificate]:
         """The certificate of every class.
 
@@ -100,12 +107,13 @@ class Certifier:
             vectors: int (rows, columns, 2), (dx, dy) of every block in pixels.
             block_px: side of a block.
             conditions: which of `CONDITIONS` to ask for; dropping one shows that it is needed.
+            held: as `still`: where the maps to be made have already what the reference has.
         """
+        self.still = None
         if self._compiled is None or conditions != CONDITIONS:
             return certify(self.classes, frame, reference, active, vectors, block_px, conditions)
-        counts, certified = self._compiled.run(
-            frame.float().contiguous(), reference.float().contiguous(), _labels(active, vectors), block_px
-        )
+        images = frame.float().contiguous(), reference.float().contiguous()
+        counts, certified, self.still = self._compiled.run(*images, _labels(active, vectors), block_px, held)
         made = []
         for known, span, count, views in zip(
             self.classes.classes, self._compiled.spans, counts, self._views, strict=True

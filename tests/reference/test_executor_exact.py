@@ -164,3 +164,60 @@ def test_one_pixel_or_one_vector_is_a_change() -> None:
         assert after is not cache
         assert min(report.reused.values()) < 1.0
         torch.testing.assert_close(outputs, executor.dense(image)[0], rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("chained", [True, False])
+@settings(max_examples=25, deadline=None)
+@given(case=cases(), data=st.data())
+def test_memory_is_used_again_with_what_it_holds(
+    chained: bool, case: tuple[RandomNetwork, Motion], data: st.DataObject
+) -> None:
+    """Frame after frame, each from the one before or all from the first; motion and full runs in between."""
+    network, motion = case
+    executor = SparseExecutor(network, "exact", block_px=8)
+    frame = motion.reference.clone()
+    _, first = executor.dense(frame)
+    cache = first
+    for _ in range(6):
+        kind = data.draw(st.sampled_from(["still", "still", "moved", "dense"]))
+        active, vectors = torch.zeros_like(motion.active), torch.zeros_like(motion.vectors)
+        if kind == "moved":
+            frame, active, vectors = motion.frame.clone(), motion.active, motion.vectors
+        else:
+            y, x = data.draw(st.integers(0, 31)), data.draw(st.integers(0, 31))
+            frame = frame.clone() if chained else motion.reference.clone()
+            frame[..., y : y + 6, x : x + 6] = data.draw(st.integers(-3, 3))
+        if kind == "dense":
+            outputs, made = executor.dense(frame)
+        else:
+            outputs, made, _ = executor.sparse(frame, active, vectors, cache)
+        with torch.no_grad():
+            expected = network(frame)
+        assert all(torch.equal(one, two) for one, two in zip(outputs, expected, strict=True))
+        if chained:
+            cache, first = made, made
+        del made
+
+
+@pytest.mark.skipif("cpu" not in BACKENDS, reason="followed by the C++ certificates only")
+@pytest.mark.parametrize("chained", [True, False])
+def test_what_memory_holds_is_not_moved_again(chained: bool) -> None:
+    """A camera that stands still: after two frames, a map is moved only where the last frames differ."""
+    executor = SparseExecutor(small(), "exact", "cpu", block_px=8)
+    frame, _ = pair(2)
+    nothing, still = torch.zeros(4, 4, dtype=torch.bool), torch.zeros(4, 4, 2, dtype=torch.int32)
+    _, cache = executor.dense(frame)
+    pool = executor._prepared[tuple(frame.shape)].pool
+    moved = []
+    for step in range(4):
+        frame = frame.clone()
+        frame[0, 0, 4 * step, 4] += 1
+        _, made, report = executor.sparse(frame, nothing, still, cache)
+        certifier = pool.compiled["exact"].certifier._compiled
+        moved.append(int((certifier.fresh[certifier.spans[1][0] :] == 0).sum()))
+        assert min(report.reused.values()) > 0.5
+        if chained:
+            cache = made
+        del made
+    assert moved[0] > 100
+    assert max(moved[2:]) < 20

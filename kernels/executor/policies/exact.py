@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from kernels.executor import blocks
-from kernels.executor.cache import Cache, Pool
+from kernels.executor.cache import Cache, Origin, Pool
 from kernels.executor.certificate import CONDITIONS, Certificate, Certifier
 from kernels.executor.classes import Classes, find_classes
 from kernels.executor.graph import Concat, Convolve, Leaf, Pointwise, Unfold, Upsample
@@ -148,7 +148,10 @@ def run_exact(
         request.vectors,
         request.block_px,
         conditions,
+        arena.held(source),
     )
+    if prepared.certifier.still is not None:
+        arena.origin = Origin(source.content, prepared.certifier.still)
     chosen = _Chosen(plan, prepared, certificates)
     stretches = prepared.stretches
     levels = chosen.compiled(stretches) if stretches is not None else None
@@ -184,12 +187,12 @@ class _Chosen:
         """What a level computes."""
         level = self._prepared.levels[key]
         certificate = self._certificates[level.of]
-        if certificate.fresh is None or certificate.missing is None or not self._reuses(level):
+        if certificate.missing is None or not self._reuses(level):
             return self._prepared.full[level.resolution]
         if level.step == (1, 1):
             return certificate.missing, (1, 1)
         # All positions of a patch read the same ones, so they are certified together.
-        return list_tiles(certificate.fresh[:: level.step[0], :: level.step[1]]), (1, 1)
+        return list_tiles(~certificate.certified[:: level.step[0], :: level.step[1]]), (1, 1)
 
     def compiled(self, stretches: Stretches) -> Levels:
         """For programs."""

@@ -186,13 +186,14 @@ Meaning meaning(const Class& here, int32_t label) {
 }
 
 struct Results {
-  uint8_t *certified, *fresh;
+  uint8_t *certified, *fresh, *still;
+  const uint8_t* held;  // may be null
   int16_t* displacement;
   int32_t* missing;  // moves on
 };
 
 void refuse(int64_t y, int64_t x, Results& to, int64_t index) {
-  to.certified[index] = 0;
+  to.certified[index] = to.still[index] = 0;
   to.fresh[index] = 1;
   *to.missing++ = static_cast<int32_t>(y);
   *to.missing++ = static_cast<int32_t>(x);
@@ -206,7 +207,9 @@ int64_t judge_run(const Class& here, int32_t label, const Meaning& known, int64_
   for (int64_t i = index; i < index + count; ++i) std::memcpy(to.displacement + 2 * i, shift, sizeof shift);
   if (label == 0) {
     std::memset(to.certified + index, 1, static_cast<size_t>(count));
-    std::memset(to.fresh + index, 0, static_cast<size_t>(count));
+    std::memset(to.still + index, 1, static_cast<size_t>(count));
+    if (to.held) std::memcpy(to.fresh + index, to.held + index, static_cast<size_t>(count));
+    else std::memset(to.fresh + index, 0, static_cast<size_t>(count));
     return count;
   }
   const bool row_holds = row >= 0 && row < here.height && (vector_y(label) == 0 || !(here.rows[y] | here.rows[row]));
@@ -216,7 +219,7 @@ int64_t judge_run(const Class& here, int32_t label, const Meaning& known, int64_
     if (row_holds && column >= 0 && column < here.width &&
         (vector_x(label) == 0 || !(here.columns[x + i] | here.columns[column]))) {
       to.certified[index + i] = 1;
-      to.fresh[index + i] = 0;
+      to.fresh[index + i] = to.still[index + i] = 0;
       ++certified;
     } else {
       refuse(y, x + i, to, index + i);
@@ -248,12 +251,15 @@ void judge(Class& here, int32_t* labels, Results to) {
 
 }  // namespace
 
-// All classes in order. labels, certified, fresh: a value a position of all classes; displacement, missing: two.
-// missing: from each class's offset on, its positions (y, x) that are not certified. Only `certified` is written for a class
-// of which nothing is.
+// All classes in order. labels, certified, fresh, still, held: a value a position of all classes; displacement,
+// missing: two. still: certified without motion. held: where the new maps have what the reference has, if anywhere;
+// fresh: where nothing has to be moved, because it is not certified, or still and held.
+// missing: from each class's offset on, its positions (y, x) that are not certified. Only `certified` and
+// `still` are written for a class of which nothing is.
 extern "C" void fluxshard_certify(Class* classes, int64_t count, const float* frame, const float* reference,
                                   int64_t channels, const int32_t* blocks, int64_t block_columns,
                                   int64_t block_px, int32_t* labels, uint8_t* certified, uint8_t* fresh,
+                                  uint8_t* still, const uint8_t* held,
                                   int16_t* displacement, int32_t* missing) {
   const Pixels pixels{frame, reference, channels, blocks, block_columns, block_px};
   std::vector<int32_t> scratch;
@@ -273,6 +279,7 @@ extern "C" void fluxshard_certify(Class* classes, int64_t count, const float* fr
       for (int64_t i = 0; i < here->part_count; ++i) alive = alive && classes[here->parts[i].source].alive;
       if (!alive) {
         std::memset(certified + here->offset, 0, static_cast<size_t>(positions));
+        std::memset(still + here->offset, 0, static_cast<size_t>(positions));
         continue;
       }
       fill(mine, positions, here->kind == 1 ? kNothing : 0);
@@ -282,7 +289,8 @@ extern "C" void fluxshard_certify(Class* classes, int64_t count, const float* fr
         spread(part, source, *here, labels + source.offset, mine, scratch);
       }
     }
-    judge(*here, mine, {certified + here->offset, fresh + here->offset, displacement + 2 * here->offset,
+    judge(*here, mine, {certified + here->offset, fresh + here->offset, still + here->offset,
+                        held ? held + here->offset : nullptr, displacement + 2 * here->offset,
                         missing + 2 * here->offset});
   }
 }

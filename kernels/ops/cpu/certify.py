@@ -65,7 +65,7 @@ class Certifier:
     Attributes:
         spans: first position of each class where all lie one after another, and the one behind its last.
         displacement: int16 (positions of all classes, 2).
-        fresh: uint8 (positions), 1 where a position is not certified.
+        fresh: uint8 (positions), 1 where nothing has to be moved: not certified, or still and held.
         missing: int32 (positions, 2): from a class's first on, its positions (y, x) that are not certified.
     """
 
@@ -105,23 +105,30 @@ class Certifier:
         return _Axis(whole.data_ptr(), table.shape[1], *(form or (0, 0, 0)))
 
     def run(
-        self, frame: torch.Tensor, reference: torch.Tensor, blocks: torch.Tensor, block_px: int
-    ) -> tuple[list[int], torch.Tensor]:
+        self,
+        frame: torch.Tensor,
+        reference: torch.Tensor,
+        blocks: torch.Tensor,
+        block_px: int,
+        held: torch.Tensor | None = None,
+    ) -> tuple[list[int], torch.Tensor, torch.Tensor]:
         """Labels and conditions of every class.
 
         Args:
             frame, reference: float32 (H, W, C), contiguous.
             blocks: int32 (rows, columns), the label of every block.
             block_px: side of a block.
+            held: bool (positions,), where the new maps have what the reference has; None for nowhere.
 
         Returns:
-            How many positions of each class are certified, and bool (positions,): which.
+            How many positions of each class are certified, and bool (positions,): which; and which of these
+            have not moved.
         """
         for name, image in (("frame", frame), ("reference", reference)):
             if image.dtype != torch.float32 or not image.is_contiguous():
                 raise ValueError(f"{name} must be contiguous float32 (got {image.dtype}, {image.stride()})")
         blocks = blocks.contiguous()
-        certified = torch.empty(len(self.fresh), dtype=torch.bool)
+        certified, still = torch.empty(2, len(self.fresh), dtype=torch.bool)
         library().fluxshard_certify(
             self._array,
             _long(len(self._array)),
@@ -131,9 +138,9 @@ class Certifier:
             _pointer(blocks.data_ptr()),
             _long(blocks.shape[1]),
             _long(block_px),
-            *(
-                _pointer(memory.data_ptr())
-                for memory in (self._labels, certified, self.fresh, self.displacement, self.missing)
-            ),
+            *(_pointer(memory.data_ptr()) for memory in (self._labels, certified, self.fresh, still)),
+            _pointer(None if held is None else held.data_ptr()),
+            _pointer(self.displacement.data_ptr()),
+            _pointer(self.missing.data_ptr()),
         )
-        return [made.certified for made in self._array], certified
+        return [made.certified for made in self._array], certified, still
