@@ -12,7 +12,7 @@ from torch import nn
 from kernels.executor import SparseExecutor
 from kernels.gpu_timing import arithmetic
 from kernels.ops import reference, registry
-from kernels.ops.maps import Halo, Window, list_tiles
+from kernels.ops.maps import ACTIVATIONS, Halo, Window, list_tiles
 
 # Of the output range. In float16 both sides round their result, and each intermediate one as it likes.
 TOLERANCE = 1e-4
@@ -130,9 +130,13 @@ def _run(
             module.upsample(mode, source, tiles, tile, out, False, halo)
             results.append(out)
     elif operation == "pointwise":
-        for how in ("copy", "add", "multiply"):
+        for how in ("add", "subtract", "multiply"):
             out = blank(height, width, channels)
-            module.pointwise(how, source, None if how == "copy" else other, tiles, tile, out, "silu")
+            module.pointwise(how, source, other, tiles, tile, out)
+            results.append(out)
+        for activation in ACTIVATIONS:
+            out = blank(height, width, channels)
+            module.pointwise("copy", source, None, tiles, tile, out, activation)
             results.append(out)
     elif operation == "remap":
         for displacement in (move, move.float() * 0.37):

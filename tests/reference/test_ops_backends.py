@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from types import ModuleType
 
 import pytest
@@ -149,6 +150,14 @@ def test_gather_scatter_remap_prune_pointwise(name: str, data: st.DataObject) ->
             results.append([gathered, scattered, joined, moved, blended, kept, changed.float()])
     for one, two in zip(*results, strict=True):
         compare(one, two)
+
+
+@pytest.mark.parametrize("name", ["reference", "cpu", "cuda", "cuda.shim"])
+def test_a_backend_exports_what_the_registry_asks_for(name: str) -> None:
+    module = importlib.import_module(f"kernels.ops.{name}")
+    asked = {*registry.OPERATIONS, "pack_convolution", "refuses", "unavailable"}
+    assert asked <= set(module.__all__)
+    assert all(callable(getattr(module, function)) for function in asked)
 
 
 def test_the_order_of_the_registry(monkeypatch: pytest.MonkeyPatch) -> None:
