@@ -12,9 +12,12 @@ from torch.nn import functional
 
 from kernels import SparseExecutor
 from kernels.ops import registry
+from kernels.ops.cuda import shim
+from tests.strategies_kernels import SHIM
 from tests.strategies_networks import poisoned_memory
 
 BACKENDS = [name for name in ("reference", "cpu") if registry.unavailable(name, "cpu") is None]
+DEVICE_CODE = [SHIM] if shim.unavailable("cpu") is None else []  # the CUDA sources, run by the processor
 
 
 class Forward(nn.Module):
@@ -161,10 +164,11 @@ def scene(seed: int = 0) -> torch.Tensor:
     return torch.randint(-4, 5, (1, 3, 48, 72), generator=torch.Generator().manual_seed(seed)).float()
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", BACKENDS + DEVICE_CODE)
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_pan_is_certified_and_exact(name: str, backend: str) -> None:
+def test_a_pan_is_certified_and_exact(name: str, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Eight pixels to the left, with something new in the middle: the bits of the module, and reuse."""
+    monkeypatch.setattr(registry, "BACKENDS", (*registry.BACKENDS, SHIM))
     network, _ = NETWORKS[name]
     before, frame = scene()[..., :64].contiguous(), scene()[..., 8:].contiguous()
     frame[..., 20:24, 30:34] = scene(1)[..., 20:24, 30:34]
