@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import functools
+import operator
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, SupportsIndex, TypeVar, cast
 
 import torch
 from torch import nn
 
 from kernels.executor import policies
 from kernels.executor.cache import Cache, Pool
+from kernels.executor.calibration import measure_layers
 from kernels.executor.lowering import lower
 from kernels.executor.plan import Plan, make_plan
 from kernels.executor.report import Report
@@ -23,6 +25,7 @@ from kernels.ops import registry
 
 POLICIES = ("exact", "truncate", "fixed")
 SAMPLINGS = ("nearest", "bilinear")
+MOST_SIZES = 4  # frame sizes that an executor stays prepared for
 
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
@@ -44,6 +47,16 @@ def _outside_modes(method: _Method) -> _Method:
     return cast(_Method, run)
 
 
+def _whole_pixels(block_px: object) -> int:
+    try:
+        made = 0 if isinstance(block_px, bool) else operator.index(cast(SupportsIndex, block_px))
+    except TypeError:
+        made = 0
+    if made < 1:
+        raise ValueError(f"block_px must be a whole number of pixels, at least 1 (got {block_px!r})")
+    return made
+
+
 @dataclass(slots=True)
 class _Prepared:
     plan: Plan
@@ -55,7 +68,8 @@ class SparseExecutor:
     """Runs any convolutional module on the parts of a frame that changed.
 
     The module is not edited. It is traced once for each frame size, by running it on the first frame and
-    recording the ATen calls; the weights are copied then, so later changes to them are not seen.
+    recording the ATen calls; the weights are copied then, so later changes to them are not seen. What was
+    made for a size is kept while that is among the last four that were run; older caches are refused.
     Convolutions, pooling, upsampling, the common activations, sums and products, constants a channel, zero
     padding, pixel shuffling, concatenation and splitting along channels run at positions. Run whole in every
     frame, but certified like the rest: rarer functions of a position (ELU, Mish, clamps but to 0 and 6, a
@@ -81,7 +95,8 @@ class SparseExecutor:
 
     Attributes:
         break_even: share of active blocks from which "fixed" runs a frame densely. 1.0 is right for the C++
-            operations, which beat torch's dense run up to there; `calibrate` measures it for others.
+            operations, which beat torch's dense run up to there; `calibrate` measures it for others, and with
+            it each layer's own.
 
     Raises:
         TypeError: the model is no module.
@@ -104,8 +119,7 @@ class SparseExecutor:
             raise ValueError(f"policy must be one of {POLICIES} (got {policy!r})")
         if sampling not in SAMPLINGS:
             raise ValueError(f"sampling must be one of {SAMPLINGS} (got {sampling!r})")
-        if not isinstance(block_px, int) or block_px < 1:
-            raise ValueError(f"block_px must be a whole number of pixels, at least 1 (got {block_px!r})")
+        block_px = _whole_pixels(block_px)
         if dtype not in (torch.float32, torch.float16):
             raise ValueError(f"dtype must be torch.float32 or torch.float16 (got {dtype})")
         if not isinstance(model, nn.Module):
@@ -158,17 +172,30 @@ class SparseExecutor:
 
     @_outside_modes
     def calibrate(self, frame: torch.Tensor, repeats: int = 5) -> float:
-        """Measure where a sparse run stops paying on this machine, and set `break_even`.
+        """Measure where sparse runs stop paying on this machine: of each layer, and of the whole frame.
 
-        The time of a `fixed` run is taken at 10 % and at 90 % active blocks; the line through both meets the
-        time of a dense run at the break-even.
+        Each layer's own goes to `plan(frame).break_even`, by node: at and past it, the layer is run in full.
+        Then, under "fixed", `break_even` is set: the time of a run is taken at 10 % and at 90 % active
+        blocks; the line through both meets the time of a dense run at the break-even.
+
+        Nothing is measured unless this is called, so that runs are alike everywhere. It takes seconds, once
+        for a process, machine and frame size, and is not kept beyond the process.
 
         Args:
             frame: of the size to measure at.
             repeats: runs of each, interleaved; the fastest counts.
+
+        Returns:
+            `break_even`.
         """
         self._check_frame(frame)
         prepared = self._prepare(frame)
+        prepared.plan.break_even.clear()
+        prepared.pool.compiled.clear()
+        measured = measure_layers(prepared.plan, prepared.pool, frame, self.block_px, self.policy, repeats)
+        prepared.plan.break_even.update(measured)
+        if self.policy != "fixed":
+            return self.break_even
         shape = [-(-size // self.block_px) for size in frame.shape[2:]]
         order = torch.randperm(shape[0] * shape[1], generator=torch.Generator().manual_seed(0)).view(shape)
         vectors = torch.zeros(*shape, 2, dtype=torch.int64)
@@ -223,9 +250,10 @@ class SparseExecutor:
         prepared = self._prepared.get(tuple(frame.shape))
         if prepared is None or cache.plan is not prepared.plan:
             raise ValueError(
-                f"cache must come from this executor and a frame of shape {tuple(frame.shape)} "
-                f"(got {cache!r})"
+                f"cache must come from this executor and a frame of shape {tuple(frame.shape)}, "
+                f"and that be among the last {MOST_SIZES} sizes it ran (got {cache!r})"
             )
+        self._prepared[tuple(frame.shape)] = self._prepared.pop(tuple(frame.shape))  # the last one used
         self._check_blocks(frame, active, vectors)
         request = policies.Request(
             frame, active.cpu(), vectors.cpu().long(), cache, self.block_px, self.break_even
@@ -246,12 +274,17 @@ class SparseExecutor:
 
     def _prepare(self, frame: torch.Tensor) -> _Prepared:
         shape = tuple(frame.shape)
-        if shape not in self._prepared:
+        known = self._prepared.pop(shape, None)
+        if known is not None:
+            self._prepared[shape] = known  # in the order of their last use
+        else:
             check_module(self.model)  # it may have been put in training mode since
             # A clone is no inference tensor: calls on those are recorded whole ("conv2d"), not taken apart.
             graph = lower(trace(self.model, frame.clone(memory_format=torch.contiguous_format)), self.model)
             bilinear = self.sampling == "bilinear" and self.policy != "exact"
             plan = make_plan(graph, self.policy, self.backend, self.device, bilinear, self.dtype)
+            while len(self._prepared) >= MOST_SIZES:
+                del self._prepared[next(iter(self._prepared))]
             self._prepared[shape] = _Prepared(plan, Pool(plan))
         return self._prepared[shape]
 

@@ -73,7 +73,11 @@ class Plan:
         choices: the backend of each operation.
         counted: the layers that reports list: maps with work of their own.
         borders: per map node, which rows and columns read padding on some path: (bool (H,), bool (W,)).
-        break_even: share of active positions from which a node runs everywhere, where that was measured.
+        break_even: by node, the share of active positions from which it runs everywhere, where `calibrate`
+            measured one under the policy that the plan was made for: for "fixed" tiles of blocks with their
+            halos against the fastest full run there is, for "exact" and "truncate" a list of positions (and
+            moving the rest) against the same kernel everywhere. Absent: the policy's own default, which for
+            "fixed" is never.
     """
 
     graph: Graph
@@ -176,6 +180,12 @@ def reads_around(node: Node, position: int) -> bool:
         window = node.work.window
         return position == 0 and window != Window((1, 1))
     return not isinstance(node.work, Unfold)
+
+
+def dense_weights(work: Convolve, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Weight and bias as torch's own convolution takes them, for `Plan.dense`."""
+    weight = work.weight.to(dtype, memory_format=torch.channels_last)
+    return weight, None if work.bias is None else work.bias.to(dtype)
 
 
 def _place(plan: Plan) -> None:
@@ -314,8 +324,7 @@ def _choose(plan: Plan, backend: str | None) -> None:
                 work.weight.to(plan.dtype), work.bias, work.window, work.groups, work.activation, work.slope
             )
             if choice.name != "cpu":
-                weight = work.weight.to(plan.dtype, memory_format=torch.channels_last)
-                plan.dense[index] = (weight, None if work.bias is None else work.bias.to(plan.dtype))
+                plan.dense[index] = dense_weights(work, plan.dtype)
         elif isinstance(work, Unfold):
             outputs, inputs = work.weight.shape[:2]
             choice = registry.choose(
@@ -360,4 +369,4 @@ def _border(plan: Plan, node: Node) -> tuple[torch.Tensor, torch.Tensor]:
     return rows, columns
 
 
-__all__ = ["Place", "Plan", "Resolution", "make_plan", "reads_around"]
+__all__ = ["Place", "Plan", "Resolution", "dense_weights", "make_plan", "reads_around"]
