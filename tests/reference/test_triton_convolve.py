@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kernels.ops import reference, registry
 from kernels.ops import triton as backend
-from kernels.ops.maps import ACTIVATIONS, Window
+from kernels.ops.maps import ACTIVATIONS, Halo, Window
 from tests.strategies_kernels import output_size, same, scenes, windows
 from tests.triton_toolchain import load_fused
 
@@ -71,6 +71,67 @@ def test_wrong_arguments_are_named(fused: ModuleType) -> None:
         fused.convolve(packed, source, tiles, (1, 1), torch.zeros(4, 4, 16).half())
     with pytest.raises(ValueError, match="residual must have shape"):
         fused.convolve(packed, source, tiles, (1, 1), source.clone(), torch.zeros(4, 3, 16))
+
+
+def test_everything_must_be_on_one_device(fused: ModuleType) -> None:
+    source, tiles = torch.zeros(4, 4, 16), torch.zeros(1, 2, dtype=torch.int32)
+    packed, out = fused.pack_convolution(torch.zeros(16, 16, 1, 1), None, Window((1, 1))), source.clone()
+    with pytest.raises(ValueError, match="source must be on cpu, as out"):
+        fused.convolve(packed, source.to("meta"), tiles, (1, 1), out)
+    with pytest.raises(ValueError, match="tiles and weights must be on cpu, as out"):
+        fused.convolve(packed, source, tiles.to("meta"), (1, 1), out)
+    fresh, move = torch.zeros(4, 4, dtype=torch.uint8), torch.zeros(4, 4, 2, dtype=torch.int16)
+    with pytest.raises(ValueError, match=r"halo\.displacement must be on cpu, as out"):
+        fused.convolve(packed, source, tiles, (1, 1), out, None, Halo(source, fresh, move.to("meta")))
+    with pytest.raises(ValueError, match=r"halo\.fresh must be contiguous uint8"):
+        fused.convolve(packed, source, tiles, (1, 1), out, None, Halo(source, fresh.T[::2].T, move))
+
+
+@pytest.mark.parametrize("multiprocessors", [8, 82, 132])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_pieces_fit_the_layer_and_the_device(
+    fused: ModuleType, dtype: torch.dtype, multiprocessors: int
+) -> None:
+    def chosen(rows: int, outputs: int) -> tuple[int, int, int]:
+        sizes = fused.block_sizes(rows, outputs, 64, dtype, False, multiprocessors)
+        pieces = -(-rows // sizes["BLOCK_M"]) * -(-outputs // sizes["BLOCK_N"])
+        return sizes["BLOCK_M"], sizes["BLOCK_N"], pieces
+
+    # A large layer is worth the largest piece there is; a narrow one never multiplies many columns of zeros.
+    assert chosen(10**6, 256)[:2] == ((128, 128) if dtype == torch.float16 else (64, 64))
+    assert chosen(10**6, 16)[1] == 16
+    # A small one is cut up until it occupies the device, as far as it goes.
+    for rows, outputs in ((307, 512), (1229, 256), (4096, 128), (16, 16)):
+        _, _, pieces = chosen(rows, outputs)
+        smallest = -(-rows // 32) * -(-outputs // 32)
+        assert pieces >= min(multiprocessors, smallest) / 2.5
+
+
+def test_full_float32_is_left_to_who_does_it_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three TF32 products where TF32 is no faster than float32; not on A100, H100, Orin, nor without nvcc."""
+    from kernels.ops import cuda
+
+    traits = {"dtype": torch.float32, "in_channels": 64, "out_channels": 64, "groups": 1}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(cuda, "unavailable", lambda _: None)
+    for capability, refused in (
+        ((8, 0), False),
+        ((8, 6), True),
+        ((8, 7), False),
+        ((8, 9), True),
+        ((9, 0), False),
+    ):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _=None, value=capability: value)
+        assert (backend.refuses("convolve", **traits) is not None) is refused
+        assert backend.refuses("convolve", **{**traits, "dtype": torch.float16}) is None
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _=None: (8, 6))
+    monkeypatch.setattr(cuda, "unavailable", lambda _: "no nvcc")
+    assert backend.refuses("convolve", **traits) is None
+    monkeypatch.setattr(cuda, "unavailable", lambda _: None)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    assert backend.refuses("convolve", **traits) is None
+    torch.set_float32_matmul_precision(before)
 
 
 def test_what_the_backend_cannot_do_it_says(monkeypatch: pytest.MonkeyPatch) -> None:

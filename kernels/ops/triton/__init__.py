@@ -15,6 +15,8 @@ from kernels.ops.maps import Convolution, Halo, Window
 
 __all__ = ["convolve", "pack_convolution", "refuses", "unavailable"]
 
+_SLOW_TF32 = ((8, 6), (8, 9), (12, 0), (12, 1))
+
 
 def unavailable(device: str) -> str | None:
     """Why Triton cannot run here; `TRITON_INTERPRET=1` runs its kernels on the CPU, for tests."""
@@ -31,19 +33,37 @@ def unavailable(device: str) -> str | None:
 
 
 def refuses(operation: str, **traits: Any) -> str | None:
-    """float32 and float16 only; no depthwise convolution, nor groups of a few channels; no GELU."""
+    """float32 and float16 only; no depthwise convolution, nor groups of a few channels.
+
+    Full float32 not where the CUDA backend is there and has the faster cores for it.
+    """
     if operation != "convolve":
         return f"has no {operation}"
     dtype = traits.get("dtype", torch.float32)
     if dtype not in (torch.float32, torch.float16):
         return f"float32 and float16 only (got {dtype})"
-    if traits.get("activation") in ("gelu", "gelu_tanh"):
-        return f"no {traits['activation']}"
+    if dtype == torch.float32 and _is_faster_without_tensor_cores():
+        return "three TF32 products take longer here than one float32 product of the ordinary cores"
     groups = traits.get("groups", 1)
     each = min(traits.get("in_channels", 16), traits.get("out_channels", 16)) // groups
     if groups > 1 and each < 16:
         return f"groups of at least 16 channels (got {each}): a product of less is mostly zeros"
     return None
+
+
+def _is_faster_without_tensor_cores() -> bool:
+    """Whether float32 has a faster backend: full float32 takes three TF32 products.
+
+    GeForce and workstation parts multiply TF32 no faster than float32 (NVIDIA's GA102 and AD102 white
+    papers); A100, H100 and Orin do, four to eight times.
+    """
+    if torch.get_float32_matmul_precision() != "highest" or not torch.cuda.is_available():
+        return False
+    if torch.cuda.get_device_capability() not in _SLOW_TF32:
+        return False
+    from kernels.ops import cuda
+
+    return cuda.unavailable("cuda") is None
 
 
 def pack_convolution(

@@ -10,6 +10,8 @@ between piece sizes.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -44,6 +46,11 @@ def _activate(x, ACTIVATION: tl.constexpr, slope):
         gate = x + 3.0
         gate = tl.where(gate < 0.0, 0.0, tl.where(gate > 6.0, 6.0, gate)) / 6.0
         x = x * gate if ACTIVATION == "hardswish" else gate
+    elif ACTIVATION == "gelu":
+        x = 0.5 * x * (1.0 + tl.erf(x * 0.70710678))
+    elif ACTIVATION == "gelu_tanh":
+        # Limited so that nothing overflows; beyond, the result is a zero anyhow.
+        x = x / (1.0 + tl.exp(tl.minimum(-1.5957691216 * (x + 0.044715 * x * x * x), 80.0)))
     return x
 
 
@@ -201,28 +208,47 @@ def pack_convolution(
     )
 
 
+# BLOCK_M × BLOCK_N that compile next to unspilled, within the 99 KiB of shared memory that a block of sm_86
+# may have. Three TF32 products and the four corners of bilinear sampling hold more: theirs are small ones.
+_PIECES = ((128, 128), (128, 64), (64, 128), (64, 64), (64, 32), (32, 64), (32, 32), (64, 16), (32, 16))
+_SMALL = 64 * 64
+
+
+@lru_cache(maxsize=4096)
 def block_sizes(
-    rows: int, outputs: int, inputs: int, dtype: torch.dtype, bilinear: bool = False
+    rows: int,
+    outputs: int,
+    inputs: int,
+    dtype: torch.dtype,
+    bilinear: bool = False,
+    multiprocessors: int = 108,
 ) -> dict[str, int]:
     """BLOCK_M, BLOCK_N, BLOCK_K, warps and stages for a product of rows × outputs.
 
-    Larger pieces read less, smaller ones keep more multiprocessors busy; none is much larger than the layer.
-    Three TF32 products and the four corners of bilinear sampling hold more in registers and shared memory, so
-    theirs are smaller: every choice fits in the 99 KiB that a block of sm_86 may have, next to unspilled.
+    Larger pieces read less, smaller ones keep more multiprocessors busy. Taken is the least estimate of
+
+        ⌈pieces / multiprocessors⌉ · (max(BLOCK_M · BLOCK_N / 1024, (BLOCK_M + BLOCK_N) / 24) + 1)
+
+    cycles for a step of one along the depth: what sm_80 multiplies in float16 and reads from its L2 cache in
+    a cycle and multiprocessor, by its datasheet, and one cycle for the rest. No time was measured for it.
     """
     heavy = bilinear or dtype == torch.float32
-    columns = 64 if outputs > 32 else 32 if outputs > 16 else 16
-    if outputs > 64 and rows >= 4096 and not heavy:
-        columns = 128
-    pieces = 64 if rows >= 512 else 32
-    if rows >= 4096 and not heavy and inputs >= THIN:
-        pieces = 128
+
+    def cycles(piece: tuple[int, int]) -> float:
+        pieces = -(-rows // piece[0]) * -(-outputs // piece[1])
+        step = max(piece[0] * piece[1] / 1024, (piece[0] + piece[1]) / 24) + 1
+        return -(-pieces // multiprocessors) * step
+
+    fitting = [one for one in _PIECES if not heavy or one[0] * one[1] <= _SMALL]
+    if inputs < THIN:  # gathered element by element: addresses in registers
+        fitting = [one for one in fitting if one[0] <= 64]
+    height, width = min(fitting, key=cycles)
     depth = 16 if inputs <= 16 else 64 if inputs >= 64 and not heavy else 32
     return {
-        "BLOCK_M": pieces,
-        "BLOCK_N": columns,
+        "BLOCK_M": height,
+        "BLOCK_N": width,
         "BLOCK_K": depth,
-        "num_warps": 8 if pieces * columns >= 128 * 128 else 4,
+        "num_warps": 8 if height * width >= 128 * 128 else 4,
         "num_stages": 2 if bilinear else 3,
     }
 
@@ -254,7 +280,9 @@ def launch_arguments(
     sampling = _NO_HALO
     if halo is not None:
         sampling = _NEAREST if halo.displacement.dtype == torch.int16 else _BILINEAR
-    sizes = block_sizes(rows, outputs, inputs, source.dtype, sampling == _BILINEAR)
+    sizes = block_sizes(
+        rows, outputs, inputs, source.dtype, sampling == _BILINEAR, _count_multiprocessors(source.device)
+    )
     arguments: dict[str, Any] = {
         "source": source,
         # Never read without a halo or a residual, but a kernel wants a pointer.
@@ -326,21 +354,43 @@ def convolve(
         check_map("halo.reference", halo.reference)
         if halo.reference.shape != source.shape:
             raise ValueError(f"halo.reference must have shape {tuple(source.shape)}")
-        if halo.fresh.dtype != torch.uint8 or tuple(halo.fresh.shape) != size:
-            raise ValueError(f"halo.fresh must be uint8 of shape {size} (got {halo.fresh.dtype})")
+        fresh = halo.fresh
+        if fresh.dtype != torch.uint8 or tuple(fresh.shape) != size or not fresh.is_contiguous():
+            found = f"{fresh.dtype}, {tuple(fresh.shape)}"
+            raise ValueError(f"halo.fresh must be contiguous uint8 of shape {size} (got {found})")
         if halo.displacement.dtype not in (torch.int16, torch.float32):
             raise TypeError(f"halo.displacement must be int16 or float32 (got {halo.displacement.dtype})")
         if tuple(halo.displacement.shape) != (*size, 2) or not halo.displacement.is_contiguous():
             raise ValueError(f"halo.displacement must be contiguous with shape {(*size, 2)}")
+        for name, value in (("halo.fresh", fresh), ("halo.displacement", halo.displacement)):
+            if value.device != out.device:
+                raise ValueError(f"{name} must be on {out.device}, as out (got {value.device})")
     for name, value in maps.items():
         if value is not None and value.dtype != convolution.weight.dtype:
             raise TypeError(f"{name} must be {convolution.weight.dtype}, as the weights (got {value.dtype})")
+        if value is not None and value.device != out.device:
+            raise ValueError(f"{name} must be on {out.device}, as out (got {value.device})")
+    if tiles.device != out.device or convolution.weight.device != out.device:
+        raise ValueError(
+            f"tiles and weights must be on {out.device}, as out "
+            f"(got {tiles.device} and {convolution.weight.device})"
+        )
     if residual is not None and residual.shape != out.shape:
         raise ValueError(f"residual must have shape {tuple(out.shape)} (got {tuple(residual.shape)})")
     if tiles.shape[0] == 0:
         return
     grid, arguments = launch_arguments(convolution, source, tiles, tile, out, residual, halo)
-    convolve_kernel[grid](**arguments)
+    # Triton launches on the current device, whichever the tensors are on.
+    elsewhere = out.is_cuda and out.device.index != torch.cuda.current_device()
+    with torch.cuda.device(out.device) if elsewhere else nullcontext():
+        convolve_kernel[grid](**arguments)
+
+
+def _count_multiprocessors(device: torch.device) -> int:
+    if device.type != "cuda":
+        return 108
+    count: int = torch.cuda.get_device_properties(device).multi_processor_count
+    return count
 
 
 def _is_aligned(value: torch.Tensor) -> bool:
