@@ -44,6 +44,8 @@ class Elementwise(Builder):
     def elementwise(self, call: Call) -> bool:
         """Lower a call that reads one position; False if it does not, or has no place in the frame."""
         name = call.name
+        if self.record.dtypes[call.results[0]] != torch.float32:
+            return False
         if name in _BATCH_NORMS:
             return self._batch_norm(call)
         activation = _activation_of(call)
@@ -187,7 +189,7 @@ class Elementwise(Builder):
     def _local(self, call: Call) -> bool:
         """Keep the call and the maps it reads: all of one size, and no constant with a place in the frame."""
         shape = self.record.shapes[call.results[0]]
-        if len(shape) != 4 or shape[0] != 1 or self.record.dtypes[call.results[0]] != torch.float32:
+        if len(shape) != 4 or shape[0] != 1:
             return False
         if any(result >= 0 and self.uses[result] for result in call.results[1:]):
             return False

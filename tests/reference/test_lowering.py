@@ -266,3 +266,16 @@ def test_a_constant_with_a_place_in_the_frame_is_not_local() -> None:
     with torch.no_grad():
         assert torch.equal(outputs, network(frame))
     assert set(report.reused.values()) == {0.0}
+
+
+def test_a_wider_constant_makes_wider_maps() -> None:
+    network = Forward(lambda x, a: a((x * MEAN.double()).float()) * MEAN.double(), conv(3, 3))
+    frame, active = scene()[..., :64].contiguous(), torch.zeros(3, 4, dtype=torch.bool)
+    executor = SparseExecutor(network, "exact")
+    dense, cache = executor.dense(frame)
+    sparse, _, _ = executor.sparse(frame, active, torch.zeros(3, 4, 2, dtype=torch.int64), cache)
+    with torch.no_grad():
+        wanted = network(frame)
+    assert wanted.dtype == torch.float64
+    assert torch.equal(dense, wanted)
+    assert torch.equal(sparse, wanted)
