@@ -2,11 +2,11 @@
 
     python -m analysis show FOLDER [FOLDER ...] [--picture runs.png]
     python -m analysis merge MULTIRUN
-    python -m analysis readme MULTIRUN
+    python -m analysis readme MULTIRUN [--table measured]
 
 ``show`` prints the table of runs (or of all jobs of a multirun) and draws their picture. ``merge`` collects a
-multirun's jobs anew into results.parquet and results.csv. ``readme`` takes the main job's results into
-tests/golden/quickstart.csv and from there into README.md.
+multirun's jobs anew into results.parquet and results.csv. ``readme`` takes the results of the main job (or,
+with --table measured, of the comparison of accuracies) into tests/golden/ and from there into README.md.
 """
 
 from __future__ import annotations
@@ -23,27 +23,44 @@ from analysis.results import merge_results, read_summary, run_folders
 from analysis.tables import summary_table
 
 ROOT = Path(__file__).resolve().parent.parent
-QUICKSTART = ROOT / "tests" / "golden" / "quickstart.csv"
-BEGIN, END = "<!-- quickstart table -->", "<!-- end of quickstart table -->"
+GOLDEN = ROOT / "tests" / "golden"
+# README.md's tables: the experiment that makes each, and the columns shown; none: all that there are.
+TABLES: dict[str, tuple[str, ...]] = {
+    "quickstart": (),
+    "measured": (
+        *("system", "frames", "of", "EA", "accuracy", "measured EA", "measured accuracy"),
+        *("foreground IoU", "streaming accuracy", "latency ms"),
+    ),
+}
 # What differs between machines and moments is not taken along.
 VOLATILE = ("folder", "wall_s", "git_sha", "version", "config_sha256", "error")
 
 
-def readme_table(results: pd.DataFrame) -> str:
-    """The table that README.md shows, as a fenced block."""
-    return f"```text\n{summary_table(results.to_dict('records'))}\n```"
+def markers(name: str) -> tuple[str, str]:
+    """What stands around a table in README.md."""
+    return f"<!-- {name} table -->", f"<!-- end of {name} table -->"
 
 
-def update_readme(folder: Path, target: Path = ROOT / "README.md") -> None:
-    """Take a multirun of the main job into the golden file, and its table into the README."""
+def golden_results(name: str) -> pd.DataFrame:
+    """The results that a table of README.md shows."""
+    return pd.read_csv(GOLDEN / f"{name}.csv")
+
+
+def readme_table(name: str) -> str:
+    """A table of README.md from its golden results, as a fenced block."""
+    return f"```text\n{summary_table(golden_results(name).to_dict('records'), TABLES[name])}\n```"
+
+
+def update_readme(name: str, folder: Path, target: Path = ROOT / "README.md") -> None:
+    """Take a multirun into a table's golden file, and the table into the README."""
     results = merge_results(folder)
-    kept = results.drop(columns=[name for name in VOLATILE if name in results])
-    kept.to_csv(QUICKSTART, index=False)
+    kept = results.drop(columns=[column for column in VOLATILE if column in results])
+    kept.to_csv(GOLDEN / f"{name}.csv", index=False)
     text = target.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
-    table = readme_table(pd.read_csv(QUICKSTART))
-    target.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
+    begin, end = markers(name)
+    before, rest = text.split(begin)
+    _, after = rest.split(end)
+    target.write_text(f"{before}{begin}\n{readme_table(name)}\n{end}{after}", encoding="utf-8")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -53,8 +70,11 @@ def main(arguments: list[str] | None = None) -> None:
     show = commands.add_parser("show", help="print the table of runs and draw their picture")
     show.add_argument("folders", nargs="+", type=Path)
     show.add_argument("--picture", type=Path, help="default: runs.png in the first folder")
-    for name, text in (("merge", "collect a multirun's jobs"), ("readme", "update README.md's table")):
-        commands.add_parser(name, help=text).add_argument("folder", type=Path)
+    merge = commands.add_parser("merge", help="collect a multirun's jobs")
+    merge.add_argument("folder", type=Path)
+    readme = commands.add_parser("readme", help="update a table of README.md")
+    readme.add_argument("folder", type=Path)
+    readme.add_argument("--table", choices=list(TABLES), default="quickstart")
     chosen = parser.parse_args(arguments)
     try:
         if chosen.command == "show":
@@ -66,7 +86,7 @@ def main(arguments: list[str] | None = None) -> None:
         elif chosen.command == "merge":
             print(summary_table(merge_results(chosen.folder).to_dict("records")))
         else:
-            update_readme(chosen.folder)
+            update_readme(chosen.table, chosen.folder)
     except FileNotFoundError as error:
         _end(str(error))
 

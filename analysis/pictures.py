@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.results import read_overrides
-from analysis.tables import swept_settings
+from analysis.tables import swept_settings, system_name
 
 # Paths and outcomes in colours that stay apart for colour-blind readers (Okabe and Ito's palette).
 COLOURS = {
@@ -89,11 +89,16 @@ def _read(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
 
 def _labels(folders: Sequence[Path], summaries: Sequence[dict[str, Any]]) -> list[str]:
     """The system, and whatever else differs among the runs."""
-    swept = swept_settings([read_overrides(folder) for folder in folders])
+    overrides = [read_overrides(folder) for folder in folders]
     differing = [key for key in ("trace", "video") if len({summary[key] for summary in summaries}) > 1]
     return [
-        ", ".join(filter(None, [str(summary["system"]), *(str(summary[key]) for key in differing), setting]))
-        for summary, setting in zip(summaries, swept, strict=True)
+        ", ".join(
+            filter(
+                None,
+                [str(system_name(summary, job)), *(str(summary[key]) for key in differing), setting],
+            )
+        )
+        for summary, job, setting in zip(summaries, overrides, swept_settings(overrides), strict=True)
     ]
 
 

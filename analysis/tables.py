@@ -18,6 +18,10 @@ _COLUMNS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("EA/captured", "ea_per_captured", lambda value: f"{value:.3f}"),
     ("EA regret", "ea_regret_mean", lambda value: f"{value:.4f}"),
     ("accuracy", "accuracy_mean", lambda value: f"{value:.3f}"),
+    ("measured EA", "measured_ea_mean", lambda value: f"{value:.3f}"),
+    ("measured accuracy", "measured_accuracy_mean", lambda value: f"{value:.3f}"),
+    ("foreground IoU", "foreground_iou_mean", lambda value: f"{value:.3f}"),
+    ("streaming accuracy", "streaming_accuracy_mean", lambda value: f"{value:.3f}"),
     ("latency ms", "latency_mean_s", lambda value: f"{1e3 * value:.1f}"),
     ("p99 ms", "latency_p99_s", lambda value: f"{1e3 * value:.1f}"),
     ("uplink Mbit/s", "uplink_bps_mean", lambda value: f"{1e-6 * value:.2f}"),
@@ -28,23 +32,37 @@ _COLUMNS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
 
 
 _NAMES = 4  # the first columns are names, the rest numbers
-_WHERE_KNOWN = ("swept", "ea_regret_mean")  # columns that most tables do without
+# Columns that most tables do without.
+_WHERE_KNOWN = (
+    "swept",
+    "ea_regret_mean",
+    "measured_ea_mean",
+    "measured_accuracy_mean",
+    "foreground_iou_mean",
+    "streaming_accuracy_mean",
+)
 
 
-def summary_table(summaries: Sequence[Mapping[str, Any]]) -> str:
+def summary_table(summaries: Sequence[Mapping[str, Any]], headings: Sequence[str] = ()) -> str:
     """Runs as rows; unknown values print as a dash, failed runs with their error.
 
-    Jobs of a multirun, which have `overrides`, also say what else was swept.
+    Jobs of a multirun, which have `overrides`, also say what else was swept. Where `headings` are given, only
+    those columns are shown.
     """
-    swept = swept_settings([str(summary.get("overrides") or "").split() for summary in summaries])
+    overrides = [str(summary.get("overrides") or "").split() for summary in summaries]
     derived = [
-        {**summary, "ea_per_captured": _ea_per_captured(summary), "swept": setting or None}
-        for summary, setting in zip(summaries, swept, strict=True)
+        {
+            **summary,
+            "system": system_name(summary, job),
+            "ea_per_captured": _ea_per_captured(summary),
+            "swept": setting or None,
+        }
+        for summary, job, setting in zip(summaries, overrides, swept_settings(overrides), strict=True)
     ]
     columns = [
         (place, column)
         for place, column in enumerate(_COLUMNS)
-        if column[1] not in _WHERE_KNOWN or any(_known(row.get(column[1])) for row in derived)
+        if (column[0] in headings if headings else _worth_showing(column[1], derived))
     ]
     rows = [[heading for _, (heading, _, _) in columns]]
     rows += [
@@ -64,6 +82,16 @@ def summary_table(summaries: Sequence[Mapping[str, Any]]) -> str:
         for cells in rows
     ]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], *notes])
+
+
+def _worth_showing(key: str, rows: Sequence[Mapping[str, Any]]) -> bool:
+    return key not in _WHERE_KNOWN or any(_known(row.get(key)) for row in rows)
+
+
+def system_name(summary: Mapping[str, Any], overrides: Sequence[str]) -> Any:
+    """What a run's system is called: as the command line chose it (full_offload_h264), else by its name."""
+    chosen = [part.partition("=")[2] for part in overrides if part.startswith("system=")]
+    return chosen[-1] if chosen else summary.get("system")
 
 
 def swept_settings(overrides: Sequence[Sequence[str]]) -> list[str]:

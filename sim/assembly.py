@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,7 +19,7 @@ from sim.accuracy.judge import Dense, Judge
 from sim.arrivals import Arrivals, ClosedLoop, PeriodicLatest, PeriodicQueue
 from sim.camera import Camera
 from sim.config import RunConfig, TraceConfig, choose
-from sim.content.interface import Content
+from sim.content.interface import Content, Network
 from sim.estimators import BandwidthEstimator, Ewma, HarmonicMean, Kalman, Oracle
 from sim.fair_link import FairLink
 from sim.ledger import FrameTable, Valuation
@@ -289,12 +289,17 @@ def open_view(config: RunConfig, profile: Profile) -> View:
 
     height_px, width_px = video.height_px, video.width_px
     if config.accuracy.mode == "measured":
-        from sim.accuracy.inference import SideNetwork, Truth, open_inference
+        from sim.accuracy.inference import Inference, SideNetwork, Truth, open_inference
 
-        inference = open_inference(config.accuracy, height_px, width_px, options.block_px)
-        truths = [Truth(inference, images(camera)) for camera in range(config.cameras)]
-        networks = [partial(SideNetwork, inference, truth) for truth in truths]
-        contents = [PixelContent(height_px, width_px, options, network) for network in networks]
+        @cache
+        def inference(policy: str) -> Inference:
+            return open_inference(config.accuracy, height_px, width_px, options.block_px, policy)
+
+        def networks(truth: Truth) -> Callable[[str], Network]:
+            return lambda policy: SideNetwork(inference(policy), truth)
+
+        truths = [Truth(inference("fixed"), images(camera)) for camera in range(config.cameras)]
+        contents = [PixelContent(height_px, width_px, options, networks(truth)) for truth in truths]
     else:
         truths = []
         contents = [PixelContent(height_px, width_px, options) for _ in range(config.cameras)]

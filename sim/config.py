@@ -142,14 +142,16 @@ class AccuracyConfig:
     """`mode`: coverage or measured. `dense`: accuracy of dense inference, 1 where normalised by it.
 
     The rest says what really runs where accuracy is measured: `model` default (the small network of the
-    embedded scenes) or a yolo11 with its `weights` in a safetensors file, and `sampling` bilinear or nearest,
-    how maps are read along vectors. Latencies are those of the run's `model` either way.
+    embedded scenes) or a yolo11 with its `weights` in a safetensors file; `policy` fixed, truncate or exact,
+    how computed blocks go through it (null: as the system has it); `sampling` bilinear or nearest, how maps
+    are read along vectors. Latencies are those of the run's `model` either way.
     """
 
     mode: str = "coverage"
     dense: float = 1.0
     model: str = "default"
     weights: str | None = None
+    policy: str | None = None
     sampling: str = "bilinear"
 
 
@@ -216,6 +218,7 @@ class RunConfig:
         choose("video.kind", self.video.kind, ("scene", "file", "statistical"))
         choose("link.sharing", self.link.sharing, ("fifo", "fair"))
         choose("accuracy.mode", self.accuracy.mode, ("coverage", "measured"))
+        choose("accuracy.policy", self.accuracy.policy or "fixed", ("fixed", "truncate", "exact"))
         choose("accuracy.sampling", self.accuracy.sampling, ("bilinear", "nearest"))
         mean_mbps = self.trace.mean_mbps
         if mean_mbps is not None and not (math.isfinite(mean_mbps) and mean_mbps > 0):

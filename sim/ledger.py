@@ -269,5 +269,6 @@ class FrameTable:
             measured = valuation.dense_accuracy * verdict.at_capture
             table["measured_accuracy"] = measured
             table["measured_ea"] = measured * np.exp(-valuation.decay_per_s * latency_s)
+            table["foreground_iou"] = verdict.foreground
             table["streaming_accuracy"] = valuation.dense_accuracy * verdict.streaming
         return table

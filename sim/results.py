@@ -164,6 +164,7 @@ def summarise(
         summary["streaming_accuracy_mean"] = _mean(frames["streaming_accuracy"])
         summary["measured_accuracy_mean"] = _mean(completed["measured_accuracy"])
         summary["measured_ea_mean"] = _mean(completed["measured_ea"])
+        summary["foreground_iou_mean"] = _mean(completed["foreground_iou"])
     return Written(summary, frames)
 
 

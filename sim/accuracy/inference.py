@@ -92,8 +92,15 @@ class Inference:
         return torch.from_numpy(scaled)
 
 
-def open_inference(config: AccuracyConfig, height_px: int, width_px: int, block_px: int) -> Inference:
+def open_inference(
+    config: AccuracyConfig, height_px: int, width_px: int, block_px: int, policy: str = "fixed"
+) -> Inference:
     """The network that a configuration names, for frames of one size.
+
+    Args:
+        config: names network, weights and sampling, and may replace the policy.
+        height_px, width_px, block_px: sizes of frames and blocks.
+        policy: of the executor, where the configuration leaves it to the system.
 
     Raises:
         InputError: an unknown network, missing or unfitting weights, or a size it cannot take.
@@ -111,7 +118,8 @@ def open_inference(config: AccuracyConfig, height_px: int, width_px: int, block_
             model = load_default_network()
         else:
             model = load_weights(build_model(config.model), config.weights)
-        executor = SparseExecutor(model, "fixed", block_px=block_px, sampling=config.sampling)
+        chosen = config.policy or policy
+        executor = SparseExecutor(model, chosen, block_px=block_px, sampling=config.sampling)
     except (ValueError, FileNotFoundError) as error:
         raise InputError(f"accuracy.weights: {error}") from None
     return Inference(executor, height_px, width_px)

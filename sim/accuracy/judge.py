@@ -29,11 +29,14 @@ class Verdict:
 
     Args:
         at_capture: the frame's own result against the truth of the frame; NaN where there is none.
+        foreground: the same for the pixels where anything was found, whatever its class: a detector that
+            wavers between two classes loses all of an object in `at_capture`, and nothing here.
         streaming: the newest result that was out when the frame was captured against the truth of the frame,
             as a client sees it; 0 before the first result.
     """
 
     at_capture: NDArray[np.float64]
+    foreground: NDArray[np.float64]
     streaming: NDArray[np.float64]
 
 
@@ -70,7 +73,7 @@ class Judge:
             rows: columns of the frame table, in order of camera and frame.
         """
         count = len(rows["frame"])
-        verdict = Verdict(np.full(count, np.nan), np.zeros(count))
+        verdict = Verdict(np.full(count, np.nan), np.full(count, np.nan), np.zeros(count))
         for camera, truth in enumerate(self.truths):
             mine = np.flatnonzero(rows["camera"] == camera)
             finished = [row for row in mine if rows["outcome"][row] == 0]  # in the order they were through
@@ -81,6 +84,7 @@ class Judge:
                 own = self._results.get((camera, index))
                 if own is not None:
                     verdict.at_capture[row] = agreement_of(own, expected)
+                    verdict.foreground[row] = foreground_iou(own, expected)
                 newest = int(np.searchsorted(ready_s, rows["captured_s"][row], side="right")) - 1
                 if newest >= 0:
                     shown = self._results[camera, int(rows["frame"][finished[newest]])]
@@ -96,4 +100,15 @@ def agreement_of(result: bytes, truth: bytes) -> float:
     from sim.accuracy.inference import unpack
 
     value: Any = agreement(unpack(result), unpack(truth))
+    return float(value)
+
+
+def foreground_iou(result: bytes, truth: bytes) -> float:
+    """IoU of where two packed results found anything; 1 where neither found a thing."""
+    if result == truth:
+        return 1.0
+    from kernels.models.evaluate import mask_iou
+    from sim.accuracy.inference import unpack
+
+    value: Any = mask_iou(unpack(result).foreground, unpack(truth).foreground)
     return float(value)

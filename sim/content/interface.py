@@ -280,5 +280,9 @@ class Content(Protocol):
     def frame_history(self, frames: int) -> FrameHistory:
         """An empty history of at most `frames` frames."""
 
-    def network(self) -> Network:
-        """A network that has seen no frame yet."""
+    def network(self, policy: str = "fixed") -> Network:
+        """A network that has seen no frame yet.
+
+        How the blocks that are computed go through it: "fixed" (the same at every layer) or "truncate" (what
+        they change spreads, and is pruned where it is small).
+        """

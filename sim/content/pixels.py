@@ -181,12 +181,12 @@ def _decoded(message: Message) -> DecodedBlocks:
 
 @dataclass(slots=True, eq=False)
 class PixelContent:
-    """One camera's frames of a real or composed video; `network` makes what its sides infer with."""
+    """One camera's frames of a real or composed video; `networks` makes what its sides infer with."""
 
     height_px: int
     width_px: int
     options: PixelOptions
-    network: Callable[[], Network] = lambda: IDLE
+    networks: Callable[[str], Network] = lambda _: IDLE
     aligner: Aligner = field(init=False)
 
     def __post_init__(self) -> None:
@@ -258,3 +258,7 @@ class PixelContent:
     def frame_history(self, frames: int) -> PixelHistory:
         """An empty history; τ says from which difference on a block has changed."""
         return PixelHistory(frames, self.options.threshold, self.options.block_px)
+
+    def network(self, policy: str = "fixed") -> Network:
+        """A network that has seen no frame yet."""
+        return self.networks(policy)

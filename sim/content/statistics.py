@@ -199,7 +199,7 @@ class StatisticalContent:
         """Not recorded."""
         raise _needs_pixels("comparisons with a history of frames")
 
-    def network(self) -> Network:
+    def network(self, policy: str = "fixed") -> Network:
         """None that runs."""
         return IDLE
 

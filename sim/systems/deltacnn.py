@@ -10,8 +10,8 @@ aligned along motion, so a moving camera makes nearly everything active. Choices
   what the difference itself takes; `difference_s` is what `kernels.pixel_delta` needs for it at 640×640 on
   one core of a desktop processor (2.5 ms at 1024×1024).
 - Accuracy, where it is measured: FluxShard's executor stands in here, too, without motion. The blocks of a
-  delta are computed on the accumulated reference and the rest of the features stays as it is, so that a
-  change does not spread beyond its blocks until something is inferred densely.
+  delta are computed on the accumulated reference, what they change spreads from layer to layer and is pruned
+  where it is small (policy "truncate"): DeltaCNN's way, block by block instead of pixel by pixel.
 - Place: "latency", the faster side by estimate, each side with its own reference. The remap paper's
   Table III has DeltaCNN load 40 %, 44 % and 28 % of the uplink at 130, 56 and 25 Mbit/s; a system that
   always offloads would load it ever more as it gets slower.
@@ -105,7 +105,8 @@ class DeltaCnn:
         self.local = self.content.delta_reference(options.threshold, options.dilation_px)
         self.shared = self.content.delta_reference(options.threshold, options.dilation_px)
         self.server = self.content.delta_receiver()
-        self.edge_network, self.cloud_network = self.content.network(), self.content.network()
+        self.edge_network = self.content.network("truncate")
+        self.cloud_network = self.content.network("truncate")
 
     def process(self, frame: Frame, world: CameraWorld) -> Generator[Any, Any, Outcome]:
         """Take the difference, pick a side, infer what is active there."""

@@ -40,6 +40,7 @@ def refused(content: dict[str, Any]) -> str:
         ({"mode": "measured", "weights": "/nowhere"}, ["accuracy.weights", "/nowhere", "safetensors"]),
         ({"mode": "measured", "weights": __file__}, ["accuracy.weights", __file__, "safetensors"]),
         ({"mode": "measured", "sampling": "cubic"}, ["accuracy.sampling", "bilinear, nearest", "'cubic'"]),
+        ({"mode": "measured", "policy": "exakt"}, ["accuracy.policy", "did you mean 'exact'"]),
         ({"mode": "measured", "colour": 1}, ["accuracy.colour", "expected one of the keys"]),
     ],
 )

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from kernels.models.results import Segmentation
 from sim.accuracy.inference import Inference, SideNetwork, Truth, open_inference, pack
-from sim.accuracy.judge import Judge, agreement_of
+from sim.accuracy.judge import Judge, agreement_of, foreground_iou
 from sim.config import AccuracyConfig
 from sim.content.interface import Frame, Message
 from sim.content.pixels import PixelContent, PixelOptions, PixelSharedImage
@@ -179,8 +180,6 @@ class Shifting:
 
 
 def maps() -> list[bytes]:
-    from kernels.models.results import Segmentation
-
     drawn = []
     for left in range(3):
         classes = np.zeros((2, 8), np.uint8)
@@ -192,6 +191,16 @@ def maps() -> list[bytes]:
 def test_agreement_is_intersection_over_union() -> None:
     drawn = maps()
     assert [agreement_of(drawn[0], other) for other in drawn] == [1.0, 2 / 4, 1 / 5]
+
+
+def test_foreground_does_not_ask_for_the_class() -> None:
+    one, other, nothing = (np.full((2, 4), fill, np.uint8) for fill in (1, 2, 0))
+    other[:, 0] = 0
+    packed = [pack(Segmentation(classes)) for classes in (one, other, nothing)]
+    assert agreement_of(packed[0], packed[1]) == 0.0
+    assert foreground_iou(packed[0], packed[1]) == 3 / 4
+    assert foreground_iou(packed[0], packed[2]) == 0.0
+    assert foreground_iou(packed[2], packed[2]) == 1.0
 
 
 @st.composite
