@@ -1,8 +1,8 @@
 """On an NVIDIA GPU: `python -m kernels.bench_gpu`. Needs torch, numpy and nvcc; Triton joins in where it is.
 
 Against cuDNN (channels_last, its own search for the fastest algorithm on), in float32 without and with TF32
-and in float16: every convolution of the network alone, each backend and configuration at each share of active
-blocks, and the network as usual and as CUDA graphs (`kernels.gpu_contest` says what each time holds).
+and in float16: the network, as usual and as CUDA graphs, then every convolution of it alone, by each backend
+and configuration, at each share of active blocks (`kernels.gpu_contest` says what each time holds).
 
 First `kernels.check` must pass. A ratio stands only beside a result of the same inputs that was right. The
 rows, and what they were measured on, go to `conf/profile/<device>/<model>-<size>/`.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import gc
 import json
 import re
 import sys
@@ -75,15 +76,19 @@ def run(
         _write(folder, rows, meta)
 
     backends = [backend for backend in BACKENDS[device] if registry.unavailable(backend, device) is None]
+    if device == "cuda":
+        gc.freeze()  # a capture collects garbage first: not all of torch again each time
     for precision in precisions:
-        with arithmetic(precision):
-            for shape in shapes_of(name, size_px, precision, device) if layers else ():
-                add(partial(measure_layer, shape, precision, device, repeats), shape.name, precision)
-            for backend in backends:
+        for backend in backends:
+            with arithmetic(precision):
                 measure = partial(
                     measure_network, name, size_px, precision, device, backend, repeats, capture
                 )
                 add(measure, f"{name} @{size_px}", precision, backend)
+    for precision in precisions if layers else ():  # the many, and each with kernels of its own to compile
+        with arithmetic(precision):
+            for shape in shapes_of(name, size_px, precision, device):
+                add(partial(measure_layer, shape, precision, device, repeats), shape.name, precision)
     drift = steady_seconds(device) / before_s - 1
     meta |= {"complete": True, "drift": round(drift, 4)}
     if device == "cuda":
@@ -139,11 +144,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(f"--model must be NAME:SIZE with a multiple of 32 pixels (got {chosen.model!r})")
     if chosen.repeats < 1:
         return _refuse(f"--repeats must be at least 1 (got {chosen.repeats})")
+    if torch.cuda.is_available():
+        print("compiling the CUDA kernels, if that has not been done", file=sys.stderr)
     reason = registry.unavailable("cuda", "cuda")
     if reason is not None:
         return _refuse(f"no measurement without a GPU and nvcc: {reason}")
     from kernels.check import check
 
+    print("checking every operation first; kernels are compiled as they are needed", file=sys.stderr)
     try:
         outcomes = [outcome for outcome in check() if outcome.device == "cuda"]
     except RuntimeError as error:  # such as a driver that is older than the toolkit
