@@ -54,6 +54,8 @@ struct Node {
 
 constexpr int64_t kRows = 192;            // positions that a convolution takes at a time
 constexpr int64_t kPieceFloats = 49152;  // half of a small second-level cache
+constexpr int64_t kSampled = 16, kMostOf = 20;  // SAMPLED and MOST_OF of the policy's Python form
+constexpr int32_t kOrigin[2] = {0, 0};
 
 enum Kind {
   kUnion,   // no work of its own: what changed in any of its parts
@@ -148,6 +150,12 @@ inline bool differs(const float* a, const float* b, int64_t channels, float epsi
   return found;
 }
 
+// The position of the reference that (y, x) comes from.
+inline int64_t behind(const Node& node, const int16_t* displacement, int64_t y, int64_t x) {
+  const int16_t* move = displacement + 2 * (y * node.width + x);
+  return clamp(y + move[1], node.height - 1) * node.width + clamp(x + move[0], node.width - 1);
+}
+
 // Takes from `changed` the listed positions that came out as they were, and gives these the reference's values
 // back, which is what the layers behind them were computed from.
 void prune(const Node& node, const int32_t* list, int64_t count, const float* reference,
@@ -157,10 +165,7 @@ void prune(const Node& node, const int32_t* list, int64_t count, const float* re
   const float epsilon = static_cast<float>(*node.epsilon);
   const float* before[kAhead];
   auto find = [&](int64_t i) {
-    const int64_t y = list[2 * i], x = list[2 * i + 1], index = y * node.width + x;
-    const int64_t column = clamp(x + displacement[2 * index], node.width - 1);
-    const int64_t row = clamp(y + displacement[2 * index + 1], node.height - 1);
-    before[i % kAhead] = reference + (row * node.width + column) * node.pixel;
+    before[i % kAhead] = reference + behind(node, displacement, list[2 * i], list[2 * i + 1]) * node.pixel;
     __builtin_prefetch(before[i % kAhead], 0, 3);
   };
   for (int64_t i = 0; i < count && i < kAhead; ++i) find(i);
@@ -174,6 +179,17 @@ void prune(const Node& node, const int32_t* list, int64_t count, const float* re
     }
     if (i + kAhead < count) find(i + kAhead);
   }
+}
+
+// Whether a sample of a layer that was computed everywhere says that hardly anything stayed as it was.
+bool all_changed(const Node& node, const float* reference, const int16_t* displacement, const float* out) {
+  const int64_t positions = node.height * node.width;
+  int64_t far = 0, samples = 0;
+  for (int64_t index = 0; index < positions; index += kSampled, ++samples) {
+    const float* was = reference + behind(node, displacement, index / node.width, index % node.width) * node.pixel;
+    far += differs(out + index * node.pixel, was, node.channels, static_cast<float>(*node.epsilon));
+  }
+  return far * kMostOf >= samples * (kMostOf - 1);
 }
 
 }  // namespace
@@ -209,13 +225,18 @@ extern "C" void fluxshard_truncate(Node* nodes, int64_t count, const void* level
       const Input& source = node->inputs[0];
       tiling = {list, list_positions(source.changed, source.height, source.width, list), 1, 1};
     } else if (found == positions && node->kind != kPrune) {
-      list[0] = list[1] = 0;
-      tiling = {list, 1, node->height, node->width};
+      tiling = {kOrigin, 1, node->height, node->width};
     } else if (node->kind != kPrune) {
       tiling = {list, found, 1, 1};
     }
     if (node->kind != kPrune) {
       fluxshard_program(node->steps, node->step_count, levels, cache, cache, reference);
+      continue;
+    }
+    if (found == positions) {
+      tiling = {kOrigin, 1, node->height, node->width};
+      fluxshard_program(node->steps, node->step_count, levels, cache, cache, reference);
+      if (!all_changed(*node, before, displacement, out)) prune(*node, list, found, before, displacement, out);
       continue;
     }
     // A piece is compared while it is still in the processor's caches.
