@@ -41,12 +41,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     bench.add_argument("--dtype", choices=("float32", "float16"), help="default float32; on a GPU both")
     bench.add_argument("--repeats", type=int, default=15)
     bench.add_argument("--model", action="append", metavar="NAME:SIZE", help="default yolo11n-seg:640")
+    plan = commands.add_parser("plan", help="how each layer of a network runs, in a table")
+    plan.add_argument("--model", default="yolo11n-seg")
+    plan.add_argument("--size-px", type=int, default=640, help="side of the network's input")
+    plan.add_argument("--policy", choices=("exact", "truncate", "fixed"), default="fixed")
+    plan.add_argument("--backend", help="instead of the best available")
+    plan.add_argument("--block-px", type=int, default=16)
+    plan.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="measure from which share of active positions layers run in full",
+    )
+    plan.add_argument("--repeats", type=int, default=5, help="of each measurement")
     convert = commands.add_parser("convert", help="a checkpoint's state dict into fused safetensors")
     convert.add_argument("source", type=Path)
     convert.add_argument("target", type=Path)
     convert.add_argument("--fp32", action="store_true", help="keep single precision")
     chosen = parser.parse_args(arguments)
-    run = {"info": _info, "check": _check, "truncation": _truncation, "bench": _bench, "convert": _convert}
+    run = {
+        "info": _info,
+        "check": _check,
+        "truncation": _truncation,
+        "bench": _bench,
+        "plan": _plan,
+        "convert": _convert,
+    }
     try:
         return run[chosen.command](chosen)
     except (ValueError, OSError) as error:
@@ -100,7 +119,7 @@ def _truncation(chosen: argparse.Namespace) -> int:
     import torch
 
     from kernels.models import build_model, load_default_network, load_weights
-    from kernels.truncation import build_profile, measure, read_frames
+    from kernels.truncation import build_profile, effects, measure, read_frames
 
     if chosen.size_px < 32 or chosen.size_px % 32:
         raise ValueError(f"--size-px must be a positive multiple of 32 (got {chosen.size_px})")
@@ -128,6 +147,11 @@ def _truncation(chosen: argparse.Namespace) -> int:
         "threshold": chosen.threshold,
     }
     profile.save(chosen.output, provenance)
+    for effect in effects(samples, chosen.tolerance):
+        print(
+            f"ε = {effect.epsilon:.2f}: reused {effect.reused:4.0%}, {effect.cost:.2f} × dense, error "
+            f"{effect.error:.3f} deviations ({effect.added:.3f} by ε), tolerated by {effect.tolerated:4.0%}"
+        )
     for row in profile.rows:
         print(
             f"vectors {row.length_px:5.1f} px ± {row.spread_px:4.1f}, active {row.active_ratio:4.0%}: "
@@ -169,6 +193,30 @@ def _bench(chosen: argparse.Namespace) -> int:
     except RuntimeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    return 0
+
+
+def _plan(chosen: argparse.Namespace) -> int:
+    import torch
+
+    from kernels.executor import SparseExecutor
+    from kernels.executor.summary import summarise, table
+    from kernels.models import build_model
+
+    name, side = _network(f"{chosen.model}:{chosen.size_px}")
+    if chosen.repeats < 1:
+        raise ValueError(f"--repeats must be at least 1 (got {chosen.repeats})")
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    executor = SparseExecutor(build_model(name), chosen.policy, chosen.backend, chosen.block_px)
+    frame = torch.rand(1, 3, side, side)
+    if chosen.calibrate:
+        executor.calibrate(frame, chosen.repeats)
+    print(table(summarise(executor.plan(frame), chosen.block_px)))
+    if not chosen.calibrate:
+        print("not calibrated: no layer has a break-even of its own")
+    elif chosen.policy == "fixed":
+        print(f"the whole frame runs densely from {executor.break_even:.0%} active blocks on")
     return 0
 
 

@@ -209,8 +209,8 @@ def measure_layer(layer: Layer, setting: Setting) -> list[Row]:
 def measure_network(name: str, size_px: int, setting: Setting) -> list[Row]:
     """A network under `fixed`, with motion; dense is the module itself in channels_last.
 
-    What `fixed` computes has no dense twin: each set is compared with the reference operations in float32,
-    and the dense run with the module.
+    Not calibrated: up to a full set every layer runs sparsely. What `fixed` computes has no dense twin: each
+    set is compared with the reference operations in float32, and the dense run with the module.
     """
     from kernels.models import build_model
 
@@ -301,6 +301,7 @@ def run(
     print(f"{'':34}" + "".join(f"{fraction:>7.0%}" for fraction in FRACTIONS) + "   sparse / dense")
     for layer in LAYERS:
         rows += _shown(measure_layer(layer, setting))
+    print("networks under `fixed`, not calibrated: every layer sparse up to a full set")
     for name, size_px in networks:
         rows += _shown(measure_network(name, size_px, setting))
     target.parent.mkdir(parents=True, exist_ok=True)

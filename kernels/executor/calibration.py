@@ -26,19 +26,22 @@ _CLEARLY = 0.9
 def crossing(shares: Sequence[float], times_s: Sequence[float], full_s: float) -> float | None:
     """The share at which a sparse run takes as long as a full one, or None if it never does.
 
-    Between the shares measured time is taken as linear, below the first as proportional to the share.
+    From there on it takes at least as long at every share measured: one slow run below does not count.
+    Between the shares time is taken as linear, below the first as proportional to the share.
 
     Args:
         shares: ascending, in (0, 1].
         times_s: of a sparse run at each share.
         full_s: of a full run.
     """
-    before, time_before = 0.0, 0.0
-    for share, time_s in zip(shares, times_s, strict=True):
-        if time_s >= full_s:
-            return before + (share - before) * (full_s - time_before) / (time_s - time_before)
-        before, time_before = share, time_s
-    return None
+    points = [(0.0, 0.0), *zip(shares, times_s, strict=True)]
+    slow = len(points)
+    while slow > 1 and points[slow - 1][1] >= full_s:
+        slow -= 1
+    if slow == len(points):
+        return None
+    (before, time_before), (share, time_s) = points[slow - 1], points[slow]
+    return before + (share - before) * (full_s - time_before) / (time_s - time_before)
 
 
 def measure_layers(
@@ -111,13 +114,15 @@ def _by_positions(
 
 def _fastest(runs: Sequence[Callable[[], None]], repeats: int, device: torch.device) -> list[float]:
     """Seconds of the fastest of `repeats` runs of each, taken in turns after one to warm up."""
+    alone = device.type == "cpu" and torch.get_num_threads() == 1
+    clock = time.thread_time if alone else time.perf_counter  # which a busy machine does not disturb
     times_s = [float("inf")] * len(runs)
     for repeat in range(repeats + 1):
         for number, run in enumerate(runs):
-            start = time.perf_counter()
+            start = clock()
             run()
             if device.type == "cuda":
                 torch.cuda.synchronize()
             if repeat > 0:
-                times_s[number] = min(times_s[number], time.perf_counter() - start)
+                times_s[number] = min(times_s[number], clock() - start)
     return times_s

@@ -17,6 +17,17 @@ def test_info_lists_every_backend_and_says_why_not(capsys: pytest.CaptureFixture
         assert word in said
 
 
+def test_plan_is_a_table_with_a_row_for_each_layer(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--model", "default", "--size-px", "64"]) == 0
+    plain = capsys.readouterr().out.splitlines()
+    assert plain[0].split()[:2] == ["layer", "operation"]
+    assert plain[-1] == "not calibrated: no layer has a break-even of its own"
+    assert main(["plan", "--model", "default", "--size-px", "64", "--calibrate", "--repeats", "1"]) == 0
+    measured = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in measured[:-1]] == [line.split()[0] for line in plain[:-1]]
+    assert measured[-1].startswith("the whole frame runs densely from ")
+
+
 def test_check_passes_here(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check"]) == 0
     assert "WRONG" not in capsys.readouterr().out
@@ -39,6 +50,8 @@ def test_check_passes_here(capsys: pytest.CaptureFixture[str]) -> None:
             ["bench", "--model", "yolo11n-seg:640", "--model", "yolo11n-sag:640"],
             "--model must be a known model, such as yolo11n-seg, ",
         ),
+        (["plan", "--model", "yolo11n-sag"], "--model must be a known model, such as yolo11n-seg, "),
+        (["plan", "--model", "default", "--block-px", "0"], "block_px must be a whole number of pixels"),
         (["bench", "--model", "yolo11n-seg:641"], "--model must be NAME:SIZE with a multiple of 32 pixels"),
     ],
 )

@@ -18,6 +18,7 @@ from kernels.executor.graph import Convolve
 from kernels.executor.plan import Plan
 from kernels.executor.policies.fixed import complete_nodes, levels_of
 from kernels.executor.policies.request import Request
+from kernels.executor.summary import summarise, table
 from kernels.ops import registry
 from tests.strategies_networks import Motion, RandomNetwork, cases, poisoned_memory
 
@@ -106,7 +107,8 @@ def test_where_a_sparse_run_takes_as_long_as_a_full_one() -> None:
     assert crossing((0.25, 0.5, 1.0), (1.0, 2.0, 4.0), 3.0) == 0.75
     assert crossing((0.25, 0.5, 1.0), (1.0, 2.0, 4.0), 0.5) == 0.125
     assert crossing((0.25, 0.5), (2.0, 2.0), 2.0) == 0.25
-    assert crossing((0.25, 0.5), (2.0, 1.0), 1.5) == 0.1875  # not monotonous: the first time it is reached
+    assert crossing((0.25, 0.5), (2.0, 1.0), 1.5) is None  # one slow run
+    assert crossing((0.25, 0.5, 0.75), (2.0, 1.0, 2.0), 1.5) == 0.625
 
 
 @pytest.mark.parametrize("policy", ["exact", "truncate", "fixed"])
@@ -166,6 +168,51 @@ def test_the_last_four_frame_sizes_are_kept_and_a_cache_of_one_before_is_refused
     assert executor.plan(torch.rand(1, 3, 48, 48)) is not plans[48]
     with pytest.raises(ValueError, match="cache must come from"):
         sparse(48)
+
+
+class Branches(nn.Module):
+    """Two paths of different fields, one through half the resolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3, 2, 1)
+        self.deep = nn.Conv2d(4, 4, (5, 3), 2, (2, 1))
+        self.up = nn.Upsample(scale_factor=2)
+        self.last = nn.Conv2d(8, 2, (1, 3), 1, (0, 1))
+
+    def forward(self, frame: torch.Tensor) -> torch.Tensor:
+        first = self.first(frame).relu()
+        return self.last(torch.cat([first, self.up(self.deep(first))], 1))
+
+
+def test_the_summary_says_what_a_layer_sees_and_from_when_it_runs_in_full() -> None:
+    torch.manual_seed(0)
+    network, frame = Branches().eval(), torch.rand(1, 3, 64, 96)
+    executor = SparseExecutor(network, "fixed")
+    plan = executor.plan(frame)
+    plan.break_even[next(i for i in plan.counted if plan.nodes[i].name == "deep")] = 0.75
+    rows = {row.name: row for row in summarise(plan, 16)}
+    assert [rows[name].field_px for name in ("first", "deep", "up", "last")] == [
+        (3, 3),
+        (11, 7),
+        (11, 7),
+        (11, 11),  # two windows of `up` overlap on one of its positions, or stand side by side
+    ]
+    assert [rows[name].period_px for name in ("first", "deep", "up", "last")] == [(2, 2), *[(4, 4)] * 3]
+    assert (rows["deep"].tile, rows["up"].tile, rows["deep"].full_from) == ((4, 4), (8, 8), 0.75)
+    # No position depends on more, as autograd sees it.
+    image = frame.clone().requires_grad_()
+    for column in (23, 24):
+        image.grad = None
+        network(image)[0, :, 16, column].sum().backward()
+        assert image.grad is not None
+        where = image.grad[0].abs().sum(0) > 0
+        down, across = where.any(1).nonzero(), where.any(0).nonzero()
+        assert int(down.max() - down.min()) < 11
+        assert int(across.max() - across.min()) < 11
+    text = table(list(rows.values()))
+    assert [line.split()[0] for line in text.splitlines()] == ["layer", *rows]
+    assert "75%" in text.splitlines()[1 + list(rows).index("deep")]
 
 
 @pytest.mark.parametrize("block_px", [True, False, 0, -16, 16.0, "16", Fraction(16)])

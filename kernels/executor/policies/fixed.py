@@ -96,6 +96,8 @@ def run_fixed(
 
 def complete_nodes(plan: Plan, levels: Mapping[int, Level]) -> frozenset[int]:
     """Nodes that a frame with these levels computes everywhere: a prefix of the graph, the frame left out."""
+    if not plan.break_even:
+        return frozenset()
     complete = {0}
     for index, node in enumerate(plan.nodes):
         if index == 0 or not all(read in complete for read in node.inputs):
