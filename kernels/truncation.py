@@ -7,6 +7,8 @@ leaves (what the motion itself costs); pairs that move alike share a row (remap 
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,12 +37,14 @@ class Sample:
         epsilon: share of each layer's standard deviation.
         error: mean |sparse − dense| over the outputs, each in units of its own standard deviation.
         reused: mean share of positions not computed.
+        cost: time of the sparse run over that of the dense one; NaN where it was not taken.
     """
 
     statistics: MotionStatistics
     epsilon: float
     error: float
     reused: float
+    cost: float = math.nan
 
 
 def read_frames(path: Path, size_px: int, most: int) -> Iterator[NDArray[np.uint8]]:
@@ -97,13 +101,57 @@ def measure(
             vectors = torch.from_numpy(field.vectors.astype(np.int32))
             if bool(active.all()):
                 continue  # nothing to reuse, and nothing to prune
-            truth, _ = executor.dense(_tensor(image))
+            frame = _tensor(image)
+            began_s = time.thread_time()
+            truth, _ = executor.dense(frame)
+            dense_s = time.thread_time() - began_s
             statistics = MotionStatistics.of(active, vectors)
             for epsilon in epsilons:
                 executor.truncation = TruncationProfile((Row(0.0, 0.0, 0.0, epsilon),))
-                made, _, report = executor.sparse(_tensor(image), active, vectors, cache)
+                began_s = time.thread_time()
+                made, _, report = executor.sparse(frame, active, vectors, cache)
+                cost = (time.thread_time() - began_s) / dense_s
                 reused = float(np.mean(list(report.reused.values())))
-                yield Sample(statistics, epsilon, _error(made, truth), reused)
+                yield Sample(statistics, epsilon, _error(made, truth), reused, cost)
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What one ε did over all samples: the median cost, and means of the rest.
+
+    Attributes:
+        added: error beyond that of each frame's smallest.
+        tolerated: share of frames to which it added no more than the tolerance.
+    """
+
+    epsilon: float
+    reused: float
+    cost: float
+    error: float
+    added: float
+    tolerated: float
+
+
+def effects(samples: Sequence[Sample], tolerance: float) -> list[Effect]:
+    """The trade that a choice of ε makes, smallest ε first; `tolerance` as in `build_profile`."""
+    floor: dict[MotionStatistics, float] = {}
+    for sample in samples:
+        floor[sample.statistics] = min(sample.error, floor.get(sample.statistics, math.inf))
+    found = []
+    for epsilon in sorted({sample.epsilon for sample in samples}):
+        runs = [sample for sample in samples if sample.epsilon == epsilon]
+        added = [run.error - floor[run.statistics] for run in runs]
+        found.append(
+            Effect(
+                epsilon=epsilon,
+                reused=float(np.mean([run.reused for run in runs])),
+                cost=float(np.median([run.cost for run in runs])),
+                error=float(np.mean([run.error for run in runs])),
+                added=float(np.mean(added)),
+                tolerated=float(np.mean([one <= tolerance for one in added])),
+            )
+        )
+    return found
 
 
 def build_profile(samples: Sequence[Sample], tolerance: float, bins: int = 3) -> TruncationProfile:

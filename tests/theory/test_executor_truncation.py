@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from kernels.executor.thresholds import MotionStatistics, Row, TruncationProfile
-from kernels.truncation import Sample, build_profile, measure
+from kernels.truncation import Sample, build_profile, effects, measure
 
 
 def runs(length_px: float, active: float, knee: float) -> list[Sample]:
@@ -28,6 +28,15 @@ def test_each_bin_takes_what_its_frames_tolerate() -> None:
     still, blocks = torch.zeros(4, 4, 2, dtype=torch.int32), torch.zeros(4, 4, dtype=torch.bool)
     assert profile.lookup(blocks, still) == 0.4
     assert profile.lookup(~blocks, still + 15) == 0.1
+
+
+def test_effects_show_what_each_epsilon_trades() -> None:
+    samples = [*runs(0.0, 0.1, knee=0.4), *runs(20.0, 0.6, knee=0.1)]
+    table = effects(samples, tolerance=0.05)
+    assert [row.epsilon for row in table] == [0.0, 0.1, 0.2, 0.4]
+    assert [row.tolerated for row in table] == [1.0, 1.0, 0.5, 0.5]
+    assert [row.added for row in table] == pytest.approx([0.0, 0.0, 0.5, 0.5])
+    assert [row.error for row in table] == pytest.approx([0.1, 0.1, 0.6, 0.6])
 
 
 def test_a_profile_survives_its_file(tmp_path: Path) -> None:
