@@ -278,7 +278,7 @@ def measure_network(
     model, frame = build(name, size_px, device)
     plain = build_model(name).eval().to(device)
     plain.load_state_dict(model.state_dict())
-    plain.to(memory_format=torch.channels_last, dtype=PRECISIONS[precision])
+    plain.to(PRECISIONS[precision]).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     image = frame.to(PRECISIONS[precision]).contiguous(memory_format=torch.channels_last)
     executor = SparseExecutor(model, "fixed", backend, BLOCK_PX, dtype=PRECISIONS[precision])
     plan = executor.plan(frame)
@@ -303,8 +303,8 @@ def measure_network(
     try:
         graph = (capture or as_graph)(dense)
         replay = Replay(plan, BLOCK_PX, capture=capture)
-    except RuntimeError as error:
-        reason = _first_line(error)
+    except RuntimeError as refused:
+        reason = _first_line(refused)
 
     def dense_frame() -> Any:
         image.copy_(frame)
