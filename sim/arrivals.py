@@ -33,28 +33,33 @@ class Arrivals(Protocol):
         """The frames captured before `now_s` that wait for the camera; call it last."""
 
 
-def _check(fps: float, frames: int) -> None:
-    if not (math.isfinite(fps) and fps > 0):
-        raise InputError(f"fps: expected a frame rate > 0 frames/s, found {fps}")
+@dataclass(slots=True, eq=False)
+class _Periodic:
+    """A frame every 1/fps, beginning at `offset_s`."""
+
+    fps: float
+    frames: int
+    offset_s: float = 0.0
+    _next: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.fps) and self.fps > 0):
+            raise InputError(f"fps: expected a frame rate > 0 frames/s, found {self.fps}")
+        _check_frames(self.frames)
+
+    def captured_s(self, index: int) -> float:
+        """Capture time of a frame."""
+        return self.offset_s + index / self.fps
+
+
+def _check_frames(frames: int) -> None:
     if frames < 1:
         raise InputError(f"frames: expected at least 1 frame, found {frames}")
 
 
 @dataclass(slots=True, eq=False)
-class PeriodicLatest:
+class PeriodicLatest(_Periodic):
     """A frame every 1/fps; while one is being worked on, the newest replaces any that waits."""
-
-    fps: float
-    frames: int
-    offset_s: float = 0.0
-    _next: int = 0
-
-    def __post_init__(self) -> None:
-        _check(self.fps, self.frames)
-
-    def captured_s(self, index: int) -> float:
-        """Capture time of a frame."""
-        return self.offset_s + index / self.fps
 
     def next(self, now_s: float, lost: Lost) -> tuple[int, float] | None:
         if self._next >= self.frames:
@@ -75,24 +80,16 @@ class PeriodicLatest:
 
 
 @dataclass(slots=True, eq=False)
-class PeriodicQueue:
+class PeriodicQueue(_Periodic):
     """A frame every 1/fps into a queue of `limit` frames; one that finds it full is dropped."""
 
-    fps: float
-    frames: int
     limit: int = 8
-    offset_s: float = 0.0
-    _next: int = 0
-    _waiting: deque[int] = field(default_factory=deque)
+    _waiting: deque[int] = field(default_factory=deque, init=False)
 
     def __post_init__(self) -> None:
-        _check(self.fps, self.frames)
+        _Periodic.__post_init__(self)  # super() does not know a class that slots have replaced
         if self.limit < 1:
             raise InputError(f"arrival.limit: expected room for at least 1 frame, found {self.limit}")
-
-    def captured_s(self, index: int) -> float:
-        """Capture time of a frame."""
-        return self.offset_s + index / self.fps
 
     def next(self, now_s: float, lost: Lost) -> tuple[int, float] | None:
         self._admit(now_s + 1e-12, lost)
@@ -128,7 +125,7 @@ class ClosedLoop:
     _next: int = 0
 
     def __post_init__(self) -> None:
-        _check(1.0, self.frames)
+        _check_frames(self.frames)
 
     def next(self, now_s: float, lost: Lost) -> tuple[int, float] | None:
         if self._next >= self.frames:

@@ -378,5 +378,5 @@ def _arrivals(config: RunConfig, view: View, number: int) -> Arrivals:
     if config.arrival.policy == "periodic":
         return PeriodicLatest(view.fps, view.frames, offset_s)
     if config.arrival.policy == "queue":
-        return PeriodicQueue(view.fps, view.frames, config.arrival.limit, offset_s)
+        return PeriodicQueue(view.fps, view.frames, offset_s, config.arrival.limit)
     return ClosedLoop(view.frames, offset_s)

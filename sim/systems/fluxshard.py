@@ -1,7 +1,7 @@
 """FluxShard: motion-guided reuse on both sides, and a scheduler that picks the side for each frame.
 
 ``fluxshard_ea`` is the system of "FluxShard: A Motion-Driven Framework for Distributed Real-Time Dense Video
-Analytics": Algorithm 1 is :meth:`FluxShard.process`, Algorithm 2 is :class:`ServerHalf`. Where it is silent:
+Analytics": Algorithm 1 is :meth:`FluxShard.process`, Algorithm 2 is `fluxshard_server`. Where it is silent:
 
 - the first frame is sent whole and inferred densely ("derived from a shared initialization point");
 - blocks that arrive opportunistically are dirty until inference covers them;
@@ -33,6 +33,7 @@ from sim.schedulers import (
     edge_cost,
     regret,
 )
+from sim.systems.fluxshard_server import ServerHalf
 from sim.systems.interface import RESULT_BYTES
 from sim.systems.server_memory import NOTICE_BYTES
 from sim.world import CameraWorld
@@ -77,38 +78,6 @@ class FluxShardOptions:
             raise InputError(f"system.patience_s: expected a time > 0 s, found {self.patience_s}")
         if self.result_bytes < 0:
             raise InputError(f"system.result_bytes: expected >= 0 bytes, found {self.result_bytes}")
-
-
-@dataclass(slots=True, eq=False)
-class ServerHalf:
-    """The server's side (Algorithm 2): the assembled image, what is dirty in it, its dense refresh.
-
-    `result` is what its network made of the last message.
-    """
-
-    image: SharedImage
-    network: Network
-    epoch: int = -1
-    refreshed_version: int = 0
-    result: Any = None
-    _alive_since_s: float = 0.0
-
-    def receive(self, message: Message, world: CameraWorld, *, densely: bool = False) -> int | None:
-        """Take a message in; return the blocks to compute, or None if it builds on a state that is lost.
-
-        A crash wipes the state; so does the start of a new epoch.
-        """
-        crashed_s = [end_s for _, end_s in world.cloud.processor.crashes_s if end_s <= world.now_s]
-        if crashed_s and crashed_s[-1] > self._alive_since_s:
-            self._alive_since_s = crashed_s[-1]
-            self.epoch = -1
-        if message.whole and message.epoch > self.epoch:
-            self.epoch = message.epoch
-        if message.epoch != self.epoch:
-            return None
-        blocks = self.image.apply(message)
-        self.result = self.network.follow(self.image, message, densely=densely)
-        return blocks
 
 
 @dataclass(slots=True, eq=False)

@@ -1,4 +1,4 @@
-"""Measured accuracy on a real clip with a detector: codec and reuse cost something that coverage cannot see."""
+"""Measured accuracy on a real clip with a detector: what codec and reuse cost, which coverage cannot see."""
 
 from __future__ import annotations
 

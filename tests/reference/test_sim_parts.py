@@ -191,7 +191,7 @@ def test_the_newest_frame_replaces_the_one_that_waits(frames: int, services_ms: 
 
 @given(st.integers(1, 60), st.integers(1, 5), SERVICES_MS)
 def test_a_full_queue_drops_the_newcomer(frames: int, limit: int, services_ms: list[int]) -> None:
-    begun, lost = play(PeriodicQueue(25.0, frames, limit), services_ms)
+    begun, lost = play(PeriodicQueue(25.0, frames, limit=limit), services_ms)
     expected, _ = event_loop(frames, limit, False, services_ms)
     assert [index for index, _ in begun] == [index for index, _ in expected]
     assert [s for _, s in begun] == pytest.approx([s for _, s in expected])

@@ -1,0 +1,41 @@
+"""FluxShard's server half: Algorithm 2 of the paper that `sim.systems.fluxshard` implements."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sim.content.interface import Message, Network, SharedImage
+from sim.systems.server_memory import ServerMemory
+from sim.world import CameraWorld
+
+
+@dataclass(slots=True, eq=False)
+class ServerHalf:
+    """The server's side (Algorithm 2): the assembled image, what is dirty in it, its dense refresh.
+
+    `result` is what its network made of the last message.
+    """
+
+    image: SharedImage
+    network: Network
+    epoch: int = -1
+    refreshed_version: int = 0
+    result: Any = None
+    _memory: ServerMemory = field(default_factory=ServerMemory)
+
+    def receive(self, message: Message, world: CameraWorld, *, densely: bool = False) -> int | None:
+        """Take a message in; return the blocks to compute, or None if it builds on a state that is lost.
+
+        A crash wipes the state; so does the start of a new epoch.
+        """
+        if self._memory.lost(world):
+            self.epoch = -1
+        if message.whole and message.epoch > self.epoch:
+            self.epoch = message.epoch
+        if message.epoch != self.epoch:
+            return None
+        self._memory.fill(world)
+        blocks = self.image.apply(message)
+        self.result = self.network.follow(self.image, message, densely=densely)
+        return blocks
