@@ -219,7 +219,7 @@ def measure_network(name: str, size_px: int, setting: Setting) -> list[Row]:
     model = build_model(name).eval().to(device)
     plain: nn.Module = build_model(name).eval().to(device)
     plain.load_state_dict(model.state_dict())
-    plain.to(memory_format=torch.channels_last, dtype=setting.dtype)
+    plain.to(memory_format=torch.channels_last, dtype=setting.dtype)  # type: ignore[call-overload]
     frame = torch.rand(1, 3, size_px, size_px, device=device)
     image = frame.to(setting.dtype).contiguous(memory_format=torch.channels_last)
     executor = SparseExecutor(model, "fixed", setting.backend, dtype=setting.dtype)

@@ -76,7 +76,7 @@ def _device_seconds(run: Callable[[], object], runs: int = 5) -> float:
         run()
     end.record()
     end.synchronize()
-    return start.elapsed_time(end) * 1e-3 / runs
+    return float(start.elapsed_time(end)) * 1e-3 / runs
 
 
 def _wall_seconds(run: Callable[[], object]) -> float:

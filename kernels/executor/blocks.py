@@ -106,7 +106,7 @@ class Draft:
         return self.unpacked(memory.to(device, non_blocking=True))
 
     def pack(self, memory: torch.Tensor | None = None, pin: bool = False) -> torch.Tensor:
-        """All that is sent, as bytes, one part after the other, in `memory` or in new memory, maybe pinned."""
+        """All that is sent, as bytes, part after part, in `memory` or in new, maybe pinned memory."""
         tensors = [tensor for part in self.parts.values() for tensor in part.tensors()]
         if memory is None:
             size_bytes = sum(map(_padded_bytes, tensors))

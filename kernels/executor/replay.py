@@ -2,7 +2,7 @@
 
 A fast GPU is done with a frame before Python has launched it. A graph is captured for a number of active
 blocks and replayed for every frame that has as many or fewer: the lists of tiles are filled up with tiles
-beyond the map, which every operation skips. Captured are the copy of the block set from pinned memory, all
+beyond the map, of which nothing is written. Captured are the copy of the block set from pinned memory, all
 operations, and the moving of what was reused; what is left to the processor is to decide by block
 (`draft_levels`) and to round the number of active blocks up.
 """
@@ -35,7 +35,7 @@ def as_graph(run: Callable[[], _Result], times: int = 1, pool: Any = None) -> Ca
     Raises:
         RuntimeError: it does something that cannot be captured, such as waiting for the device.
     """
-    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):  # workspaces and algorithms are settled before the capture
         for _ in range(3):
@@ -193,5 +193,5 @@ class _Graph:
     def mark(self) -> None:
         """Remember that the graph was launched."""
         if self._on_gpu:
-            self._read = self._read or torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._read = self._read or torch.cuda.Event()
             self._read.record()

@@ -181,7 +181,8 @@ class Steps:
             else:
                 self._results[key] = call.function(*args, **kwargs)
         made = self._results[key]
-        return made[result] if isinstance(made, (tuple, list)) else made
+        found: torch.Tensor = made[result] if isinstance(made, (tuple, list)) else made
+        return found
 
     def _argument(self, leaf: Any) -> Any:
         if isinstance(leaf, (list, tuple)):

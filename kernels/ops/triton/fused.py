@@ -347,7 +347,7 @@ def convolve(
             f"source and out must have {convolution.in_channels} and {convolution.out_channels} channels "
             f"(got {source.shape[2]} and {out.shape[2]})"
         )
-    maps = {"source": source, "out": out, "residual": residual}
+    maps: dict[str, torch.Tensor | None] = {"source": source, "out": out, "residual": residual}
     size = (source.shape[0], source.shape[1])
     if halo is not None:
         maps["halo.reference"] = halo.reference
@@ -362,9 +362,9 @@ def convolve(
             raise TypeError(f"halo.displacement must be int16 or float32 (got {halo.displacement.dtype})")
         if tuple(halo.displacement.shape) != (*size, 2) or not halo.displacement.is_contiguous():
             raise ValueError(f"halo.displacement must be contiguous with shape {(*size, 2)}")
-        for name, value in (("halo.fresh", fresh), ("halo.displacement", halo.displacement)):
-            if value.device != out.device:
-                raise ValueError(f"{name} must be on {out.device}, as out (got {value.device})")
+        for name, tensor in (("halo.fresh", fresh), ("halo.displacement", halo.displacement)):
+            if tensor.device != out.device:
+                raise ValueError(f"{name} must be on {out.device}, as out (got {tensor.device})")
     for name, value in maps.items():
         if value is not None and value.dtype != convolution.weight.dtype:
             raise TypeError(f"{name} must be {convolution.weight.dtype}, as the weights (got {value.dtype})")
