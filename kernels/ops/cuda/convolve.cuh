@@ -62,11 +62,13 @@ __device__ __forceinline__ Pack<T, V> read_place(const Source<T>& source, int pl
   return load<T, V>(source.reference + static_cast<long long>(index) * source.reference_pixel + channel);
 }
 
-// Fills places[tap][row] and targets[row] (output position, or -1) for a block of BM rows. Ends unsynchronised.
+// Fills places[tap][row] and targets[row] (output position, or -1) for a block of BM rows, then synchronises.
+// False, for every thread, where there is nothing to compute: tiles that only fill up a list lie beyond the map.
 template <typename T, int BM, int Threads>
-__device__ __forceinline__ void find_places(const ConvolveArguments<T>& a, int* places, int* targets) {
+__device__ __forceinline__ bool find_places(const ConvolveArguments<T>& a, int* places, int* targets) {
   const int taps = a.window.kernel_y * a.window.kernel_x;
   const int total = a.tiles.positions();
+  bool any = false;
   for (int entry = threadIdx.x; entry < taps * BM; entry += Threads) {
     const int tap = entry / BM, row = entry - tap * BM;
     const int number = blockIdx.x * BM + row;
@@ -76,12 +78,14 @@ __device__ __forceinline__ void find_places(const ConvolveArguments<T>& a, int* 
       p = position_of(a.tiles, number);
       valid = a.out.holds(p);
     }
+    any |= valid;
     if (tap == 0) targets[row] = valid ? p.y * a.out.width + p.x : -1;
     const int tap_y = tap / a.window.kernel_x, tap_x = tap - tap_y * a.window.kernel_x;
     const int y = p.y * a.window.stride_y - a.window.padding_y + tap_y * a.window.dilation_y;
     const int x = p.x * a.window.stride_x - a.window.padding_x + tap_x * a.window.dilation_x;
     places[entry] = valid ? place_of(a.source, y, x) : kPadding;
   }
+  return __syncthreads_or(any) != 0;
 }
 
 // One thread's share of loading a BM × BK piece of the rows: `kRows` packs at one depth of several rows.
@@ -197,8 +201,7 @@ __global__ void __launch_bounds__((BM / TM) * (BN / TN)) convolve_single(Convolv
   int* places = reinterpret_cast<int*>(weights + 2 * BK * BN);
   const int taps = a.window.kernel_y * a.window.kernel_x;
   int* targets = places + taps * BM;
-  find_places<float, BM, Threads>(a, places, targets);
-  __syncthreads();
+  if (!find_places<float, BM, Threads>(a, places, targets)) return;
 
   const int group = blockIdx.z, first_column = blockIdx.y * BN;
   const int depth = taps * a.inputs, pieces = (depth + BK - 1) / BK;
@@ -289,8 +292,7 @@ __global__ void __launch_bounds__((BM / WM) * (BN / WN) * 32) convolve_half(Conv
   const int taps = a.window.kernel_y * a.window.kernel_x;
   int* places = reinterpret_cast<int*>(memory + half_work_bytes<BM, BN, BK>());
   int* targets = places + taps * BM;
-  find_places<half_t, BM, Threads>(a, places, targets);
-  __syncthreads();
+  if (!find_places<half_t, BM, Threads>(a, places, targets)) return;
 
   const int group = blockIdx.z, first_column = blockIdx.y * BN;
   const int depth = taps * a.inputs, pieces = (depth + BK - 1) / BK;

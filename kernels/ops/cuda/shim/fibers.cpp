@@ -49,6 +49,7 @@ struct Machine {
   int order_seed = 0;
   uint64_t random = 0, launches = 0;
   size_t shared_bytes = 0;
+  int vote = 0;
 };
 
 thread_local Machine machine;
@@ -109,6 +110,7 @@ void arrange(std::vector<unsigned>& order, unsigned count) {
 // opens can never be followed by one that does.
 void run_block(unsigned threads) {
   machine.block = Barrier();
+  machine.vote = 0;
   std::fill(machine.warps.begin(), machine.warps.end(), Barrier());
   for (unsigned i = 0; i < threads; ++i) machine.fibers[i]->finished = false;
   for (bool alive = true; alive && !machine.failed;) {
@@ -134,6 +136,18 @@ void run_block(unsigned threads) {
 
 unsigned char* shared_memory() { return machine.shared; }
 void block_barrier() { arrive(machine.block, blockDim.x); }
+
+// Everyone votes, everyone reads the result, and the next vote starts from nothing.
+int block_any(int value) {
+  machine.vote |= value != 0;
+  block_barrier();
+  const int result = machine.vote;
+  block_barrier();
+  machine.vote = 0;
+  block_barrier();
+  return result;
+}
+
 void warp_barrier() { arrive(machine.warps[threadIdx.x / 32], std::min(32u, blockDim.x - threadIdx.x / 32 * 32)); }
 uint64_t& warp_slot(unsigned lane) { return machine.slots[threadIdx.x / 32 * 32 + lane]; }
 void wait() { yield(); }

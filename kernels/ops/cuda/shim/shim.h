@@ -47,6 +47,7 @@ namespace shim {
 
 unsigned char* shared_memory();
 void block_barrier();
+int block_any(int value);
 void warp_barrier();
 uint64_t& warp_slot(unsigned lane);
 void wait();  // lets the other threads go on, and fails if none can
@@ -98,6 +99,7 @@ inline const char* cudaGetErrorString(cudaError_t error) {
 }
 
 inline void __syncthreads() { shim::block_barrier(); }
+inline int __syncthreads_or(int value) { return shim::block_any(value); }
 inline void __threadfence() {}
 
 template <typename T>
