@@ -48,10 +48,8 @@ def run_fixed(
     variant = _Variant.of(plan, pool, complete, request.block_px)
     rest = variant.rest
     near = None
-    if rest is not None and rest.margin is not None and not complete:
-        near = (
-            (request.active, request.block_px, rest.margin) if _whole_blocks(plan, request.block_px) else None
-        )
+    if not complete and rest is not None and rest.margin is not None and _whole_blocks(plan, request.block_px):
+        near = (request.active, request.block_px, rest.margin)
     steps.load(request.frame, near)
     compiled = None
     if rest is not None:
@@ -67,10 +65,8 @@ def run_fixed(
     elif complete:
         _leave_complete(plan, cache, levels, source, complete)
     memory = (arena.memory, pool.shared.memory, source.memory)
-    done = [
-        0,
-        0,
-    ]  # nodes before these have been run by a program: those that are not complete, and those that are
+    # Nodes before these have been run by a program: of those that are not complete, and of those that are.
+    done = [0, 0]
     for index in range(1, len(plan.nodes)):
         if rest is not None and compiled is not None and index in rest.spans:
             begin, end, done[0] = rest.spans[index]
