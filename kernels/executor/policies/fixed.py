@@ -48,8 +48,9 @@ def run_fixed(
     variant = _Variant.of(plan, pool, complete, request.block_px)
     rest = variant.rest
     near = None
-    if not complete and rest is not None and rest.margin is not None and _whole_blocks(plan, request.block_px):
-        near = (request.active, request.block_px, rest.margin)
+    margin = None if rest is None or complete else rest.margin
+    if margin is not None and _whole_blocks(plan, request.block_px):
+        near = (request.active, request.block_px, margin)
     steps.load(request.frame, near)
     compiled = None
     if rest is not None:
