@@ -26,11 +26,12 @@ BLOCK_PX = 8
 
 
 class Runner:
-    """A network under `truncate` with one ε for all layers, frame after frame."""
+    """A network under `truncate` with one ε for all layers, frame after frame; none past a break-even."""
 
     def __init__(self, network: nn.Module, backend: str, first: torch.Tensor) -> None:
         with torch.no_grad():
             self.plan: Plan = SparseExecutor(network, "truncate", backend, BLOCK_PX).plan(first)
+            self.plan.break_even.update((index, 1.0) for index in range(len(self.plan.nodes)))
             self.pool = Pool(self.plan)
             _, self.cache = run_dense(self.plan, self.pool, first, BLOCK_PX)
 

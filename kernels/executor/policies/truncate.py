@@ -31,10 +31,11 @@ from kernels.ops.cpu.program import Levels, Program, Region
 from kernels.ops.cpu.truncate import Axis, Kind, Nodes, Reads
 from kernels.ops.maps import list_tiles
 
-# Never, unless `Plan.break_even` says otherwise: the C++ operations take as long for a position of a list as
-# of a full map. YOLO11n-seg at 640, 1 thread, sets of 10 to 75 %: frames took the same time to 2 % with 0.8,
-# 0.9, 0.95 and 1.0, and up to 10 % more with 0.7, as what is computed beyond the candidates is found changed.
-BREAK_EVEN = 1.0
+# The C++ operations take as long for a position of a list as of a full map, so that little is at stake:
+# YOLO11n-seg at 640, 1 thread, sets of 2 to 75 %, takes the same time to 2 % with 0.8, 0.9, 0.95 and 1.0, and
+# up to 10 % more with 0.7, as what is computed beyond the candidates is found changed. Where hardly anything
+# can be reused, 0.95 saves what comparing would cost.
+BREAK_EVEN = 0.95
 
 # A layer computed everywhere is first compared at every 16th position; if 19 of 20 of these changed, all did.
 SAMPLED, MOST_OF = 16, 20

@@ -109,6 +109,17 @@ void spread(const Input& input, int64_t height, int64_t width, uint8_t* to, std:
   }
 }
 
+int64_t count_positions(const uint8_t* mask, int64_t positions) {
+  int64_t found = 0, index = 0;
+  for (; index + 8 <= positions; index += 8) {
+    uint64_t eight;  // bytes of 0 and 1: their sum is the product's highest byte
+    std::memcpy(&eight, mask + index, 8);
+    found += static_cast<int64_t>((eight * 0x0101010101010101u) >> 56);
+  }
+  for (; index < positions; ++index) found += mask[index];
+  return found;
+}
+
 // (y, x) of every position that is not 0; returns how many.
 int64_t list_positions(const uint8_t* mask, int64_t height, int64_t width, int32_t* list) {
   const int32_t* begin = list;
@@ -209,11 +220,11 @@ extern "C" void fluxshard_truncate(Node* nodes, int64_t count, const void* level
     const int16_t* displacement = displacements[node->resolution];
     int64_t found = positions;
     if (node->kind != kCopy) {
-      found = list_positions(node->changed, node->height, node->width, list);
+      found = count_positions(node->changed, positions);
       const double most = *node->break_even * static_cast<double>(positions);
       if (node->kind <= kPass && found > 0 && static_cast<double>(found) >= most && found < positions) {
         std::memset(node->changed, 1, static_cast<size_t>(positions));
-        found = list_positions(node->changed, node->height, node->width, list);
+        found = positions;
       }
       *node->computed = found;
       if (found < positions && node->kind != kPass)
@@ -227,7 +238,7 @@ extern "C" void fluxshard_truncate(Node* nodes, int64_t count, const void* level
     } else if (found == positions && node->kind != kPrune) {
       tiling = {kOrigin, 1, node->height, node->width};
     } else if (node->kind != kPrune) {
-      tiling = {list, found, 1, 1};
+      tiling = {list, list_positions(node->changed, node->height, node->width, list), 1, 1};
     }
     if (node->kind != kPrune) {
       fluxshard_program(node->steps, node->step_count, levels, cache, cache, reference);
@@ -236,9 +247,12 @@ extern "C" void fluxshard_truncate(Node* nodes, int64_t count, const void* level
     if (found == positions) {
       tiling = {kOrigin, 1, node->height, node->width};
       fluxshard_program(node->steps, node->step_count, levels, cache, cache, reference);
-      if (!all_changed(*node, before, displacement, out)) prune(*node, list, found, before, displacement, out);
+      if (all_changed(*node, before, displacement, out)) continue;
+      list_positions(node->changed, node->height, node->width, list);
+      prune(*node, list, found, before, displacement, out);
       continue;
     }
+    list_positions(node->changed, node->height, node->width, list);
     // A piece is compared while it is still in the processor's caches.
     const int64_t piece = kRows * (kPieceFloats / kRows / node->channels > 0 ? kPieceFloats / kRows / node->channels : 1);
     for (int64_t done = 0; done < found; done += piece) {
