@@ -68,7 +68,7 @@ def load_default_network() -> nn.Module:
 
 
 def class_map(logits: Tensor, height_px: int, width_px: int) -> Tensor:
-    """The class of every pixel, (height, width) uint8, indices into :data:`CLASS_NAMES`.
+    """The class of every pixel, (height, width) uint8, indices into :data:`CLASS_NAMES`; the first of equals.
 
     Args:
         logits: (1, classes, height/4, width/4), upsampled bilinearly before the decision.
@@ -83,4 +83,5 @@ def class_map(logits: Tensor, height_px: int, width_px: int) -> Tensor:
             f"logits must be (1, classes, {expected[0]}, {expected[1]}) (got {tuple(logits.shape)})"
         )
     full = functional.interpolate(logits, (height_px, width_px), mode="bilinear", align_corners=False)
-    return full[0].argmax(dim=0).to(torch.uint8)
+    # max, not argmax: over channels of 640x640 pixels that do not lie together it takes 3 ms, argmax 50.
+    return full[0].max(dim=0).indices.to(torch.uint8)

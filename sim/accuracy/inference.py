@@ -72,9 +72,6 @@ class Inference:
 
     def result(self, outputs: Any) -> bytes:
         """The packed result that raw outputs mean."""
-        if isinstance(outputs, torch.Tensor):
-            # An argmax over channels takes a tenth of the time where torch knows that they lie together.
-            outputs = outputs.clone(memory_format=torch.channels_last)
         return pack(interpret(outputs, self.height_px, self.width_px))
 
     @property

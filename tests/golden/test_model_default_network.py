@@ -64,6 +64,19 @@ def test_class_map_has_the_frame_size_and_follows_the_logits() -> None:
         class_map(logits[..., :20], 64, 96)
 
 
+@pytest.mark.parametrize("layout", ["planes", "channels last", "channels last, any batch stride"])
+def test_equal_logits_give_the_first_class_in_every_layout(layout: str) -> None:
+    logits = torch.randint(0, 2, (1, 5, 16, 24), generator=torch.Generator().manual_seed(0)).float()
+    if layout == "channels last":
+        logits = logits.contiguous(memory_format=torch.channels_last)
+    elif layout != "planes":  # as the sparse executor hands them over
+        logits = logits[0].permute(1, 2, 0).reshape(-1).as_strided((1, 5, 16, 24), (5, 1, 120, 5))
+    full = torch.nn.functional.interpolate(logits, (64, 96), mode="bilinear", align_corners=False)[0]
+    first = np.argmax(full.numpy() == full.amax(dim=0).numpy(), axis=0)
+    assert np.count_nonzero((full == full.amax(dim=0)).sum(dim=0) > 1) > 100
+    assert np.array_equal(class_map(logits, 64, 96).numpy(), first)
+
+
 def test_network_is_traceable() -> None:
     model, frame = build_model("default"), torch.rand(1, 3, 64, 96)
     with torch.inference_mode():
