@@ -109,6 +109,7 @@ class FluxShard:
     _spare_began_s: float = 0.0
     _spare_sent_s: float = 0.0
     _newest: Frame | None = None
+    _refreshed: Frame | None = None  # by the edge's last dense refresh; the reference from the next frame on
     _shown: Match | None = None  # of the last frame, on the path it took
     _wants_truth: bool = False
 
@@ -132,6 +133,11 @@ class FluxShard:
         if self._epoch < 0:
             outcome = yield from self._initialise(frame, world)
             return outcome
+        if self._refreshed is not None:
+            # Not while a frame is under way: its vectors lead into the reference that it was searched in.
+            self.local.replace(self._refreshed)
+            self.edge.keep(self._refreshed)
+            self._refreshed = None
         local, remote = self.local.match(frame), self.proxy.match(frame)
         self._matched_epoch = self._epoch if self._synchronised else -1
         yield world.extract()
@@ -221,7 +227,7 @@ class FluxShard:
         except Unreachable:
             self._lose_server(world)
             yield world.infer_edge_dense()
-            self._refresh_local(frame)
+            self._refreshed = frame
             return Outcome("edge", total, total, 0, total, total, result=self.edge.dense(frame))
         self._synchronised = True
         return Outcome("cloud", total, total, 0, total, total, result=self.server.result)
@@ -347,12 +353,12 @@ class FluxShard:
 
     def _refresh_edge(self, frame: Frame, world: CameraWorld, force: bool = False) -> None:
         """Resume or begin the edge's dense refresh on the latest frame."""
-        if self.options.refresh_edge or force:
-            world.refresh_edge(lambda: None, lambda: self._refresh_local(frame))
 
-    def _refresh_local(self, frame: Frame) -> None:
-        self.local.replace(frame)
-        self.edge.keep(frame)
+        def on_done() -> None:
+            self._refreshed = frame
+
+        if self.options.refresh_edge or force:
+            world.refresh_edge(lambda: None, on_done)
 
     def _refresh_cloud(self, world: CameraWorld) -> None:
         """Queue the server's dense refresh if anything is new; the edge learns of its end by a notice."""
