@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # heading, key of the summary, how to print its value
 _COLUMNS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
@@ -22,6 +25,9 @@ _COLUMNS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("measured accuracy", "measured_accuracy_mean", lambda value: f"{value:.3f}"),
     ("foreground IoU", "foreground_iou_mean", lambda value: f"{value:.3f}"),
     ("streaming accuracy", "streaming_accuracy_mean", lambda value: f"{value:.3f}"),
+    ("J", "region_similarity_mean", lambda value: f"{value:.3f}"),
+    ("EA of J", "region_similarity_ea_mean", lambda value: f"{value:.3f}"),
+    ("streaming J", "streaming_region_similarity_mean", lambda value: f"{value:.3f}"),
     ("latency ms", "latency_mean_s", lambda value: f"{1e3 * value:.1f}"),
     ("p99 ms", "latency_p99_s", lambda value: f"{1e3 * value:.1f}"),
     ("uplink Mbit/s", "uplink_bps_mean", lambda value: f"{1e-6 * value:.2f}"),
@@ -40,7 +46,11 @@ _WHERE_KNOWN = (
     "measured_accuracy_mean",
     "foreground_iou_mean",
     "streaming_accuracy_mean",
+    "region_similarity_mean",
+    "region_similarity_ea_mean",
+    "streaming_region_similarity_mean",
 )
+_COUNTS = ("frames_captured", "frames_completed", "frames_replaced", "frames_dropped")
 
 
 def summary_table(summaries: Sequence[Mapping[str, Any]], headings: Sequence[str] = ()) -> str:
@@ -89,9 +99,28 @@ def _worth_showing(key: str, rows: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def system_name(summary: Mapping[str, Any], overrides: Sequence[str]) -> Any:
-    """What a run's system is called: as the command line chose it (full_offload_h264), else by its name."""
-    chosen = [part.partition("=")[2] for part in overrides if part.startswith("system=")]
+    """What a run's system is called: as the command line chose it (full_offload_h264), else by its name.
+
+    An experiment's own variants of systems have the names that it gives them.
+    """
+    chosen = [part.partition("=")[2] for part in overrides if part.startswith(("system=", "experiment/"))]
     return chosen[-1] if chosen else summary.get("system")
+
+
+def mean_over_videos(jobs: pd.DataFrame) -> pd.DataFrame:
+    """One row a system, in the order they come: its frames added up, the mean of all else, a video one vote.
+
+    Args:
+        jobs: with `overrides`, `system` and `video`, as :func:`analysis.results.merge_results` makes them.
+    """
+    names = [system_name(job, str(job["overrides"]).split()) for job in jobs.to_dict("records")]
+    pooled = jobs.assign(system=names).groupby("system", sort=False)
+    means = pooled.mean(numeric_only=True)
+    for count in _COUNTS:
+        means[count] = pooled[count].sum()
+    videos = pooled["video"].nunique().map("mean of {}".format)
+    status = pooled["status"].agg(lambda column: "completed" if (column == "completed").all() else "failed")
+    return means.assign(video=videos, status=status).reset_index()
 
 
 def swept_settings(overrides: Sequence[Sequence[str]]) -> list[str]:
@@ -101,7 +130,9 @@ def swept_settings(overrides: Sequence[Sequence[str]]) -> list[str]:
     differing = [
         key
         for key in keys
-        if key not in ("system", "trace", "video") and len({job.get(key) for job in settings}) > 1
+        if key not in ("system", "trace", "video")
+        and not key.startswith("experiment")  # its system and video have columns
+        and len({job.get(key) for job in settings}) > 1
     ]
     return [", ".join(f"{key}={job[key]}" for key in differing if key in job) for job in settings]
 

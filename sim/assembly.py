@@ -16,6 +16,7 @@ from simpy import Environment
 
 from profiler.latency import PROFILE_FOLDER, Profile, load_profile
 from sim.accuracy.judge import Dense, Judge
+from sim.accuracy.masks import MaskTruth, open_masks
 from sim.arrivals import Arrivals, ClosedLoop, PeriodicLatest, PeriodicQueue
 from sim.camera import Camera
 from sim.config import RunConfig, TraceConfig, choose
@@ -96,7 +97,7 @@ def assemble(
     timeline = Timeline() if config.timeline else None
     overlay = _overlay(config, view, overlay_path)
     table = FrameTable()
-    judge = Judge(str(config.system["name"]), view.truths) if view.truths else None
+    judge = Judge(str(config.system["name"]), view.truths, view.masks) if view.judged else None
 
     cameras, edges = [], []
     for number in range(config.cameras):
@@ -231,7 +232,8 @@ def _crashes(config: RunConfig) -> tuple[tuple[float, float], ...]:
 class View:
     """The video as cameras see it; camera c of n begins c/n of the way through it.
 
-    `truths` are each camera's dense results where accuracy is measured, else there are none.
+    Where accuracy is measured, `truths` are each camera's dense results and `masks` its ground truth, as far
+    as results are compared with them.
     """
 
     name: str
@@ -242,6 +244,11 @@ class View:
     content: Callable[[int], Content]
     images: Callable[[int], ImageSource | None]
     truths: Sequence[Dense] = ()
+    masks: Sequence[MaskTruth] = ()
+
+    @property
+    def judged(self) -> bool:
+        return bool(self.truths or self.masks)
 
 
 def open_view(config: RunConfig, profile: Profile) -> View:
@@ -283,11 +290,19 @@ def open_view(config: RunConfig, profile: Profile) -> View:
             stacklevel=2,
         )
 
+    def place(camera: int, index: int) -> int:
+        first: int = camera * (video.frame_count // config.cameras)
+        return first + int(index * step + 1e-9)
+
     def images(camera: int) -> ImageSource:
-        first = camera * (video.frame_count // config.cameras)
-        return lambda index: source.image(first + int(index * step + 1e-9))
+        return lambda index: source.image(place(camera, index))
+
+    def mask(camera: int) -> ImageSource:
+        return lambda index: source.mask(place(camera, index))
 
     height_px, width_px = video.height_px, video.width_px
+    truths: Sequence[Dense] = ()
+    masks: Sequence[MaskTruth] = ()
     if config.accuracy.mode == "measured":
         from sim.accuracy.inference import Inference, SideNetwork, Truth, open_inference
 
@@ -298,13 +313,16 @@ def open_view(config: RunConfig, profile: Profile) -> View:
         def networks(truth: Truth) -> Callable[[str], Network]:
             return lambda policy: SideNetwork(inference(policy), truth)
 
-        truths = [Truth(inference("fixed"), images(camera)) for camera in range(config.cameras)]
-        contents = [PixelContent(height_px, width_px, options, networks(truth)) for truth in truths]
+        if config.accuracy.reference != "dense":
+            masks = open_masks(config.accuracy, video, [mask(camera) for camera in range(config.cameras)])
+        dense = [Truth(inference("fixed"), images(camera)) for camera in range(config.cameras)]
+        contents = [PixelContent(height_px, width_px, options, networks(truth)) for truth in dense]
+        if config.accuracy.reference != "masks":
+            truths = dense
     else:
-        truths = []
         contents = [PixelContent(height_px, width_px, options) for _ in range(config.cameras)]
     blocks_total = contents[0].blocks_total
-    return View(video.name, fps, frames, blocks_total, outside, contents.__getitem__, images, truths)
+    return View(video.name, fps, frames, blocks_total, outside, contents.__getitem__, images, truths, masks)
 
 
 def _size_px(config: RunConfig, profile: Profile) -> int | tuple[int, int]:

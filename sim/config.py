@@ -145,6 +145,10 @@ class AccuracyConfig:
     embedded scenes) or a yolo11 with its `weights` in a safetensors file; `policy` fixed, truncate or exact,
     how computed blocks go through it (null: as the system has it); `sampling` bilinear or nearest, how maps
     are read along vectors. Latencies are those of the run's `model` either way.
+
+    `reference` says what results are compared with: dense inference on the true frame, the video's masks, or
+    both. Against masks, `classes` are the names of the network's classes and `mask_ids` the masks' ids that
+    count as foreground (null: all, but for id 0).
     """
 
     mode: str = "coverage"
@@ -153,6 +157,9 @@ class AccuracyConfig:
     weights: str | None = None
     policy: str | None = None
     sampling: str = "bilinear"
+    reference: str = "dense"
+    classes: tuple[str, ...] | None = None
+    mask_ids: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +227,7 @@ class RunConfig:
         choose("accuracy.mode", self.accuracy.mode, ("coverage", "measured"))
         choose("accuracy.policy", self.accuracy.policy or "fixed", ("fixed", "truncate", "exact"))
         choose("accuracy.sampling", self.accuracy.sampling, ("bilinear", "nearest"))
+        choose("accuracy.reference", self.accuracy.reference, ("dense", "masks", "both"))
         mean_mbps = self.trace.mean_mbps
         if mean_mbps is not None and not (math.isfinite(mean_mbps) and mean_mbps > 0):
             raise InputError(f"trace.mean_mbps: expected a rate > 0 Mbit/s, found {mean_mbps}")

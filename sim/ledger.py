@@ -222,7 +222,7 @@ class FrameTable:
     ) -> pd.DataFrame:
         """The table of frames.parquet, one row a frame; unknown values are null, never 0.
 
-        A judge adds measured accuracies, in the same unit: dense accuracy times agreement with the truth.
+        A judge adds what it has measured.
         """
         import pandas as pd
 
@@ -265,10 +265,7 @@ class FrameTable:
         if with_regret:
             table["ea_regret"] = raw["ea_regret"]
         if judge is not None:
-            verdict = judge.compare(raw)
-            measured = valuation.dense_accuracy * verdict.at_capture
-            table["measured_accuracy"] = measured
-            table["measured_ea"] = measured * np.exp(-valuation.decay_per_s * latency_s)
-            table["foreground_iou"] = verdict.foreground
-            table["streaming_accuracy"] = valuation.dense_accuracy * verdict.streaming
+            worth = np.exp(-valuation.decay_per_s * latency_s)
+            for name, values in judge.columns(raw, valuation.dense_accuracy, worth).items():
+                table[name] = values
         return table

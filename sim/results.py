@@ -106,7 +106,7 @@ def summarise(
     classes over the simulated time. `edge_compute_fraction` is the
     edge's share of the critical path's compute time; busy ratios include background work. `edge_energy_j` is
     busy power times busy time, plus idle power times idle time where the profile knows it. Where accuracy is
-    measured, the streaming mean is over all captured frames, the measured means over completed ones.
+    measured, streaming means are over all captured frames, the others over completed ones.
     """
     judging_began_s = time.perf_counter()
     frames = result.table.to_frame(assembly.valuation, config.regret, assembly.judge)
@@ -161,10 +161,8 @@ def summarise(
     if config.regret:
         summary["ea_regret_mean"] = _mean(completed["ea_regret"].dropna())
     if assembly.judge is not None:
-        summary["streaming_accuracy_mean"] = _mean(frames["streaming_accuracy"])
-        summary["measured_accuracy_mean"] = _mean(completed["measured_accuracy"])
-        summary["measured_ea_mean"] = _mean(completed["measured_ea"])
-        summary["foreground_iou_mean"] = _mean(completed["foreground_iou"])
+        for name in assembly.judge.names:
+            summary[f"{name}_mean"] = _mean(frames[name].dropna())
     return Written(summary, frames)
 
 

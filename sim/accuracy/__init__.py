@@ -2,5 +2,5 @@
 
 Under `coverage` accuracy follows from counts and nothing runs. Under `measured` every side of every system
 runs a real network on the pixels and with the features that it would have there, and each result is compared
-with dense inference on the true frame. Time comes from the profiles either way.
+with dense inference on the true frame, or with the video's masks. Time comes from the profiles either way.
 """

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from sim.assembly import assemble
 from sim.config import read_config
@@ -41,6 +42,15 @@ def refused(content: dict[str, Any]) -> str:
         ({"mode": "measured", "weights": __file__}, ["accuracy.weights", __file__, "safetensors"]),
         ({"mode": "measured", "sampling": "cubic"}, ["accuracy.sampling", "bilinear, nearest", "'cubic'"]),
         ({"mode": "measured", "policy": "exakt"}, ["accuracy.policy", "did you mean 'exact'"]),
+        ({"mode": "measured", "reference": "mask"}, ["accuracy.reference", "did you mean 'masks'"]),
+        (
+            {"mode": "measured", "reference": "masks", "classes": ["vann"]},
+            ["accuracy.classes", "did you mean 'van'"],
+        ),
+        (
+            {"mode": "measured", "reference": "masks", "mask_ids": [1, 256]},
+            ["accuracy.mask_ids", "from 0 to 255, found 256"],
+        ),
         ({"mode": "measured", "colour": 1}, ["accuracy.colour", "expected one of the keys"]),
     ],
 )
@@ -61,6 +71,40 @@ def test_frames_must_fit_the_networks_stride() -> None:
     message = refused(pixels(video={"kind": "scene", "size_px": 80}, accuracy={"mode": "measured"}))
     assert "video.size_px" in message
     assert "multiples of 32 px, found 80x80" in message
+
+
+def folder(path: Path, labels: str | None) -> dict[str, Any]:
+    """A video of two grey frames, with labels in a folder of that name."""
+    images = path / ("images" if labels == "labels" else "JPEGImages")
+    for kind in (images, *([path / labels] if labels else [])):
+        kind.mkdir()
+        for index in range(2):
+            Image.new("L", (64, 64), 100 if kind == images else index).save(kind / f"{index}.png")
+    return {"kind": "file", "path": str(path), "size_px": 64}
+
+
+def test_a_video_without_masks_is_named(tmp_path: Path) -> None:
+    accuracy = {"mode": "measured", "reference": "both"}
+    message = refused(pixels(video=folder(tmp_path, None), accuracy=accuracy))
+    assert message.startswith("accuracy.reference: expected dense")
+    assert f"video '{tmp_path.name}' has no masks, found 'both'" in message
+
+
+def test_a_network_without_masks_is_named() -> None:
+    """Before anything is loaded: a detector of boxes has nothing that masks could be compared with."""
+    accuracy = {"mode": "measured", "model": "yolo11n", "reference": "masks"}
+    message = refused(pixels(video=SCENE, accuracy=accuracy))
+    assert message.startswith("accuracy.reference: masks need a network that segments")
+    assert "found accuracy.model 'yolo11n'" in message
+
+
+def test_labels_without_a_background_need_ids_that_count(tmp_path: Path) -> None:
+    video = folder(tmp_path, "labels")
+    accuracy: dict[str, Any] = {"mode": "measured", "reference": "masks"}
+    assert "accuracy.mask_ids: every pixel of video" in refused(pixels(video=video, accuracy=accuracy))
+    accuracy["mask_ids"] = [8, 11]
+    message = refused(pixels(video=video, accuracy=accuracy))
+    assert "from 0 to 255 other than 11, the id of no class, found 11" in message
 
 
 def test_counts_cannot_be_measured() -> None:

@@ -233,8 +233,12 @@ def test_the_job_can_be_looked_at(
     assert yaml.safe_load(capsys.readouterr().out)["trace"]["mean_mbps"] == 25.0
 
 
+# Those with a value to give need data that is not in the repository (tests/real/test_measured_davis.py).
+WHOLE = (path for path in (CONF / "experiment").glob("*.yaml") if "???" not in path.read_text("utf-8"))
+
+
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("experiment", sorted(path.stem for path in (CONF / "experiment").glob("*.yaml")))
+@pytest.mark.parametrize("experiment", sorted(path.stem for path in WHOLE))
 def test_every_experiment_runs(experiment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     command(
         monkeypatch,

@@ -1,0 +1,111 @@
+"""Ground truth that comes with a video: where what counts was annotated, against where it was found.
+
+The measure is DAVIS' region similarity J = |M ∩ G| / |M ∪ G| of the pixels M found and G annotated (Perazzi
+et al., CVPR 2016), per frame, without asking for the class; where neither holds a pixel it is 1. Unlike
+agreement with dense inference it knows the network's own errors: dense inference, too, stays below 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.config import AccuracyConfig, choose
+from traces.errors import InputError
+
+IDS = 256  # of masks and of class maps, both uint8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MaskTruth:
+    """One camera's masks.
+
+    Args:
+        mask: the ids of a frame's pixels, (H, W) uint8.
+        counts: (256,) bool, the ids that are foreground.
+        ignored: (256,) bool, the ids whose pixels are not compared.
+        found: (256,) bool, the values of a class map that are foreground.
+    """
+
+    mask: Callable[[int], NDArray[np.uint8]]
+    counts: NDArray[np.bool_]
+    ignored: NDArray[np.bool_]
+    found: NDArray[np.bool_]
+
+    def similarity(self, result: bytes, index: int) -> float:
+        """Region similarity of a packed result with the masks of a frame, in [0, 1]."""
+        from kernels.models.evaluate import mask_iou
+        from sim.accuracy.inference import unpack
+
+        ids = self.mask(index)
+        found = self.found[unpack(result).classes] & ~self.ignored[ids]
+        value: Any = mask_iou(found, self.counts[ids])
+        return float(value)
+
+
+def open_masks(
+    config: AccuracyConfig, video: Any, masks: Sequence[Callable[[int], NDArray[np.uint8]]]
+) -> list[MaskTruth]:
+    """Every camera's masks, as a configuration reads them.
+
+    Args:
+        config: names the network, and the classes and ids that count.
+        video: the video with the masks; where its labels have an id of no class, that is its `void`.
+        masks: of each camera, the ids of a frame by index.
+
+    Raises:
+        InputError: the network draws no masks, the video has none, labels without a background and no ids
+            that count, an unknown class, an id that cannot be.
+    """
+    if config.model != "default" and not config.model.endswith("-seg"):
+        raise InputError(
+            f"accuracy.reference: masks need a network that segments: expected default or a yolo11 ending in "
+            f"-seg, found accuracy.model {config.model!r}"
+        )
+    if video.mask(0) is None:
+        raise InputError(
+            f"accuracy.reference: expected dense, for video {video.name!r} has no masks, "
+            f"found {config.reference!r}"
+        )
+    void = getattr(video, "void", 0)  # 0: every pixel is compared, those of no object as background
+    return [MaskTruth(mask, _ids(config, video.name, void), _only(void), _classes(config)) for mask in masks]
+
+
+def _ids(config: AccuracyConfig, name: str, void: int) -> NDArray[np.bool_]:
+    counts = np.zeros(IDS, np.bool_)
+    if config.mask_ids is None:
+        if void:
+            raise InputError(
+                f"accuracy.mask_ids: every pixel of video {name!r} has a class: expected the ids that count "
+                "as foreground, found none"
+            )
+        counts[1:] = True
+        return counts
+    for chosen in config.mask_ids:
+        if not 0 <= chosen < IDS or (void and chosen == void):
+            other = f" other than {void}, the id of no class" if void else ""
+            raise InputError(f"accuracy.mask_ids: expected ids from 0 to {IDS - 1}{other}, found {chosen}")
+        counts[chosen] = True
+    return counts
+
+
+def _only(void: int) -> NDArray[np.bool_]:
+    ignored = np.zeros(IDS, np.bool_)
+    ignored[void] = void > 0
+    return ignored
+
+
+def _classes(config: AccuracyConfig) -> NDArray[np.bool_]:
+    """Class maps hold 0 for background and class c as c + 1."""
+    from kernels.models.default_network import CLASS_NAMES
+    from kernels.models.labels import COCO_CLASSES
+
+    names = CLASS_NAMES[1:] if config.model == "default" else COCO_CLASSES
+    found = np.zeros(IDS, np.bool_)
+    for chosen in names if config.classes is None else config.classes:
+        found[1 + names.index(choose("accuracy.classes", chosen, names))] = True
+    return found
