@@ -51,14 +51,17 @@ def bilinear(size: int, outputs: int, align_corners: bool) -> torch.Tensor:
     """Bilinear upsampling: the two neighbours, or one where the other's weight is 0.
 
     A neighbour beyond the border is the border repeated, which is padding: it does not move with the content.
+    With `align_corners` the weights are of the place in the map, and so no output moves with the content.
     """
     positions = torch.arange(outputs)
     first, second, weight = linear_taps(positions, size, outputs, align_corners)
     table = torch.stack([first, torch.where(weight > 0, second, first)], dim=1)
-    if not align_corners:
-        where = (positions + 0.5) * (size / outputs) - 0.5
-        table[where < 0, 1] = OUTSIDE
-        table[where > size - 1, 1] = OUTSIDE
+    if align_corners:
+        return torch.cat([table, torch.full((outputs, 1), OUTSIDE)], dim=1)
+    # Source positions in units of 1 / (2 · outputs).
+    where = (2 * positions + 1) * size - outputs
+    table[where < 0, 1] = OUTSIDE
+    table[where > (size - 1) * 2 * outputs, 1] = OUTSIDE
     return table
 
 

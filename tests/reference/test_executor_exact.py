@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from kernels import SparseExecutor
 from kernels.ops import registry
@@ -221,3 +222,25 @@ def test_what_memory_holds_is_not_moved_again(chained: bool) -> None:
         del made
     assert moved[0] > 100
     assert max(moved[2:]) < 20
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("factor", [2, 3, 5])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_bilinear_upsampling_moves_with_the_content_where_its_weights_do(
+    backend: str, factor: int, align_corners: bool
+) -> None:
+    """With aligned corners they are another at every place of the map: nothing that moved is reused."""
+    torch.manual_seed(0)
+    up = nn.Upsample(scale_factor=factor, mode="bilinear", align_corners=align_corners)
+    scene = torch.randn(1, 2, 40, 64)
+    before, frame = scene[..., :48].contiguous(), scene[..., 8:56].contiguous()
+    vectors = torch.zeros(5, 6, 2, dtype=torch.int64)
+    vectors[..., 0] = 8
+    executor = SparseExecutor(nn.Sequential(up).eval(), "exact", backend, block_px=8)
+    _, cache = executor.dense(before)
+    made, _, report = executor.sparse(frame, torch.zeros(5, 6, dtype=torch.bool), vectors, cache)
+    dense, _ = executor.dense(frame)
+    assert torch.equal(made, dense)
+    torch.testing.assert_close(made, up(frame), rtol=1e-4, atol=1e-5)
+    assert report.reused["0"] == (0.0 if align_corners else pytest.approx(0.82, abs=0.02))

@@ -83,21 +83,24 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 // The two source positions around output position `p` of one axis, and the weight of the second.
-// `step` is size / output size, or (size - 1) / (output size - 1) with aligned corners.
 struct Taps {
   int first, second;
   float weight;
 };
 
-__device__ __forceinline__ Taps linear_taps(int p, int size, float step, bool align_corners) {
-  // Rounded operation by operation: a fused multiply-add could fall on the other side of a whole number.
-  float where = align_corners ? __fmul_rn(p, step) : __fsub_rn(__fmul_rn(p + 0.5f, step), 0.5f);
-  where = fmaxf(where, 0.0f);
-  const float first = fminf(floorf(where), size - 1.0f);
+// `step` is (size - 1) / (output size - 1), and `factor` output size / size.
+__device__ __forceinline__ Taps linear_taps(int p, int size, int factor, float step, bool align_corners) {
   Taps taps;
-  taps.first = static_cast<int>(first);
+  if (align_corners) {
+    const float where = __fmul_rn(p, step), first = fminf(floorf(where), size - 1.0f);
+    taps.first = static_cast<int>(first);
+    taps.weight = fminf(fmaxf(where - first, 0.0f), 1.0f);
+  } else {  // in whole numbers, so that the weights repeat to the last bit
+    const int where = 2 * p + 1 > factor ? 2 * p + 1 - factor : 0;
+    taps.first = where / (2 * factor);
+    taps.weight = static_cast<float>(where - taps.first * 2 * factor) / static_cast<float>(2 * factor);
+  }
   taps.second = taps.first + 1 < size ? taps.first + 1 : taps.first;
-  taps.weight = fminf(fmaxf(where - first, 0.0f), 1.0f);
   return taps;
 }
 
@@ -117,8 +120,8 @@ __global__ void __launch_bounds__(kThreads)
     const int y = p.y / (out.height / source.height), x = p.x / (out.width / source.width);
     written = read<T, V>(source, y, x, channel, 0.0f);
   } else {
-    const Taps vertical = linear_taps(p.y, source.height, step_y, align_corners);
-    const Taps horizontal = linear_taps(p.x, source.width, step_x, align_corners);
+    const Taps vertical = linear_taps(p.y, source.height, out.height / source.height, step_y, align_corners);
+    const Taps horizontal = linear_taps(p.x, source.width, out.width / source.width, step_x, align_corners);
     const Pack<T, V> a = read<T, V>(source, vertical.first, horizontal.first, channel, 0.0f);
     const Pack<T, V> b = read<T, V>(source, vertical.first, horizontal.second, channel, 0.0f);
     const Pack<T, V> c = read<T, V>(source, vertical.second, horizontal.first, channel, 0.0f);

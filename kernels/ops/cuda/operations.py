@@ -355,12 +355,8 @@ class Operations:
             raise ValueError(
                 f"out must be a whole multiple of {tuple(source.shape[:2])} (got {tuple(out.shape[:2])})"
             )
-        steps = []
-        for size, output_size in zip(source.shape[:2], out.shape[:2], strict=True):
-            if align_corners:
-                steps.append((size - 1) / (output_size - 1) if output_size > 1 else 0.0)
-            else:
-                steps.append(size / output_size)
+        sizes = zip(source.shape[:2], out.shape[:2], strict=True)
+        steps = [(size - 1) / (made - 1) if made > 1 else 0.0 for size, made in sizes]
         self._launch(
             "upsample",
             out,

@@ -83,9 +83,10 @@ def linear_taps(
     """
     if align_corners:
         where = position * ((size - 1) / (output_size - 1) if output_size > 1 else 0.0)
-    else:
-        where = ((position + 0.5) * (size / output_size) - 0.5).clamp(min=0.0)
-    first = where.floor().clamp(max=size - 1)
-    weight = (where - first).clamp(0.0, 1.0).float()
-    first = first.long()
-    return first, (first + 1).clamp(max=size - 1), weight
+        first = where.floor().clamp(max=size - 1)
+        return first.long(), (first.long() + 1).clamp(max=size - 1), (where - first).clamp(0.0, 1.0).float()
+    # In whole numbers, so that the weights repeat to the last bit.
+    where = ((2 * position + 1) * size - output_size).clamp(min=0)
+    first = where // (2 * output_size)
+    weight = (where - first * 2 * output_size).double() / (2 * output_size)
+    return first.clamp(max=size - 1), (first + 1).clamp(max=size - 1), weight.float()
