@@ -38,15 +38,15 @@ class Rows(Elementwise):
         """Lower a call that makes rows of a map, reads rows, or makes them a map again; else False."""
         first = call.args[0] if call.args else None
         if call.name == "permute" and isinstance(first, Reference) and first.value not in self.rows:
-            if call.args[1] != _LAST or self.map_or_none(first) is None:
-                return False
-            return self._follow(call, first.value)
+            node = self.map_or_none(first)
+            return call.args[1] == _LAST and node is not None and self._follow(call, first.value, node)
         if not any(isinstance(leaf, Reference) and leaf.value in self.rows for leaf in call.args):
             return False
         if isinstance(first, Reference) and first.value in self.rows:
             shape = self.record.shapes[call.results[0]]
             if call.name in _VIEWS and shape[-1:] == self.record.shapes[first.value][-1:]:
-                return self._same_size(call) and self._follow(call, self.rows[first.value])
+                stands = self.rows[first.value]
+                return self._same_size(call) and self._follow(call, stands, self.values[stands])
             if call.name == "permute" and call.args[1] == _FIRST:
                 stands = self.rows[first.value]
                 self._share_uses(first.value, call.results[0], stands)
@@ -70,10 +70,10 @@ class Rows(Elementwise):
         shapes = self.record.shapes
         return torch.Size(shapes[call.results[0]]).numel() == torch.Size(shapes[call.args[0].value]).numel()
 
-    def _follow(self, call: Call, stands: int) -> bool:
-        """The call's result is rows of the map that the value `stands` is."""
+    def _follow(self, call: Call, stands: int, node: int) -> bool:
+        """The call's result is rows of the map that the value `stands` is, or was made: `node`."""
         self._share_uses(call.args[0].value, call.results[0], stands)
-        self.rows[call.results[0]] = self._stand_in(call.results[0], self.values[stands])
+        self.rows[call.results[0]] = self._stand_in(call.results[0], node)
         return True
 
     def _share_uses(self, source: int, result: int, stands: int) -> None:

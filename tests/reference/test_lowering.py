@@ -253,6 +253,23 @@ def test_rows_may_be_read_by_what_is_not_local() -> None:
             torch.testing.assert_close(one, other)
 
 
+def test_rows_may_be_of_a_map_that_was_made_from_a_value() -> None:
+    """As behind a gate of the whole frame, which a convolution reads as well."""
+
+    def forward(x: torch.Tensor, first: nn.Module, mix: nn.Module) -> tuple[torch.Tensor, ...]:
+        gated = x * torch.sigmoid(x.mean((2, 3), keepdim=True))
+        return first(gated), mix(gated.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+    network = Forward(forward, conv(3, 4), nn.Linear(3, 4))
+    frame, active = scene()[..., :64].contiguous(), torch.zeros(3, 4, dtype=torch.bool)
+    frame_after = frame + 0.5
+    executor = SparseExecutor(network, "exact")
+    _, cache = executor.dense(frame)
+    made, _, _ = executor.sparse(frame_after, active, torch.zeros(3, 4, 2, dtype=torch.int64), cache)
+    with torch.no_grad():
+        torch.testing.assert_close(made, network(frame_after))
+
+
 def test_a_constant_with_a_place_in_the_frame_is_not_local() -> None:
     """A position's value then depends on where it is: nothing that moved may be reused."""
     ramp = torch.arange(64.0).expand(48, 64)
