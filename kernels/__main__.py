@@ -53,10 +53,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="measure from which share of active positions layers run in full",
     )
     plan.add_argument("--repeats", type=int, default=5, help="of each measurement")
-    convert = commands.add_parser("convert", help="a checkpoint's state dict into fused safetensors")
-    convert.add_argument("source", type=Path)
-    convert.add_argument("target", type=Path)
-    convert.add_argument("--fp32", action="store_true", help="keep single precision")
     chosen = parser.parse_args(arguments)
     run = {
         "info": _info,
@@ -64,7 +60,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "truncation": _truncation,
         "bench": _bench,
         "plan": _plan,
-        "convert": _convert,
     }
     try:
         return run[chosen.command](chosen)
@@ -121,8 +116,7 @@ def _truncation(chosen: argparse.Namespace) -> int:
     from kernels.models import build_model, load_default_network, load_weights
     from kernels.truncation import build_profile, effects, measure, read_frames
 
-    if chosen.size_px < 32 or chosen.size_px % 32:
-        raise ValueError(f"--size-px must be a positive multiple of 32 (got {chosen.size_px})")
+    _check_side(chosen.size_px)
     torch.set_num_threads(1)
     if chosen.model == "default" and chosen.weights is None:
         model = load_default_network()
@@ -202,14 +196,16 @@ def _plan(chosen: argparse.Namespace) -> int:
     from kernels.executor import SparseExecutor
     from kernels.executor.summary import summarise, table
     from kernels.models import build_model
+    from kernels.models.registry import check_name
 
-    name, side = _network(f"{chosen.model}:{chosen.size_px}")
+    check_name(chosen.model, "--model")
+    _check_side(chosen.size_px)
     if chosen.repeats < 1:
         raise ValueError(f"--repeats must be at least 1 (got {chosen.repeats})")
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    executor = SparseExecutor(build_model(name), chosen.policy, chosen.backend, chosen.block_px)
-    frame = torch.rand(1, 3, side, side)
+    executor = SparseExecutor(build_model(chosen.model), chosen.policy, chosen.backend, chosen.block_px)
+    frame = torch.rand(1, 3, chosen.size_px, chosen.size_px)
     if chosen.calibrate:
         executor.calibrate(frame, chosen.repeats)
     print(table(summarise(executor.plan(frame), chosen.block_px)))
@@ -220,22 +216,20 @@ def _plan(chosen: argparse.Namespace) -> int:
     return 0
 
 
+def _check_side(size_px: int) -> None:
+    if size_px < 32 or size_px % 32:
+        raise ValueError(f"--size-px must be a positive multiple of 32 (got {size_px})")
+
+
 def _network(text: str) -> tuple[str, int]:
     """A network's name and the side of its input, from NAME:SIZE."""
     from kernels.models.registry import check_name
 
     name, _, size = text.partition(":")
     check_name(name, "--model")
-    if not size.isdigit() or int(size) < 32 or int(size) % 32:
+    if not (size.isascii() and size.isdigit()) or int(size) < 32 or int(size) % 32:
         raise ValueError(f"--model must be NAME:SIZE with a multiple of 32 pixels (got {text!r})")
     return name, int(size)
-
-
-def _convert(chosen: argparse.Namespace) -> int:
-    from kernels.models.convert import convert
-
-    print(convert(chosen.source, chosen.target, half=not chosen.fp32))
-    return 0
 
 
 if __name__ == "__main__":
