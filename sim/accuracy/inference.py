@@ -7,7 +7,9 @@ packed at once: class maps are mostly runs, and 400 kB become 5.
 
 from __future__ import annotations
 
+import gc
 import pickle
+import warnings
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -99,10 +101,20 @@ def open_inference(
         height_px, width_px, block_px: sizes of frames and blocks.
         policy: of the executor, where the configuration leaves it to the system.
 
+    Warns:
+        UserWarning: "exact" was asked for, which latencies do not account for.
+
     Raises:
         InputError: an unknown network, missing or unfitting weights, or a size it cannot take.
     """
     choose("accuracy.model", config.model, MODELS)
+    if config.policy == "exact":
+        warnings.warn(
+            "accuracy.policy: exact computes whatever differs, stale blocks included, while latencies are "
+            "those of the chosen blocks: accuracy is a bound",
+            stacklevel=2,
+        )
+    gc.collect()  # earlier runs of this process: a few cycles of objects that hold hundreds of megabytes
     if height_px % SIZE_MULTIPLE_PX or width_px % SIZE_MULTIPLE_PX:
         raise InputError(
             f"video.size_px: measured accuracy needs multiples of {SIZE_MULTIPLE_PX} px, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import pandas as pd
@@ -58,6 +59,24 @@ def test_two_measured_runs_are_equal() -> None:
     first, second = (written("fluxshard_ea", "measured", **faults).frames for _ in range(2))
     pd.testing.assert_frame_equal(first, second, check_exact=True)
     assert first["measured_accuracy"].nunique() > 2
+
+
+def test_the_next_run_frees_what_the_network_of_this_one_kept() -> None:
+    """A sweep in one process: hundreds of megabytes a run, in cycles that nobody else collects."""
+    config = read_config(pixels(accuracy={"mode": "measured"}, frames=5))
+    assembly = assemble(config)
+    assembly.simulation.run()
+    assert assembly.judge is not None
+    kept = weakref.ref(assembly.judge.truths[0].inference.executor)  # type: ignore[attr-defined]
+    del assembly
+    assemble(config)
+    assert kept() is None
+
+
+def test_exact_says_that_it_computes_more_than_latencies_pay_for() -> None:
+    """The less a scheduler has computed, the more of the result would be a gift."""
+    with pytest.warns(UserWarning, match="accuracy.policy: exact"):
+        assemble(read_config(pixels(accuracy={"mode": "measured", "policy": "exact"})))
 
 
 def test_a_lossy_codec_shows() -> None:
