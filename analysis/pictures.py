@@ -45,26 +45,28 @@ def draw_runs(folders: Sequence[Path], target: Path) -> None:
     FigureCanvasAgg(figure)
     curve, strip = figure.subplots(2, 1, height_ratios=[4.2, strip_inches])
 
-    for label, (summary, frames) in zip(labels, runs, strict=True):
-        latency_ms = 1e3 * np.sort(frames.loc[frames["outcome"] == "completed", "latency_s"].to_numpy())
+    curves_ms = [
+        1e3 * np.sort(frames.loc[frames["outcome"] == "completed", "latency_s"].to_numpy())
+        for _, frames in runs
+    ]
+    for row, (label, (summary, _), latency_ms) in enumerate(zip(labels, runs, curves_ms, strict=True)):
         if len(latency_ms):
             share = np.arange(1, len(latency_ms) + 1) / len(latency_ms)
-            curve.step(latency_ms, share, where="post", label=f"{label}  (EA {summary['ea_mean']:.2f})")
+            named = f"{label}  (EA {summary['ea_mean']:.2f})"
+            above = sum(np.array_equal(latency_ms, later) for later in curves_ms[row + 1 :])
+            width_pt = 1.5 + 2.0 * above  # what a later run draws over the same latencies leaves a rim
+            curve.step(latency_ms, share, where="post", label=named, linewidth=width_pt)
     curve.set_xscale("log")
     for axis_format in (curve.xaxis.set_major_formatter, curve.xaxis.set_minor_formatter):
         axis_format(LogFormatter(minor_thresholds=(2, 1)))
+    curve.tick_params(axis="x", which="both", pad=4.0, length=3.5)  # one line of numbers
     curve.set_xlabel("capture to result (ms)")
     curve.set_ylabel("share of results")
     curve.set_ylim(0, 1.02)
     curve.grid(alpha=0.3, which="both")
     if curve.lines:
         curve.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    summary = runs[0][0]
-    curve.set_title(
-        f"{summary['model']} on {summary['edge']} and {summary['cloud']}; "
-        f"{summary['trace']}; {summary['video']}",
-        fontsize=9,
-    )
+    curve.set_title(_common([summary for summary, _ in runs]), fontsize=9)
     shown = set()
     for row, (_, frames) in enumerate(runs):
         shown |= _draw_strip(strip, row, frames)
@@ -87,19 +89,28 @@ def _read(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
     return summary, pd.read_parquet(folder / "frames.parquet", columns=columns)
 
 
+def _common(summaries: Sequence[dict[str, Any]]) -> str:
+    """What all runs share."""
+    keys = ("system", "model", "edge", "cloud", "trace", "video")
+    shared = {key: str(summaries[0][key]) for key in keys if len({run[key] for run in summaries}) == 1}
+    devices = " and ".join(shared[key] for key in ("edge", "cloud") if key in shared)
+    model = " on ".join(filter(None, [shared.get("model"), devices]))
+    return "; ".join(filter(None, [shared.get("system"), model, shared.get("trace"), shared.get("video")]))
+
+
 def _labels(folders: Sequence[Path], summaries: Sequence[dict[str, Any]]) -> list[str]:
-    """The system, and whatever else differs among the runs."""
+    """The system, and whatever else differs among the runs; without the system where only that else does."""
     overrides = [read_overrides(folder) for folder in folders]
+    systems = [str(system_name(summary, job)) for summary, job in zip(summaries, overrides, strict=True)]
+    settings = swept_settings(overrides)
     differing = [key for key in ("trace", "video") if len({summary[key] for summary in summaries}) > 1]
-    return [
-        ", ".join(
-            filter(
-                None,
-                [str(system_name(summary, job)), *(str(summary[key]) for key in differing), setting],
-            )
-        )
-        for summary, job, setting in zip(summaries, overrides, swept_settings(overrides), strict=True)
+    others = [
+        ", ".join(filter(None, [*(str(summary[key]) for key in differing), setting]))
+        for summary, setting in zip(summaries, settings, strict=True)
     ]
+    if len(set(systems)) == 1 and all(others):
+        return others
+    return [", ".join(filter(None, both)) for both in zip(systems, others, strict=True)]
 
 
 def _draw_strip(axes: Any, row: int, frames: pd.DataFrame) -> set[str]:
@@ -110,5 +121,7 @@ def _draw_strip(axes: Any, row: int, frames: pd.DataFrame) -> set[str]:
     width_s = float(np.median(np.diff(captured_s))) if len(captured_s) > 1 else 0.03
     for kind, colour in COLOURS.items():
         at_s = captured_s[(kinds == kind).to_numpy()]
-        axes.broken_barh([(time_s, width_s) for time_s in at_s], (row - 0.36, 0.72), color=colour)
+        spans_s = [(time_s, width_s) for time_s in at_s]
+        # No edges: at a pixel or two a frame, those of later kinds would cover the others.
+        axes.broken_barh(spans_s, (row - 0.36, 0.72), facecolor=colour, linewidth=0, antialiased=False)
     return set(kinds)
