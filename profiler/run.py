@@ -98,6 +98,12 @@ def profile_device(request: Request, say: Callable[[str], None] = print) -> tupl
     allocator = tune_allocator()  # before torch allocates anything large
     import torch
 
+    from kernels.models.registry import check_name
+
+    try:
+        check_name(request.model, "model")
+    except ValueError as error:
+        raise InputError(str(error)) from error
     torch.set_num_threads(request.threads)
     info = describe(request.device, request.threads)
     slug = request.name or info.slug
