@@ -123,7 +123,9 @@ def _report(line: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m sim.record_statistics", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("videos", nargs="*", type=Path, metavar="video", help="clips or folders; pooled")
     parser.add_argument("--scene", default="walk", help="embedded scene to measure where no video is given")
     parser.add_argument("--seeds", type=int, default=4, help="how many different scenes to pool")
