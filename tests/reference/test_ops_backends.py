@@ -181,3 +181,17 @@ def test_without_a_compiler_the_refusal_says_so(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(loader.BuildError, match=r"no C\+\+ compiler found \(tried CXX=no-such-compiler\)"):
         loader.library.__wrapped__()
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("wider", [0, 1])
+def test_tiles_beyond_the_map_are_not_written(name: str, wider: int) -> None:
+    """Patches of tiles that hang over the edge of what they are made of lie wholly beyond what they make."""
+    tiles = torch.tensor([[0, 0], [2, 4], [0, 5], [2, 6], [4, 9], [5, 0], [8, 2], [9, 9]], dtype=torch.int32)
+    values = torch.arange(8 * 2 * 3 * 4).float().view(8, 2, 3, 4) + 1
+    room = torch.zeros(15, 5, 4 + wider)
+    backend(name).scatter(values, tiles, room[5:10, :, :4])
+    expected = torch.zeros(15, 5, 4 + wider)
+    reference.scatter(values, tiles, expected[5:10, :, :4])
+    assert torch.equal(room, expected)
+    assert not bool(room[:5].any() | room[10:].any())

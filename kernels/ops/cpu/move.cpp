@@ -69,6 +69,7 @@ extern "C" void fluxshard_scatter(const float* values, const int32_t* tiles, int
   for (int64_t i = 0; i < tile_count; ++i) {
     int64_t top = tiles[2 * i], left = tiles[2 * i + 1];
     int64_t run = left + tile_width < width ? tile_width : width - left;
+    if (run <= 0) continue;  // all of it lies beyond the map
     for (int64_t row = 0; row < tile_height && top + row < height; ++row) {
       const float* from = values + (i * tile_height + row) * tile_width * channels;
       float* to = out + ((top + row) * width + left) * pixel;
