@@ -223,3 +223,26 @@ def test_a_block_is_a_whole_number_of_pixels(block_px: object) -> None:
 
 def test_whole_numbers_of_any_kind_are_taken() -> None:
     assert SparseExecutor(small(), block_px=np.int64(8)).block_px == 8  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+def test_complete_maps_read_all_of_a_frame_of_which_a_slice_is_kept(backend: str) -> None:
+    """Also where maps are sampled between positions, and therefore moved before anything is computed."""
+
+    class Halves(nn.Module):
+        def forward(self, frame: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            first, second = frame.split([1, 2], 1)
+            return second, torch.relu(second), torch.relu(first)
+
+    model = Halves()
+    executor = SparseExecutor(model, "fixed", backend, 8, sampling="bilinear")
+    before, after = torch.randn(1, 3, 32, 32), torch.randn(1, 3, 32, 32)
+    _, cache = executor.dense(before)
+    plan = executor.plan(before)
+    plan.break_even.update(dict.fromkeys(plan.counted, 0.25))
+    active = torch.zeros(4, 4, dtype=torch.bool)
+    active[:2] = True
+    outputs, _, report = executor.sparse(after, active, torch.ones(4, 4, 2, dtype=torch.int64), cache)
+    assert set(report.reused.values()) == {0.0}
+    for made, expected in zip(outputs, model(after), strict=True):
+        assert torch.equal(made, expected)

@@ -63,6 +63,8 @@ def run_fixed(
     }
     if plan.bilinear:
         cache.settle()
+        if complete:
+            steps.load(request.frame)  # of which slices may have been moved
     elif complete:
         _leave_complete(plan, cache, levels, source, complete)
     memory = (arena.memory, pool.shared.memory, source.memory)
