@@ -26,6 +26,7 @@ _COLUMNS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("foreground IoU", "foreground_iou_mean", lambda value: f"{value:.3f}"),
     ("streaming accuracy", "streaming_accuracy_mean", lambda value: f"{value:.3f}"),
     ("J", "region_similarity_mean", lambda value: f"{value:.3f}"),
+    ("J of dense", "dense_region_similarity_mean", lambda value: f"{value:.3f}"),
     ("EA of J", "region_similarity_ea_mean", lambda value: f"{value:.3f}"),
     ("streaming J", "streaming_region_similarity_mean", lambda value: f"{value:.3f}"),
     ("latency ms", "latency_mean_s", lambda value: f"{1e3 * value:.1f}"),
@@ -47,6 +48,7 @@ _WHERE_KNOWN = (
     "foreground_iou_mean",
     "streaming_accuracy_mean",
     "region_similarity_mean",
+    "dense_region_similarity_mean",
     "region_similarity_ea_mean",
     "streaming_region_similarity_mean",
 )

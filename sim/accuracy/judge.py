@@ -19,6 +19,7 @@ from traces.errors import InputError
 
 DENSE_NAMES = ("measured_accuracy", "measured_ea", "foreground_iou", "streaming_accuracy")
 MASK_NAMES = ("region_similarity", "region_similarity_ea", "streaming_region_similarity")
+BOTH_NAMES = ("dense_region_similarity",)
 
 
 class Dense(Protocol):
@@ -76,7 +77,8 @@ class Judge:
     @property
     def names(self) -> tuple[str, ...]:
         """Of the columns that judging adds."""
-        return (DENSE_NAMES if self.truths else ()) + (MASK_NAMES if self.masks else ())
+        both = BOTH_NAMES if self.truths and self.masks else ()
+        return (DENSE_NAMES if self.truths else ()) + (MASK_NAMES if self.masks else ()) + both
 
     def columns(
         self, rows: Mapping[str, NDArray[np.float64]], dense_accuracy: float, worth: NDArray[np.float64]
@@ -97,6 +99,8 @@ class Judge:
         if self.masks:
             region, streaming = self.compare_masks(rows)
             columns.update(zip(MASK_NAMES, (region, region * worth, streaming), strict=True))
+        if self.truths and self.masks:
+            columns.update(zip(BOTH_NAMES, (self._dense_region(rows),), strict=True))
         return columns
 
     def compare(self, rows: Mapping[str, NDArray[np.float64]]) -> Verdict:
@@ -129,6 +133,14 @@ class Judge:
             if shown is not None:
                 streaming[row] = self.masks[camera].similarity(shown, frame)
         return region, streaming
+
+    def _dense_region(self, rows: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Region similarity of dense inference on the same frames: what is the network's own error."""
+        region = np.full(len(rows["frame"]), np.nan)
+        for row, camera, frame, own, _ in self._shown(rows):
+            if own is not None:
+                region[row] = self.masks[camera].similarity(self.truths[camera].of(frame), frame)
+        return region
 
     def _shown(
         self, rows: Mapping[str, NDArray[np.float64]]

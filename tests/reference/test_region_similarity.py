@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from kernels.models.results import Segmentation
 from sim.accuracy.inference import pack
-from sim.accuracy.judge import DENSE_NAMES, MASK_NAMES, Judge
+from sim.accuracy.judge import BOTH_NAMES, DENSE_NAMES, MASK_NAMES, Judge
 from sim.accuracy.masks import MaskTruth, open_masks
 from sim.assembly import assemble
 from sim.config import AccuracyConfig, read_config
@@ -87,13 +87,29 @@ def test_streaming_shows_the_newest_result_against_the_mask_of_the_frame() -> No
 # -- whole runs ------------------------------------------------------------------------------------
 
 
-def written(reference: str, **accuracy: Any) -> Written:
+def written(
+    reference: str, system: str = "edge_only", options: dict[str, Any] | None = None, **accuracy: Any
+) -> Written:
     video = {"kind": "scene", "size_px": 256, "seed": 1}
     accuracy = {"mode": "measured", "reference": reference, **accuracy}
-    content = pixels("edge_only", video=video, accuracy=accuracy, frames=14, cameras=2)
+    content = pixels(system, options=options or {}, video=video, accuracy=accuracy, frames=14, cameras=2)
     config = read_config(content)
     assembly = assemble(config)
     return summarise(config, content, assembly, assembly.simulation.run(), 0.0)
+
+
+@pytest.mark.filterwarnings("ignore:video.size_px")
+def test_dense_inference_is_judged_on_the_frames_that_gave_results() -> None:
+    lossless, lossy = (
+        written("both", system="full_offload", options={"codec": "jpeg", "quality": quality})
+        if quality
+        else written("both")
+        for quality in (None, 3)
+    )
+    assert lossless.frames["dense_region_similarity"].equals(lossless.frames["region_similarity"])
+    frames = lossy.frames
+    assert frames["dense_region_similarity"].isna().equals(frames["region_similarity"].isna())
+    assert (frames["dense_region_similarity"] - frames["region_similarity"]).mean() > 0.02
 
 
 @pytest.mark.filterwarnings("ignore:video.size_px")
@@ -102,10 +118,10 @@ def test_each_reference_has_its_own_columns() -> None:
     both = runs["both"].frames
     for reference, names in (("dense", DENSE_NAMES), ("masks", MASK_NAMES)):
         other = MASK_NAMES if reference == "dense" else DENSE_NAMES
-        assert runs[reference].frames.equals(both.drop(columns=list(other)))
+        assert runs[reference].frames.equals(both.drop(columns=[*other, *BOTH_NAMES]))
         for name in names:
             assert runs[reference].summary[f"{name}_mean"] == runs["both"].summary[f"{name}_mean"]
-        assert not {f"{name}_mean" for name in other} & {
+        assert not {f"{name}_mean" for name in (*other, *BOTH_NAMES)} & {
             key for key, value in runs[reference].summary.items() if value is not None
         }
 
