@@ -197,11 +197,11 @@ class Steps:
         return self.view(node).permute(2, 0, 1)[None]
 
     def outputs(self) -> Any:
-        """The module's result, in its own structure; nothing in it shares memory with a cache."""
+        """The module's result, in its own structure; nothing in it is read again by another frame."""
         leaves = []
         for leaf in self.plan.graph.outputs:
             if not isinstance(leaf, Leaf):
-                leaves.append(leaf)
+                leaves.append(leaf.clone() if isinstance(leaf, torch.Tensor) else leaf)
                 continue
             value = self.values.get(leaf.node)
             if value is None:

@@ -50,7 +50,7 @@ class Call:
 
     Attributes:
         function: the ATen overload, of its functional form.
-        args, kwargs: as called, with `Reference` for traced tensors; other tensors are constants.
+        args, kwargs: as called, with `Reference` for traced tensors; other tensors are constants, copied.
         results: indices of the values it made, in order (one for a single tensor).
         path: the submodule that was running ("" is the model itself).
     """
@@ -130,7 +130,7 @@ def trace(model: nn.Module, frame: torch.Tensor) -> Trace:
     for leaf in leaves:
         if isinstance(leaf, torch.Tensor):
             value = recorder.value_of(leaf)
-            record.outputs.append(leaf if value is None else Reference(value))
+            record.outputs.append(recorder.copy_of(leaf) if value is None else Reference(value))
         elif leaf is None or isinstance(leaf, (bool, int, float, str)):
             record.outputs.append(leaf)
         else:
@@ -163,6 +163,7 @@ class _Recorder(TorchDispatchMode):
         self._thread = get_ident()  # hooks of a module run in every thread that calls it
         self._values: dict[int, int] = {}  # id of a tensor -> its value; `_kept` keeps ids from being reused
         self._kept: list[torch.Tensor] = []
+        self._copies: dict[tuple[int, int], torch.Tensor] = {}  # of a constant by its id and version
         self._sharers: dict[int, set[int]] = {}  # storage address -> ids of traced tensors in it
         self._new_value(frame)
 
@@ -179,6 +180,14 @@ class _Recorder(TorchDispatchMode):
 
     def value_of(self, tensor: torch.Tensor) -> int | None:
         return self._values.get(id(tensor))
+
+    def copy_of(self, constant: torch.Tensor) -> torch.Tensor:
+        """A constant as it is now: the model may change it later in this run, and its owner afterwards."""
+        known = id(constant), 0 if constant.is_inference() else constant._version
+        if known not in self._copies:
+            self._kept.append(constant)
+            self._copies[known] = constant.detach().clone()
+        return self._copies[known]
 
     def _new_value(self, tensor: torch.Tensor) -> int:
         value = len(self.trace.shapes)
@@ -226,7 +235,7 @@ class _Recorder(TorchDispatchMode):
         if not isinstance(leaf, torch.Tensor):
             return leaf
         value = self.value_of(leaf)
-        return leaf.detach() if value is None else Reference(value)
+        return self.copy_of(leaf) if value is None else Reference(value)
 
     def _functional(self, func: Any, args: Any) -> Any:
         """`func`, or for an in-place operation its functional twin, if replaying that means the same."""

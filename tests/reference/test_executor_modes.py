@@ -97,6 +97,51 @@ def test_batch_norm_folds_where_the_weights_are() -> None:
     assert graph.nodes[1].work.bias.device.type == "meta"
 
 
+class Anchored(nn.Module):
+    """Returns a constant of the frame size and a parameter, and changes a constant that it has used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix, self.slope, self.head = nn.Conv2d(3, 4, 1), nn.PReLU(4), nn.Linear(4, 2)
+        self.strides = nn.Parameter(torch.arange(3.0))
+
+    def forward(self, frame: torch.Tensor) -> dict[str, torch.Tensor]:
+        made, offset = self.slope(self.mix(frame)), torch.zeros(1, 4, 1, 1)
+        first = made.flip(3) + offset
+        offset += 1
+        second = made.flip(3) + offset
+        scores = self.head(made.mean((2, 3)))
+        return {
+            "maps": made,
+            "first": first,
+            "second": second,
+            "scores": scores,
+            "anchors": torch.arange(5.0),
+            "strides": self.strides,
+        }
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+@pytest.mark.parametrize("policy", ["exact", "truncate", "fixed"])
+def test_constants_are_those_of_the_first_frame(policy: str, backend: str) -> None:
+    """Neither later changes of the weights are seen, nor what is written into the outputs."""
+    model, frame = Anchored().eval(), torch.rand(1, 3, 32, 48)
+    with torch.no_grad():
+        expected = {name: value.clone() for name, value in model(frame).items()}
+    executor = SparseExecutor(model, policy, backend)
+    outputs, cache = executor.dense(frame)
+    for _ in range(2):
+        assert outputs.keys() == expected.keys()
+        for name, value in outputs.items():
+            assert torch.allclose(value, expected[name], atol=1e-6), name
+            value.fill_(float("nan"))
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.mul_(3)
+        outputs, cache, _ = executor.sparse(frame, ACTIVE, VECTORS, cache)
+    assert torch.equal(model.strides.detach(), torch.arange(3.0) * 9)
+
+
 class Addressing(nn.Module):
     def forward(self, value: torch.Tensor) -> torch.Tensor:
         return value.as_strided((1, 2, 4, 4), value.stride())
