@@ -237,7 +237,8 @@ def _displace(
         total = vectors + before.flatten(1, 2).index_select(1, place.flatten()).view_as(before)
     moved = (total / scale).round_()
     left_over = torch.where(active[..., None].repeat(1, 1, 2), 0.0, total - moved * scale)
-    return moved.to(torch.int16), left_over
+    # Of a map finer than the frame, a long vector is more positions than int16 holds: far outside as well.
+    return moved.clamp_(-32768, 32767).to(torch.int16), left_over
 
 
 def _repeat(values: torch.Tensor, tile: tuple[int, int], size: tuple[int, int]) -> torch.Tensor:

@@ -8,6 +8,7 @@ frame's result is out, or never, where every frame starts from the same referenc
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -92,6 +93,7 @@ class Pool:
         shared: memory of the maps that no cache keeps.
         stretches: programs of the plan, if its backend has them.
         compiled: what a policy has compiled for itself, by policy.
+        settling: held while a cache is settled, which an idle thread may do.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -99,6 +101,7 @@ class Pool:
         self.shared = Arena(plan, plan.shared, plan.shared_floats)
         self.stretches = find_stretches(plan)
         self.compiled: dict[str, Any] = {}
+        self.settling = threading.RLock()
         self._free: list[Arena] = []
 
     def take(self) -> Arena:
@@ -182,32 +185,34 @@ class Cache:
         """Move everything that was reused into this cache and let go of the one it came from.
 
         `sparse` does this by itself when the cache is next used; calling it in idle time takes the cost off
-        the next frame.
+        the next frame. Any thread may, on a GPU with the stream of the frames as its current one.
         """
-        if self._pending is None:
-            return
-        for regions in self.plan.kept.values():
-            for place in regions:
-                self.settle_region(place)
-        self._pending = None
-        self.settled.clear()
+        with self._pool.settling:
+            if self._pending is None:
+                return
+            for regions in self.plan.kept.values():
+                for place in regions:
+                    self.settle_region(place)
+            self._pending = None
+            self.settled.clear()
 
     def settle_region(self, place: Place) -> None:
         """Move the kept region that a place lies in, if that has not been done."""
-        if self._pending is not None:
-            place = self.plan.region_of(place)
-        if self._pending is None or place in self.settled:
-            return
-        stretches, compiled = self._pool.stretches, self._pending.compiled
-        source = self._pending.source.arena
-        if stretches is not None and compiled is not None:
-            move = stretches.regions[place]
-            memory = (self._arena.memory, self._pool.shared.memory, source.memory)
-            stretches.moves.run(move, move + 1, compiled, *memory)
-        else:
-            level = self._pending.levels[self.plan.slot_levels[place.slot]]
-            assert self.plan.remapper is not None
-            self.plan.remapper.module.remap(
-                source.region(place), level.displacement, self._arena.region(place), level.fresh
-            )
-        self.settled.add(place)
+        with self._pool.settling:
+            if self._pending is not None:
+                place = self.plan.region_of(place)
+            if self._pending is None or place in self.settled:
+                return
+            stretches, compiled = self._pool.stretches, self._pending.compiled
+            source = self._pending.source.arena
+            if stretches is not None and compiled is not None:
+                move = stretches.regions[place]
+                memory = (self._arena.memory, self._pool.shared.memory, source.memory)
+                stretches.moves.run(move, move + 1, compiled, *memory)
+            else:
+                level = self._pending.levels[self.plan.slot_levels[place.slot]]
+                assert self.plan.remapper is not None
+                self.plan.remapper.module.remap(
+                    source.region(place), level.displacement, self._arena.region(place), level.fresh
+                )
+            self.settled.add(place)

@@ -91,6 +91,20 @@ def test_vectors_that_point_outside_read_the_border(ready: tuple[SparseExecutor,
     assert torch.equal(outputs, corner)
 
 
+@pytest.mark.parametrize("policy", ["fixed", "truncate"])
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+def test_vectors_that_point_far_outside_a_finer_map_read_its_border(policy: str, backend: str) -> None:
+    """Where a pixel is four positions, the longest vectors are more than 32767 of them."""
+    model = nn.Sequential(nn.Conv2d(3, 32, 1), nn.PixelShuffle(4), nn.Conv2d(2, 2, 3, 1, 1)).eval()
+    executor = SparseExecutor(model, policy, backend, block_px=8)
+    frame = torch.rand(1, 3, 16, 16)
+    dense, cache = executor.dense(frame)
+    nothing = torch.zeros(2, 2, dtype=torch.bool)
+    for length, row in ((16383, -1), (-16383, 0)):
+        outputs, _, _ = executor.sparse(frame, nothing, torch.full((2, 2, 2), length), cache)
+        assert torch.equal(outputs, dense[..., row, row][..., None, None].expand_as(outputs))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -195,6 +196,29 @@ def test_threads_do_not_meddle_with_each_other(shared: bool) -> None:
 
     with ThreadPoolExecutor(3) as pool:
         assert all(pool.map(run, range(6)))
+
+
+def test_a_cache_may_be_settled_by_another_thread() -> None:
+    """While the next frame is already made from it."""
+    model = nn.Sequential(*[nn.Conv2d(3 if layer == 0 else 4, 4, 3, 1, 1) for layer in range(8)]).eval()
+    executor = SparseExecutor(model, "fixed", block_px=8)
+    frame, active = torch.rand(1, 3, 32, 32), torch.rand(4, 4) < 0.3
+    vectors = torch.ones(4, 4, 2, dtype=torch.int64)
+    _, cache = executor.dense(frame)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(3) as idle:
+            for _ in range(150):
+                expected, made, _ = executor.sparse(frame, active, vectors, cache)
+                settled = [idle.submit(made.settle) for _ in range(3)]
+                executor.sparse(frame, active, vectors, made)
+                for each in settled:
+                    each.result()
+                again, _, _ = executor.sparse(frame, active, vectors, cache)
+                assert torch.equal(again, expected)
+    finally:
+        sys.setswitchinterval(interval)
 
 
 @pytest.mark.parametrize("backend", ["cpu", "reference"])
