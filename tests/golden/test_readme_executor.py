@@ -1,0 +1,49 @@
+"""The README's loop over a network of one's own works as it stands there."""
+
+from __future__ import annotations
+
+import csv
+import re
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+SHIFT_PX = 4
+DAVIS = "kernels/models/tables/yolo11n-seg_davis_sparse.csv"
+
+
+@pytest.mark.parametrize("policy", ["exact", "truncate", "fixed"])
+def test_the_readmes_loop_runs_and_reuses(repository: Path, policy: str) -> None:
+    torch = pytest.importorskip("torch")
+    text = (repository / "README.md").read_text(encoding="utf-8")
+    block = next(code for code in re.findall(r"```python\n(.*?)```", text, re.S) if "SparseExecutor(" in code)
+    assert '"exact"' in block
+    torch.manual_seed(0)
+    scene = np.random.default_rng(0).integers(0, 256, (64, 64 + 2 * SHIFT_PX, 3), np.uint8)
+    names: dict[str, Any] = {
+        "model": torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, 2, 1), torch.nn.ReLU()),
+        "video": [np.ascontiguousarray(scene[:, first : first + 64]) for first in range(0, 9, SHIFT_PX)],
+    }
+    exec(compile(textwrap.dedent(block.replace("exact", policy)), "README.md", "exec"), names)
+    assert names["report"].policy == policy
+    assert names["report"].reused["0"] > 0.5
+    if policy == "exact":
+        expected, _ = names["executor"].dense(names["tensor"](names["video"][-1]))
+        assert torch.equal(names["outputs"], expected)
+
+
+@pytest.mark.parametrize("policy", ["exact", "truncate", "fixed"])
+def test_the_readmes_times_are_those_of_the_table(repository: Path, policy: str) -> None:
+    text = (repository / "README.md").read_text(encoding="utf-8")
+    assert DAVIS in text
+    with (repository / DAVIS).open(encoding="utf-8") as file:
+        ratios = [
+            float(row["sparse_ms"]) / float(row["dense_ms"])
+            for row in csv.DictReader(file)
+            if row["policy"] == policy
+        ]
+    row = next(line for line in text.splitlines() if line.strip().startswith(f'| `"{policy}"`'))
+    assert row.rstrip(" |").endswith(f"{min(ratios):.2f} to {max(ratios):.2f}")
