@@ -238,8 +238,12 @@ def available_profiles(directories: Iterable[Path | str] = (PROFILE_FOLDER,)) ->
     return {device: tuple(sorted(found[device])) for device in sorted(found)}
 
 
-def load_profile(device: str, model: str, directories: Iterable[Path | str] = (PROFILE_FOLDER,)) -> Profile:
+def load_profile(
+    device: str, model: str, directories: Iterable[Path | str] = (PROFILE_FOLDER,), key: str = "device"
+) -> Profile:
     """Read the profile of a model on a device from the first of ``directories`` that has one.
+
+    ``key`` is what messages call the device.
 
     Raises:
         InputError: no such device or model (the choices are named), or the file is not a sound profile.
@@ -255,14 +259,14 @@ def load_profile(device: str, model: str, directories: Iterable[Path | str] = (P
             return profile
     choices = available_profiles(folders)
     if device not in choices:
-        raise InputError(_unknown("device", device, tuple(choices), f"in {', '.join(map(str, folders))}"))
+        raise InputError(_unknown(key, device, tuple(choices), f"in {', '.join(map(str, folders))}"))
     raise InputError(_unknown("model", model, choices[device], f"for device {device!r}"))
 
 
 def _unknown(what: str, name: str, choices: Sequence[str], where: str) -> str:
     near = difflib.get_close_matches(name, choices, n=2, cutoff=0.5)
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
-    return f"profile: {what}: no profile of {name!r} {where}: expected one of {list(choices)}{hint}"
+    return f"{what}: no profile of {name!r} {where}: expected one of {list(choices)}{hint}"
 
 
 def read_profile(path: Path | str) -> Profile:

@@ -76,8 +76,8 @@ def assemble(
         InputError: something named in the configuration does not exist or does not fit the rest.
     """
     folders: tuple[Path | str, ...] = (*config.profile_folders, PROFILE_FOLDER)
-    edge_profile = load_profile(config.edge, config.model, folders)
-    cloud_profile = load_profile(config.cloud, config.model, folders)
+    edge_profile = load_profile(config.edge, config.model, folders, "edge")
+    cloud_profile = load_profile(config.cloud, config.model, folders, "cloud")
     make_system = system_factory(config.system)
     view = open_view(config, edge_profile)
     trace = load_uplink(config.trace, config.seed, view.frames / view.fps)
