@@ -76,9 +76,9 @@ class SparseExecutor:
     PReLU slope a channel, layer norm, softmax or a mean over channels), overlapping transposed convolutions,
     other padding, crops. Attention, global pooling, group norm, upsampling by broken factors, and
     whatever else the module computes run densely, as recorded, and what is behind them is new in every frame.
-    Under "exact" a sparse run has the bits of a dense one, with two exceptions that agree to rounding: what runs
-    whole runs in torch, whose last bits depend on where in a map a position lies, and all backends but the
-    C++ operations run `dense` with torch's own convolutions.
+    Under "exact" a sparse run has the bits of a dense one, with two exceptions that agree to rounding: what
+    runs whole runs in torch, whose last bits depend on where in a map a position lies, and all backends but
+    the C++ operations run `dense` with torch's own convolutions.
 
     Refused, with the path of the submodule: recurrent, 1-D, 3-D and embedding layers, batch norm or dropout
     in training mode, control flow that depends on values, random numbers, and in-place changes of parts of a
