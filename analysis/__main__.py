@@ -2,11 +2,11 @@
 
     python -m analysis show FOLDER [FOLDER ...] [--picture runs.png]
     python -m analysis merge MULTIRUN
-    python -m analysis readme MULTIRUN [--table measured]
+    python -m analysis readme MULTIRUN [--table measured|measured_davis]
 
 ``show`` prints the table of runs (or of all jobs of a multirun) and draws their picture. ``merge`` collects a
 multirun's jobs anew into results.parquet and results.csv. ``readme`` takes the results of the main job (or,
-with --table measured, of the comparison of accuracies) into tests/golden/ and from there into README.md.
+with --table, of the experiment of that name) into tests/golden/ and from there into README.md.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import pandas as pd
 
 from analysis.pictures import draw_runs
 from analysis.results import merge_results, read_summary, run_folders
-from analysis.tables import summary_table
+from analysis.tables import mean_over_videos, summary_table
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests" / "golden"
@@ -31,7 +31,12 @@ TABLES: dict[str, tuple[str, ...]] = {
         *("system", "frames", "of", "EA", "accuracy", "measured EA", "measured accuracy"),
         *("foreground IoU", "streaming accuracy", "latency ms"),
     ),
+    "measured_davis": (
+        *("system", "frames", "of", "measured EA", "measured accuracy", "foreground IoU"),
+        *("streaming accuracy", "J", "J of dense", "streaming J", "latency ms"),
+    ),
 }
+POOLED = ("measured_davis",)  # shown as means over its videos
 # What differs between machines and moments is not taken along.
 VOLATILE = ("folder", "wall_s", "git_sha", "version", "config_sha256", "error")
 
@@ -48,13 +53,21 @@ def golden_results(name: str) -> pd.DataFrame:
 
 def readme_table(name: str) -> str:
     """A table of README.md from its golden results, as a fenced block."""
-    return f"```text\n{summary_table(golden_results(name).to_dict('records'), TABLES[name])}\n```"
+    results = golden_results(name)
+    shown = mean_over_videos(results) if name in POOLED else results
+    return f"```text\n{summary_table(shown.to_dict('records'), TABLES[name])}\n```"
+
+
+def portable(overrides: str) -> str:
+    """Overrides without those that name a file or folder, which lie elsewhere on each machine."""
+    return " ".join(part for part in overrides.split() if "/" not in part.partition("=")[2])
 
 
 def update_readme(name: str, folder: Path, target: Path = ROOT / "README.md") -> None:
     """Take a multirun into a table's golden file, and the table into the README."""
     results = merge_results(folder)
     kept = results.drop(columns=[column for column in VOLATILE if column in results])
+    kept["overrides"] = kept["overrides"].map(portable)
     kept.to_csv(GOLDEN / f"{name}.csv", index=False)
     text = target.read_text(encoding="utf-8")
     begin, end = markers(name)

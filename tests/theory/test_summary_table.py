@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from analysis.tables import summary_table, swept_settings
+import math
+
+import pandas as pd
+
+from analysis.__main__ import portable
+from analysis.tables import mean_over_videos, summary_table, swept_settings
 
 
 def test_swept_settings_name_what_tells_jobs_apart() -> None:
@@ -33,3 +38,36 @@ def test_failed_runs_are_told_with_their_error() -> None:
         [{"status": "failed", "system": "a", "error": "no such trace", "overrides": "trace=x"}]
     )
     assert text.splitlines()[-1] == "failed: trace=x: no such trace"
+
+
+def test_an_experiments_variants_are_systems_and_its_sequences_videos() -> None:
+    jobs = [
+        ["experiment/davis=fine", "experiment.sequence=a", "experiment=davis"],
+        ["experiment/davis=coarse", "experiment.sequence=b", "experiment=davis"],
+    ]
+    assert swept_settings(jobs) == ["", ""]
+    run = {"status": "completed", "system": "s", "frames_completed": 1, "frames_captured": 1}
+    text = summary_table([{**run, "overrides": " ".join(job)} for job in jobs], ["system"])
+    assert [line.strip() for line in text.splitlines()[2:]] == ["fine", "coarse"]
+
+
+def test_means_over_videos_give_each_video_one_vote_and_add_frames_up() -> None:
+    counts = {"frames_replaced": 0, "frames_dropped": 0, "frames_captured": 10}
+    jobs = pd.DataFrame(
+        {"overrides": f"experiment/davis={variant}", "system": "s", "video": video, "status": "completed"}
+        | counts
+        | {"frames_completed": frames, "ea_mean": ea, "measured_ea_mean": None}
+        for variant, video, frames, ea in (("b", "x", 9, 0.2), ("b", "y", 1, 0.6), ("a", "x", 5, 0.5))
+    )
+    pooled = mean_over_videos(jobs).to_dict("records")
+    assert [(row["system"], row["video"], row["frames_completed"]) for row in pooled] == [
+        ("b", "mean of 2", 10),
+        ("a", "mean of 1", 5),
+    ]
+    assert [row["frames_captured"] for row in pooled] == [20, 10]
+    assert math.isclose(pooled[0]["ea_mean"], 0.4)
+
+
+def test_what_lies_elsewhere_on_each_machine_is_left_out() -> None:
+    job = "experiment/davis=fine seed=1 experiment.davis=../data accuracy.weights=/a/b.safetensors"
+    assert portable(job) == "experiment/davis=fine seed=1"
