@@ -74,7 +74,8 @@ def best(path: Path, active: int, decay_per_s: float) -> Choice:
     """
     beta = path.quadratic.b_s + path.per_block_s
     root = beta + math.sqrt(beta**2 + 8 * path.quadratic.a_s / decay_per_s)
-    optimum = min(2 / (decay_per_s * root), float(active)) if root > 0 else float(active)
+    steepness = decay_per_s * root  # may round to 0 where the root does not
+    optimum = min(2 / steepness, float(active)) if steepness > 0 else float(active)
     options = {math.floor(optimum), math.ceil(optimum)}
     return max(
         (Choice(k, _ea(path, k, active, decay_per_s)) for k in sorted(options)), key=lambda one: one.ea

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from profiler.__main__ import main
@@ -27,6 +27,7 @@ DECAY = math.log(2) / 0.1
     active=st.integers(1, 300),
     decay=st.floats(0.01, 100),
 )
+@example(a=0.0, b=5e-324, c=0.0, link=0.0, active=1, decay=0.5)
 @settings(max_examples=150, deadline=None)
 def test_best_k_is_the_maximum_over_every_k(
     a: float, b: float, c: float, link: float, active: int, decay: float
