@@ -64,8 +64,16 @@ def portable(overrides: str) -> str:
 
 
 def update_readme(name: str, folder: Path, target: Path = ROOT / "README.md") -> None:
-    """Take a multirun into a table's golden file, and the table into the README."""
+    """Take a multirun into a table's golden file, and the table into the README.
+
+    Raises:
+        FileNotFoundError: the folder holds no jobs.
+        ValueError: some of them failed.
+    """
     results = merge_results(folder)
+    failed = int((results["status"] != "completed").sum())
+    if failed:
+        raise ValueError(f"{folder}: expected completed jobs, found {failed} of {len(results)} that failed")
     kept = results.drop(columns=[column for column in VOLATILE if column in results])
     kept["overrides"] = kept["overrides"].map(portable)
     kept.to_csv(GOLDEN / f"{name}.csv", index=False)
@@ -100,7 +108,7 @@ def main(arguments: list[str] | None = None) -> None:
             print(summary_table(merge_results(chosen.folder).to_dict("records")))
         else:
             update_readme(chosen.table, chosen.folder)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, ValueError) as error:
         _end(str(error))
 
 

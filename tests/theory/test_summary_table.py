@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 
 import pandas as pd
+import pytest
 
-from analysis.__main__ import portable
+from analysis.__main__ import main, portable
 from analysis.tables import mean_over_videos, summary_table, swept_settings
 
 
@@ -71,3 +74,17 @@ def test_means_over_videos_give_each_video_one_vote_and_add_frames_up() -> None:
 def test_what_lies_elsewhere_on_each_machine_is_left_out() -> None:
     job = "experiment/davis=fine seed=1 experiment.davis=../data accuracy.weights=/a/b.safetensors"
     assert portable(job) == "experiment/davis=fine seed=1"
+
+
+def test_a_multirun_with_failed_jobs_is_no_source_for_the_readme(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for job, status in enumerate(("completed", "failed")):
+        (tmp_path / str(job) / ".hydra").mkdir(parents=True)
+        (tmp_path / str(job) / ".hydra" / "config.yaml").write_text("seed: 0\n", encoding="utf-8")
+        summary = json.dumps({"status": status, "system": "a"})
+        (tmp_path / str(job) / "summary.json").write_text(summary, encoding="utf-8")
+    with pytest.raises(SystemExit) as ended:
+        main(["readme", str(tmp_path)])
+    assert ended.value.code == 2
+    assert "expected completed jobs, found 1 of 2 that failed" in capsys.readouterr().err
