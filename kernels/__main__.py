@@ -101,13 +101,16 @@ def _info(_: argparse.Namespace) -> int:
 def _check(chosen: argparse.Namespace) -> int:
     from kernels.check import check
 
-    failed = 0
+    checked = failed = 0
     for outcome in check(chosen.seed):
+        checked += outcome.error is not None
         failed += not outcome.passed
         verdict = "ok" if outcome.passed else f"WRONG (tolerance {outcome.tolerance:g})"
         result = outcome.note if outcome.error is None else f"{verdict}: {outcome.error:.1e} of the range"
         print(f"{outcome.backend:10} {outcome.device:5} {outcome.operation:17} {result}")
-    return 1 if failed else 0
+    if not checked:
+        print("nothing could be checked: `python -m kernels info` says why")
+    return 1 if failed or not checked else 0
 
 
 def _truncation(chosen: argparse.Namespace) -> int:

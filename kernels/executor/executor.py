@@ -98,7 +98,8 @@ class SparseExecutor:
         sampling: how maps are read along vectors that are no multiple of a layer's stride, under "fixed" and
             "truncate": the "nearest" position, or "bilinear" between four.
         dtype: of the maps inside, float32 or float16; frames and outputs are float32 either way.
-        truncation: ε profile of "truncate"; None takes the default, a fixed share of each layer's spread.
+        truncation: ε profile, read under "truncate" only; None takes the default, a fixed share of each layer's
+            spread.
 
     Attributes:
         break_even: share of active blocks from which "fixed" runs a frame densely. 1.0 is right for the C++
@@ -106,7 +107,7 @@ class SparseExecutor:
             it each layer's own.
 
     Raises:
-        TypeError: the model is no module.
+        TypeError: the model is no module, truncation no profile.
         ValueError: unknown policy or sampling, block_px < 1, a backend that cannot run here.
         UnsupportedModule: a ValueError that names a submodule.
     """
@@ -131,6 +132,8 @@ class SparseExecutor:
             raise ValueError(f"dtype must be torch.float32 or torch.float16 (got {dtype})")
         if not isinstance(model, nn.Module):
             raise TypeError(f"model must be a torch.nn.Module (got {type(model).__name__})")
+        if truncation is not None and not isinstance(truncation, TruncationProfile):
+            raise TypeError(f"truncation must be a TruncationProfile (got {type(truncation).__name__})")
         check_module(model)
         self.model = model
         self.dtype = dtype
@@ -196,6 +199,8 @@ class SparseExecutor:
             `break_even`.
         """
         self._check_frame(frame)
+        if repeats < 1:
+            raise ValueError(f"repeats must be at least 1 (got {repeats})")
         prepared = self._prepare(frame)
         prepared.plan.break_even.clear()
         prepared.pool.compiled.clear()

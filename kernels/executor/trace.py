@@ -100,9 +100,9 @@ def check_module(model: nn.Module) -> None:
             where = f"model.{path}".removesuffix(".")
             raise UnsupportedModule(f"{where}: a scripted module; give the nn.Module that it was made from")
         if isinstance(module, _UNSUPPORTED):
-            raise UnsupportedModule(f"model.{path}: {kind} is not supported (2-D feature maps only)")
+            raise UnsupportedModule(f"{where}: {kind} is not supported (2-D feature maps only)")
         if module.training and isinstance(module, _STATEFUL):
-            raise UnsupportedModule(f"model.{path}: {kind} is in training mode; call model.eval() first")
+            raise UnsupportedModule(f"{where}: {kind} is in training mode; call model.eval() first")
     for path, parameter in model.named_parameters():
         if parameter.dtype != torch.float32:
             raise UnsupportedModule(f"model.{path}: parameters must be float32 (got {parameter.dtype})")

@@ -167,6 +167,22 @@ def test_an_unsupported_module_is_named_before_anything_runs(inner: nn.Module, m
         SparseExecutor(Wrapped(inner))
 
 
+def test_the_model_itself_is_named_without_a_path() -> None:
+    with pytest.raises(UnsupportedModule, match=r"^model: LSTM is not supported"):
+        SparseExecutor(nn.LSTM(4, 4))
+
+
+def test_truncation_that_is_no_profile_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"truncation must be a TruncationProfile \(got float\)"):
+        SparseExecutor(nn.Conv2d(3, 4, 3), "truncate", truncation=0.2)  # type: ignore[arg-type]
+
+
+def test_calibration_needs_a_run() -> None:
+    executor = SparseExecutor(nn.Conv2d(3, 4, 3), "fixed")
+    with pytest.raises(ValueError, match=r"repeats must be at least 1 \(got 0\)"):
+        executor.calibrate(torch.rand(1, 3, 32, 32), repeats=0)
+
+
 @pytest.mark.parametrize(
     ("inner", "message"),
     [
