@@ -98,8 +98,8 @@ class SparseExecutor:
         sampling: how maps are read along vectors that are no multiple of a layer's stride, under "fixed" and
             "truncate": the "nearest" position, or "bilinear" between four.
         dtype: of the maps inside, float32 or float16; frames and outputs are float32 either way.
-        truncation: ε profile, read under "truncate" only; None takes the default, a fixed share of each layer's
-            spread.
+        truncation: ε profile, read under "truncate" only; None takes the default, a fixed share of each
+            layer's spread.
 
     Attributes:
         break_even: share of active blocks from which "fixed" runs a frame densely. 1.0 is right for the C++

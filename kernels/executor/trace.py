@@ -95,9 +95,8 @@ def check_module(model: nn.Module) -> None:
             result depends on it; parameters that are not float32.
     """
     for path, module in model.named_modules():
-        kind = type(module).__name__
+        kind, where = type(module).__name__, f"model.{path}".removesuffix(".")
         if isinstance(module, torch.jit.ScriptModule):
-            where = f"model.{path}".removesuffix(".")
             raise UnsupportedModule(f"{where}: a scripted module; give the nn.Module that it was made from")
         if isinstance(module, _UNSUPPORTED):
             raise UnsupportedModule(f"{where}: {kind} is not supported (2-D feature maps only)")
