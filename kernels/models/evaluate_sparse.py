@@ -2,6 +2,9 @@
 
 The reference is the previous frame: the cache moves along the vectors and takes on what each frame computes,
 with no dense inference after the first frame. Preparing, searching and decoding are not timed.
+
+`tables/yolo11n-seg_davis_sparse.csv` is made by `python -m kernels.models evaluate-sparse DAVIS WEIGHTS
+--policies fixed,truncate,exact --truncation conf/truncation/yolo11n-seg.json --output FILE`.
 """
 
 from __future__ import annotations
