@@ -1,5 +1,6 @@
 # make run       the main job: every system of the first paper on the default video and network
 # make test      every test
+# make test-compilers  the GPU code through Triton and CUDA 11, which need no GPU; takes 1.1 GB (Linux, x86-64)
 # make lint      formatting, style and types; make format repairs the first two
 # make bench     every tests/benchmarks/bench_*.py but that of the kernels, one after the other
 # make bench-kernels   sparse against dense inference, layer by layer and whole; one CSV
@@ -11,10 +12,11 @@ JOBS ?= 2
 VENV := .venv
 RUN := OMP_NUM_THREADS=1 $(VENV)/bin/python
 READY := $(VENV)/.ready
+COMPILERS := .compilers
 BENCHMARKS = $(filter-out bench_kernels,$(sort $(patsubst tests/benchmarks/%.py,%,$(wildcard tests/benchmarks/bench_*.py))))
 
 .DELETE_ON_ERROR:
-.PHONY: run test lint format bench bench-kernels clean
+.PHONY: run test test-compilers lint format bench bench-kernels clean
 .DEFAULT_GOAL := run
 
 run: $(READY)
@@ -22,6 +24,10 @@ run: $(READY)
 
 test: $(READY)
 	$(RUN) -m pytest --numprocesses=$(JOBS) --dist=loadfile --quiet
+
+test-compilers: $(READY) $(COMPILERS)/.ready
+	PYTHONPATH=$(COMPILERS) $(RUN) -m pytest --numprocesses=$(JOBS) --quiet \
+	  tests/reference/test_triton_convolve.py tests/theory/test_triton_compile.py tests/theory/test_cuda_budget.py
 
 lint: $(READY)
 	$(RUN) -m ruff check .
@@ -39,7 +45,7 @@ bench-kernels: $(READY)
 	$(RUN) -m tests.benchmarks.bench_kernels
 
 clean:
-	rm -rf $(VENV) outputs multirun .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(COMPILERS) outputs multirun .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is written last: an installation that was cut short is repeated.
@@ -48,4 +54,9 @@ $(READY): pyproject.toml constraints.txt
 	  f"PYTHON=$(PYTHON): expected Python 3.10 or newer, found {v[0]}.{v[1]}; try make PYTHON=python3.12")'
 	$(VENV)/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(COMPILERS)/.ready: tests/compilers.txt $(READY)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade \
+	  --target $(COMPILERS) -r tests/compilers.txt
 	@touch $@
