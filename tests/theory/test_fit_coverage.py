@@ -69,7 +69,7 @@ def short_fits(request: pytest.FixtureRequest) -> list[QuadraticFit]:
 def test_with_fifteen_repeats_intervals_cover_at_least_at_their_nominal_rate(
     short_fits: list[QuadraticFit],
 ) -> None:
-    """HC3 alone covers c in 35 to 56 % where slow runs are rare; wider than nominal is no lie."""
+    """HC3 alone covers c in half of all runs where slow ones are rare; wider than nominal is no lie."""
     low, _ = binomial_bounds(CONFIDENCE, checks=24)
     analytic, boot = (
         hits([fit.interval for fit in short_fits]),
