@@ -2,8 +2,8 @@
 
 The analytic ones are HC3 (MacKinnon and White 1985), which asks nothing of the noise but enough repeats. Slow
 runs that are rare need many: with 15 repeats most k have met none, and HC3 takes what it has not seen
-for precision (intervals of c that claim 95 % then hold in half of all runs). Where repeats are fewer than their
-skewness asks for, the larger of HC3 and the variance that all k together suggest is taken instead.
+for precision (intervals of c that claim 95 % then hold in half of all runs). Where repeats are fewer than
+their skewness asks for, the larger of HC3 and the variance that all k together suggest is taken instead.
 """
 
 from __future__ import annotations
