@@ -8,13 +8,9 @@ speed or of memory order between blocks.
 
 from __future__ import annotations
 
-import ctypes
-
-from kernels.ops.cpu.loader import BuildError, compiler
 from kernels.ops.cuda import refuses
 from kernels.ops.cuda.build import shim_library
-from kernels.ops.cuda.operations import Operations
-from kernels.ops.cuda.search import Searcher
+from kernels.ops.cuda.shim.machine import Machine
 
 __all__ = [
     "convolve",
@@ -34,40 +30,18 @@ __all__ = [
 ]
 
 
-def _library(_: int = 0) -> ctypes.CDLL:
-    path = compiler()
-    if path is None:
-        raise BuildError("no C++ compiler found: install g++ or set CXX")
-    return shim_library(path)
+_machine = Machine(shim_library)
 
-
-_operations = Operations("cpu", _library)
-_searcher = Searcher(_operations)
-
-convolve = _operations.convolve
-gather = _operations.gather
-pack_convolution = _operations.pack_convolution
-pointwise = _operations.pointwise
-pool = _operations.pool
-prune = _operations.prune
-remap = _operations.remap
-scatter = _operations.scatter
-upsample = _operations.upsample
-prepare = _searcher.prepare
-search_motion = _searcher.search_motion
-
-
-def set_order(seed: int) -> None:
-    """The order of threads and blocks: 0 counts up, negative down, positive seeds shuffles."""
-    _library().fluxshard_shim_order(ctypes.c_int(seed))
-
-
-def unavailable(device: str) -> str | None:
-    """Why the shim cannot run here: another device than "cpu", no compiler, or a failed build."""
-    if device != "cpu":
-        return f"runs on cpu tensors only (got {device})"
-    try:
-        _library()
-    except BuildError as error:
-        return str(error)
-    return None
+convolve = _machine.convolve
+gather = _machine.gather
+pack_convolution = _machine.pack_convolution
+pointwise = _machine.pointwise
+pool = _machine.pool
+prune = _machine.prune
+remap = _machine.remap
+scatter = _machine.scatter
+upsample = _machine.upsample
+prepare = _machine.searcher.prepare
+search_motion = _machine.searcher.search_motion
+set_order = _machine.set_order
+unavailable = _machine.unavailable
