@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from kernels.executor import geometry
+from kernels.executor import blocks, geometry
 from kernels.executor.cache import Arena, Cache, Level, Pool
 from kernels.executor.graph import Concat, Convolve, Input, Slice, Unfold
 from kernels.executor.plan import Plan, reads_around
@@ -62,7 +62,7 @@ def run_truncate(
     frame = _Frame(plan, steps, request.cache.arena, arena, levels, epsilon_of, compiled)
     frame.changed.update(compiled.changed)
     height, width = request.frame.shape[2:]
-    frame.mark(0, _per_pixel(request.active, height, width, request.block_px))
+    frame.mark(0, blocks.per_pixel(request.active, height, width, request.block_px))
     compiled.prepare(plan, epsilon_of)
     index = 1
     while index < len(plan.nodes):
@@ -230,12 +230,6 @@ def _passing(plan: Plan) -> frozenset[int]:
         for index, node in enumerate(plan.nodes)
         if isinstance(node.work, Convolve) and index not in outputs and all(map(reads_alone, readers[index]))
     )
-
-
-def _per_pixel(active: torch.Tensor, height: int, width: int, block_px: int) -> torch.Tensor:
-    rows, columns = active.shape
-    wide = active[:, None, :, None].expand(rows, block_px, columns, block_px)
-    return wide.reshape(rows * block_px, columns * block_px)[:height, :width]
 
 
 def _compile(plan: Plan) -> _Compiled:

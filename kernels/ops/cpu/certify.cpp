@@ -2,23 +2,20 @@
 // kernels/executor/certificate.py, class after class. Oracle: its torch form.
 #include <vector>
 
+#include "axis.h"
 #include "vectors.h"
 
 namespace {
 
+using fluxshard::Axis;
 using fluxshard::clamp;
+using fluxshard::join_along;
+using fluxshard::spread_row;
 
 constexpr int32_t kMixed = INT32_MAX;    // a changed pixel, or more than one vector
 constexpr int32_t kNothing = INT32_MIN;  // nothing but padding
 
-// Mirrored by ctypes structures in certify.py.
-struct Axis {
-  const int32_t* table;  // (outputs, taps) inputs; negative: padding
-  int64_t taps;
-  int64_t stride;  // 0: only the table knows. Otherwise output o reads o · stride + start + k · dilation
-  int64_t start, dilation;
-};
-
+// The structures are mirrored in certify.py.
 struct Part {
   int64_t source;  // class
   Axis vertical, horizontal;
@@ -41,11 +38,13 @@ inline int32_t vector_x(int32_t label) { return static_cast<int16_t>(static_cast
 inline int32_t vector_y(int32_t label) { return label >> 16; }
 
 // The vector that both hold, whichever is not kNothing, or kMixed. Written so that compilers make vectors of it.
-inline int32_t join(int32_t a, int32_t b) {
-  int32_t joined = a == b ? a : kMixed;
-  joined = b == kNothing ? a : joined;
-  return a == kNothing ? b : joined;
-}
+struct Labels {
+  static int32_t join(int32_t a, int32_t b) {
+    int32_t joined = a == b ? a : kMixed;
+    joined = b == kNothing ? a : joined;
+    return a == kNothing ? b : joined;
+  }
+};
 
 void fill(int32_t* to, int64_t count, int32_t value) {
   for (int64_t i = 0; i < count; ++i) to[i] = value;
@@ -118,35 +117,6 @@ bool label_frame(const Pixels& pixels, const Class& frame, int32_t* labels) {
   return alive;
 }
 
-template <int64_t stride>
-void join_along(const int32_t* __restrict from, int64_t step, int64_t count, int32_t* __restrict to) {
-  for (int64_t o = 0; o < count; ++o) to[o] = join(to[o], from[o * (stride ? stride : step)]);
-}
-
-// The labels that one row of outputs reads along its columns, joined to `to`.
-void spread_row(const Axis& axis, const int32_t* row, int64_t width, int64_t outputs, int32_t* to) {
-  if (axis.stride == 0) {
-    for (int64_t o = 0; o < outputs; ++o)
-      for (int64_t tap = 0; tap < axis.taps; ++tap) {
-        const int32_t column = axis.table[o * axis.taps + tap];
-        if (column >= 0) to[o] = join(to[o], row[column]);
-      }
-    return;
-  }
-  const int64_t stride = axis.stride;
-  for (int64_t tap = 0; tap < axis.taps; ++tap) {
-    const int64_t start = axis.start + tap * axis.dilation;
-    int64_t first = start >= 0 ? 0 : (-start + stride - 1) / stride;  // outputs whose tap lies inside
-    int64_t end = width <= start ? 0 : (width - 1 - start) / stride + 1;
-    if (end > outputs) end = outputs;
-    if (end <= first) continue;
-    const int32_t* from = row + first * stride + start;
-    if (stride == 1) join_along<1>(from, 1, end - first, to + first);
-    else if (stride == 2) join_along<2>(from, 2, end - first, to + first);
-    else join_along<0>(from, stride, end - first, to + first);
-  }
-}
-
 void spread(const Part& part, const Class& source, const Class& here, const int32_t* from, int32_t* to,
             std::vector<int32_t>& scratch) {
   const Axis &vertical = part.vertical, &horizontal = part.horizontal;
@@ -163,9 +133,9 @@ void spread(const Part& part, const Class& source, const Class& here, const int3
       }
       if (row != scratch.data()) std::memcpy(scratch.data(), row, sizeof(int32_t) * scratch.size());
       row = scratch.data();
-      join_along<1>(other, 1, source.width, scratch.data());
+      join_along<Labels, 1>(other, 1, source.width, scratch.data());
     }
-    if (row != nullptr) spread_row(horizontal, row, source.width, here.width, to);
+    if (row != nullptr) spread_row<Labels>(horizontal, row, source.width, here.width, to);
   }
 }
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from kernels.ops.cpu.axis import AxisStructure, axis_structure
 from kernels.ops.cpu.loader import library
 
 _long = ctypes.c_int64
@@ -18,12 +19,8 @@ FRAME, PARTS, BEHIND_VALUE = range(3)
 Table = tuple[torch.Tensor, "tuple[int, int, int] | None"]
 
 
-class _Axis(ctypes.Structure):
-    _fields_ = [("table", _pointer), *((name, _long) for name in ("taps", "stride", "start", "dilation"))]
-
-
 class _Part(ctypes.Structure):
-    _fields_ = [("source", _long), ("vertical", _Axis), ("horizontal", _Axis)]
+    _fields_ = [("source", _long), ("vertical", AxisStructure), ("horizontal", AxisStructure)]
 
 
 class _Class(ctypes.Structure):
@@ -99,10 +96,10 @@ class Certifier:
         made.parts = ctypes.addressof(parts)
         self._kept += [rows, columns, parts]
 
-    def _axis(self, table: torch.Tensor, form: tuple[int, int, int] | None) -> _Axis:
+    def _axis(self, table: torch.Tensor, form: tuple[int, int, int] | None) -> AxisStructure:
         whole = table.to(torch.int32).contiguous()
         self._kept.append(whole)
-        return _Axis(whole.data_ptr(), table.shape[1], *(form or (0, 0, 0)))
+        return axis_structure(whole, form)
 
     def run(
         self,

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <vector>
 
+#include "axis.h"
 #include "vectors.h"
 
 using namespace fluxshard;
@@ -16,14 +17,7 @@ extern "C" void fluxshard_remap(const float*, int64_t, const int16_t*, const uin
 
 namespace {
 
-// Mirrored by ctypes structures in truncate.py.
-struct Axis {
-  const int32_t* table;  // (outputs, taps) inputs; negative: padding
-  int64_t taps;
-  int64_t stride;  // 0: only the table knows. Otherwise output o reads o · stride + start + k · dilation
-  int64_t start, dilation;
-};
-
+// The structures are mirrored in truncate.py.
 struct Input {
   const uint8_t* changed;
   int64_t height, width;
@@ -66,34 +60,9 @@ enum Kind {
   kUnfold,  // the same, computed patch by patch, at the positions of its input that changed
 };
 
-template <int64_t stride>
-void join_along(const uint8_t* __restrict from, int64_t step, int64_t count, uint8_t* __restrict to) {
-  for (int64_t o = 0; o < count; ++o) to[o] |= from[o * (stride ? stride : step)];
-}
-
-// What one row of outputs reads along its columns, joined to `to`.
-void spread_row(const Axis& axis, const uint8_t* row, int64_t width, int64_t outputs, uint8_t* to) {
-  if (axis.stride == 0) {
-    for (int64_t o = 0; o < outputs; ++o)
-      for (int64_t tap = 0; tap < axis.taps; ++tap) {
-        const int32_t column = axis.table[o * axis.taps + tap];
-        if (column >= 0) to[o] |= row[column];
-      }
-    return;
-  }
-  const int64_t stride = axis.stride;
-  for (int64_t tap = 0; tap < axis.taps; ++tap) {
-    const int64_t start = axis.start + tap * axis.dilation;
-    const int64_t first = start >= 0 ? 0 : (-start + stride - 1) / stride;  // outputs whose tap lies inside
-    int64_t end = width <= start ? 0 : (width - 1 - start) / stride + 1;
-    if (end > outputs) end = outputs;
-    if (end <= first) continue;
-    const uint8_t* from = row + first * stride + start;
-    if (stride == 1) join_along<1>(from, 1, end - first, to + first);
-    else if (stride == 2) join_along<2>(from, 2, end - first, to + first);
-    else join_along<0>(from, stride, end - first, to + first);
-  }
-}
+struct Either {
+  static uint8_t join(uint8_t a, uint8_t b) { return a | b; }
+};
 
 // Outputs that read anything that changed in an input, joined to `to`.
 void spread(const Input& input, int64_t height, int64_t width, uint8_t* to, std::vector<uint8_t>& scratch) {
@@ -103,9 +72,9 @@ void spread(const Input& input, int64_t height, int64_t width, uint8_t* to, std:
     std::memset(scratch.data(), 0, scratch.size());
     for (int64_t tap = 0; tap < vertical.taps; ++tap) {
       const int32_t read = vertical.table[y * vertical.taps + tap];
-      if (read >= 0) join_along<1>(input.changed + read * input.width, 1, input.width, scratch.data());
+      if (read >= 0) join_along<Either, 1>(input.changed + read * input.width, 1, input.width, scratch.data());
     }
-    spread_row(input.horizontal, scratch.data(), input.width, width, to);
+    spread_row<Either>(input.horizontal, scratch.data(), input.width, width, to);
   }
 }
 

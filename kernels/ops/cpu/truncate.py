@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from kernels.ops.cpu.axis import AxisStructure, axis_structure
 from kernels.ops.cpu.loader import library
 from kernels.ops.cpu.program import Levels, Program, Region
 
@@ -30,17 +31,13 @@ class Kind(IntEnum):
     UNION, COPY, PRUNE, PASS, FOLLOW, UNFOLD = range(6)
 
 
-class _Axis(ctypes.Structure):
-    _fields_ = [("table", _pointer), *((name, _long) for name in ("taps", "stride", "start", "dilation"))]
-
-
 class _Input(ctypes.Structure):
     _fields_ = [
         ("changed", _pointer),
         ("height", _long),
         ("width", _long),
-        ("vertical", _Axis),
-        ("horizontal", _Axis),
+        ("vertical", AxisStructure),
+        ("horizontal", AxisStructure),
     ]
 
 
@@ -189,7 +186,6 @@ class Nodes:
             _pointer(reference.data_ptr()),
         )
 
-    def _axis(self, axis: Axis) -> _Axis:
+    def _axis(self, axis: Axis) -> AxisStructure:
         self._kept.append(axis.table)
-        stride, start, dilation = axis.regular or (0, 0, 0)
-        return _Axis(axis.table.data_ptr(), axis.table.shape[1], stride, start, dilation)
+        return axis_structure(axis.table, axis.regular)

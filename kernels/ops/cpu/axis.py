@@ -1,0 +1,21 @@
+"""What outputs read along one axis, as the library takes it: the structure of axis.h."""
+
+from __future__ import annotations
+
+import ctypes
+
+import torch
+
+
+class AxisStructure(ctypes.Structure):
+    """Whoever holds one keeps its table alive."""
+
+    _fields_ = [
+        ("table", ctypes.c_void_p),
+        *((name, ctypes.c_int64) for name in ("taps", "stride", "start", "dilation")),
+    ]
+
+
+def axis_structure(table: torch.Tensor, regular: tuple[int, int, int] | None) -> AxisStructure:
+    """Of an int32 (outputs, taps) table; `regular` is its stride, start and dilation, where it has them."""
+    return AxisStructure(table.data_ptr(), table.shape[1], *(regular or (0, 0, 0)))
