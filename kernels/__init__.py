@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kernels.executor import SparseExecutor
-    from kernels.search import MotionField, search_motion
+    from kernels.motion.field import MotionField
+    from kernels.motion.search import search_motion
 
 _HOMES = {
-    "search_motion": "kernels.search",
-    "MotionField": "kernels.search",
+    "search_motion": "kernels.motion.search",
+    "MotionField": "kernels.motion.search",
     "SparseExecutor": "kernels.executor",
 }
 

@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _info(_: argparse.Namespace) -> int:
     import torch
 
-    from kernels.check import devices
+    from kernels.bench.check import devices
     from kernels.ops import registry
     from kernels.ops.cpu import loader
     from kernels.ops.cuda.build import nvcc
@@ -99,7 +99,7 @@ def _info(_: argparse.Namespace) -> int:
 
 
 def _check(chosen: argparse.Namespace) -> int:
-    from kernels.check import check
+    from kernels.bench.check import check
 
     checked = failed = 0
     for outcome in check(chosen.seed):
@@ -116,8 +116,8 @@ def _check(chosen: argparse.Namespace) -> int:
 def _truncation(chosen: argparse.Namespace) -> int:
     import torch
 
+    from kernels.bench.truncation import build_profile, effects, measure, read_frames
     from kernels.models import build_model, load_default_network, load_weights
-    from kernels.truncation import build_profile, effects, measure, read_frames
 
     _check_side(chosen.size_px)
     torch.set_num_threads(1)
@@ -161,7 +161,7 @@ def _truncation(chosen: argparse.Namespace) -> int:
 def _bench(chosen: argparse.Namespace) -> int:
     import torch
 
-    from kernels.bench import Setting, run
+    from kernels.bench.layers import Setting, run
 
     if chosen.repeats < 1:
         raise ValueError(f"--repeats must be at least 1 (got {chosen.repeats})")
@@ -171,7 +171,7 @@ def _bench(chosen: argparse.Namespace) -> int:
     if chosen.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device cuda: torch sees no CUDA device")
     if chosen.device == "cuda":  # captured as graphs and timed on the device, against cuDNN
-        from kernels.bench_gpu import main as bench_gpu
+        from kernels.bench.gpu import main as bench_gpu
 
         if chosen.backend is not None:
             raise ValueError(f"--backend is for --device cpu: a GPU measures all (got {chosen.backend!r})")

@@ -19,7 +19,7 @@ def embed(image: NDArray[np.uint8], side: int = 32) -> NDArray[np.float32]:
 
     Args:
         image: (H, W) or (H, W, 3) uint8, at least `side` px each way; the quarter-resolution level of a
-            prepared image (`kernels.search.SearchImage.quarter`) gives nearly the same at a sixteenth of the
+            prepared image (`kernels.motion.search.SearchImage.quarter`) gives nearly the same at a sixteenth of the
             cost.
         side: cells each way.
 

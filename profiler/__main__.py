@@ -99,7 +99,7 @@ def _measure(arguments: list[str]) -> int:
         raise InputError(f"command: expected key=value, refit, compare, plan or table, found {words[0]!r}")
     if "model" not in values:
         raise InputError("model: expected model=<name>, found none")
-    from profiler.report import summary
+    from profiler.report.report import summary
     from profiler.run import Request, picture_path, profile_device
 
     if "resolution" in values:
@@ -113,7 +113,7 @@ def _refit(arguments: list[str]) -> int:
     words, values = options.parse(arguments, REFIT)
     if len(words) != 1:
         raise InputError(f"refit: expected one samples file, found {words}")
-    from profiler.report import summary
+    from profiler.report.report import summary
     from profiler.run import fit_and_write, picture_path
 
     samples = _samples_path(words[0])
@@ -137,7 +137,7 @@ def _compare(arguments: list[str]) -> int:
     if len(words) != 2:
         raise InputError(f"compare: expected two profiles, found {words}")
     from profiler.compare import compare, summary
-    from profiler.samples import read_samples
+    from profiler.measure.samples import read_samples
 
     a, b = (read_samples(_samples_path(word)) for word in words)
     found = compare(a, b, **values)
@@ -165,7 +165,7 @@ def _plan(arguments: list[str]) -> int:
     active = max(1, round(share * edge.block_count))
     print(summary(edge, cloud, plan_map(edge, cloud, active, **common), **common))
     if "out" in values:
-        from profiler.plan_picture import draw_plan
+        from profiler.report.plan_picture import draw_plan
 
         picture = Path(values["out"])
         if picture.suffix != ".png":
@@ -176,7 +176,7 @@ def _plan(arguments: list[str]) -> int:
 
 
 def _table(arguments: list[str]) -> int:
-    from profiler.table import insert, markdown, measured_profiles
+    from profiler.report.table import insert, markdown, measured_profiles
 
     words, values = options.parse(arguments, {"out": str})
     if len(words) > 1:

@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from profiler.disturbance import disturbances
-from profiler.groups import GROSS
-from profiler.least_squares import Vector
-from profiler.samples import MASKS, Samples
+from profiler.fit.groups import GROSS
+from profiler.fit.least_squares import Vector
+from profiler.measure.disturbance import disturbances
+from profiler.measure.samples import MASKS, Samples
 from traces.errors import InputError
 
 SAME_SUBJECT = ("model", "resolution_px", "block_px", "precision", "policy", "backend", "clock")

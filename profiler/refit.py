@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from profiler.bending import bending_error, fit_bending
-from profiler.breakeven import BreakEven, break_even
-from profiler.fit import QuadraticFit, fit_quadratic, predict_quadratic
-from profiler.groups import GROSS, group
-from profiler.holdout import heldout_errors, median_error
+from profiler.fit.breakeven import BreakEven, break_even
+from profiler.fit.free_quadratic import bending_error, fit_bending
+from profiler.fit.groups import GROSS, group
+from profiler.fit.holdout import heldout_errors, median_error
+from profiler.fit.least_squares import Vector, solve_nonnegative
+from profiler.fit.piecewise import fit_piecewise
+from profiler.fit.quadratic import QuadraticFit, fit_quadratic, predict_quadratic
+from profiler.fit.residuals import residual_quantiles
 from profiler.latency import Encoding, Layer, PiecewiseLinear, Power, Profile, Quadratic
-from profiler.least_squares import Vector, solve_nonnegative
-from profiler.piecewise import fit_piecewise
-from profiler.residuals import residual_quantiles
-from profiler.samples import MASKS, Samples
+from profiler.measure.samples import MASKS, Samples
 from traces.errors import InputError
 
 QUADRATIC, RIVAL = "quadratic", "piecewise_linear"

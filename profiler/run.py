@@ -10,17 +10,17 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from profiler.devices import background_cores, check_device, clock_for, describe, tune_allocator
-from profiler.disturbance import BUSY_CORES, busy_note, disturbing
 from profiler.latency import PROFILE_FOLDER, read_profile, save_profile
-from profiler.masks import Recording, kinds_of, record
-from profiler.power import find_meter
+from profiler.measure.active_sets import Recording, kinds_of, record
+from profiler.measure.devices import background_cores, check_device, clock_for, describe, tune_allocator
+from profiler.measure.disturbance import BUSY_CORES, busy_note, disturbing
+from profiler.measure.power import find_meter
+from profiler.measure.samples import read_samples
+from profiler.measure.sampling import Plan, explain, measure
+from profiler.measure.store import SampleStore
+from profiler.measure.workload import ExecutorWorkload
 from profiler.refit import Analysis, analyse
-from profiler.report import draw
-from profiler.samples import read_samples
-from profiler.sampling import Plan, explain, measure
-from profiler.store import SampleStore
-from profiler.workload import ExecutorWorkload
+from profiler.report.report import draw
 from traces.errors import InputError
 
 DEFAULT_RESOLUTION_PX = (640, 640)

@@ -77,7 +77,7 @@ def _run(content: Mapping[str, Any], folder: Path, single: bool, runtime: Any) -
     from analysis.tables import summary_table
     from sim.assembly import assemble
     from sim.config import read_config
-    from sim.results import summarise, write_run
+    from sim.records.summary import summarise, write_run
 
     config = read_config(content)
     began_s = time.perf_counter()
@@ -105,7 +105,7 @@ def _run(content: Mapping[str, Any], folder: Path, single: bool, runtime: Any) -
 def _record_failure(config: DictConfig, folder: Path, error: Exception) -> None:
     """Leave a failed job's summary: what it was, and why there is nothing else."""
     from sim.config import read_config
-    from sim.results import SUMMARY_KEYS, describe, write_summary
+    from sim.records.summary import SUMMARY_KEYS, describe, write_summary
 
     summary: dict[str, Any] = dict.fromkeys(SUMMARY_KEYS)
     try:

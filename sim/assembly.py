@@ -15,28 +15,28 @@ from numpy.typing import NDArray
 from simpy import Environment
 
 from profiler.latency import PROFILE_FOLDER, Profile, load_profile
-from sim.accuracy.judge import Dense, Judge
+from sim.accuracy.evaluator import Dense, Judge
 from sim.accuracy.masks import MaskTruth, open_masks
-from sim.arrivals import Arrivals, ClosedLoop, PeriodicLatest, PeriodicQueue
-from sim.camera import Camera
 from sim.config import RunConfig, TraceConfig, choose
 from sim.content.interface import Content, Network
-from sim.estimators import BandwidthEstimator, Ewma, HarmonicMean, Kalman, Oracle
-from sim.fair_link import FairLink
-from sim.ledger import FrameTable, Valuation
-from sim.link import Link, LinkConditions
-from sim.overlay import Overlay
-from sim.processor import Processor
-from sim.replay import replay
+from sim.physics.arrivals import Arrivals, ClosedLoop, PeriodicLatest, PeriodicQueue
+from sim.physics.estimators import BandwidthEstimator, Ewma, HarmonicMean, Kalman, Oracle
+from sim.physics.fair_link import FairLink
+from sim.physics.link import Link, LinkConditions
+from sim.physics.processor import Processor
+from sim.physics.trace_replay import replay
+from sim.records.ledger import FrameTable, Valuation
+from sim.records.overlay import Overlay
+from sim.records.timeline import Timeline
 from sim.schedulers import EffectiveAccuracyScheduler, LatencyScheduler, OracleScheduler, Scheduler
-from sim.simulation import Simulation
 from sim.systems.registry import Surroundings, system_factory
-from sim.timeline import Timeline
-from sim.world import CameraWorld, Device, Noise
-from traces.bandwidth import BandwidthTrace, RateTrace
+from sim.world.camera import Camera
+from sim.world.camera_world import CameraWorld, Device, Noise
+from sim.world.simulation import Simulation
+from traces.bandwidth.loading import load_trace
+from traces.bandwidth.synthetic import synthetic_uplink
+from traces.bandwidth.trace import BandwidthTrace, RateTrace
 from traces.errors import InputError
-from traces.loading import load_trace
-from traces.synthetic_traffic import synthetic_uplink
 
 MIN_TRACE_S = 10.0  # a shorter synthetic trace would hold too few bursts
 MAX_TRACE_S = 60.0  # a longer one would only take memory
@@ -332,12 +332,12 @@ def _size_px(config: RunConfig, profile: Profile) -> int | tuple[int, int]:
 def _open_video(config: RunConfig, size_px: int | tuple[int, int]) -> Any:
     chosen = config.video
     if chosen.kind == "file":
-        from traces.video import load_video
+        from traces.video.loading import load_video
 
         if chosen.path is None:
             raise InputError("video.path: expected a clip or a folder of images, found none")
         return load_video(Path(chosen.path), size_px=size_px, fit=chosen.fit)
-    from traces.scene import Scene
+    from traces.video.scenes.scene import Scene
 
     return Scene(
         preset=chosen.preset,
@@ -352,7 +352,7 @@ def _open_video(config: RunConfig, size_px: int | tuple[int, int]) -> Any:
 
 def _repeat(video: Any, config: RunConfig, frames: int, step: float) -> Any:
     """The video, long enough for every camera's last frame."""
-    from traces.video import Repeated
+    from traces.video.sequence import Repeated
 
     needed = int((frames - 1) * step) + 1 + (config.cameras - 1) * (video.frame_count // config.cameras)
     if needed <= video.frame_count:

@@ -2,7 +2,7 @@
 
 Every frame is searched against references of every recorded age with the real motion search, its active
 blocks and the frame itself are really encoded, and the quantiles of all of it are written for
-`traces.block_statistics`. Without a video an embedded scene is measured.
+`traces.video.block_statistics`. Without a video an embedded scene is measured.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.content.interface import Frame
-from traces.block_statistics import AGES_FRAMES, BLOCK_CODECS, FRAME_CODECS, BlockStatistics
 from traces.errors import InputError
-from traces.video import VideoSequence, load_video
+from traces.video.block_statistics import AGES_FRAMES, BLOCK_CODECS, FRAME_CODECS, BlockStatistics
+from traces.video.loading import load_video
+from traces.video.sequence import VideoSequence
 
 if TYPE_CHECKING:
-    from kernels.payload import BlockCodec
+    from kernels.codecs.block_payload import BlockCodec
 
 PAYLOAD_AGE = 5  # frames; the blocks whose bytes are measured are those active at this age
 MIN_SAMPLES = 20  # an age with fewer is left out
@@ -50,10 +51,10 @@ def measure(
     Every reference has a chain of searches of its own, each centred on what the one before it found, as in a
     running system.
     """
-    from kernels.classify import active_blocks
-    from kernels.frame_codec import make_frame_codec
-    from kernels.payload import encode_blocks, overhead_bytes
-    from kernels.pixel_delta import PixelDeltaSender
+    from kernels.codecs.block_payload import encode_blocks, overhead_bytes
+    from kernels.codecs.frames import make_frame_codec
+    from kernels.codecs.pixel_delta import PixelDeltaSender
+    from kernels.motion.classification import active_blocks
     from kernels.similarity import cosine_similarity, embed
     from sim.content.alignment import SearchAligner, Target, prepared
 
@@ -161,7 +162,7 @@ def record(options: argparse.Namespace) -> BlockStatistics:
     if options.videos:
         videos = [load_video(path, options.size_px, fps=options.fps) for path in options.videos]
     else:
-        from traces.scene import Scene
+        from traces.video.scenes.scene import Scene
 
         videos = [
             Scene(options.scene, seed, options.frames, options.size_px, options.fps or 30.0)

@@ -16,7 +16,7 @@ import torch
 from hypothesis import strategies as st
 from torch import nn
 
-from kernels.executor import cache
+from kernels.executor.state import cache
 
 BITS = 23
 

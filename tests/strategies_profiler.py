@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from profiler.samples import Sample, Samples
+from profiler.measure.samples import Sample, Samples
 
 NOISES = ("heteroscedastic", "heavy_tailed", "bimodal")
 RARE = ("rare_slow", "interrupted")

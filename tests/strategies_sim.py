@@ -13,8 +13,8 @@ from simpy import Environment
 
 from sim.assembly import Assembly, assemble
 from sim.config import read_config
-from sim.simulation import RunResult
-from traces.bandwidth import OpportunityTrace, RateTrace
+from sim.world.simulation import RunResult
+from traces.bandwidth.trace import OpportunityTrace, RateTrace
 
 TICKS_PER_S = 10_000  # schedules are drawn in tenths of a millisecond, so that ties with opportunities occur
 

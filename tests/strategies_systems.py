@@ -11,19 +11,19 @@ from numpy.typing import NDArray
 from simpy import Environment
 
 from profiler.latency import Cut, Profile, Quadratic
-from sim.arrivals import PeriodicLatest
-from sim.camera import Camera
 from sim.content.pixels import PixelContent, PixelOptions
-from sim.estimators import Ewma
-from sim.ledger import FrameTable
-from sim.link import Link, LinkConditions
-from sim.processor import Processor
-from sim.replay import replay
-from sim.simulation import Simulation
+from sim.physics.arrivals import PeriodicLatest
+from sim.physics.estimators import Ewma
+from sim.physics.link import Link, LinkConditions
+from sim.physics.processor import Processor
+from sim.physics.trace_replay import replay
+from sim.records.ledger import FrameTable
 from sim.systems.interface import System
-from sim.world import CameraWorld, Device
+from sim.world.camera import Camera
+from sim.world.camera_world import CameraWorld, Device
+from sim.world.simulation import Simulation
 from tests.strategies_images import images
-from traces.bandwidth import RateTrace
+from traces.bandwidth.trace import RateTrace
 
 SIDE_PX = 64  # 16 blocks
 FPS = 10.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from traces.bandwidth import OpportunityTrace, RateTrace
+from traces.bandwidth.trace import OpportunityTrace, RateTrace
 
 
 @st.composite

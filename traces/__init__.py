@@ -10,20 +10,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from traces.bandwidth import BandwidthTrace, OpportunityTrace, RateTrace
+    from traces.bandwidth.loading import load_trace
+    from traces.bandwidth.synthetic import synthetic_uplink
+    from traces.bandwidth.trace import BandwidthTrace, OpportunityTrace, RateTrace
     from traces.errors import InputError
-    from traces.loading import load_trace
-    from traces.synthetic_traffic import synthetic_uplink
-    from traces.video import load_video
+    from traces.video.loading import load_video
 
 _HOME = {
-    "BandwidthTrace": "traces.bandwidth",
+    "BandwidthTrace": "traces.bandwidth.trace",
     "InputError": "traces.errors",
-    "OpportunityTrace": "traces.bandwidth",
-    "RateTrace": "traces.bandwidth",
-    "load_trace": "traces.loading",
-    "load_video": "traces.video",
-    "synthetic_uplink": "traces.synthetic_traffic",
+    "OpportunityTrace": "traces.bandwidth.trace",
+    "RateTrace": "traces.bandwidth.trace",
+    "load_trace": "traces.bandwidth.loading",
+    "load_video": "traces.video.sequence",
+    "synthetic_uplink": "traces.bandwidth.synthetic",
 }
 
 __all__ = [

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from traces.errors import InputError
 
 if TYPE_CHECKING:
-    from traces.bandwidth import BandwidthTrace
+    from traces.bandwidth.trace import BandwidthTrace
 
 GAP_STEPS = 5  # a segment this many times the median is a pause of the recorder, not a steady link
 
@@ -31,10 +31,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _show(options: argparse.Namespace) -> None:
-    from traces.bandwidth import OpportunityTrace
-    from traces.bandwidth_statistics import statistics
-    from traces.formats import falcon
-    from traces.loading import detect_format
+    from traces.bandwidth.formats import falcon
+    from traces.bandwidth.loading import detect_format
+    from traces.bandwidth.statistics import statistics
+    from traces.bandwidth.trace import OpportunityTrace
 
     trace = _load(options)
     measured = statistics(trace)
@@ -87,7 +87,7 @@ def _show(options: argparse.Namespace) -> None:
             f"mean error {check.mean_error:.2%}, worst {check.worst_error:.1%}",
         )
     if not options.no_plot:
-        from traces.plot import plot_trace
+        from traces.bandwidth.picture import plot_trace
 
         picture = Path(options.plot or f"{Path(options.file).name}.png")
         try:
@@ -98,7 +98,7 @@ def _show(options: argparse.Namespace) -> None:
 
 
 def _convert(options: argparse.Namespace) -> None:
-    from traces.conversion import save_trace
+    from traces.bandwidth.conversion import save_trace
 
     trace = _load(options)
     _report(
@@ -107,8 +107,8 @@ def _convert(options: argparse.Namespace) -> None:
 
 
 def _generate(options: argparse.Namespace) -> None:
-    from traces.conversion import save_trace
-    from traces.synthetic_traffic import synthetic_uplink
+    from traces.bandwidth.conversion import save_trace
+    from traces.bandwidth.synthetic import synthetic_uplink
 
     trace = synthetic_uplink(options.mean_mbps * 1e6, options.duration_s, options.seed)
     output = options.output or (
@@ -118,7 +118,7 @@ def _generate(options: argparse.Namespace) -> None:
 
 
 def _get(options: argparse.Namespace) -> None:
-    from traces.registry import REGISTRY, default_cache, fetch, find, read_registry
+    from traces.downloads.registry import REGISTRY, default_cache, fetch, find, read_registry
 
     registry = read_registry(Path(options.registry) if options.registry else REGISTRY)
     if options.name is None:
@@ -150,7 +150,7 @@ def _get(options: argparse.Namespace) -> None:
 
 
 def _load(options: argparse.Namespace) -> BandwidthTrace:
-    from traces.loading import load_trace
+    from traces.bandwidth.loading import load_trace
 
     return load_trace(
         options.file,
@@ -218,7 +218,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_source(parser: argparse.ArgumentParser) -> None:
-    from traces.loading import DIRECTIONS, FORMATS
+    from traces.bandwidth.loading import DIRECTIONS, FORMATS
 
     parser.add_argument("file", help="trace file")
     parser.add_argument("--format", choices=sorted(FORMATS), help="its format (default: look at the content)")

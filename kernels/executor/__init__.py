@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from kernels.executor.executor import SparseExecutor
+from kernels.executor.graph.trace import UnsupportedModule
 from kernels.executor.report import Report
 from kernels.executor.thresholds import TruncationProfile
-from kernels.executor.trace import UnsupportedModule
 
 __all__ = ["Report", "SparseExecutor", "TruncationProfile", "UnsupportedModule"]

@@ -8,14 +8,14 @@ from functools import partial
 
 import torch
 
-from kernels.executor import blocks
-from kernels.executor.cache import Arena, Level, Pool
-from kernels.executor.graph import Convolve, Unfold
-from kernels.executor.plan import Plan, dense_weights
+from kernels.executor.graph.nodes import Convolve, Unfold
+from kernels.executor.plan.plan import Plan, dense_weights
 from kernels.executor.policies.dense import run_dense
 from kernels.executor.policies.fixed import compute_fixed, levels_of
 from kernels.executor.policies.request import Request
-from kernels.executor.steps import Steps, runs_whole
+from kernels.executor.state import active_sets
+from kernels.executor.state.cache import Arena, Level, Pool
+from kernels.executor.state.steps import Steps, runs_whole
 from kernels.ops.maps import list_tiles
 
 SHARES = (0.25, 0.5, 0.75, 1.0)
@@ -63,7 +63,7 @@ def measure_layers(
         levels_of(plan, Request(frame, order < share * order.numel(), vectors, reference, block_px))
         for share in SHARES
     ]
-    everything = [blocks.full_level(one, block_px, plan.device) for one in plan.resolutions]
+    everything = [active_sets.full_level(one, block_px, plan.device) for one in plan.resolutions]
     found: dict[int, float] = {}
     for index in plan.counted:
         if runs_whole(plan, index):

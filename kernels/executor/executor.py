@@ -14,13 +14,13 @@ import torch
 from torch import nn
 
 from kernels.executor import policies
-from kernels.executor.cache import Cache, Pool
 from kernels.executor.calibration import measure_layers
-from kernels.executor.lowering import lower
-from kernels.executor.plan import Plan, make_plan
+from kernels.executor.graph.lowering import lower
+from kernels.executor.graph.trace import check_module, trace
+from kernels.executor.plan.plan import Plan, make_plan
 from kernels.executor.report import Report
+from kernels.executor.state.cache import Cache, Pool
 from kernels.executor.thresholds import Thresholds, TruncationProfile
-from kernels.executor.trace import check_module, trace
 from kernels.ops import registry
 
 POLICIES = ("exact", "truncate", "fixed")

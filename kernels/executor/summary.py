@@ -8,11 +8,11 @@ from fractions import Fraction
 
 import torch
 
-from kernels.executor import geometry
-from kernels.executor.blocks import tile_of
-from kernels.executor.graph import Enter, Node
-from kernels.executor.plan import Plan
-from kernels.executor.steps import runs_whole
+from kernels.executor.graph import geometry
+from kernels.executor.graph.nodes import Enter, Node
+from kernels.executor.plan.plan import Plan
+from kernels.executor.state.active_sets import tile_of
+from kernels.executor.state.steps import runs_whole
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
-from kernels.executor.graph import Convolve
-from kernels.executor.plan import Plan
-from kernels.executor.steps import Steps
+from kernels.executor.graph.nodes import Convolve
+from kernels.executor.plan.plan import Plan
+from kernels.executor.state.steps import Steps
 
 
 @dataclass(frozen=True, slots=True)

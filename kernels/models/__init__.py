@@ -11,29 +11,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kernels.models.decoding import Detections, assemble_masks, decode
-    from kernels.models.default_network import class_map, load_default_network
-    from kernels.models.letterbox import Letterbox
+    from kernels.models.networks.default_network import class_map, load_default_network
+    from kernels.models.networks.token_cache import TokenCache, TokenExecutor
+    from kernels.models.outputs.decoding import Detections, assemble_masks, decode
+    from kernels.models.outputs.letterbox import Letterbox
+    from kernels.models.outputs.results import agreement, interpret
     from kernels.models.registry import MODEL_NAMES, build_model
-    from kernels.models.results import agreement, interpret
-    from kernels.models.token_cache import TokenCache, TokenExecutor
-    from kernels.models.weights_io import load_weights, save_weights
+    from kernels.models.weight_files import load_weights, save_weights
 
 _HOMES = {
     "MODEL_NAMES": "kernels.models.registry",
     "build_model": "kernels.models.registry",
-    "load_weights": "kernels.models.weights_io",
-    "save_weights": "kernels.models.weights_io",
-    "Detections": "kernels.models.decoding",
-    "assemble_masks": "kernels.models.decoding",
-    "decode": "kernels.models.decoding",
-    "Letterbox": "kernels.models.letterbox",
-    "class_map": "kernels.models.default_network",
-    "load_default_network": "kernels.models.default_network",
-    "agreement": "kernels.models.results",
-    "interpret": "kernels.models.results",
-    "TokenCache": "kernels.models.token_cache",
-    "TokenExecutor": "kernels.models.token_cache",
+    "load_weights": "kernels.models.weight_files",
+    "save_weights": "kernels.models.weight_files",
+    "Detections": "kernels.models.outputs.decoding",
+    "assemble_masks": "kernels.models.outputs.decoding",
+    "decode": "kernels.models.outputs.decoding",
+    "Letterbox": "kernels.models.outputs.letterbox",
+    "class_map": "kernels.models.networks.default_network",
+    "load_default_network": "kernels.models.networks.default_network",
+    "agreement": "kernels.models.outputs.results",
+    "interpret": "kernels.models.outputs.results",
+    "TokenCache": "kernels.models.networks.token_cache",
+    "TokenExecutor": "kernels.models.networks.token_cache",
 }
 
 __all__ = [

@@ -53,7 +53,7 @@ def _list(_: argparse.Namespace) -> None:
     import torch
 
     from kernels.models.registry import MODEL_NAMES, build_model
-    from kernels.models.weights_io import parameter_count
+    from kernels.models.weight_files import parameter_count
 
     for name in MODEL_NAMES:
         with torch.device("meta"):
@@ -64,7 +64,7 @@ def _evaluate(chosen: argparse.Namespace) -> None:
     import torch
 
     from kernels.models import build_model, load_weights
-    from kernels.models.evaluate import (
+    from kernels.models.evaluation.evaluate import (
         DAVIS_OBJECTS,
         davis_frames,
         detect,
@@ -103,8 +103,8 @@ def _evaluate_sparse(chosen: argparse.Namespace) -> None:
 
     from kernels.executor.thresholds import TruncationProfile
     from kernels.models import build_model, load_weights
-    from kernels.models.evaluate import DAVIS_OBJECTS, write_table
-    from kernels.models.evaluate_sparse import evaluate_sparse
+    from kernels.models.evaluation.evaluate import DAVIS_OBJECTS, write_table
+    from kernels.models.evaluation.evaluate_sparse import evaluate_sparse
 
     torch.set_num_threads(1)
     model = load_weights(build_model(chosen.model), chosen.weights).eval()
@@ -136,7 +136,7 @@ def _evaluate_sparse(chosen: argparse.Namespace) -> None:
 
 
 def _convert(chosen: argparse.Namespace) -> None:
-    from kernels.models.convert import convert
+    from kernels.models.conversion import convert
 
     done = convert(chosen.source, chosen.target, half=not chosen.fp32)
     print(

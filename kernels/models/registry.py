@@ -30,13 +30,13 @@ def build_model(name: str, *, fused: bool = True, classes: int = 80) -> nn.Modul
     """
     check_name(name)
     if name == "default":
-        from kernels.models.default_network import DefaultNetwork
+        from kernels.models.networks.default_network import DefaultNetwork
 
         return DefaultNetwork(fused=fused).eval()
     if name in ("pose", "vit"):
-        from kernels.models.transformer import PoseNetwork, VisionTransformer
+        from kernels.models.networks.transformer import PoseNetwork, VisionTransformer
 
         return (PoseNetwork if name == "pose" else VisionTransformer)().eval()
-    from kernels.models.yolo11 import SCALES, YOLO11
+    from kernels.models.networks.yolo11 import SCALES, YOLO11
 
     return YOLO11(SCALES[name[6]], segment=name.endswith("-seg"), classes=classes, fused=fused).eval()

@@ -23,8 +23,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kernels.models.convert import fold
-from kernels.models.default_network import (
+from kernels.models.conversion import fold
+from kernels.models.networks.default_network import (
     CLASS_NAMES,
     OUTPUT_STRIDE_PX,
     WEIGHTS,
@@ -32,8 +32,8 @@ from kernels.models.default_network import (
     class_map,
     load_default_network,
 )
-from kernels.models.weights_io import save_weights
-from traces.scene import PRESETS, Scene
+from kernels.models.weight_files import save_weights
+from traces.video.scenes.scene import PRESETS, Scene
 
 FIRST_TRAINING_SEED = 1000
 HELD_OUT_SEEDS = (0, 1, 2, 3)

@@ -38,7 +38,7 @@ class MaskTruth:
 
     def similarity(self, result: bytes, index: int) -> float:
         """Region similarity of a packed result with the masks of a frame, in [0, 1]."""
-        from kernels.models.evaluate import mask_iou
+        from kernels.models.evaluation.evaluate import mask_iou
         from sim.accuracy.inference import unpack
 
         ids = self.mask(index)
@@ -101,8 +101,8 @@ def _only(void: int) -> NDArray[np.bool_]:
 
 def _classes(config: AccuracyConfig) -> NDArray[np.bool_]:
     """Class maps hold 0 for background and class c as c + 1."""
-    from kernels.models.default_network import CLASS_NAMES
-    from kernels.models.labels import COCO_CLASSES
+    from kernels.models.networks.default_network import CLASS_NAMES
+    from kernels.models.outputs.labels import COCO_CLASSES
 
     names = CLASS_NAMES[1:] if config.model == "default" else COCO_CLASSES
     found = np.zeros(IDS, np.bool_)

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.pan import estimate_pan
-from kernels.search import MotionField, SearchImage, block_difference, predict_vectors, prepare, search_motion
+from kernels.motion.field import MotionField, predict_vectors
+from kernels.motion.global_motion import estimate_pan
+from kernels.motion.search import SearchImage, block_difference, prepare, search_motion
 
 if TYPE_CHECKING:
     from sim.content.interface import Frame
@@ -114,7 +115,7 @@ class EncoderAligner:
         if self._steps and self._steps[-1][0] == frame.index:
             return
         if self._encoder is None:
-            from kernels.h264_vectors import H264Aligner
+            from kernels.motion.encoder_vectors import H264Aligner
 
             self._encoder = H264Aligner()
         assert frame.image is not None

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.classify import active_blocks
-from kernels.frame_codec import FrameCodec, H264Codec, QuantisedCodec, make_frame_codec
-from kernels.pixel_delta import PixelDeltaReceiver, PixelDeltaSender
-from kernels.search import MotionField, block_difference
+from kernels.codecs.frames import FrameCodec, H264Codec, QuantisedCodec, make_frame_codec
+from kernels.codecs.pixel_delta import PixelDeltaReceiver, PixelDeltaSender
+from kernels.motion.classification import active_blocks
+from kernels.motion.field import MotionField
+from kernels.motion.search import block_difference
 from kernels.similarity import embed, most_similar
 from sim.content.interface import Delta, DeltaReference, Frame, Likeness
 
@@ -26,7 +27,7 @@ def pixels(frame: Frame) -> NDArray[np.uint8]:
 
 @dataclass(slots=True, eq=False)
 class PixelFrameEncoder:
-    """Whole frames through a codec of `kernels.frame_codec`; `packet` is the last one's bytes."""
+    """Whole frames through a codec of `kernels.codecs.frames`; `packet` is the last one's bytes."""
 
     codec: FrameCodec
     packet: bytes = b""
@@ -73,7 +74,7 @@ class PixelQuantisedEncoder:
 
 @dataclass(slots=True, eq=False)
 class PixelDeltaReference:
-    """The sender's end of `kernels.pixel_delta`, which can also look without touching its reference."""
+    """The sender's end of `kernels.codecs.pixel_delta`, which can also look without touching its reference."""
 
     sender: PixelDeltaSender
 

@@ -9,11 +9,17 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.classify import active_blocks
-from kernels.payload import DecodedBlocks, decode_blocks, encode_blocks, overhead_bytes, paste_blocks
-from kernels.pixel_delta import PixelDeltaSender
-from kernels.search import SearchImage, prepare
-from kernels.warp import warp_blocks_map, warp_image
+from kernels.codecs.block_payload import (
+    DecodedBlocks,
+    decode_blocks,
+    encode_blocks,
+    overhead_bytes,
+    paste_blocks,
+)
+from kernels.codecs.pixel_delta import PixelDeltaSender
+from kernels.motion.classification import active_blocks
+from kernels.motion.search import SearchImage, prepare
+from kernels.motion.warp import warp_blocks_map, warp_image
 from sim.accuracy.coverage import IDLE
 from sim.content.alignment import ALIGNERS, Aligner, Target, make_aligner
 from sim.content.encoders import (
@@ -27,7 +33,7 @@ from sim.content.encoders import (
 from sim.content.interface import Frame, Match, Message, Network, SharedImage
 from traces.errors import InputError
 
-# Bytes of a 16×16 block before the first one was encoded, from real video (kernels/payload.py).
+# Bytes of a 16×16 block before the first one was encoded, from real video (kernels/codecs/block_payload.py).
 TYPICAL_BLOCK_BYTES = {"raw": 768.0, "png": 440.0, "jpeg": 60.0}
 
 

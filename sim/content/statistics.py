@@ -27,14 +27,14 @@ from sim.content.interface import (
     QuantisedEncoder,
     SharedImage,
 )
-from traces.block_statistics import BlockSampler, BlockStatistics
 from traces.errors import InputError
+from traces.video.block_statistics import BlockSampler, BlockStatistics
 
 if TYPE_CHECKING:
     from sim.config import RunConfig
 
 STATISTICS_FOLDER = Path(__file__).resolve().parent.parent.parent / "conf" / "statistics"
-HEADER_BYTES = 24  # of a message without vectors, beside its bitmap (kernels/payload.py)
+HEADER_BYTES = 24  # of a message without vectors, beside its bitmap (kernels/codecs/block_payload.py)
 DEFAULT_FRAMES = 300
 
 

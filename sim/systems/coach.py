@@ -29,10 +29,10 @@ from typing import Any, Literal, get_args
 
 from profiler.latency import Cut
 from sim.content.interface import Content, Frame, FrameHistory, Network, QuantisedEncoder
-from sim.ledger import Outcome
+from sim.records.ledger import Outcome
 from sim.systems.interface import RESULT_BYTES
 from sim.systems.splits import cut_after, feature_bytes, highest_precision, inner_cuts, most_even_cut
-from sim.world import CameraWorld
+from sim.world.camera_world import CameraWorld
 from traces.errors import InputError
 
 Variant = Literal["frame", "split"]

@@ -7,7 +7,7 @@ aligned along motion, so a moving camera makes nearly everything active. Choices
 - Time: their profiles know only FluxShard's executor, so its T(k) stands in for DeltaCNN's kernels, k being
   the blocks that hold an active pixel; where dense inference is faster it is used (`dense_fallback`).
   Truncation between layers, which only a running network shows, is not modelled. The papers do not say
-  what the difference itself takes; `difference_s` is what `kernels.pixel_delta` needs for it at 640×640 on
+  what the difference itself takes; `difference_s` is what `kernels.codecs.pixel_delta` needs for it at 640×640 on
   one core of a desktop processor (2.5 ms at 1024×1024).
 - Accuracy, where it is measured: FluxShard's executor stands in here, too, without motion. The blocks of a
   delta are computed on the accumulated reference, what they change spreads from layer to layer and is pruned
@@ -29,11 +29,11 @@ from typing import Any, Literal, get_args
 
 from profiler.latency import Profile
 from sim.content.interface import Content, Delta, DeltaReceiver, DeltaReference, Frame, Network
-from sim.events import Unreachable
-from sim.ledger import Outcome
+from sim.physics.events import Unreachable
+from sim.records.ledger import Outcome
 from sim.systems.interface import RESULT_BYTES
 from sim.systems.server_memory import NOTICE_BYTES, ServerMemory
-from sim.world import CameraWorld
+from sim.world.camera_world import CameraWorld
 from traces.errors import InputError
 
 Placement = Literal["cloud", "edge", "latency"]

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sim.content.interface import Content, Frame, Network
-from sim.ledger import Outcome
-from sim.world import CameraWorld
+from sim.records.ledger import Outcome
+from sim.world.camera_world import CameraWorld
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,10 @@ from functools import partial
 from typing import Any
 
 from sim.content.interface import Content, Frame, Match, Message, Network, Reference, SharedImage
-from sim.estimators import MIN_BYTES
-from sim.events import Unreachable
-from sim.ledger import Outcome
-from sim.link import Trickle
+from sim.physics.estimators import MIN_BYTES
+from sim.physics.events import Unreachable
+from sim.physics.link import Trickle
+from sim.records.ledger import Outcome
 from sim.schedulers import (
     OracleScheduler,
     Path,
@@ -38,7 +38,7 @@ from sim.schedulers import (
 from sim.systems.fluxshard_server import ServerHalf
 from sim.systems.interface import RESULT_BYTES
 from sim.systems.server_memory import NOTICE_BYTES
-from sim.world import CameraWorld
+from sim.world.camera_world import CameraWorld
 from traces.errors import InputError
 
 PROBE_BYTES = 2 * MIN_BYTES  # what the bandwidth can be learnt from

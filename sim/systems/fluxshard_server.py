@@ -7,7 +7,7 @@ from typing import Any
 
 from sim.content.interface import Message, Network, SharedImage
 from sim.systems.server_memory import ServerMemory
-from sim.world import CameraWorld
+from sim.world.camera_world import CameraWorld
 
 
 @dataclass(slots=True, eq=False)

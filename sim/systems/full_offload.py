@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from sim.content.interface import Content, Frame, FrameEncoder, Network
-from sim.events import Unreachable
-from sim.ledger import Outcome
+from sim.physics.events import Unreachable
+from sim.records.ledger import Outcome
 from sim.systems.interface import RESULT_BYTES
 from sim.systems.server_memory import NOTICE_BYTES, ServerMemory
-from sim.world import CameraWorld
+from sim.world.camera_world import CameraWorld
 from traces.errors import InputError
 
 Codec = Literal["raw", "png", "jpeg", "h264"]

@@ -11,8 +11,8 @@ from collections.abc import Generator
 from typing import Any, Protocol
 
 from sim.content.interface import Frame
-from sim.ledger import Outcome
-from sim.world import CameraWorld
+from sim.records.ledger import Outcome
+from sim.world.camera_world import CameraWorld
 
 RESULT_BYTES = 4096  # a frame's boxes and run-length masks on the downlink; the papers do not count them
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from sim.world import CameraWorld
+from sim.world.camera_world import CameraWorld
 
 NOTICE_BYTES = 16  # what the server says beside results: a message is of no use, a refresh is through
 

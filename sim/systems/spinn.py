@@ -19,10 +19,10 @@ from typing import Any, Literal
 
 from profiler.latency import Cut
 from sim.content.interface import Content, Frame, Network
-from sim.ledger import Outcome
+from sim.records.ledger import Outcome
 from sim.systems.interface import RESULT_BYTES
 from sim.systems.splits import FLOAT_BITS, cut_after, fastest_cut, feature_bytes, inner_cuts
-from sim.world import CameraWorld
+from sim.world.camera_world import CameraWorld
 from traces.errors import InputError
 
 

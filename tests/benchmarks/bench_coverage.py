@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from profiler.fit import fit_quadratic
-from profiler.uncertainty import analytic_errors
+from profiler.fit.quadratic import fit_quadratic
+from profiler.fit.uncertainty import analytic_errors
 from tests.strategies_profiler import XAVIER, SyntheticDevice
 
 RUNS = 1000

@@ -27,7 +27,7 @@ from profiler.latency import Quadratic, load_profile, save_profile
 from sim.assembly import Assembly, assemble, load_uplink
 from sim.config import RunConfig, read_config
 from sim.content.interface import Frame
-from sim.replay import replay
+from sim.physics.trace_replay import replay
 
 REPEATS = 5
 FPS = 30.0

@@ -22,11 +22,11 @@ import torch
 from skimage import data, transform
 
 from kernels import SparseExecutor
-from kernels.classify import active_blocks
 from kernels.models import build_model, load_weights
-from kernels.models.evaluate_sparse import letterboxed
-from kernels.pan import estimate_pan
-from kernels.search import prepare, search_motion
+from kernels.models.evaluation.evaluate_sparse import letterboxed
+from kernels.motion.classification import active_blocks
+from kernels.motion.global_motion import estimate_pan
+from kernels.motion.search import prepare, search_motion
 
 SIZE_PX, BLOCK_PX = 640, 16
 GRID = (SIZE_PX // BLOCK_PX, SIZE_PX // BLOCK_PX)

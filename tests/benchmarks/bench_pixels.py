@@ -18,14 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage import data, transform
 
-from kernels.frame_codec import make_frame_codec
-from kernels.h264_vectors import H264Aligner
-from kernels.pan import estimate_pan
-from kernels.payload import apply_blocks, decode_blocks, encode_blocks
-from kernels.pixel_delta import PixelDeltaSender
-from kernels.search import block_difference, prepare, search_motion
+from kernels.codecs.block_payload import apply_blocks, decode_blocks, encode_blocks
+from kernels.codecs.frames import make_frame_codec
+from kernels.codecs.pixel_delta import PixelDeltaSender
+from kernels.motion.encoder_vectors import H264Aligner
+from kernels.motion.global_motion import estimate_pan
+from kernels.motion.search import block_difference, prepare, search_motion
+from kernels.motion.warp import warp_image
 from kernels.similarity import embed
-from kernels.warp import warp_image
 
 SIZES_PX = (640, 1024)
 FIRST = """

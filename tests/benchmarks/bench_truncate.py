@@ -19,12 +19,12 @@ from skimage import data, transform
 
 from kernels import SparseExecutor
 from kernels.allocator import keep_freed_memory
-from kernels.bench import active_set
+from kernels.bench.layers import active_set
 from kernels.executor.thresholds import Row, TruncationProfile
 from kernels.models import build_model, load_weights
-from kernels.models.evaluate import DAVIS_OBJECTS, mask_iou
-from kernels.models.evaluate_sparse import letterboxed
-from kernels.models.results import interpret
+from kernels.models.evaluation.evaluate import DAVIS_OBJECTS, mask_iou
+from kernels.models.evaluation.evaluate_sparse import letterboxed
+from kernels.models.outputs.results import interpret
 from tests.benchmarks.bench_exact import (
     BLOCK_PX,
     DATA,

@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from traces.block_statistics import BlockStatistics
-from traces.scene import Scene
-from traces.video import Repeated, Resizer, load_video, place
+from traces.video.block_statistics import BlockStatistics
+from traces.video.loading import load_video
+from traces.video.scenes.scene import Scene
+from traces.video.sequence import Repeated, Resizer, place
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 REPEATS = 60

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels.payload import (
+from kernels.codecs.block_payload import (
     apply_blocks,
     decode_blocks,
     encode_blocks,
@@ -15,7 +15,7 @@ from kernels.payload import (
     overhead_bytes,
     paste_blocks,
 )
-from kernels.warp import warp_image
+from kernels.motion.warp import warp_image
 from tests.strategies_images import block_choices, images, texture, vector_fields
 
 BLOCK_SIDES = st.sampled_from([8, 16, 32])

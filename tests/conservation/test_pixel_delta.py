@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels.pixel_delta import PixelDeltaReceiver, PixelDeltaSender
+from kernels.codecs.pixel_delta import PixelDeltaReceiver, PixelDeltaSender
 from tests.strategies_images import images
 
 

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from profiler.disturbance import disturbances
-from profiler.masks import clustered_mask, random_mask, recorded_mask
-from profiler.samples import read_samples
-from profiler.sampling import Plan, first_grid, measure, refine, warm_up
-from profiler.store import SampleStore
+from profiler.measure.active_sets import clustered_mask, random_mask, recorded_mask
+from profiler.measure.disturbance import disturbances
+from profiler.measure.samples import read_samples
+from profiler.measure.sampling import Plan, first_grid, measure, refine, warm_up
+from profiler.measure.store import SampleStore
 from tests.strategies_profiler import XAVIER, SyntheticDevice
 from traces.errors import InputError
 
@@ -180,7 +180,7 @@ def test_load_during_the_run_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: float | None, noted: bool
 ) -> None:
     """A neighbour may come after the start has been found quiet."""
-    monkeypatch.setattr("profiler.sampling.LoadMeter", lambda: SimpleNamespace(read=lambda: cores))
+    monkeypatch.setattr("profiler.measure.sampling.LoadMeter", lambda: SimpleNamespace(read=lambda: cores))
     work = SyntheticWorkload()
     store = SampleStore(tmp_path / "samples.parquet", META)
     outcome = measure(work, SyntheticClock(work), store, Plan(repeats=5), DIFFERENCES)

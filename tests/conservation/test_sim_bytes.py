@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from simpy import Environment
 
-from sim.fair_link import FairLink
-from sim.link import Link, LinkConditions, LinkStatistics
-from sim.replay import replay
+from sim.physics.fair_link import FairLink
+from sim.physics.link import Link, LinkConditions, LinkStatistics
+from sim.physics.trace_replay import replay
 from tests.strategies_sim import (
     TICKS_PER_S,
     Sent,
@@ -22,7 +22,7 @@ from tests.strategies_sim import (
     small_opportunity_traces,
     small_rate_traces,
 )
-from traces.bandwidth import BandwidthTrace
+from traces.bandwidth.trace import BandwidthTrace
 
 TRACES = st.one_of(small_opportunity_traces(), small_rate_traces())
 INSTANTS = st.lists(st.integers(0, 6000), max_size=10)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from simpy import Environment
 
-from sim.processor import Processor, operators
+from sim.physics.processor import Processor, operators
 from sim.systems.fluxshard import FluxShard
 from tests.strategies_sim import Run, outages, pixels, run, statistical
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels.frame_codec import H264Codec
-from sim.arrivals import PeriodicLatest
-from sim.events import Unreachable
+from kernels.codecs.frames import H264Codec
+from sim.physics.arrivals import PeriodicLatest
+from sim.physics.events import Unreachable
 from sim.systems.coach import Coach, CoachOptions
 from sim.systems.deltacnn import DeltaCnn, DeltaCnnOptions
 from sim.systems.edge_only import EdgeOnly

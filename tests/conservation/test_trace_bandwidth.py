@@ -8,8 +8,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.strategies_traces import opportunity_traces, rate_traces
-from traces.bandwidth import OpportunityTrace, RateTrace
-from traces.conversion import to_opportunities, to_rates
+from traces.bandwidth.conversion import to_opportunities, to_rates
+from traces.bandwidth.trace import OpportunityTrace, RateTrace
 from traces.errors import InputError
 
 both_kinds = st.one_of(opportunity_traces(), rate_traces())

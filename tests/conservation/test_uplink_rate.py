@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sim.assembly import assemble
 from sim.config import read_config
-from sim.results import summarise
+from sim.records.summary import summarise
 
 
 def test_overloaded_uplink_reports_no_more_than_it_carries() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from sim.assembly import assemble
 from sim.config import read_config
-from sim.results import Written, summarise
+from sim.records.summary import Written, summarise
 from tests.strategies_sim import pixels
 
 ADDED = ["measured_accuracy", "measured_ea", "foreground_iou", "streaming_accuracy"]

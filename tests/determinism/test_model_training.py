@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from kernels.models.default_network import DefaultNetwork
+from kernels.models.networks.default_network import DefaultNetwork
 from kernels.models.train_default import (
     FIRST_TRAINING_SEED,
     Quality,

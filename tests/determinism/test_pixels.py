@@ -8,12 +8,13 @@ import sys
 SCRIPT = """
 import hashlib
 import numpy as np
-from kernels.classify import active_blocks
-from kernels.frame_codec import make_frame_codec
-from kernels.pan import estimate_pan
-from kernels.payload import apply_blocks, decode_blocks, encode_blocks
-from kernels.pixel_delta import PixelDeltaSender
-from kernels.search import predict_vectors, search_motion
+from kernels.motion.classification import active_blocks
+from kernels.codecs.frames import make_frame_codec
+from kernels.motion.global_motion import estimate_pan
+from kernels.codecs.block_payload import apply_blocks, decode_blocks, encode_blocks
+from kernels.codecs.pixel_delta import PixelDeltaSender
+from kernels.motion.search import search_motion
+from kernels.motion.field import predict_vectors
 from kernels.similarity import embed
 
 digest = hashlib.sha256()

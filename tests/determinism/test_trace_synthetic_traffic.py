@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from traces.synthetic_traffic import synthetic_uplink
+from traces.bandwidth.synthetic import synthetic_uplink
 
 
 def test_ten_generations_are_one_trace() -> None:

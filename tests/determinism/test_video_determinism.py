@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.strategies_video import write_clip
-from traces.clip import Clip
-from traces.scene import Scene
+from traces.video.clip import Clip
+from traces.video.scenes.scene import Scene
 
 
 def test_the_order_of_access_changes_nothing():

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kernels import bench
 from kernels.__main__ import main
+from kernels.bench import layers
 
 
 def test_info_lists_every_backend_and_says_why_not(capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,16 +66,16 @@ def test_bad_input_is_one_line_and_exit_code_2(
 
 def test_a_wrong_result_gets_no_ratio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The benchmark prints no speed-up that its own inputs do not back."""
-    layer = bench.Layer(4, 4, 3, 1, 1, 16, 4)
-    assert all(row.ratio is not None for row in bench.measure_layer(layer, bench.Setting(repeats=1)))
-    monkeypatch.setattr(bench, "LAYERS", (layer,))
-    monkeypatch.setattr(bench, "TOLERANCE", -1.0)
+    layer = layers.Layer(4, 4, 3, 1, 1, 16, 4)
+    assert all(row.ratio is not None for row in layers.measure_layer(layer, layers.Setting(repeats=1)))
+    monkeypatch.setattr(layers, "LAYERS", (layer,))
+    monkeypatch.setattr(layers, "TOLERANCE", -1.0)
     with pytest.raises(RuntimeError, match=r"wrong results, no ratio: 4→4"):
-        bench.run(tmp_path / "rows.csv", bench.Setting(repeats=1), networks=())
+        layers.run(tmp_path / "rows.csv", layers.Setting(repeats=1), networks=())
     assert ",," in (tmp_path / "rows.csv").read_text()
 
 
 @pytest.mark.parametrize("pattern", ["random", "clustered"])
 def test_active_sets_have_the_share_they_say(pattern: str) -> None:
-    for fraction in bench.FRACTIONS:
-        assert int(bench.active_set(20, 20, fraction, pattern, 1).sum()) == round(fraction * 400)
+    for fraction in layers.FRACTIONS:
+        assert int(layers.active_set(20, 20, fraction, pattern, 1).sum()) == round(fraction * 400)

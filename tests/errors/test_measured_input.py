@@ -11,7 +11,7 @@ from PIL import Image
 
 from sim.assembly import assemble
 from sim.config import read_config
-from sim.ledger import Outcome
+from sim.records.ledger import Outcome
 from sim.systems import registry
 from tests.strategies_sim import pixels, statistical
 from traces.errors import InputError

@@ -9,15 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels.classify import active_blocks
-from kernels.frame_codec import make_frame_codec
-from kernels.h264_vectors import H264Aligner
-from kernels.pan import estimate_pan
-from kernels.payload import apply_blocks, decode_blocks, encode_blocks
-from kernels.pixel_delta import PixelDeltaReceiver, PixelDeltaSender
-from kernels.search import MotionField, predict_vectors, search_motion
+from kernels.codecs.block_payload import apply_blocks, decode_blocks, encode_blocks
+from kernels.codecs.frames import make_frame_codec
+from kernels.codecs.pixel_delta import PixelDeltaReceiver, PixelDeltaSender
+from kernels.motion.classification import active_blocks
+from kernels.motion.encoder_vectors import H264Aligner
+from kernels.motion.field import MotionField, predict_vectors
+from kernels.motion.global_motion import estimate_pan
+from kernels.motion.search import search_motion
+from kernels.motion.warp import warp_blocks_map, warp_image
 from kernels.similarity import cosine_similarity, embed
-from kernels.warp import warp_blocks_map, warp_image
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (32, 48, 3), dtype=np.uint8)
 FLOAT = IMAGE.astype(np.float32)

@@ -10,14 +10,14 @@ import pandas as pd
 import pytest
 
 from profiler.__main__ import main
-from profiler.devices import check_device
-from profiler.files import whole_file
-from profiler.fit import fit_quadratic
-from profiler.groups import group
+from profiler.fit.groups import group
+from profiler.fit.quadratic import fit_quadratic
 from profiler.latency import save_profile
+from profiler.latency.files import whole_file
+from profiler.measure.devices import check_device
+from profiler.measure.samples import Sample, read_samples, write_samples
+from profiler.measure.store import SampleStore
 from profiler.refit import analyse
-from profiler.samples import Sample, read_samples, write_samples
-from profiler.store import SampleStore
 from tests.strategies_profiler import SyntheticDevice, as_samples
 from traces.errors import InputError
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from traces import load_trace
-from traces.bandwidth import OpportunityTrace, RateTrace
-from traces.bandwidth_statistics import statistics
-from traces.conversion import save_trace
+from traces.bandwidth.conversion import save_trace
+from traces.bandwidth.statistics import statistics
+from traces.bandwidth.trace import OpportunityTrace, RateTrace
 from traces.errors import InputError
 
 

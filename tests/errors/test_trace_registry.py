@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from traces.__main__ import main
+from traces.downloads.registry import read_registry
 from traces.errors import InputError
-from traces.registry import read_registry
 
 TRACE = b"1\n2\n3\n"
 

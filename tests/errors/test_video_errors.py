@@ -9,11 +9,12 @@ import pytest
 from PIL import Image
 
 from tests.strategies_video import Numbered, write_clip, write_folder
-from traces.clip import Clip
 from traces.errors import InputError
-from traces.image_folder import ImageFolder
-from traces.scene import Scene
-from traces.video import Repeated, load_video
+from traces.video.clip import Clip
+from traces.video.image_folder import ImageFolder
+from traces.video.loading import load_video
+from traces.video.scenes.scene import Scene
+from traces.video.sequence import Repeated
 
 
 def refused(message: str, *where: object):

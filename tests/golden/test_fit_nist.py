@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from profiler.fit import design, fit_quadratic
-from profiler.least_squares import solve
+from profiler.fit.least_squares import solve
+from profiler.fit.quadratic import design, fit_quadratic
 
 NIST = Path(__file__).parent / "nist"
 DIGITS = 1e-9  # nine digits

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from kernels.models import build_model, class_map, load_default_network
-from kernels.models.default_network import CLASS_NAMES, WEIGHTS
+from kernels.models.networks.default_network import CLASS_NAMES, WEIGHTS
 from kernels.models.train_default import (
     FIRST_TRAINING_SEED,
     HELD_OUT_SEEDS,

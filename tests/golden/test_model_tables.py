@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from kernels.models import build_model, load_weights
-from kernels.models.evaluate import DAVIS_OBJECTS, score_sequence
-from kernels.models.evaluate_sparse import evaluate_sparse
+from kernels.models.evaluation.evaluate import DAVIS_OBJECTS, score_sequence
+from kernels.models.evaluation.evaluate_sparse import evaluate_sparse
 
-TABLES = Path(__file__).resolve().parent.parent.parent / "kernels" / "models" / "tables"
+TABLES = Path(__file__).resolve().parent.parent.parent / "kernels" / "models" / "evaluation" / "tables"
 SEQUENCE = "car-shadow"  # the shortest
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from profiler.latency import PROFILE_FOLDER, read_profile
+from profiler.measure.samples import COLUMNS, read_samples
 from profiler.refit import analyse
-from profiler.samples import COLUMNS, read_samples
-from profiler.table import markdown, measured_profiles
+from profiler.report.table import markdown, measured_profiles
 
 SAMPLES = sorted(PROFILE_FOLDER.glob("*/*/samples.parquet"))
 NAMES = [f"{path.parent.parent.name}/{path.parent.name}" for path in SAMPLES]

@@ -11,7 +11,7 @@ import pytest
 from analysis.__main__ import TABLES, golden_results, markers, readme_table
 from sim.assembly import assemble
 from sim.config import read_config
-from sim.results import summarise
+from sim.records.summary import summarise
 
 
 def summary_of(system: str, frames: int, mode: str) -> Mapping[str, Any]:

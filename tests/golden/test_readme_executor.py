@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 SHIFT_PX = 4
-DAVIS = "kernels/models/tables/yolo11n-seg_davis_sparse.csv"
+DAVIS = "kernels/models/evaluation/tables/yolo11n-seg_davis_sparse.csv"
 
 
 @pytest.mark.parametrize("policy", ["exact", "truncate", "fixed"])

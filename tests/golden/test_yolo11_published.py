@@ -10,10 +10,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from kernels.models import Letterbox, build_model, decode, load_weights
-from kernels.models.decoding import box_iou
-from kernels.models.evaluate import DAVIS_OBJECTS, davis_frames, detect, mask_iou, score_sequence
-from kernels.models.labels import COCO_CLASSES
-from kernels.models.weights_io import parameter_count
+from kernels.models.evaluation.evaluate import DAVIS_OBJECTS, davis_frames, detect, mask_iou, score_sequence
+from kernels.models.outputs.decoding import box_iou
+from kernels.models.outputs.labels import COCO_CLASSES
+from kernels.models.weight_files import parameter_count
 
 # Ultralytics' table of YOLO11 models (docs.ultralytics.com/models/yolo11), millions, batch norm folded.
 PUBLISHED_MILLIONS = {

@@ -15,7 +15,7 @@ from analysis.tables import system_name
 from sim.__main__ import main
 from sim.assembly import assemble
 from sim.config import read_config
-from sim.results import summarise
+from sim.records.summary import summarise
 
 pytestmark = pytest.mark.data
 

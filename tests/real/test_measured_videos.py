@@ -8,7 +8,7 @@ import pytest
 
 from sim.assembly import assemble
 from sim.config import read_config
-from sim.results import summarise
+from sim.records.summary import summarise
 
 pytestmark = pytest.mark.data
 

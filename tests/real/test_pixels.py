@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kernels.classify import active_blocks
-from kernels.frame_codec import H264Codec
-from kernels.h264_vectors import H264Aligner
-from kernels.pan import estimate_pan
-from kernels.payload import apply_blocks, decode_blocks, encode_blocks
-from kernels.search import block_difference, predict_vectors, prepare, search_motion
+from kernels.codecs.block_payload import apply_blocks, decode_blocks, encode_blocks
+from kernels.codecs.frames import H264Codec
+from kernels.motion.classification import active_blocks
+from kernels.motion.encoder_vectors import H264Aligner
+from kernels.motion.field import predict_vectors
+from kernels.motion.global_motion import estimate_pan
+from kernels.motion.search import block_difference, prepare, search_motion
 
 pytestmark = pytest.mark.data
 SEQUENCES = ("blackswan", "bmx-trees", "car-shadow", "dance-twirl")

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from profiler.__main__ import main
-from profiler.devices import HostClock
 from profiler.latency import Profile, Quadratic, load_profile, read_profile, save_profile
-from profiler.masks import kinds_of, record
+from profiler.measure.active_sets import kinds_of, record
+from profiler.measure.devices import HostClock
+from profiler.measure.sampling import Plan, measure
+from profiler.measure.store import SampleStore
+from profiler.measure.workload import ExecutorWorkload
 from profiler.run import Request, fit_and_write
-from profiler.sampling import Plan, measure
-from profiler.store import SampleStore
-from profiler.workload import ExecutorWorkload
 from traces.errors import InputError
 
 RESOLUTION_PX = (128, 128)
@@ -117,8 +117,8 @@ def test_two_profiles_of_this_machine_can_be_compared(
     measured: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A profile is the same device as itself, three times slower it is not, and disturbed it is neither."""
-    from profiler.disturbance import busy_note
-    from profiler.samples import read_samples, rows_of, write_samples
+    from profiler.measure.disturbance import busy_note
+    from profiler.measure.samples import read_samples, rows_of, write_samples
 
     path = measured / "here" / "small" / "samples.parquet"
     rows = rows_of(read_samples(path))

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from profiler.latency import load_profile, load_split_table
-from sim.arrivals import ClosedLoop
+from sim.physics.arrivals import ClosedLoop
 from sim.systems.coach import Coach, CoachOptions
 from sim.systems.deltacnn import DeltaCnn, DeltaCnnOptions
 from sim.systems.full_offload import CODECS, FullOffload, FullOffloadOptions
 from sim.systems.spinn import Spinn
 from tests.strategies_systems import run
-from traces.video import load_video
+from traces.video.loading import load_video
 
 pytestmark = pytest.mark.data
 SEQUENCES = ("blackswan", "bmx-trees", "car-shadow", "dance-twirl")

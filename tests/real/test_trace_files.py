@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from traces import load_trace
-from traces.bandwidth import OpportunityTrace, RateTrace
-from traces.bandwidth_statistics import binned_rates_bps
-from traces.loading import detect_format
-from traces.registry import read_registry
+from traces.bandwidth.loading import detect_format
+from traces.bandwidth.statistics import binned_rates_bps
+from traces.bandwidth.trace import OpportunityTrace, RateTrace
+from traces.downloads.registry import read_registry
 
 pytestmark = pytest.mark.data
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from traces.clip import Clip
-from traces.video import load_video
+from traces.video.clip import Clip
+from traces.video.loading import load_video
 
 pytestmark = pytest.mark.data
 CLIPS = {

@@ -21,7 +21,10 @@ ALLOWED = {
 }
 # Commands, which nothing imports, may reach further: one shows what it has written (analysis reads the
 # files), one trains the default network on the embedded scenes.
-COMMANDS = {"sim/__main__.py": ("analysis",), "kernels/models/train_default.py": ("traces.scene",)}
+COMMANDS = {
+    "sim/__main__.py": ("analysis",),
+    "kernels/models/train_default.py": ("traces.video.scenes.scene",),
+}
 HEAVY = ("torch", "numba", "av", "skimage", "matplotlib", "pandas")
 
 

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels import SparseExecutor
-from kernels.executor import geometry
-from kernels.executor.certificate import Certificate, Certifier, certify, spread_labels
-from kernels.executor.classes import CertificateClass, Classes, Part, find_classes
-from kernels.executor.plan import Resolution
+from kernels.executor.certificates.certificate import Certificate, Certifier, certify, spread_labels
+from kernels.executor.certificates.classes import CertificateClass, Classes, Part, find_classes
+from kernels.executor.graph import geometry
+from kernels.executor.plan.plan import Resolution
 from kernels.ops import registry
 from tests.strategies_networks import Motion, RandomNetwork, cases
 

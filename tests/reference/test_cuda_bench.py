@@ -16,9 +16,9 @@ import pytest
 import torch
 
 from kernels import __main__ as command
-from kernels import bench_gpu, gpu_contest, gpu_timing
-from kernels.executor import replay
-from kernels.gpu_timing import arithmetic
+from kernels.bench import gpu, gpu_comparison, gpu_timing
+from kernels.bench.gpu_timing import arithmetic
+from kernels.executor import cuda_graph
 from kernels.ops import registry
 
 # What a machine with nothing but torch and numpy does not have.
@@ -94,10 +94,10 @@ def test_it_needs_torch_and_numpy_alone(repository: Path, tmp_path: Path) -> Non
         f"import sys; sys.modules.update(dict.fromkeys({ABSENT}))\n"  # None: as if not installed
         "import torch; torch.set_num_threads(1)\n"
         "from pathlib import Path\n"
-        "from kernels import bench_gpu, gpu_contest\n"
-        "gpu_contest.FRACTIONS = (0.3,)\n"
-        "import kernels.check, kernels.ops.cuda, kernels.ops.triton\n"
-        f"bench_gpu.run(Path({str(tmp_path)!r}), 'yolo11n-seg', 32, ['float32'], 1, 'cpu', layers=False,"
+        "from kernels.bench import gpu, gpu_comparison\n"
+        "gpu_comparison.FRACTIONS = (0.3,)\n"
+        "import kernels.bench.check, kernels.ops.cuda, kernels.ops.triton\n"
+        f"gpu.run(Path({str(tmp_path)!r}), 'yolo11n-seg', 32, ['float32'], 1, 'cpu', layers=False,"
         " capture=lambda run: run)\n"
     )
     done = subprocess.run(
@@ -120,31 +120,31 @@ def test_every_layer_is_captured_timed_and_checked(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(registry, "BACKENDS", (*registry.BACKENDS, "cuda.shim"))
     if registry.unavailable("cuda.shim", "cpu") is not None:
         pytest.skip("no C++ compiler")
-    monkeypatch.setitem(gpu_contest.BACKENDS, "cpu", ("cuda.shim",))
-    monkeypatch.setattr(gpu_contest, "FRACTIONS", (0.3,))
-    monkeypatch.setattr(gpu_contest, "_RUNS", 2)
-    shapes = gpu_contest.shapes_of("yolo11n-seg", 32, "float32", "cpu")
+    monkeypatch.setitem(gpu_comparison.BACKENDS, "cpu", ("cuda.shim",))
+    monkeypatch.setattr(gpu_comparison, "FRACTIONS", (0.3,))
+    monkeypatch.setattr(gpu_comparison, "_RUNS", 2)
+    shapes = gpu_comparison.shapes_of("yolo11n-seg", 32, "float32", "cpu")
     assert len(shapes) > 20
     assert {shape.window.kernel for shape in shapes} == {(1, 1), (3, 3)}
     before = FakeGraph.replays
-    made = gpu_contest.measure_layer(shapes[0], "float32", "cpu", 1, graphs=True)
+    made = gpu_comparison.measure_layer(shapes[0], "float32", "cpu", 1, graphs=True)
     assert FakeGraph.replays > before
     names = {row.backend for row in made}
     assert names == {"cuda.shim", "cuda.shim 32×32", "cuda.shim 64×64", "cuda.shim 128×64"}
     assert all(row.ratio is not None and row.mode == "graph" for row in made)
     grouped = next(shape for shape in shapes if shape.groups > 1)
-    assert all(row.ratio is not None for row in gpu_contest.measure_layer(grouped, "float16", "cpu", 1))
+    assert all(row.ratio is not None for row in gpu_comparison.measure_layer(grouped, "float16", "cpu", 1))
 
 
 def test_a_whole_run_is_written_as_it_goes(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(gpu_contest, "FRACTIONS", (0.3,))
-    every = gpu_contest.shapes_of
-    monkeypatch.setattr(bench_gpu, "shapes_of", lambda *arguments: every(*arguments)[:2])
+    monkeypatch.setattr(gpu_comparison, "FRACTIONS", (0.3,))
+    every = gpu_comparison.shapes_of
+    monkeypatch.setattr(gpu, "shapes_of", lambda *arguments: every(*arguments)[:2])
     steady = iter((1.0, 1.2))
-    monkeypatch.setattr(bench_gpu, "steady_seconds", lambda _: next(steady))
-    rows = bench_gpu.run(tmp_path, "yolo11n-seg", 32, ["float32", "tf32"], 2, "cpu", capture=rerun)
+    monkeypatch.setattr(gpu, "steady_seconds", lambda _: next(steady))
+    rows = gpu.run(tmp_path, "yolo11n-seg", 32, ["float32", "tf32"], 2, "cpu", capture=rerun)
     written = rows_of(tmp_path)
     assert [row["subject"] for row in written] == [row.subject for row in rows]
     assert {row["precision"] for row in written} == {"float32", "tf32"}
@@ -162,8 +162,8 @@ def test_what_cannot_be_captured_is_a_note(
     def refuse(run: Callable[[], Any]) -> Callable[[], Any]:
         raise RuntimeError("operation not permitted when stream is capturing\nmore")
 
-    monkeypatch.setattr(gpu_contest, "FRACTIONS", (0.3,))
-    bench_gpu.run(tmp_path, "yolo11n-seg", 32, ["float32"], 1, "cpu", layers=False, capture=refuse)
+    monkeypatch.setattr(gpu_comparison, "FRACTIONS", (0.3,))
+    gpu.run(tmp_path, "yolo11n-seg", 32, ["float32"], 1, "cpu", layers=False, capture=refuse)
     rows = rows_of(tmp_path)
     assert all(row["ratio"] for row in rows if row["mode"] == "eager")
     notes = {row["note"] for row in rows if row["mode"] != "eager"}
@@ -180,8 +180,8 @@ def test_a_capture_that_fails_for_one_set_leaves_the_others(monkeypatch: pytest.
             raise RuntimeError("no more")
         return run
 
-    monkeypatch.setattr(gpu_contest, "FRACTIONS", (0.3, 1.0))
-    rows = gpu_contest.measure_network("yolo11n-seg", 64, "float32", "cpu", None, 1, first_two)
+    monkeypatch.setattr(gpu_comparison, "FRACTIONS", (0.3, 1.0))
+    rows = gpu_comparison.measure_network("yolo11n-seg", 64, "float32", "cpu", None, 1, first_two)
     assert {row.note for row in rows if row.ratio is None} == {"no more"}
     assert {row.mode for row in rows if row.ratio is not None} == {"eager"}
 
@@ -190,8 +190,8 @@ def test_too_little_memory_is_a_note(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     def exhaust(*_: object) -> None:
         raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
 
-    monkeypatch.setattr(bench_gpu, "measure_network", exhaust)
-    bench_gpu.run(tmp_path, "yolo11n-seg", 32, ["float16"], 1, "cpu", layers=False)
+    monkeypatch.setattr(gpu, "measure_network", exhaust)
+    gpu.run(tmp_path, "yolo11n-seg", 32, ["float16"], 1, "cpu", layers=False)
     (row,) = rows_of(tmp_path)
     assert row["note"] == "out of memory: CUDA out of memory. Tried to allocate 2 GiB"
     assert (row["subject"], row["precision"], row["ratio"]) == ("yolo11n-seg @32", "float16", "")
@@ -207,10 +207,10 @@ def test_a_wrong_result_has_no_ratio(monkeypatch: pytest.MonkeyPatch) -> None:
     def nearly(convolution: object, source: torch.Tensor, *rest: object, **more: object) -> None:
         right(convolution, source * 1.001, *rest, **more)  # type: ignore[arg-type]
 
-    shape = gpu_contest.shapes_of("yolo11n-seg", 32, "float32", "cpu")[1]
-    assert all(row.ratio is not None for row in gpu_contest.measure_layer(shape, "float32", "cpu", 1))
+    shape = gpu_comparison.shapes_of("yolo11n-seg", 32, "float32", "cpu")[1]
+    assert all(row.ratio is not None for row in gpu_comparison.measure_layer(shape, "float32", "cpu", 1))
     monkeypatch.setattr(cpu, "convolve", nearly)
-    rows = gpu_contest.measure_layer(shape, "float32", "cpu", 1)
+    rows = gpu_comparison.measure_layer(shape, "float32", "cpu", 1)
     assert all(row.ratio is None for row in rows)
     assert all(
         row.error is not None and row.tolerance is not None and row.error > row.tolerance for row in rows
@@ -220,20 +220,20 @@ def test_a_wrong_result_has_no_ratio(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_it_refuses_politely(capsys: pytest.CaptureFixture[str]) -> None:
     if torch.cuda.is_available():
         pytest.skip("a GPU is here")
-    assert bench_gpu.main([]) == 2
+    assert gpu.main([]) == 2
     message = capsys.readouterr().err
     assert message.startswith("error: no measurement without a GPU and nvcc: ")
     assert message.count("\n") == 1
-    assert bench_gpu.main(["--model", "yolo11m-seg:1000"]) == 2
+    assert gpu.main(["--model", "yolo11m-seg:1000"]) == 2
     assert "a multiple of 32 pixels (got 'yolo11m-seg:1000')" in capsys.readouterr().err
-    assert bench_gpu.main(["--repeats", "0"]) == 2
+    assert gpu.main(["--repeats", "0"]) == 2
     assert "--repeats must be at least 1 (got 0)" in capsys.readouterr().err
 
 
 def test_main_measures_only_what_is_right(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from kernels import check
+    from kernels.bench import check
 
     good = check.Outcome("cuda", "cuda", "convolve", 1e-6)
     bad = check.Outcome("triton", "cuda", "convolve float16", 0.1, tolerance=4e-3)
@@ -241,16 +241,16 @@ def test_main_measures_only_what_is_right(
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H200 (test)")
     asked: list[object] = []
 
-    def pretend(*arguments: object, **_: object) -> list[gpu_contest.Row]:
+    def pretend(*arguments: object, **_: object) -> list[gpu_comparison.Row]:
         asked.append(arguments)
-        return [gpu_contest.Row("layer", "float16", "cuda", "graph", "random", 0.3, note="why")]
+        return [gpu_comparison.Row("layer", "float16", "cuda", "graph", "random", 0.3, note="why")]
 
-    monkeypatch.setattr(bench_gpu, "run", pretend)
+    monkeypatch.setattr(gpu, "run", pretend)
     monkeypatch.setattr(check, "check", lambda: iter([good, bad]))
-    assert bench_gpu.main([]) == 1
+    assert gpu.main([]) == 1
     assert "wrong results, nothing measured: triton convolve float16" in capsys.readouterr().err
     monkeypatch.setattr(check, "check", lambda: iter([good]))
-    assert bench_gpu.main(["--precision", "float16"]) == 0
+    assert gpu.main(["--precision", "float16"]) == 0
     assert asked == [(Path("conf/profile/nvidia_h200_test/yolo11m-seg-1024"), "yolo11m-seg", 1024,
                       ["float16"], 20)]  # fmt: skip
 
@@ -259,7 +259,7 @@ def test_main_measures_only_what_is_right(
         yield
 
     monkeypatch.setattr(check, "check", insufficient)
-    assert bench_gpu.main([]) == 2
+    assert gpu.main([]) == 2
     assert capsys.readouterr().err.endswith("CUDA driver version is insufficient\n")
 
 
@@ -268,7 +268,7 @@ def test_the_command_passes_on_what_it_was_given(
 ) -> None:
     given: list[list[str]] = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(bench_gpu, "main", lambda options: given.append(options) or 0)
+    monkeypatch.setattr(gpu, "main", lambda options: given.append(options) or 0)
     assert command.main(["bench", "--device", "cuda"]) == 0
     options = ["--dtype", "float16", "--output", "here", "--repeats", "3", "--model", "yolo11n:64"]
     assert command.main(["bench", "--device", "cuda", *options]) == 0
@@ -283,7 +283,7 @@ def test_the_command_passes_on_what_it_was_given(
 @pytest.mark.usefixtures("pretended_gpu")
 def test_a_graph_is_replayed_and_timed_by_events() -> None:
     made = []
-    run = replay.as_graph(lambda: made.append(1) or len(made), times=4)
+    run = cuda_graph.as_graph(lambda: made.append(1) or len(made), times=4)
     assert len(made) == 3 + 4  # warm-up, then the capture
     assert run() == run() == 7  # what the capture made, without running it again
     (timing,) = gpu_timing.timings([run], 3, "device")

@@ -14,8 +14,8 @@ from torch import nn
 
 from kernels import SparseExecutor
 from kernels.executor.calibration import SHARES, crossing
-from kernels.executor.graph import Convolve
-from kernels.executor.plan import Plan
+from kernels.executor.graph.nodes import Convolve
+from kernels.executor.plan.plan import Plan
 from kernels.executor.policies.fixed import complete_nodes, levels_of
 from kernels.executor.policies.request import Request
 from kernels.executor.summary import summarise, table
@@ -132,7 +132,7 @@ def test_calibration_measures_each_layer_and_the_frame(policy: str, backend: str
 
 
 def test_torchs_own_convolution_runs_in_full_where_it_is_noted() -> None:
-    from kernels.executor.plan import dense_weights
+    from kernels.executor.plan.plan import dense_weights
 
     frame, before = torch.rand(2, 1, 3, 64, 64)
     executor = SparseExecutor(small(), "fixed")

@@ -9,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels.executor.blocks import Draft, draft_levels, tile_of
-from kernels.executor.cache import Level
-from kernels.executor.plan import Resolution
+from kernels.executor.plan.plan import Resolution
+from kernels.executor.state.active_sets import Draft, draft_levels, tile_of
+from kernels.executor.state.cache import Level
 
 BLOCK_PX = 16
 

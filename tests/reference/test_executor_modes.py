@@ -11,8 +11,8 @@ from torch import nn
 
 from kernels import SparseExecutor
 from kernels.executor import UnsupportedModule
-from kernels.executor.lowering import lower
-from kernels.executor.trace import trace
+from kernels.executor.graph.lowering import lower
+from kernels.executor.graph.trace import trace
 
 ACTIVE = torch.zeros(2, 3, dtype=torch.bool)
 VECTORS = torch.zeros(2, 3, 2, dtype=torch.int32)

@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from kernels import SparseExecutor
-from kernels.executor.replay import Replay
+from kernels.executor.cuda_graph import Replay
 from kernels.models import build_model
 from kernels.ops import registry
 from tests.strategies_kernels import SHIM

@@ -13,11 +13,11 @@ from torch import nn
 from torch.nn import functional
 
 from kernels import SparseExecutor
-from kernels.executor.cache import Pool
-from kernels.executor.graph import Convolve
-from kernels.executor.plan import Plan
+from kernels.executor.graph.nodes import Convolve
+from kernels.executor.plan.plan import Plan
 from kernels.executor.policies import Request, run_dense, run_truncate
 from kernels.executor.report import Report
+from kernels.executor.state.cache import Pool
 from kernels.ops import reference, registry
 from tests.strategies_networks import Motion, RandomNetwork, cases, motions, poisoned_memory
 

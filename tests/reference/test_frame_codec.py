@@ -7,9 +7,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from kernels.frame_codec import H264Codec, QuantisedCodec, make_frame_codec
-from kernels.h264_vectors import H264Aligner
-from kernels.search import block_difference, prepare
+from kernels.codecs.frames import H264Codec, QuantisedCodec, make_frame_codec
+from kernels.motion.encoder_vectors import H264Aligner
+from kernels.motion.search import block_difference, prepare
 from kernels.similarity import cosine_similarity, embed, most_similar
 from tests.strategies_images import texture
 

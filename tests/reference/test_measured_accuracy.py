@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from kernels.models.results import Segmentation
+from kernels.models.outputs.results import Segmentation
+from sim.accuracy.evaluator import Judge, agreement_of, foreground_iou
 from sim.accuracy.inference import Inference, SideNetwork, Truth, open_inference, pack
-from sim.accuracy.judge import Judge, agreement_of, foreground_iou
 from sim.config import AccuracyConfig
 from sim.content.interface import Frame, Message
 from sim.content.pixels import PixelContent, PixelOptions, PixelSharedImage
-from traces.scene import Scene
+from traces.video.scenes.scene import Scene
 
 SIDE_PX = 256
 BLOCKS = (SIDE_PX // 16) ** 2

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from kernels.models.results import Segmentation
-from kernels.warp import warp_image
+from kernels.models.outputs.results import Segmentation
+from kernels.motion.warp import warp_image
 from sim.accuracy import inference as measured
 from sim.accuracy.inference import SideNetwork, pack
 from sim.content.pixels import PixelReference

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from kernels.models import build_model, load_weights
-from kernels.models.convert import Conversion, convert, fold
-from kernels.models.weights_io import save_weights
+from kernels.models.conversion import Conversion, convert, fold
+from kernels.models.weight_files import save_weights
 
 
 def lively(name: str, classes: int = 80, seed: int = 0) -> nn.Module:

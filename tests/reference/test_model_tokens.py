@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from kernels.models.decoding import keypoints
-from kernels.models.token_cache import TokenExecutor
-from kernels.models.transformer import PoseNetwork, VisionTransformer, sine_positions
+from kernels.models.networks.token_cache import TokenExecutor
+from kernels.models.networks.transformer import PoseNetwork, VisionTransformer, sine_positions
+from kernels.models.outputs.decoding import keypoints
 
 SEEDS = st.integers(0, 2**31 - 1)
 

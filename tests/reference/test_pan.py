@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels.pan import estimate_pan
-from kernels.search import prepare, search_motion
+from kernels.motion.global_motion import estimate_pan
+from kernels.motion.search import prepare, search_motion
 from tests.strategies_images import texture
 
 

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from profiler.split_table import SPLIT_FOLDER, derive_split_table, load_split_table
+from profiler.latency.split_table import SPLIT_FOLDER, load_split_table
+from profiler.split_table import derive_split_table
 from traces.errors import InputError
 
 # YOLO11m at 640 × 640, from the public architecture: maps that are alive after a layer, channels × side².

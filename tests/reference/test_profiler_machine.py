@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from profiler.devices import HostClock, background_cores, clock_for, cpu_name, describe
-from profiler.layers import LayerTable
-from profiler.power import NvmlMeter, RaplMeter, TegrastatsMeter, parse_tegrastats
+from profiler.measure.devices import HostClock, background_cores, clock_for, cpu_name, describe
+from profiler.measure.layers import LayerTable
+from profiler.measure.power import NvmlMeter, RaplMeter, TegrastatsMeter, parse_tegrastats
 from traces.errors import InputError
 
 XAVIER_JETPACK5 = (
@@ -78,7 +78,7 @@ def test_this_machine_can_be_described() -> None:
 def test_the_allocator_keeps_its_memory_in_a_process_of_its_own(repository: Path) -> None:
     """In glibc the setting is taken; elsewhere it is refused quietly."""
     code = (
-        "import platform; from profiler.devices import tune_allocator;"
+        "import platform; from profiler.measure.devices import tune_allocator;"
         "print(tune_allocator(), platform.libc_ver())"
     )
     done = subprocess.run(
@@ -170,7 +170,7 @@ def test_a_model_with_control_flow_on_values_has_no_layers() -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_the_device_clock_sees_device_time() -> None:
-    from profiler.devices import CudaClock
+    from profiler.measure.devices import CudaClock
 
     size = torch.rand(4096, 4096, device="cuda")
     clock = CudaClock("cuda:0")

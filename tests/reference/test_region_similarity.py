@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from kernels.models.results import Segmentation
+from kernels.models.outputs.results import Segmentation
+from sim.accuracy.evaluator import BOTH_NAMES, DENSE_NAMES, MASK_NAMES, Judge
 from sim.accuracy.inference import pack
-from sim.accuracy.judge import BOTH_NAMES, DENSE_NAMES, MASK_NAMES, Judge
 from sim.accuracy.masks import MaskTruth, open_masks
 from sim.assembly import assemble
 from sim.config import AccuracyConfig, read_config
-from sim.results import Written, summarise
+from sim.records.summary import Written, summarise
 from tests.strategies_sim import pixels
-from traces.scene import Scene
+from traces.video.scenes.scene import Scene
 
 COCO_CAR, COCO_PERSON = 1 + 2, 1 + 0  # in a class map
 
@@ -131,7 +131,7 @@ def test_dense_inference_is_judged_by_the_scene_it_was_shown() -> None:
     """Each camera against the masks of its own part of the scene; `accuracy.dense` is no unit of J."""
     frames = written("masks", dense=0.5).frames
     assert frames["region_similarity"].dropna().between(0.5, 0.999).all()
-    from kernels.models.evaluate import mask_iou
+    from kernels.models.evaluation.evaluate import mask_iou
     from sim.accuracy.inference import open_inference, unpack
 
     scene = Scene("walk", 1, 28, 256)

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels.search import block_difference, predict_vectors, prepare, search_motion
+from kernels.motion.field import predict_vectors
+from kernels.motion.search import block_difference, prepare, search_motion
 from tests.strategies_images import images, texture, vector_fields
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from kernels import search_motion
+from kernels.motion.backends import search_through
 from kernels.ops import registry
-from kernels.search_backends import search_through
 
 
 def images(seed: int) -> tuple[np.ndarray, np.ndarray]:

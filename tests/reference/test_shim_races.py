@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels import check
+from kernels.bench import check
 from kernels.ops import registry
 from kernels.ops.cuda import shim
 from kernels.ops.cuda.operations import CONFIGURATIONS

@@ -1,4 +1,4 @@
-"""The motion search's kernels, run by the processor, find the vectors of `kernels.search`, ties included."""
+"""The motion search's kernels, run by the processor, find the vectors of `kernels.motion.search`, ties included."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from kernels.motion.search import search_motion
 from kernels.ops.cuda import shim
-from kernels.search import search_motion
 
 pytestmark = pytest.mark.skipif(shim.unavailable("cpu") is not None, reason=str(shim.unavailable("cpu")))
 

@@ -18,8 +18,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from simpy import Environment
 
-from sim.link import Link, LinkConditions
-from sim.replay import replay
+from sim.physics.link import Link, LinkConditions
+from sim.physics.trace_replay import replay
 from tests.strategies_sim import (
     TICKS_PER_S,
     Sent,
@@ -29,8 +29,8 @@ from tests.strategies_sim import (
     small_opportunity_traces,
     small_rate_traces,
 )
-from traces.bandwidth import BandwidthTrace, OpportunityTrace, RateTrace
-from traces.loading import load_trace
+from traces.bandwidth.loading import load_trace
+from traces.bandwidth.trace import BandwidthTrace, OpportunityTrace, RateTrace
 
 FPS = 30
 
@@ -106,7 +106,7 @@ def delivered_by_link(
     sent: Sequence[tuple[float, int]],
     interruptions: Sequence[tuple[float, float]] = (),
 ) -> list[float]:
-    """The same by :class:`sim.link.Link`."""
+    """The same by :class:`sim.physics.link.Link`."""
     env = Environment()
     link = Link(env, replay(trace, interruptions), LinkConditions())
     delivered_s: list[float] = []

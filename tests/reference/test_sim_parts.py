@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from simpy import Environment
 
-from sim.arrivals import Arrivals, PeriodicLatest, PeriodicQueue
 from sim.assembly import load_uplink
 from sim.config import read_config
-from sim.fair_link import FairLink
-from sim.link import Link, LinkConditions, Transfer
-from sim.processor import Processor, operators
-from sim.replay import replay
+from sim.physics.arrivals import Arrivals, PeriodicLatest, PeriodicQueue
+from sim.physics.fair_link import FairLink
+from sim.physics.link import Link, LinkConditions, Transfer
+from sim.physics.processor import Processor, operators
+from sim.physics.trace_replay import replay
 from tests.strategies_sim import (
     TICKS_PER_S,
     Sent,
@@ -29,7 +29,7 @@ from tests.strategies_sim import (
     small_rate_traces,
     statistical,
 )
-from traces.bandwidth import BandwidthTrace, OpportunityTrace, RateTrace
+from traces.bandwidth.trace import BandwidthTrace, OpportunityTrace, RateTrace
 
 # -- fair sharing ----------------------------------------------------------------------------------
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from simpy import Environment
 
-from sim.link import Link
-from sim.replay import replay
-from traces.bandwidth import BandwidthTrace, OpportunityTrace, RateTrace
+from sim.physics.link import Link
+from sim.physics.trace_replay import replay
+from traces.bandwidth.trace import BandwidthTrace, OpportunityTrace, RateTrace
 
 RATE = RateTrace("8 Mbit/s", np.zeros(1), np.array([8e6]), 1.0)
 OPPORTUNITIES = OpportunityTrace("7 ms", np.array([7, 14, 21]), 25)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from traces.bandwidth import OpportunityTrace, RateTrace
-from traces.bandwidth_statistics import binned_rates_bps, outages_s, statistics
-from traces.conversion import to_opportunities, to_rates
+from traces.bandwidth.conversion import to_opportunities, to_rates
+from traces.bandwidth.statistics import binned_rates_bps, outages_s, statistics
+from traces.bandwidth.trace import OpportunityTrace, RateTrace
 
 
 def _opportunities(times_ms: list[int], period_ms: int) -> OpportunityTrace:

@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, given, settings
 
 from tests.strategies_traces import opportunity_traces, rate_traces
 from traces import load_trace
-from traces.bandwidth import OpportunityTrace, RateTrace
-from traces.conversion import save_trace
-from traces.formats import falcon, madrid
-from traces.loading import FORMATS, detect_format
-from traces.transport_block import transport_block_bits
+from traces.bandwidth.conversion import save_trace
+from traces.bandwidth.formats import falcon, madrid
+from traces.bandwidth.formats.transport_block import transport_block_bits
+from traces.bandwidth.loading import FORMATS, detect_format
+from traces.bandwidth.trace import OpportunityTrace, RateTrace
 
 writes_files = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 

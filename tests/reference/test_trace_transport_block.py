@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from traces.transport_block import _table, transport_block_bits, transport_block_index
+from traces.bandwidth.formats.transport_block import _table, transport_block_bits, transport_block_index
 
 # By number of blocks: the sizes of the indices 0 to 26.
 COLUMNS = {

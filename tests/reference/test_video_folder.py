@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from tests.strategies_video import texture, write_folder
-from traces.image_folder import natural_key
-from traces.video import load_video
+from traces.video.image_folder import natural_key
+from traces.video.loading import load_video
 
 
 def test_frames_come_in_natural_order(tmp_path):

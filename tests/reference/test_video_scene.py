@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from traces.scene import PRESETS, Scene
+from traces.video.scenes.scene import PRESETS, Scene
 
 
 def warped(scene: Scene, index: int, reference: int):

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels.classify import active_blocks
-from kernels.search import MotionField
-from kernels.warp import warp_blocks_map, warp_image
+from kernels.motion.classification import active_blocks
+from kernels.motion.field import MotionField
+from kernels.motion.warp import warp_blocks_map, warp_image
 from tests.strategies_images import images, vector_fields
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from kernels import SparseExecutor
 from kernels.executor import policies
-from kernels.executor.certificate import CONDITIONS
+from kernels.executor.certificates.certificate import CONDITIONS
 from tests.strategies_networks import Motion, RandomNetwork, Step, motions, poisoned_memory
 
 SIZE, BLOCK, MARGIN = 16, 4, 16

@@ -9,8 +9,8 @@ import pytest
 from scipy import stats
 
 from profiler.compare import compare, summary
-from profiler.disturbance import drift_note, throttle_note
-from profiler.samples import Sample, Samples
+from profiler.measure.disturbance import drift_note, throttle_note
+from profiler.measure.samples import Sample, Samples
 from tests.strategies_profiler import NOISES, XAVIER, SyntheticDevice, as_samples
 
 GRID = np.array([1, 40, 80, 160, 280, 400, 600, 800, 1200, 1600], float)

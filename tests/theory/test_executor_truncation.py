@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
+from kernels.bench.truncation import Sample, build_profile, effects, measure
 from kernels.executor.thresholds import MotionStatistics, Row, TruncationProfile
-from kernels.truncation import Sample, build_profile, effects, measure
 
 
 def runs(length_px: float, active: float, knee: float) -> list[Sample]:

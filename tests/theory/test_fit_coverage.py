@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from profiler.bending import bending_error, fit_bending
-from profiler.fit import QuadraticFit, fit_quadratic, predict_quadratic
-from profiler.groups import group
-from profiler.holdout import heldout_errors
-from profiler.piecewise import fit_piecewise, predict_piecewise
+from profiler.fit.free_quadratic import bending_error, fit_bending
+from profiler.fit.groups import group
+from profiler.fit.holdout import heldout_errors
+from profiler.fit.piecewise import fit_piecewise, predict_piecewise
+from profiler.fit.quadratic import QuadraticFit, fit_quadratic, predict_quadratic
 from profiler.refit import analyse
 from tests.strategies_profiler import NOISES, SHIFTING, XAVIER, SyntheticDevice, as_samples
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from profiler.breakeven import break_even
-from profiler.fit import fit_quadratic
+from profiler.fit.breakeven import break_even
+from profiler.fit.quadratic import fit_quadratic
 from profiler.latency import Quadratic
+from profiler.measure.samples import Sample
 from profiler.refit import analyse
-from profiler.samples import Sample
 from tests.strategies_profiler import XAVIER, SyntheticDevice, as_samples
 
 GRID = np.linspace(1, 1600, 12).round()

@@ -18,10 +18,10 @@ import pytest
 from numpy.typing import NDArray
 from simpy import Environment
 
-from sim.link import Link, LinkConditions
-from sim.processor import Processor, operators
-from sim.replay import replay
-from traces.bandwidth import RateTrace
+from sim.physics.link import Link, LinkConditions
+from sim.physics.processor import Processor, operators
+from sim.physics.trace_replay import replay
+from traces.bandwidth.trace import RateTrace
 
 CUSTOMERS = 60_000
 SERVICE_S = 0.01

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from sim.estimators import MIN_BYTES, Ewma, HarmonicMean, Kalman, Oracle
-from sim.ledger import FrameTable, Ledger, Outcome, Valuation
-from sim.results import quantile_interval
+from sim.physics.estimators import MIN_BYTES, Ewma, HarmonicMean, Kalman, Oracle
+from sim.records.ledger import FrameTable, Ledger, Outcome, Valuation
+from sim.records.summary import quantile_interval
 from tests.strategies_sim import run, statistical
 
 RATES_BPS = st.lists(st.floats(1e5, 1e9), min_size=1, max_size=30)

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernels.frame_codec import H264Codec, QuantisedCodec, make_frame_codec
-from kernels.pixel_delta import PixelDeltaSender
+from kernels.codecs.frames import H264Codec, QuantisedCodec, make_frame_codec
+from kernels.codecs.pixel_delta import PixelDeltaSender
 from kernels.similarity import cosine_similarity, embed
-from sim.arrivals import ClosedLoop
+from sim.physics.arrivals import ClosedLoop
 from sim.systems.coach import Coach, CoachOptions
 from sim.systems.deltacnn import DeltaCnn, DeltaCnnOptions
 from sim.systems.edge_only import EdgeOnly

@@ -7,9 +7,9 @@ import time
 import numpy as np
 import pytest
 
-from traces.bandwidth_statistics import statistics
+from traces.bandwidth.statistics import statistics
+from traces.bandwidth.synthetic import synthetic_uplink
 from traces.errors import InputError
-from traces.synthetic_traffic import synthetic_uplink
 
 LEVELS_BPS = (130e6, 56e6, 25e6)
 

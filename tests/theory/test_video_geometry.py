@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies_video import Numbered, sizes_px, source_shapes, texture
-from traces.video import PAD_GREY, FrameCache, Repeated, Resizer, place
+from traces.video.sequence import PAD_GREY, FrameCache, Repeated, Resizer, place
 
 
 @given(source_shapes, sizes_px, sizes_px)

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from traces.block_statistics import BlockStatistics, level_correlation
 from traces.errors import InputError
+from traces.video.block_statistics import BlockStatistics, level_correlation
 
 FRAMES = 20_000
 

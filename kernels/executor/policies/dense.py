@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import torch
 
-from kernels.executor import blocks
-from kernels.executor.cache import Cache, Pool
-from kernels.executor.graph import Unfold
-from kernels.executor.plan import Plan
+from kernels.executor.graph.nodes import Unfold
+from kernels.executor.plan.plan import Plan
+from kernels.executor.plan.segments import full_levels
 from kernels.executor.policies.request import Request
 from kernels.executor.report import Report
-from kernels.executor.steps import Steps, runs_whole
-from kernels.executor.stretches import full_levels
+from kernels.executor.state import active_sets
+from kernels.executor.state.cache import Cache, Pool
+from kernels.executor.state.steps import Steps, runs_whole
 
 
 def run_dense(plan: Plan, pool: Pool, frame: torch.Tensor, block_px: int) -> tuple[Steps, Cache]:
@@ -20,7 +20,7 @@ def run_dense(plan: Plan, pool: Pool, frame: torch.Tensor, block_px: int) -> tup
     steps = Steps(plan, pool, arena)
     steps.load(frame)
     tiles = {
-        key: blocks.full_level(resolution, block_px, plan.device)
+        key: active_sets.full_level(resolution, block_px, plan.device)
         for key, resolution in enumerate(plan.resolutions)
     }
     stretches = pool.stretches

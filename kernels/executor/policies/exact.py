@@ -8,16 +8,16 @@ from typing import Any
 
 import torch
 
-from kernels.executor import blocks
-from kernels.executor.cache import Cache, Origin, Pool
-from kernels.executor.certificate import CONDITIONS, Certificate, Certifier
-from kernels.executor.classes import Classes, find_classes
-from kernels.executor.graph import Concat, Convolve, Leaf, Pointwise, Unfold, Upsample
-from kernels.executor.plan import Plan
+from kernels.executor.certificates.certificate import CONDITIONS, Certificate, Certifier
+from kernels.executor.certificates.classes import Classes, find_classes
+from kernels.executor.graph.nodes import Concat, Convolve, Leaf, Pointwise, Unfold, Upsample
+from kernels.executor.plan.plan import Plan
+from kernels.executor.plan.segments import Layout, Stretches, find_stretches
 from kernels.executor.policies.request import Request
 from kernels.executor.report import Report
-from kernels.executor.steps import Steps, runs_whole
-from kernels.executor.stretches import Layout, Stretches, find_stretches
+from kernels.executor.state import active_sets
+from kernels.executor.state.cache import Cache, Origin, Pool
+from kernels.executor.state.steps import Steps, runs_whole
 from kernels.ops.cpu.program import Levels
 from kernels.ops.maps import list_tiles
 
@@ -58,7 +58,7 @@ class _Prepared:
         reported = {self.classes.of(index) for index, node in enumerate(plan.nodes) if index and node.is_map}
         self.certifier = Certifier(self.classes, tuple(reported))
         self.full: list[Tiles] = [
-            blocks.full_level(resolution, block_px, plan.device) for resolution in plan.resolutions
+            active_sets.full_level(resolution, block_px, plan.device) for resolution in plan.resolutions
         ]
         self.values = _output_values(plan)
         self._known: dict[_Level, int] = {}

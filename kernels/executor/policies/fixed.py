@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 
 import torch
 
-from kernels.executor import blocks
-from kernels.executor.cache import Arena, Cache, Level, Pending, Pool
-from kernels.executor.graph import Concat, Slice, Unfold
-from kernels.executor.plan import Place, Plan, reads_around
+from kernels.executor.graph.nodes import Concat, Slice, Unfold
+from kernels.executor.plan.plan import Place, Plan, reads_around
+from kernels.executor.plan.segments import Layout, Stretches, by_resolution, find_stretches, full_levels
 from kernels.executor.policies.dense import dense_instead
 from kernels.executor.policies.request import Request
 from kernels.executor.report import Report
-from kernels.executor.steps import Steps, runs_whole
-from kernels.executor.stretches import Layout, Stretches, by_resolution, find_stretches, full_levels
+from kernels.executor.state import active_sets
+from kernels.executor.state.cache import Arena, Cache, Level, Pending, Pool
+from kernels.executor.state.steps import Steps, runs_whole
 from kernels.ops.cpu.program import Levels
 from kernels.ops.maps import Halo
 
@@ -24,7 +24,7 @@ _MOST_VARIANTS = 32
 
 
 def run_fixed(
-    plan: Plan, pool: Pool, request: Request, draft: blocks.Draft | None = None
+    plan: Plan, pool: Pool, request: Request, draft: active_sets.Draft | None = None
 ) -> tuple[Steps, Cache, Report]:
     """The block set stays what the classifier chose; halos come from the cache along the vectors.
 
@@ -146,7 +146,7 @@ class _Variant:
             others = (frozenset(range(len(plan.nodes))) - complete) | plan.dense.keys()
             whole = find_stretches(plan, Layout(layout.levels, layout.sizes, halos=False, complete=others))
             tiles = {
-                key: blocks.full_level(resolution, block_px, plan.device)
+                key: active_sets.full_level(resolution, block_px, plan.device)
                 for key, resolution in enumerate(plan.resolutions)
             }
             known[complete, block_px] = cls(
@@ -212,14 +212,14 @@ def levels_of(plan: Plan, request: Request) -> dict[int, Level]:
     return draft_of(plan, request).on(plan.device)
 
 
-def draft_of(plan: Plan, request: Request) -> blocks.Draft:
+def draft_of(plan: Plan, request: Request) -> active_sets.Draft:
     """The processor's share of `levels_of`."""
     wanted = {
         plan.levels[node.inputs[0] if isinstance(node.work, Unfold) else index]
         for index, node in enumerate(plan.nodes)
         if index > 0
     }
-    return blocks.draft_levels(
+    return active_sets.draft_levels(
         {
             key: resolution
             for key, resolution in enumerate(plan.resolutions)

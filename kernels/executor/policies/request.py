@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from kernels.executor.cache import Cache
+from kernels.executor.state.cache import Cache
 
 
 @dataclass(frozen=True, slots=True)

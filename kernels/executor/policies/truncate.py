@@ -17,16 +17,17 @@ from dataclasses import dataclass, field
 
 import torch
 
-from kernels.executor import blocks, geometry
-from kernels.executor.cache import Arena, Cache, Level, Pool
-from kernels.executor.graph import Concat, Convolve, Input, Slice, Unfold
-from kernels.executor.plan import Plan, reads_around
+from kernels.executor.graph import geometry
+from kernels.executor.graph.nodes import Concat, Convolve, Input, Slice, Unfold
+from kernels.executor.plan.plan import Plan, reads_around
+from kernels.executor.plan.segments import Layout, compile_node
 from kernels.executor.policies.dense import dense_instead
 from kernels.executor.policies.fixed import levels_of
 from kernels.executor.policies.request import Request
 from kernels.executor.report import Report
-from kernels.executor.steps import Steps, runs_whole
-from kernels.executor.stretches import Layout, compile_node
+from kernels.executor.state import active_sets
+from kernels.executor.state.cache import Arena, Cache, Level, Pool
+from kernels.executor.state.steps import Steps, runs_whole
 from kernels.ops.cpu.program import Levels, Program, Region
 from kernels.ops.cpu.truncate import Axis, Kind, Nodes, Reads
 from kernels.ops.maps import list_tiles
@@ -62,7 +63,7 @@ def run_truncate(
     frame = _Frame(plan, steps, request.cache.arena, arena, levels, epsilon_of, compiled)
     frame.changed.update(compiled.changed)
     height, width = request.frame.shape[2:]
-    frame.mark(0, blocks.per_pixel(request.active, height, width, request.block_px))
+    frame.mark(0, active_sets.per_pixel(request.active, height, width, request.block_px))
     compiled.prepare(plan, epsilon_of)
     index = 1
     while index < len(plan.nodes):

@@ -1,5 +1,5 @@
 // Which maps of a frame are, provably, moved copies of the reference's: the labels and conditions of
-// kernels/executor/certificate.py, class after class. Oracle: its torch form.
+// kernels/executor/certificates/certificate.py, class after class. Oracle: its torch form.
 #include <vector>
 
 #include "axis.h"

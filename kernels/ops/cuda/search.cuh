@@ -1,4 +1,4 @@
-// Motion search on the device: the same candidates and the same order as kernels/search.py, so the same vectors.
+// Motion search on the device: the same candidates and the same order as kernels/motion/search.py, so the same vectors.
 //
 // A vector there may depend on what the left and the upper neighbour found. Because "better" is a total order,
 // a block's result is the best over a set of candidates, in any order. So one thread block per image block
@@ -36,7 +36,7 @@ struct SearchArguments {
   __host__ __device__ int columns() const { return (width + block - 1) / block; }
 };
 
-// A candidate vector; `before` is the total order of kernels/search.py.
+// A candidate vector; `before` is the total order of kernels/motion/search.py.
 struct Candidate {
   unsigned sad;
   int dx, dy;

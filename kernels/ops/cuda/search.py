@@ -1,6 +1,6 @@
-"""Motion search on the device: `kernels.search.search_motion` for tensors, with the same vectors.
+"""Motion search on the device: `kernels.motion.search.search_motion` for tensors, with the same vectors.
 
-Coarse and fine levels, candidates and ties are those of kernels/search.py; search.cuh says why the order in
+Coarse and fine levels, candidates and ties are those of kernels/motion/search.py; search.cuh says why the order in
 which a device looks at candidates does not matter.
 """
 

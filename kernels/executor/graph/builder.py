@@ -1,0 +1,124 @@
+"""Building a graph: nodes under construction, and which node stands for which traced value."""
+
+from __future__ import annotations
+
+from collections import Counter
+from fractions import Fraction
+from math import lcm
+from typing import Any
+
+import torch
+from torch.utils import _pytree as pytree
+
+from kernels.executor.graph import geometry
+from kernels.executor.graph.nodes import Enter, Graph, Input, Node, Taps, Value, Work
+from kernels.executor.graph.trace import Call, Reference, Trace
+
+
+class Builder:
+    """The graph of one trace, so far."""
+
+    def __init__(self, record: Trace, leaves: set[str]) -> None:
+        self.record = record
+        self.leaves = leaves
+        shape = record.shapes[0]
+        self.graph = Graph(frame_shape=(shape[0], shape[1], shape[2], shape[3]))
+        self.nodes = self.graph.nodes
+        self.values = self.graph.values
+        self.names: Counter[str] = Counter()
+        self.uses: Counter[int] = Counter()
+        for leaf in pytree.tree_leaves(
+            [(call.args, call.kwargs) for call in record.calls] + [record.outputs]
+        ):
+            if isinstance(leaf, Reference):
+                self.uses[leaf.value] += 1
+        self.entered: dict[int, int] = {}
+        one = Fraction(1)
+        self.nodes.append(Node("frame", Input(), (), (shape[2], shape[3], shape[1]), (one, one), (1, 1), ()))
+        self.values[0] = 0
+
+    def add(
+        self,
+        call: Call,
+        work: Work,
+        inputs: tuple[int, ...],
+        shape: tuple[int, int, int],
+        taps: tuple[Taps, ...],
+        factor: tuple[Fraction, Fraction] = (Fraction(1), Fraction(1)),
+        result: int | None = None,
+    ) -> None:
+        before = self.nodes[inputs[0]].map_scale()
+        scale = (before[0] * factor[0], before[1] * factor[1])
+        period = common_period(
+            (scale[0].numerator, scale[1].numerator), *(self.nodes[source].period for source in inputs)
+        )
+        self.values[call.results[0] if result is None else result] = len(self.nodes)
+        self.nodes.append(Node(self._name(call), work, inputs, shape, scale, period, taps))
+
+    def add_value(self, call: Call) -> None:
+        inputs = tuple(
+            self.node_of(leaf.value)
+            for leaf in pytree.tree_leaves((call.args, call.kwargs))
+            if isinstance(leaf, Reference)
+        )
+        for position, result in enumerate(call.results):
+            if result >= 0:
+                self.values[result] = len(self.nodes)
+                self.nodes.append(Node(self._name(call), Value(call, position), tuple(dict.fromkeys(inputs))))
+
+    def node_of(self, value: int) -> int:
+        """The node of a traced value."""
+        return self.values[value]
+
+    def map_or_none(self, value: Any) -> int | None:
+        """The node of a traced value that is a map already."""
+        if not isinstance(value, Reference):
+            return None
+        index = self.entered.get(value.value)
+        if index is None:
+            index = self.node_of(value.value)
+        return index if self.nodes[index].is_map else None
+
+    def map(self, value: Any) -> int | None:
+        """The node of a traced value, made a map if its shape has a place in the frame, else None."""
+        found = self.map_or_none(value)
+        if found is not None or not isinstance(value, Reference):
+            return found
+        shape, frame = self.record.shapes[value.value], self.graph.frame_shape
+        if len(shape) != 4 or shape[0] != 1 or self.record.dtypes[value.value] != torch.float32:
+            return None
+        scale = (Fraction(frame[2], shape[2]), Fraction(frame[3], shape[3]))
+        if scale[0] != scale[1] or scale[0].denominator != 1:
+            return None
+        index = self.entered[value.value] = len(self.nodes)
+        source = self.values[value.value]
+        name = self._unique(f"{self.nodes[source].name}.map")
+        period = (scale[0].numerator, scale[1].numerator)
+        self.nodes.append(Node(name, Enter(), (source,), (shape[2], shape[3], shape[1]), scale, period))
+        return index
+
+    def fusible(self, value: Any, index: int) -> bool:
+        """Whether nothing but the call at hand reads this value, and it is the node's own result."""
+        own = self.values.get(value.value) == index and value.value not in self.entered
+        return own and self.uses[value.value] == 1
+
+    def result_shape(self, call: Call) -> tuple[int, int, int]:
+        shape = self.record.shapes[call.results[0]]
+        return shape[2], shape[3], shape[1]
+
+    @staticmethod
+    def same(shape: tuple[int, ...]) -> Taps:
+        return geometry.identity(shape[0]), geometry.identity(shape[1])
+
+    def _name(self, call: Call) -> str:
+        if call.path and call.path in self.leaves:
+            return self._unique(call.path)
+        return self._unique(f"{call.path}.{call.name}" if call.path else call.name)
+
+    def _unique(self, name: str) -> str:
+        self.names[name] += 1
+        return name if self.names[name] == 1 else f"{name}#{self.names[name]}"
+
+
+def common_period(*pairs: tuple[int, int]) -> tuple[int, int]:
+    return lcm(*(pair[0] for pair in pairs)), lcm(*(pair[1] for pair in pairs))

@@ -1,0 +1,188 @@
+"""Lowering of maps that a model holds with their channels last, as ConvNeXt does for norms and products.
+
+A permuted map, or a view of one that keeps its last axis, is still the map: row i is position i. Element-wise
+calls on rows are lowered as on maps, products with a matrix as convolutions of one position. What else reads
+rows gets them as a value, made from the map when it is first needed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch.nn import functional
+from torch.utils import _pytree as pytree
+
+from kernels.executor.graph.elementwise import Elementwise, is_elementwise
+from kernels.executor.graph.nodes import Convolve, Local
+from kernels.executor.graph.trace import Call, Reference, Trace
+from kernels.ops.maps import Window
+
+_VIEWS = {"view", "_unsafe_view", "expand", "clone", "alias", "detach", "contiguous", "dropout"}
+_LAST, _FIRST = [0, 2, 3, 1], [0, 3, 1, 2]
+
+
+class Rows(Elementwise):
+    """The part of the lowering that concerns rows.
+
+    Attributes:
+        rows: of each traced value that is rows, the value that stands for its map.
+    """
+
+    def __init__(self, record: Trace, leaves: set[str]) -> None:
+        super().__init__(record, leaves)
+        self.rows: dict[int, int] = {}
+
+    def lower_rows(self, call: Call) -> bool:
+        """Lower a call that makes rows of a map, reads rows, or makes them a map again; else False."""
+        first = call.args[0] if call.args else None
+        if call.name == "permute" and isinstance(first, Reference) and first.value not in self.rows:
+            node = self.map_or_none(first)
+            return call.args[1] == _LAST and node is not None and self._follow(call, first.value, node)
+        if not any(isinstance(leaf, Reference) and leaf.value in self.rows for leaf in call.args):
+            return False
+        if isinstance(first, Reference) and first.value in self.rows:
+            shape = self.record.shapes[call.results[0]]
+            if call.name in _VIEWS and shape[-1:] == self.record.shapes[first.value][-1:]:
+                stands = self.rows[first.value]
+                return self._same_size(call) and self._follow(call, stands, self.values[stands])
+            if call.name == "permute" and call.args[1] == _FIRST:
+                stands = self.rows[first.value]
+                self._share_uses(first.value, call.results[0], stands)
+                self.values[call.results[0]] = self.values[stands]
+                return True
+            if call.name == "native_layer_norm":
+                return self._layer_norm(call, self.rows[first.value])
+        if call.name in ("mm", "bmm", "addmm"):
+            return self._product(call)
+        return is_elementwise(call) and self._each(call)
+
+    def node_of(self, value: int) -> int:
+        """The node of a traced value; rows that nothing could lower are made from their map."""
+        if value not in self.values and value in self.rows:
+            shape = self.record.shapes[value]
+            self.add_value(Call(_rows_of, (Reference(self.rows[value]), shape), {}, (value,), ""))
+        return self.values[value]
+
+    def _same_size(self, call: Call) -> bool:
+        """Whether a view has as many rows as what it shows."""
+        shapes = self.record.shapes
+        return torch.Size(shapes[call.results[0]]).numel() == torch.Size(shapes[call.args[0].value]).numel()
+
+    def _follow(self, call: Call, stands: int, node: int) -> bool:
+        """The call's result is rows of the map that the value `stands` is, or was made: `node`."""
+        self._share_uses(call.args[0].value, call.results[0], stands)
+        self.rows[call.results[0]] = self._stand_in(call.results[0], node)
+        return True
+
+    def _share_uses(self, source: int, result: int, stands: int) -> None:
+        """Whoever reads the result reads the source: neither may be fused for one of them alone."""
+        uses = self.uses[source] - 1 + self.uses[result]
+        for value in (source, result, stands):
+            self.uses[value] = max(uses, self.uses[value]) if value == stands != source else uses
+
+    def _stand_in(self, rows: int, node: int | None = None) -> int:
+        """A value for the map that the value `rows` is the rows of."""
+        value = len(self.record.shapes)
+        self.record.shapes.append(())
+        self.record.dtypes.append(self.record.dtypes[rows])
+        self.uses[value] = self.uses[rows]
+        if node is not None:
+            self._place(value, node)
+        return value
+
+    def _place(self, value: int, node: int) -> None:
+        height, width, channels = self.nodes[node].map_shape()
+        self.record.shapes[value] = (1, channels, height, width)
+        self.values[value] = node
+
+    def _each(self, call: Call) -> bool:
+        """An element-wise call, as one on maps."""
+        found: list[tuple[int, ...]] = []
+
+        def on_map(leaf: Any) -> Any:
+            if isinstance(leaf, Reference):
+                if leaf.value not in self.rows:
+                    raise _NotRows
+                found.append(self.record.shapes[self.rows[leaf.value]])
+                return Reference(self.rows[leaf.value])
+            if isinstance(leaf, torch.Tensor) and leaf.numel() > 1:
+                if leaf.numel() != leaf.shape[-1]:
+                    raise _NotRows
+                return leaf.reshape(-1, 1, 1)
+            return leaf
+
+        try:
+            args, kwargs = pytree.tree_map(on_map, (call.args, call.kwargs))
+        except _NotRows:
+            return False
+        result = call.results[0]
+        sizes = torch.Size(self.record.shapes[result]), torch.Size(found[0])
+        if len(set(found)) > 1 or sizes[0][-1] != sizes[1][1] or sizes[0].numel() != sizes[1].numel():
+            return False
+        stands = self._stand_in(result)
+        self.record.shapes[stands] = found[0]
+        if not self.elementwise(replace(call, args=tuple(args), kwargs=kwargs, results=(stands,))):
+            return False
+        self.rows[result] = stands
+        return True
+
+    def _layer_norm(self, call: Call, stands: int) -> bool:
+        _, normalised, weight, bias, epsilon = call.args
+        _, channels, *_ = self.record.shapes[stands]
+        if list(normalised) != [channels] or any(self.uses[result] for result in call.results[1:]):
+            return False
+        if isinstance(weight, Reference) or isinstance(bias, Reference):
+            return False
+        result = self._stand_in(call.results[0])
+        args = (Reference(stands), weight, bias, epsilon)
+        norm = Call(_channel_norm, args, {}, (result,), call.path)
+        shape = self.nodes[self.values[stands]].map_shape()
+        self.add(norm, Local(norm), (self.values[stands],), shape, (self.same(shape),))
+        self._place(result, self.values[result])
+        self.rows[call.results[0]] = result
+        return True
+
+    def _product(self, call: Call) -> bool:
+        """rows · matrix + bias: a convolution of one position."""
+        bias, rows, matrix = call.args if call.name == "addmm" else (None, *call.args)
+        if call.kwargs or not isinstance(rows, Reference) or rows.value not in self.rows:
+            return False
+        if not isinstance(matrix, torch.Tensor) or isinstance(bias, Reference):
+            return False
+        if matrix.dim() == 3:  # the same for every row of the image
+            if not torch.equal(matrix, matrix[:1].expand_as(matrix)):
+                return False
+            matrix = matrix[0]
+        if bias is not None and tuple(bias.shape) != (matrix.shape[1],):
+            return False
+        source = self.values[self.rows[rows.value]]
+        height, width, _ = self.nodes[source].map_shape()
+        weight = matrix.T.reshape(*matrix.T.shape, 1, 1).contiguous()
+        shape = (height, width, matrix.shape[1])
+        result = self._stand_in(call.results[0])
+        work = Convolve(weight, bias, Window((1, 1)), 1)
+        self.add(call, work, (source,), shape, (self.same(shape),), result=result)
+        self._place(result, self.values[result])
+        self.rows[call.results[0]] = result
+        return True
+
+
+class _NotRows(Exception):
+    """An argument that is neither rows nor a constant a channel."""
+
+
+def _rows_of(image: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    return image.permute(0, 2, 3, 1).reshape(list(shape))
+
+
+def _channel_norm(
+    image: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None, epsilon: float
+) -> torch.Tensor:
+    """Layer norm over the channels of each position."""
+    rows = functional.layer_norm(image.permute(0, 2, 3, 1), image.shape[1:2], weight, bias, epsilon)
+    return rows.permute(0, 3, 1, 2)
+
+
+__all__ = ["Rows"]

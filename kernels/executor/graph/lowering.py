@@ -1,0 +1,338 @@
+"""From recorded ATen calls to the graph: what is local becomes maps, the rest stays a recorded call.
+
+Batch norm and constants a channel are folded into the convolution before them, activations and residual
+additions into the convolution they follow, zero padding into the convolution behind it. Local operations that
+no kernel has keep their place in the frame and run whole (`Local`). Everything else is a `Value`, and a map
+made from one (`Enter`) is new in every frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import nn
+
+from kernels.executor.graph import geometry
+from kernels.executor.graph.channels_last import Rows
+from kernels.executor.graph.nodes import (
+    Concat,
+    Convolve,
+    Graph,
+    Leaf,
+    Local,
+    Pool,
+    Slice,
+    Unfold,
+    Upsample,
+    Work,
+)
+from kernels.executor.graph.trace import Call, Reference, Trace
+from kernels.ops.maps import Window
+
+_ALIASES = {"alias", "detach", "clone", "contiguous", "lift_fresh", "_to_copy", "dropout", "native_dropout"}
+_MOST_SHUFFLED = 64  # channels up to which a product that shuffles them costs less than running whole
+
+
+def lower(record: Trace, model: nn.Module) -> Graph:
+    """Build the graph of a trace of `model`."""
+    return _Lowering(
+        record, {path for path, module in model.named_modules() if not list(module.children())}
+    ).run()
+
+
+class _Lowering(Rows):
+    def run(self) -> Graph:
+        for call in self.record.calls:
+            if not self._lower(call):
+                self.add_value(call)
+        self.graph.outputs = [
+            Leaf(self.node_of(leaf.value)) if isinstance(leaf, Reference) else leaf
+            for leaf in self.record.outputs
+        ]
+        self.graph.structure = self.record.structure
+        return self.graph
+
+    # What each call becomes. A method returns False where the general case must take over.
+
+    def _lower(self, call: Call) -> bool:
+        name = call.name
+        if self.lower_rows(call):
+            return True
+        if name in _ALIASES:
+            return self._alias(call)
+        handler = {
+            "split": self._split,
+            "split_with_sizes": self._split,
+            "slice": self._slice,
+            "convolution": self._convolution,
+            "max_pool2d_with_indices": self._max_pool,
+            "max_pool2d": self._max_pool,
+            "avg_pool2d": self._average_pool,
+            "upsample_nearest2d": self._upsample,
+            "upsample_bilinear2d": self._upsample,
+            "cat": self._concat,
+            "constant_pad_nd": self._pad,
+            "reflection_pad2d": self._mirror,
+            "replication_pad2d": self._mirror,
+            "pixel_shuffle": self._shuffle,
+            "pixel_unshuffle": self._unshuffle,
+        }.get(name)
+        return handler(call) if handler is not None else self.elementwise(call)
+
+    def _alias(self, call: Call) -> bool:
+        first, result = call.args[0], call.results[0]
+        if not isinstance(first, Reference) or self.record.dtypes[result] != self.record.dtypes[first.value]:
+            return False
+        self.values[result] = self.node_of(first.value)
+        self.uses[first.value] += self.uses[result] - 1
+        self.uses[result] = self.uses[first.value]
+        return True
+
+    def _convolution(self, call: Call) -> bool:
+        source_value, weight, bias, stride, padding, dilation, is_transposed, extra, groups = call.args
+        if isinstance(weight, Reference) or isinstance(bias, Reference) or weight.dim() != 4:
+            return False
+        source = self.map(source_value)
+        if source is None:
+            return False
+        pairs = (_pair(stride), _pair(padding), _pair(dilation))
+        if not is_transposed:
+            source, around = self._absorb_padding(source_value, source)
+            pairs = (pairs[0], (pairs[1][0] + around[0], pairs[1][1] + around[1]), pairs[2])
+        size = self.nodes[source].map_shape()[:2]
+        result = self.result_shape(call)
+        kernel = (weight.shape[2], weight.shape[3])
+        make = geometry.transposed if is_transposed else geometry.window
+        taps = tuple(
+            make(size[axis], result[axis], kernel[axis], *(pair[axis] for pair in pairs)) for axis in (0, 1)
+        )
+        if not is_transposed:
+            work: Work = Convolve(weight, bias, Window(kernel, *pairs), groups)
+            factor = (Fraction(pairs[0][0]), Fraction(pairs[0][1]))
+        else:
+            factor = (Fraction(1, pairs[0][0]), Fraction(1, pairs[0][1]))
+            patch = kernel == pairs[0] and groups == 1 and pairs[1:] == ((0, 0), (1, 1)) and not any(extra)
+            if patch:
+                outputs = weight.shape[1]
+                flat = weight.permute(2, 3, 1, 0).reshape(-1, weight.shape[0], 1, 1).contiguous()
+                repeated = (weight.new_zeros(outputs) if bias is None else bias).repeat(kernel[0] * kernel[1])
+                work = Unfold(flat, repeated, kernel)
+            else:
+                work = Local(call)
+        self.add(call, work, (source,), result, ((taps[0], taps[1]),), factor)
+        return True
+
+    def _max_pool(self, call: Call) -> bool:
+        arguments = list(call.args) + [None] * (6 - len(call.args))
+        source_value, kernel, stride, padding, dilation, _ = arguments
+        if len(call.results) > 1 and self.uses[call.results[1]]:
+            return False
+        return self._pool(call, source_value, "max", kernel, stride, padding, dilation or [1, 1], True)
+
+    def _average_pool(self, call: Call) -> bool:
+        arguments = list(call.args) + [None] * (7 - len(call.args))
+        source_value, kernel, stride, padding, ceil_mode, count_padding, divisor = arguments
+        count = True if count_padding is None else bool(count_padding)
+        if ceil_mode and count and not any(padding or ()):
+            count = False  # nothing is padded; what a window lacks beyond the edge is not counted
+        elif (ceil_mode and count) or divisor is not None:
+            return self._pool(call, source_value, None, kernel, stride, padding, [1, 1], count)
+        return self._pool(call, source_value, "average", kernel, stride, padding, [1, 1], count)
+
+    def _pool(self, call: Call, value: Any, kind: str | None, *settings: Any) -> bool:
+        """A pool of a kind, or one that no kernel does."""
+        source = self.map(value)
+        if source is None:
+            return False
+        *pairs, count = settings
+        kernel, dilation = _pair(pairs[0]), _pair(pairs[3])
+        stride = _pair(pairs[1]) if pairs[1] else kernel
+        padding = _pair(pairs[2]) if pairs[2] else (0, 0)
+        window = Window(kernel, stride, padding, dilation)
+        self._add_window(call, source, Local(call) if kind is None else Pool(kind, window, count), window)
+        return True
+
+    def _add_window(self, call: Call, source: int, work: Work, window: Window) -> None:
+        size, result = self.nodes[source].map_shape(), self.result_shape(call)
+        vertical, horizontal = (
+            geometry.window(
+                size[axis],
+                result[axis],
+                window.kernel[axis],
+                window.stride[axis],
+                window.padding[axis],
+                window.dilation[axis],
+            )
+            for axis in (0, 1)
+        )
+        factor = (Fraction(window.stride[0]), Fraction(window.stride[1]))
+        self.add(call, work, (source,), result, ((vertical, horizontal),), factor)
+
+    def _upsample(self, call: Call) -> bool:
+        size, result = self.record.shapes[call.args[0].value][2:], self.result_shape(call)
+        if result[0] % size[0] or result[1] % size[1]:
+            return False
+        source = self.map(call.args[0])
+        if source is None:
+            return False
+        if call.name == "upsample_nearest2d":
+            work = Upsample("nearest", False)
+            taps = tuple(geometry.nearest(size[axis], result[axis]) for axis in (0, 1))
+        else:
+            work = Upsample("bilinear", bool(call.args[2]))
+            taps = tuple(geometry.bilinear(size[axis], result[axis], work.align_corners) for axis in (0, 1))
+        factor = (Fraction(size[0], result[0]), Fraction(size[1], result[1]))
+        self.add(call, work, (source,), result, ((taps[0], taps[1]),), factor)
+        return True
+
+    def _concat(self, call: Call) -> bool:
+        values = call.args[0]
+        axis = call.args[1] if len(call.args) > 1 else 0
+        shape = self.record.shapes[call.results[0]]
+        if (
+            len(shape) != 4
+            or axis not in (1, -3)
+            or not all(isinstance(value, Reference) for value in values)
+        ):
+            return False
+        if all(self.map_or_none(value) is None for value in values):
+            return False
+        sources = [self.map(value) for value in values]
+        if any(source is None for source in sources):
+            return False
+        found = tuple(source for source in sources if source is not None)
+        if len({self.nodes[source].scale for source in found}) > 1:
+            return False
+        result = self.result_shape(call)
+        self.add(call, Concat(), found, result, (self.same(result),) * len(found))
+        return True
+
+    def _split(self, call: Call) -> bool:
+        source = self.map_or_none(call.args[0])
+        axis = (call.args[2:3] or (0,))[0]
+        if source is None or axis not in (1, -3):
+            return False
+        height, width, _ = self.nodes[source].map_shape()
+        start = 0
+        for result in call.results:
+            stop = start + self.record.shapes[result][1]
+            shape = (height, width, stop - start)
+            self.add(call, Slice(start, stop), (source,), shape, (self.same(shape),), result=result)
+            start = stop
+        return True
+
+    def _slice(self, call: Call) -> bool:
+        source = self.map_or_none(call.args[0])
+        options: list[Any] = [*call.args[1:], *(0, None, None, 1)[len(call.args) - 1 :]]
+        axis = options[0]
+        if source is None or axis % 4 == 0:
+            return False
+        size = self.record.shapes[call.args[0].value][axis]
+        start, stop, step = slice(*options[1:]).indices(size)
+        shape = self.result_shape(call)
+        if (start, stop, step) == (0, size, 1):
+            return self._alias(call)
+        if axis % 4 == 1:
+            if step != 1:
+                return False
+            self.add(call, Slice(start, stop), (source,), shape, (self.same(shape),))
+            return True
+        # Every so many rows or columns. A crop would shift the map against the frame's blocks: it runs whole.
+        at = axis % 4 - 2
+        strides, offsets = [1, 1], [0, 0]
+        strides[at], offsets[at] = step, -start
+        window = Window((1, 1), _pair(strides), _pair(offsets))
+        self._add_window(call, source, Local(call) if start >= step else Pool("max", window, True), window)
+        return True
+
+    def _pad(self, call: Call) -> bool:
+        value, amounts = call.args[0], list(call.args[1])
+        source = self.map_or_none(value)
+        if source is None or any(amounts[4:]):
+            return False
+        amounts += [0] * (4 - len(amounts))
+        left, right, top, bottom = amounts
+        is_zero = not any(call.args[2:])
+        # The mean of one position, and of none: 0.
+        behind = Pool("average", Window((1, 1)), True) if is_zero and top == left == 0 else None
+        height, width, _ = self.nodes[source].map_shape()
+        taps = (geometry.padded(height, top, bottom), geometry.padded(width, left, right))
+        self.add(call, behind or Local(call), (source,), self.result_shape(call), (taps,))
+        return True
+
+    def _absorb_padding(self, value: Reference, index: int) -> tuple[int, tuple[int, int]]:
+        """Take zero padding that only a convolution reads into the convolution, as far as both sides have it.
+
+        Returns:
+            the node to convolve instead of `index`, and the padding to add.
+        """
+        node = self.nodes[index]
+        if not isinstance(node.work, Local) or node.work.call.name != "constant_pad_nd":
+            return index, (0, 0)
+        left, right, top, bottom = (*node.work.call.args[1], 0, 0)[:4]
+        is_last = index == len(self.nodes) - 1 and self.fusible(value, index)
+        if any(node.work.call.args[2:]) or not is_last or not (0 <= left <= right and 0 <= top <= bottom):
+            return index, (0, 0)
+        source = node.inputs[0]
+        self.nodes.pop()
+        if right > left or bottom > top:
+            height, width, channels = self.nodes[source].map_shape()
+            taps = (geometry.padded(height, 0, bottom - top), geometry.padded(width, 0, right - left))
+            shape = (height + bottom - top, width + right - left, channels)
+            work = Pool("average", Window((1, 1)), True)
+            self.nodes.append(replace(node, work=work, shape=shape, taps=(taps,)))
+            source = index
+        return source, (top, left)
+
+    def _mirror(self, call: Call) -> bool:
+        source = self.map_or_none(call.args[0])
+        if source is None:
+            return False
+        (left, right, top, bottom), (height, width, _) = call.args[1], self.nodes[source].map_shape()
+        repeats = call.name == "replication_pad2d"
+        taps = (_mirrored(height, top, bottom, repeats), _mirrored(width, left, right, repeats))
+        self.add(call, Local(call), (source,), self.result_shape(call), (taps,))
+        return True
+
+    def _unshuffle(self, call: Call) -> bool:
+        source = self.map_or_none(call.args[0])
+        if source is None:
+            return False
+        side = _pair(call.args[1])
+        self._add_window(call, source, Local(call), Window(side, side))
+        return True
+
+    def _shuffle(self, call: Call) -> bool:
+        source = self.map_or_none(call.args[0])
+        if source is None:
+            return False
+        result, (height, width, channels) = self.result_shape(call), self.nodes[source].map_shape()
+        taps = (geometry.nearest(height, result[0]), geometry.nearest(width, result[1]))
+        side = call.args[1]
+        work: Work = Local(call)
+        if channels <= _MOST_SHUFFLED:
+            # A patch for each position, as a transposed convolution makes: of its own channels.
+            order = torch.arange(channels).view(result[2], side, side).permute(1, 2, 0).flatten()
+            weight = torch.eye(channels)[order].view(channels, channels, 1, 1)
+            work = Unfold(weight, torch.zeros(channels), (side, side))
+        self.add(call, work, (source,), result, (taps,), (Fraction(1, side), Fraction(1, side)))
+        return True
+
+
+@lru_cache(maxsize=256)
+def _mirrored(size: int, before: int, after: int, repeats: bool) -> torch.Tensor:
+    """Taps of padding with what is inside: it reads a position, and like all padding does not move."""
+    position = torch.arange(size + before + after) - before
+    inside = position.clamp(0, size - 1)
+    read = inside if repeats else 2 * inside - position
+    return torch.stack([read, torch.where(position == inside, read, geometry.OUTSIDE)], dim=1)
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    if isinstance(value, int):
+        return value, value
+    return (value[0], value[-1])

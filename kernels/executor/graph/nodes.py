@@ -1,0 +1,179 @@
+"""The graph that the executor plans and runs: feature maps, and what makes one from others.
+
+A node is either a *map* (one image, channels last, with a place in the frame) or a *value* (anything else a
+model computes: tokens, pooled vectors, decoded boxes), which is always computed densely by the recorded call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import torch
+
+from kernels.executor.graph.trace import Call
+from kernels.ops.maps import Window
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """The frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Convolve:
+    """activation(weight * x + bias), plus a second input if there is one. weight (O, I / groups, kh, kw)."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor | None
+    window: Window
+    groups: int
+    activation: str = "none"
+    slope: float = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Unfold:
+    """A transposed convolution whose kernel is its stride: each input position makes a patch of its own.
+
+    weight (kh · kw · O, I, 1, 1), patch rows first; bias repeats for each patch position.
+    """
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+    factor: tuple[int, int]
+    activation: str = "none"
+    slope: float = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    kind: str
+    window: Window
+    count_padding: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Pointwise:
+    operation: str
+    activation: str = "none"
+    slope: float = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Upsample:
+    mode: str
+    align_corners: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Concat:
+    """Channels of the inputs, one after another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Channels [start, stop) of the input."""
+
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """A local operation that no kernel has: its recorded call runs on the whole map."""
+
+    call: Call
+
+
+@dataclass(frozen=True, slots=True)
+class Enter:
+    """A value that becomes a map again, as after attention: all of it is new in every frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A recorded call, run densely on whole inputs. `result` picks one of several results."""
+
+    call: Call
+    result: int
+
+
+Work = Input | Convolve | Unfold | Pool | Pointwise | Upsample | Concat | Slice | Local | Enter | Value
+Taps = tuple[torch.Tensor, torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One step.
+
+    Attributes:
+        name: path of the submodule it came from, with the operation where one submodule has several.
+        work: what to do.
+        inputs: indices of the nodes it reads.
+        shape: (H, W, C) of a map; None for a value.
+        scale: pixels of the frame a position, (vertical, horizontal); None for a value.
+        period: pixels that a motion must be a multiple of, (vertical, horizontal): the least common multiple
+            of the scales on every path from the frame (P_l).
+        taps: per input, the (vertical, horizontal) tables of `kernels.executor.graph.geometry`.
+    """
+
+    name: str
+    work: Work
+    inputs: tuple[int, ...]
+    shape: tuple[int, int, int] | None = None
+    scale: tuple[Fraction, Fraction] | None = None
+    period: tuple[int, int] = (1, 1)
+    taps: tuple[Taps, ...] = ()
+
+    @property
+    def is_map(self) -> bool:
+        return self.shape is not None
+
+    def map_shape(self) -> tuple[int, int, int]:
+        if self.shape is None:
+            raise TypeError(f"{self.name} is no map")
+        return self.shape
+
+    def map_scale(self) -> tuple[Fraction, Fraction]:
+        if self.scale is None:
+            raise TypeError(f"{self.name} is no map")
+        return self.scale
+
+
+@dataclass(slots=True)
+class Graph:
+    """Nodes in an order in which they can run; node 0 is the frame.
+
+    Attributes:
+        outputs: leaves of the module's result: a node's index wrapped in `Leaf`, or a constant.
+        structure: how to put the leaves back together.
+        values: node of each traced value.
+    """
+
+    frame_shape: tuple[int, int, int, int]
+    nodes: list[Node] = field(default_factory=list)
+    outputs: list[Any] = field(default_factory=list)
+    structure: Any = None
+    values: dict[int, int] = field(default_factory=dict)
+
+    def consumers(self) -> list[list[int]]:
+        """For each node, the nodes that read it."""
+        readers: list[list[int]] = [[] for _ in self.nodes]
+        for index, node in enumerate(self.nodes):
+            for source in node.inputs:
+                readers[source].append(index)
+        return readers
+
+    def output_nodes(self) -> Iterator[int]:
+        """Indices of the nodes that the module returns."""
+        return (leaf.node for leaf in self.outputs if isinstance(leaf, Leaf))
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A leaf of the module's result that a node computes."""
+
+    node: int

@@ -1,0 +1,313 @@
+"""From the block set of a frame to every resolution: what is active, and where the rest comes from.
+
+A position of a layer with s pixels a position stands for the pixels [p·s, (p+1)·s). It is active if any
+active block overlaps them, and its vector is the mean of the overlapping blocks' vectors, divided by s and
+rounded to the nearest position (or kept as it is for bilinear sampling).
+
+Rounding alone would lose slow motion: 3 px a frame is 0 positions of a layer with 8 px a position, frame
+after frame. So what a rounding left over moves along with the block and is added to its next vector
+(`Level.residual`), until the block is computed anew.
+
+The processor decides by block (`draft_levels`), all resolutions in one go; what a GPU needs goes there as one
+copy from pinned memory, which the processor does not wait for, and is repeated for each position there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from functools import lru_cache
+
+import torch
+
+from kernels.executor.plan.plan import Resolution
+from kernels.executor.state.cache import Level
+from kernels.ops.maps import list_tiles
+
+_ALIGNMENT = 16  # bytes, of each part of what is sent
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One resolution, by block where `size` is given (to be repeated for each tile), else by position.
+
+    Attributes:
+        per_block: positions or tiles of the list that one block can touch.
+        beyond: the first position that lies outside the map.
+    """
+
+    tiles: torch.Tensor
+    tile: tuple[int, int]
+    positions: int
+    fresh: torch.Tensor
+    displacement: torch.Tensor
+    residual: torch.Tensor | None
+    size: tuple[int, int] | None
+    per_block: int
+    beyond: tuple[int, int]
+
+    def padded(self, blocks: int) -> _Part:
+        """With as long a list as `blocks` active ones can make: what is added lies beyond the map."""
+        room = min(blocks * self.per_block, self.beyond[0] * self.beyond[1])
+        tiles = torch.tensor(self.beyond, dtype=torch.int32).repeat(room, 1)
+        tiles[: len(self.tiles)] = self.tiles
+        return replace(self, tiles=tiles)
+
+    def tensors(self) -> tuple[torch.Tensor, ...]:
+        return self.tiles, self.fresh, self.displacement
+
+    def level(self, tiles: torch.Tensor, fresh: torch.Tensor, displacement: torch.Tensor) -> Level:
+        """The level that these tensors, on their device, make."""
+        if self.size is not None:
+            wide = displacement.view(torch.int64 if displacement.dtype == torch.float32 else torch.int32)
+            repeated = _repeat(wide[..., 0], self.tile, self.size)
+            displacement = repeated[..., None].view(displacement.dtype)
+            fresh = _repeat(fresh, self.tile, self.size)
+        return Level(tiles, self.tile, self.positions, fresh, displacement, self.residual)
+
+
+@dataclass(slots=True)
+class Draft:
+    """The levels of one frame, decided, on the processor; `on` puts them where the maps are.
+
+    Attributes:
+        parts: what was decided, by resolution.
+        blocks: how many are active.
+    """
+
+    parts: dict[int, _Part]
+    blocks: int
+    _packed: torch.Tensor | None = field(default=None, repr=False)
+
+    def residuals(self) -> dict[int, torch.Tensor | None]:
+        """What the roundings left over, by resolution."""
+        return {key: part.residual for key, part in self.parts.items()}
+
+    def padded(self, blocks: int) -> Draft:
+        """The same with the lists of `blocks` active ones, which then all frames of fewer have.
+
+        Raises:
+            ValueError: more than these are active.
+        """
+        if self.blocks > blocks:
+            raise ValueError(f"blocks must be at least the {self.blocks} active ones (got {blocks})")
+        return Draft({key: part.padded(blocks) for key, part in self.parts.items()}, self.blocks)
+
+    def on(self, device: torch.device | None) -> dict[int, Level]:
+        """The levels on a device; on a GPU after one copy on the current stream, not waited for.
+
+        That copy can be captured in a CUDA graph, and then reads what `pack` last put in its memory.
+        """
+        if self._packed is None and (device is None or device.type == "cpu"):
+            return {key: part.level(*part.tensors()) for key, part in self.parts.items()}
+        pin = device is not None and device.type == "cuda"
+        memory = self.pack(pin=pin) if self._packed is None else self._packed
+        return self.unpacked(memory.to(device, non_blocking=True))
+
+    def pack(self, memory: torch.Tensor | None = None, pin: bool = False) -> torch.Tensor:
+        """All that is sent, as bytes, part after part, in `memory` or in new, maybe pinned memory."""
+        tensors = [tensor for part in self.parts.values() for tensor in part.tensors()]
+        if memory is None:
+            size_bytes = sum(map(_padded_bytes, tensors))
+            memory = torch.empty(size_bytes, dtype=torch.uint8, pin_memory=pin)
+        start = 0
+        for tensor in tensors:
+            memory[start : start + tensor.nbytes].view(tensor.dtype).copy_(tensor.flatten())
+            start += _padded_bytes(tensor)
+        self._packed = memory
+        return memory
+
+    def unpacked(self, memory: torch.Tensor) -> dict[int, Level]:
+        """The levels from these bytes."""
+        levels, start = {}, 0
+        for key, part in self.parts.items():
+            found = []
+            for tensor in part.tensors():
+                found.append(memory[start : start + tensor.nbytes].view(tensor.dtype).view(tensor.shape))
+                start += _padded_bytes(tensor)
+            levels[key] = part.level(*found)
+        return levels
+
+
+def draft_levels(
+    resolutions: Mapping[int, Resolution],
+    active: torch.Tensor,
+    vectors: torch.Tensor,
+    block_px: int,
+    bilinear: bool,
+    residuals: Mapping[int, torch.Tensor | None],
+) -> Draft:
+    """Each resolution's share of a block set.
+
+    Args:
+        resolutions: of the maps in question, by any number.
+        active: bool (rows, columns) of blocks, on the processor.
+        vectors: int (rows, columns, 2) of blocks, (dx, dy) in pixels, on the processor.
+        block_px: side of a block.
+        bilinear: whether the displacement keeps fractions (float32) or is rounded (int16).
+        residuals: what the roundings of the reference's own moves left over, in pixels, by the same numbers;
+            None, or nothing, for none.
+    """
+    wanted, measured = vectors.float(), (active.shape[0], active.shape[1])
+    whole = {key: value for key, value in resolutions.items() if _in_whole_tiles(value, block_px, measured)}
+    parts: dict[int, _Part] = {}
+    if whole:  # whole positions a block: decide by block, then repeat
+        before = [residuals.get(key) for key in whole]
+        cell = (float(block_px), float(block_px))
+        moved, left_over = _displace(wanted, active, list(whole.values()), bilinear, before, cell)
+        corners = torch.nonzero(active).int()
+        sides = torch.tensor([tile_of(resolution, block_px) for resolution in whole.values()])
+        tiles = (corners[None] * sides.int()[:, None]).contiguous()
+        fresh = active.to(torch.uint8)
+        for number, (key, resolution) in enumerate(whole.items()):
+            tile, size = tile_of(resolution, block_px), (resolution.height, resolution.width)
+            if size == (active.shape[0] * tile[0], active.shape[1] * tile[1]):
+                positions = corners.shape[0] * tile[0] * tile[1]
+            else:
+                positions = int(_repeat(fresh, tile, size).sum())
+            rest = None if left_over is None else left_over[number]
+            parts[key] = _Part(tiles[number], tile, positions, fresh, moved[number], rest, size, 1, size)
+    for key, resolution in resolutions.items():
+        if key not in whole:
+            parts[key] = _by_position(resolution, active, wanted, block_px, bilinear, residuals.get(key))
+    return Draft({key: parts[key] for key in resolutions}, int(active.sum()))
+
+
+def _in_whole_tiles(resolution: Resolution, block_px: int, grid: tuple[int, int]) -> bool:
+    """Whether a block is a whole number of positions, and no map reaches beyond the blocks.
+
+    Padding beyond the kernel's half makes maps that are larger than the frame.
+    """
+    tile = tile_of(resolution, block_px)
+    whole = tile[0] * resolution.scale_y == block_px and tile[1] * resolution.scale_x == block_px
+    return whole and resolution.height <= grid[0] * tile[0] and resolution.width <= grid[1] * tile[1]
+
+
+def _by_position(
+    resolution: Resolution,
+    active: torch.Tensor,
+    vectors: torch.Tensor,
+    block_px: int,
+    bilinear: bool,
+    residual: torch.Tensor | None,
+) -> _Part:
+    first_y, last_y = _overlap(resolution.height, resolution.scale_y, block_px, active.shape[0])
+    first_x, last_x = _overlap(resolution.width, resolution.scale_x, block_px, active.shape[1])
+    mask = _any_block(active, first_y, last_y, first_x, last_x)
+    mean = _mean_block(vectors, first_y, last_y, first_x, last_x)
+    cell = (float(resolution.scale_y), float(resolution.scale_x))
+    moved, left_over = _displace(mean, mask, [resolution], bilinear, [residual], cell)
+    rest = None if left_over is None else left_over[0]
+    tiles, beyond = list_tiles(mask), (resolution.height, resolution.width)
+    per_block = 1
+    for scale in (resolution.scale_y, resolution.scale_x):
+        if (scale / block_px).denominator != 1:  # else a block lies within one position
+            per_block *= int(block_px / scale) + 2
+    return _Part(tiles, (1, 1), tiles.shape[0], mask.to(torch.uint8), moved[0], rest, None, per_block, beyond)
+
+
+def _displace(
+    vectors: torch.Tensor,
+    active: torch.Tensor,
+    resolutions: list[Resolution],
+    bilinear: bool,
+    residuals: list[torch.Tensor | None],
+    cell: tuple[float, float],
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Vectors of cells (h, w, 2) in pixels to positions; and what rounding leaves over, in pixels.
+
+    Both of shape (resolutions, h, w, 2). `residuals` are those of the reference's cells; each cell takes over
+    that of the cell it came from. `cell` is the (height, width) of a cell in pixels.
+    """
+    scales = [[float(one.scale_x), float(one.scale_y)] for one in resolutions]
+    if all(across == down for across, down in scales):  # one number a map: four times faster than a pair
+        scales = [[across] for across, _ in scales]
+    scale = torch.tensor(scales)[:, None, None]
+    if bilinear:
+        return (vectors / scale).contiguous(), None
+    total = vectors
+    if any(residual is not None for residual in residuals):
+        rows, columns = active.shape
+        y = (torch.arange(rows)[:, None] + 0.5 + vectors[..., 1] / cell[0]).floor_().long()
+        x = (torch.arange(columns)[None, :] + 0.5 + vectors[..., 0] / cell[1]).floor_().long()
+        place = y.clamp_(0, rows - 1).mul_(columns).add_(x.clamp_(0, columns - 1))
+        nothing = vectors.new_zeros(rows, columns, 2)
+        before = torch.stack([nothing if one is None else one for one in residuals])
+        total = vectors + before.flatten(1, 2).index_select(1, place.flatten()).view_as(before)
+    moved = (total / scale).round_()
+    left_over = torch.where(active[..., None].repeat(1, 1, 2), 0.0, total - moved * scale)
+    # Of a map finer than the frame, a long vector is more positions than int16 holds: far outside as well.
+    return moved.clamp_(-32768, 32767).to(torch.int16), left_over
+
+
+def _repeat(values: torch.Tensor, tile: tuple[int, int], size: tuple[int, int]) -> torch.Tensor:
+    """Each of (rows, columns) values for a tile of positions, cut to `size`."""
+    rows, columns = values.shape
+    wide = values[:, None, :, None].expand(rows, tile[0], columns, tile[1])
+    wide = wide.reshape(rows * tile[0], columns * tile[1])
+    return wide[: size[0], : size[1]].contiguous()  # of a single block, `wide` is a view of one value
+
+
+@lru_cache(maxsize=64)
+def full_level(
+    resolution: Resolution, block_px: int, device: torch.device | None = None
+) -> tuple[torch.Tensor, tuple[int, int]]:
+    """Tiles that cover a whole resolution, for a dense run; not to be changed: every run has the same."""
+    tile = tile_of(resolution, block_px)
+    tiles = list_tiles(torch.ones(resolution.height, resolution.width, dtype=torch.bool), tile)
+    return tiles.to(device), tile
+
+
+def tile_of(resolution: Resolution, block_px: int) -> tuple[int, int]:
+    """(height, width) of a block at a resolution, at least one position."""
+    return max(1, int(block_px / resolution.scale_y)), max(1, int(block_px / resolution.scale_x))
+
+
+def per_pixel(values: torch.Tensor, height: int, width: int, block_px: int) -> torch.Tensor:
+    """A block field (rows, columns, ...) repeated for each of height × width pixels."""
+    rows = torch.arange(height) // block_px
+    columns = torch.arange(width) // block_px
+    return values[rows[:, None], columns[None, :]]
+
+
+def _overlap(size: int, scale: Fraction, block_px: int, blocks: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """First and last block that overlap each position of one axis."""
+    position = torch.arange(size)
+    first = position * scale.numerator // (scale.denominator * block_px)
+    end = -((position + 1) * scale.numerator // (-scale.denominator * block_px))
+    return first.clamp(max=blocks - 1), (end - 1).clamp(max=blocks - 1)
+
+
+def _any_block(
+    mask: torch.Tensor,
+    first_y: torch.Tensor,
+    last_y: torch.Tensor,
+    first_x: torch.Tensor,
+    last_x: torch.Tensor,
+) -> torch.Tensor:
+    rows = mask[first_y]
+    for step in range(1, int((last_y - first_y).max()) + 1):
+        rows = rows | mask[torch.minimum(first_y + step, last_y)]
+    result = rows[:, first_x]
+    for step in range(1, int((last_x - first_x).max()) + 1):
+        result = result | rows[:, torch.minimum(first_x + step, last_x)]
+    return result
+
+
+def _mean_block(
+    field: torch.Tensor,
+    first_y: torch.Tensor,
+    last_y: torch.Tensor,
+    first_x: torch.Tensor,
+    last_x: torch.Tensor,
+) -> torch.Tensor:
+    # A position that overlaps fewer blocks than its neighbours counts its last block again: blocks are whole
+    # multiples of the scale or the other way round in every usual network, where that never happens.
+    steps_y, steps_x = int((last_y - first_y).max()) + 1, int((last_x - first_x).max()) + 1
+    rows = torch.stack([field[torch.minimum(first_y + step, last_y)] for step in range(steps_y)]).mean(0)
+    return torch.stack([rows[:, torch.minimum(first_x + step, last_x)] for step in range(steps_x)]).mean(0)
+
+
+def _padded_bytes(tensor: torch.Tensor) -> int:
+    return -(-tensor.nbytes // _ALIGNMENT) * _ALIGNMENT

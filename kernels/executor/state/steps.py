@@ -1,0 +1,221 @@
+"""Running one node of a plan at some of its positions, or a recorded call on whole maps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.nn import functional
+from torch.utils import _pytree as pytree
+
+from kernels.executor.graph.nodes import (
+    Concat,
+    Convolve,
+    Enter,
+    Leaf,
+    Local,
+    Pointwise,
+    Slice,
+    Unfold,
+    Upsample,
+    Value,
+)
+from kernels.executor.graph.nodes import Pool as Pooling
+from kernels.executor.graph.trace import Call, Reference
+from kernels.executor.plan.plan import Plan
+from kernels.executor.state.cache import Arena, Pool
+from kernels.ops.cpu.operations import interleave
+from kernels.ops.maps import Halo, list_tiles
+from kernels.ops.reference.convolve import activate
+
+# A recorded view assumed the strides of a contiguous image; ours are channels last.
+_VIEWS = {"view", "_unsafe_view", "_reshape_alias"}
+# These refuse any other order on the processor.
+_CONTIGUOUS = {"native_group_norm"}
+
+
+class Steps:
+    """The maps and values of one frame in the making.
+
+    Attributes:
+        arena: what the frame's cache will keep; maps that no cache keeps are in the pool's shared arena.
+        values: results of recorded calls, by node.
+    """
+
+    def __init__(self, plan: Plan, pool: Pool, arena: Arena) -> None:
+        self.plan = plan
+        self.arena = arena
+        self.values: dict[int, torch.Tensor] = {}
+        self._shared = pool.shared
+        self._results: dict[int, Any] = {}
+
+    def view(self, node: int) -> torch.Tensor:
+        """The (H, W, C) map of a node."""
+        found = self.arena.views.get(node)
+        return self._shared.views[node] if found is None else found
+
+    def load(self, frame: torch.Tensor, near: tuple[torch.Tensor, int, int] | None = None) -> None:
+        """Put the frame (1, C, H, W) where its readers expect it.
+
+        Args:
+            near: the active blocks (bool rows × columns), their side, and the pixels around them that are
+                read, where that is all that is read; None loads the whole frame.
+        """
+        if near is None or not frame.is_contiguous():
+            self.view(0).copy_(frame[0].permute(1, 2, 0))
+            return
+        active, block_px, margin = near
+        tiles = list_tiles(active) * block_px
+        interleave(frame[0], tiles, (block_px, block_px), margin, self.view(0))
+
+    def compute(
+        self,
+        index: int,
+        tiles: torch.Tensor,
+        tile: tuple[int, int],
+        halo: Halo | None = None,
+        out: torch.Tensor | None = None,
+    ) -> None:
+        """Run a node at the tiles of its output.
+
+        Args:
+            index: a map node with work of its own, other than `Local` and `Enter`.
+            tiles, tile: output positions; for `Unfold`, positions of its *input*.
+            halo: of the node's first input.
+            out: where to write instead of the node's own map.
+        """
+        node = self.plan.nodes[index]
+        work = node.work
+        if isinstance(work, Slice) or (isinstance(work, Concat) and index not in self.plan.copies):
+            return
+        to = self.view(index) if out is None else out
+        module = self.plan.choices[index].module
+        if isinstance(work, Convolve):
+            residual = self.view(node.inputs[1]) if len(node.inputs) == 2 else None
+            module.convolve(
+                self.plan.convolutions[index], self.view(node.inputs[0]), tiles, tile, to, residual, halo
+            )
+        elif isinstance(work, Unfold):
+            self._unfold(index, work, tiles, tile, to)
+        elif isinstance(work, Pooling):
+            module.pool(
+                work.kind, work.window, self.view(node.inputs[0]), tiles, tile, to, work.count_padding, halo
+            )
+        elif isinstance(work, Upsample):
+            module.upsample(work.mode, self.view(node.inputs[0]), tiles, tile, to, work.align_corners, halo)
+        elif isinstance(work, Pointwise):
+            second = self.view(node.inputs[1]) if len(node.inputs) == 2 else None
+            module.pointwise(
+                work.operation,
+                self.view(node.inputs[0]),
+                second,
+                tiles,
+                tile,
+                to,
+                work.activation,
+                work.slope,
+            )
+        elif isinstance(work, Concat):
+            for source, start in self.plan.copies[index]:
+                part = self.view(source)
+                module.pointwise("copy", part, None, tiles, tile, to[:, :, start : start + part.shape[2]])
+        else:
+            raise TypeError(f"{node.name}: {type(work).__name__} does not run at positions")
+
+    def _unfold(
+        self, index: int, work: Unfold, tiles: torch.Tensor, tile: tuple[int, int], to: torch.Tensor
+    ) -> None:
+        """A patch for each input position: one product for all of its pixels, then each in its place."""
+        source = self.view(self.plan.nodes[index].inputs[0])
+        height, width, _ = source.shape
+        module = self.plan.choices[index].module
+        patches = torch.empty(height, width, work.weight.shape[0], dtype=source.dtype, device=source.device)
+        module.convolve(self.plan.convolutions[index], source, tiles, tile, patches)
+        rows = torch.arange(tile[0], device=tiles.device).repeat_interleave(tile[1])
+        columns = torch.arange(tile[1], device=tiles.device).repeat(tile[0])
+        y, x = (tiles[:, :1] + rows).flatten(), (tiles[:, 1:] + columns).flatten()
+        # Positions beyond the map read its border, and scatter skips them: nothing waits for a device here.
+        corners = torch.stack([y * work.factor[0], x * work.factor[1]], dim=1).int()
+        made = patches[y.clamp(max=height - 1).long(), x.clamp(max=width - 1).long()]
+        module.scatter(made.view(-1, *work.factor, to.shape[2]), corners.contiguous(), to)
+
+    def compute_dense(self, index: int) -> None:
+        """Run a convolution everywhere with torch's own: the fastest there is where everything is active."""
+        node = self.plan.nodes[index]
+        work = node.work
+        if not isinstance(work, Convolve):
+            raise TypeError(f"{node.name}: {type(work).__name__} has no dense form")
+        image = self.view(node.inputs[0]).permute(2, 0, 1)[None]
+        window = work.window
+        weight, bias = self.plan.dense[index]
+        made = functional.conv2d(
+            image, weight, bias, window.stride, window.padding, window.dilation, work.groups
+        )
+        made = activate(made, work.activation, work.slope)[0].permute(1, 2, 0)
+        if len(node.inputs) == 2:
+            made = made + self.view(node.inputs[1])
+        self.view(index).copy_(made)
+
+    def whole(self, index: int) -> None:
+        """Run a `Value`, `Enter` or `Local` node on whole inputs."""
+        node = self.plan.nodes[index]
+        work = node.work
+        if isinstance(work, Value):
+            self.values[index] = self._call(work.call, work.result)
+        elif isinstance(work, Enter):
+            self.view(index).copy_(self.values[node.inputs[0]][0].permute(1, 2, 0))
+        elif isinstance(work, Local):
+            self.view(index).copy_(self._call(work.call, 0)[0].permute(1, 2, 0))
+        else:
+            raise TypeError(f"{node.name}: {type(work).__name__} runs at positions")
+
+    def _call(self, call: Call, result: int) -> torch.Tensor:
+        key = id(call)
+        if key not in self._results:
+            args = [self._argument(value) for value in call.args]
+            kwargs = {name: self._argument(value) for name, value in call.kwargs.items()}
+            if call.name in _VIEWS:
+                self._results[key] = args[0].reshape(args[1])
+            elif call.name in _CONTIGUOUS:
+                self._results[key] = call.function(args[0].contiguous(), *args[1:], **kwargs)
+            else:
+                self._results[key] = call.function(*args, **kwargs)
+        made = self._results[key]
+        found: torch.Tensor = made[result] if isinstance(made, (tuple, list)) else made
+        return found
+
+    def _argument(self, leaf: Any) -> Any:
+        if isinstance(leaf, (list, tuple)):
+            return [self._argument(item) for item in leaf]
+        if isinstance(leaf, torch.Tensor) and leaf.dtype == torch.float32:
+            return leaf.to(self.plan.dtype)
+        if not isinstance(leaf, Reference):
+            return leaf
+        node = self.plan.graph.values[leaf.value]
+        if node in self.values:
+            return self.values[node]
+        return self.view(node).permute(2, 0, 1)[None]
+
+    def outputs(self) -> Any:
+        """The module's result, in its own structure; nothing in it is read again by another frame."""
+        leaves = []
+        for leaf in self.plan.graph.outputs:
+            if not isinstance(leaf, Leaf):
+                leaves.append(leaf.clone() if isinstance(leaf, torch.Tensor) else leaf)
+                continue
+            value = self.values.get(leaf.node)
+            if value is None:
+                value = self.view(leaf.node).permute(2, 0, 1)[None]
+            if value.dtype == torch.float16:
+                value = value.float()  # the module's own precision
+            leaves.append(value.clone() if self._is_ours(value) else value)
+        return pytree.tree_unflatten(leaves, self.plan.graph.structure)
+
+    def _is_ours(self, value: torch.Tensor) -> bool:
+        address = value.untyped_storage().data_ptr()
+        return any(address == ours.memory.untyped_storage().data_ptr() for ours in (self.arena, self._shared))
+
+
+def runs_whole(plan: Plan, index: int) -> bool:
+    """Whether a node runs on whole inputs."""
+    return isinstance(plan.nodes[index].work, (Value, Enter, Local))

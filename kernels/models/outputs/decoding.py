@@ -1,0 +1,202 @@
+"""From raw head maps to detections: box distributions, non-maximum suppression, masks from prototypes.
+
+The raw maps are those of :class:`kernels.models.networks.yolo11.YOLO11`; all boxes are x1, y1, x2, y2 in pixels of the
+network's input. :class:`kernels.models.outputs.letterbox.Letterbox` maps them to the image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+STRIDES_PX = (8, 16, 32)
+HEATMAP_STRIDE_PX = 4
+MASKS_AT_ONCE = 16  # bounds the memory of fp32 logits at the input's size
+
+
+@dataclass(frozen=True, slots=True)
+class Detections:
+    """What a network found in one frame, best first.
+
+    Attributes:
+        boxes: (n, 4) float, x1 y1 x2 y2 in input pixels.
+        scores: (n,) float in [0, 1].
+        classes: (n,) int64.
+        coefficients: (n, prototypes) float, or None for a model without masks.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    classes: Tensor
+    coefficients: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __getitem__(self, chosen: Tensor) -> Detections:
+        """The detections at an index or boolean tensor."""
+        coefficients = None if self.coefficients is None else self.coefficients[chosen]
+        return Detections(self.boxes[chosen], self.scores[chosen], self.classes[chosen], coefficients)
+
+
+def expected_distances(logits: Tensor) -> Tensor:
+    """Expectation of each side's distance, d = Σ_b b·softmax(logits)_b (Li et al. 2020, eq. 5).
+
+    Args:
+        logits: (B, 4·bins, H, W), the bins of a side contiguous.
+
+    Returns:
+        (B, 4, H, W): left, top, right, bottom in units of the stride.
+    """
+    weights = torch.softmax(logits.unflatten(1, (4, -1)), dim=2)
+    bins = torch.arange(weights.shape[2], dtype=weights.dtype, device=weights.device)
+    return torch.einsum("bskhw,k->bshw", weights, bins)
+
+
+def level_boxes(logits: Tensor, stride_px: int) -> Tensor:
+    """Boxes (B, H·W, 4) of one level, row-major; the anchor of cell (i, j) is its centre.
+
+    x1, x2 = (j + ½ − left, j + ½ + right)·stride, y1, y2 = (i + ½ − top, i + ½ + bottom)·stride.
+    """
+    distances = expected_distances(logits)
+    height, width = distances.shape[-2:]
+    x = torch.arange(width, dtype=logits.dtype, device=logits.device) + 0.5
+    y = (torch.arange(height, dtype=logits.dtype, device=logits.device) + 0.5)[:, None]
+    left, top, right, bottom = distances.unbind(1)
+    return torch.stack([x - left, y - top, x + right, y + bottom], dim=-1).flatten(1, 2) * stride_px
+
+
+def box_iou(first: Tensor, second: Tensor) -> Tensor:
+    """Intersection over union of boxes (n, 4) and (m, 4), as (n, m); boxes without area give 0."""
+    low = torch.maximum(first[:, None, :2], second[None, :, :2])
+    high = torch.minimum(first[:, None, 2:], second[None, :, 2:])
+    overlap = (high - low).clamp(min=0).prod(dim=2)
+    union = _areas(first)[:, None] + _areas(second)[None] - overlap
+    return torch.where(union > 0, overlap / union, torch.zeros_like(union))
+
+
+def _areas(boxes: Tensor) -> Tensor:
+    return (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(dim=1)
+
+
+def suppress(boxes: Tensor, scores: Tensor, classes: Tensor, iou_threshold: float) -> Tensor:
+    """Greedy non-maximum suppression within each class.
+
+    A box is kept if no kept box of its class with a higher score overlaps it by more than ``iou_threshold``;
+    equal scores keep the order of the input, so the result is a function of its arguments alone.
+
+    Args:
+        boxes: (n, 4).
+        scores: (n,).
+        classes: (n,) integers.
+        iou_threshold: in [0, 1].
+
+    Returns:
+        Indices of the kept boxes, best first.
+    """
+    if not 0 <= iou_threshold <= 1:
+        raise ValueError(f"iou_threshold must be in [0, 1] (got {iou_threshold})")
+    order = torch.argsort(scores, descending=True, stable=True)
+    ranked, labels = boxes[order], classes[order]
+    overlapping = (box_iou(ranked, ranked) > iou_threshold) & (labels[:, None] == labels[None])
+    suppressed = torch.zeros(len(order), dtype=torch.bool, device=boxes.device)
+    kept = []
+    for rank in range(len(order)):
+        if not suppressed[rank]:
+            kept.append(rank)
+            suppressed |= overlapping[rank]
+    return order[torch.tensor(kept, dtype=torch.int64, device=boxes.device)]
+
+
+def decode(
+    outputs: Mapping[str, Sequence[Tensor]],
+    *,
+    score_threshold: float = 0.25,
+    iou_threshold: float = 0.7,
+    max_detections: int = 300,
+    max_candidates: int = 2000,
+) -> Detections:
+    """Detections of a single frame from YOLO11's raw maps.
+
+    A cell's class is its best one; its score the sigmoid of that logit. Cells below ``score_threshold`` are
+    dropped, of the rest the ``max_candidates`` best enter suppression, of which ``max_detections`` stay.
+
+    Raises:
+        ValueError: if the maps are of more than one frame or a threshold is outside [0, 1].
+    """
+    if not 0 <= score_threshold <= 1:
+        raise ValueError(f"score_threshold must be in [0, 1] (got {score_threshold})")
+    if outputs["boxes"][0].shape[0] != 1:
+        raise ValueError(f"outputs must be of one frame (got a batch of {outputs['boxes'][0].shape[0]})")
+    logits = torch.cat([level[0].flatten(1) for level in outputs["classes"]], dim=1)
+    best, labels = logits.max(dim=0)
+    scores = torch.sigmoid(best)
+    candidates = torch.nonzero(scores >= score_threshold)[:, 0]
+    if len(candidates) > max_candidates:
+        ranked = torch.argsort(scores[candidates], descending=True, stable=True)
+        candidates = candidates[ranked[:max_candidates]]
+    boxes = torch.cat(
+        [level_boxes(level, stride)[0] for level, stride in zip(outputs["boxes"], STRIDES_PX, strict=True)]
+    )
+    coefficients = None
+    if "coefficients" in outputs:
+        coefficients = torch.cat([level[0].flatten(1) for level in outputs["coefficients"]], dim=1).T[
+            candidates
+        ]
+    found = Detections(boxes[candidates], scores[candidates], labels[candidates], coefficients)
+    return found[suppress(found.boxes, found.scores, found.classes, iou_threshold)[:max_detections]]
+
+
+def assemble_masks(detections: Detections, prototypes: Tensor, height_px: int, width_px: int) -> Tensor:
+    """Masks (n, height, width) bool at the input's size: coefficients · prototypes, cropped to each box.
+
+    The logits are upsampled bilinearly before the threshold (logit > 0), so that edges are not stairs of the
+    prototypes' stride.
+
+    Args:
+        detections: with coefficients (n, p), boxes in input pixels.
+        prototypes: (1, p, h, w), the segment head's ``prototypes`` map.
+        height_px, width_px: the input's size.
+
+    Raises:
+        ValueError: if the detections have no coefficients or as many as there are prototypes do not fit.
+    """
+    coefficients = detections.coefficients
+    if coefficients is None:
+        raise ValueError("detections must have mask coefficients (got those of a model without masks)")
+    if prototypes.shape[:2] != (1, coefficients.shape[1]):
+        raise ValueError(
+            f"prototypes must be (1, {coefficients.shape[1]}, h, w) to fit the coefficients "
+            f"(got {tuple(prototypes.shape)})"
+        )
+    if len(detections) == 0:
+        return torch.zeros((0, height_px, width_px), dtype=torch.bool, device=prototypes.device)
+    small = torch.einsum("np,phw->nhw", coefficients, prototypes[0])
+    x = torch.arange(width_px, device=small.device) + 0.5
+    y = (torch.arange(height_px, device=small.device) + 0.5)[:, None]
+    masks = []
+    for part, boxes in zip(small.split(MASKS_AT_ONCE), detections.boxes.split(MASKS_AT_ONCE), strict=True):
+        logits = functional.interpolate(part[None], (height_px, width_px), mode="bilinear")[0]
+        x1, y1, x2, y2 = (side[:, None, None] for side in boxes.unbind(1))
+        masks.append((logits > 0) & (x >= x1) & (x < x2) & (y >= y1) & (y < y2))
+    return torch.cat(masks)
+
+
+def keypoints(heatmaps: Tensor) -> Tensor:
+    """Positions and scores (keypoints, 3) of heatmaps at stride 4: x and y in input pixels, the maximum.
+
+    The centre of the largest cell; of equal cells the first in row-major order.
+
+    Raises:
+        ValueError: if the heatmaps are not those of one frame.
+    """
+    if heatmaps.dim() != 4 or heatmaps.shape[0] != 1:
+        raise ValueError(f"heatmaps must be (1, keypoints, h, w) (got {tuple(heatmaps.shape)})")
+    scores, cells = heatmaps[0].flatten(1).max(dim=1)
+    width = heatmaps.shape[3]
+    x, y = cells % width, cells // width
+    return torch.stack([HEATMAP_STRIDE_PX * (x + 0.5), HEATMAP_STRIDE_PX * (y + 0.5), scores], dim=1)

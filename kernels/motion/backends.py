@@ -1,0 +1,77 @@
+"""Motion search on other backends than the processor: arrays in, arrays out, the same results.
+
+Callers that keep their frames on a GPU use the backend's own `prepare` and `search_motion` on tensors
+(`kernels.ops.cuda`), which copy nothing.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from kernels.motion.field import MotionField
+from kernels.motion.image_levels import SearchImage
+from kernels.ops import registry
+
+
+def searcher(backend: str | None) -> str:
+    """Who searches for arrays, "cpu" or "cuda", by the rules of `kernels.ops.registry`.
+
+    FLUXSHARD_BACKEND goes before the argument. What was asked for must exist and run here; where it has no
+    search of its own, the one that its device prefers runs. The processor's needs no compiler.
+
+    Raises:
+        ValueError: no such backend, or it cannot run here, with the reason.
+    """
+    asked, origin = registry.requested(backend)
+    if asked is None or asked == "cpu":
+        return "cpu"
+    reason = registry.unavailable(asked, "cpu")
+    if reason is None:
+        return "cpu"
+    if asked in registry.BACKENDS:
+        reason = registry.unavailable(asked, "cuda")
+        if reason is None:
+            reason = registry.unavailable("cuda", "cuda")
+    if reason is not None:
+        raise ValueError(f"{origin}={asked!r} cannot search here: {reason}")
+    return "cuda"
+
+
+def search_on_gpu(
+    frame: NDArray[np.uint8] | SearchImage,
+    reference: NDArray[np.uint8] | SearchImage,
+    block_px: int,
+    radius_px: int,
+    predicted: NDArray[np.int16] | None,
+) -> MotionField:
+    """`search_motion` on the current GPU."""
+    from kernels.ops import cuda
+
+    return search_through(cuda, torch.device("cuda"), frame, reference, block_px, radius_px, predicted)
+
+
+def search_through(
+    operations: ModuleType,
+    device: torch.device,
+    frame: NDArray[np.uint8] | SearchImage,
+    reference: NDArray[np.uint8] | SearchImage,
+    block_px: int,
+    radius_px: int,
+    predicted: NDArray[np.int16] | None,
+) -> MotionField:
+    """Copy to `device`, search with `operations.search_motion`, copy back."""
+    images = [
+        torch.from_numpy(np.ascontiguousarray(image.pixels if isinstance(image, SearchImage) else image))
+        for image in (frame, reference)
+    ]
+    centres = None
+    if predicted is not None:
+        centres = torch.from_numpy(np.ascontiguousarray(predicted, dtype=np.int16)).to(device)
+    vectors, difference = operations.search_motion(
+        *(image.to(device) for image in images), block_px, radius_px, centres
+    )
+    return MotionField(vectors.cpu().numpy(), difference.cpu().numpy())

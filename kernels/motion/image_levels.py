@@ -1,0 +1,87 @@
+"""Images with the levels that a motion search looks at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from kernels.motion.byte_rows import flat_bytes
+
+QUARTER = 4  # pixels of the image that one pixel of the coarse level covers, each way
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SearchImage:
+    """An image with the levels a search needs, computed once for all its searches: see `prepare`."""
+
+    pixels: NDArray[
+        np.uint8
+    ]  # (H, W) or (H, W, 3), contiguous; shared with the caller, who must not write to it
+    grey: NDArray[np.uint8]  # (H, W)
+    quarter: NDArray[np.uint8]  # (⌊H/4⌋, ⌊W/4⌋), means of 4×4 pixels
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.pixels.shape
+
+
+def prepare(image: NDArray[np.uint8], name: str = "image") -> SearchImage:
+    """Compute the grey and quarter-resolution levels of an image.
+
+    A frame that is searched against two references, or becomes the next reference, is prepared once.
+
+    Args:
+        image: (H, W) or (H, W, 3) uint8, H and W at least 8; copied only if not contiguous or read-only.
+        name: what error messages call the image.
+
+    Raises:
+        TypeError: not an array of uint8.
+        ValueError: another shape.
+    """
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
+        raise TypeError(
+            f"{name} must be a numpy array of uint8 (got {getattr(image, 'dtype', type(image).__name__)})"
+        )
+    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
+        raise ValueError(f"{name} must have the shape (H, W) or (H, W, 3) (got {image.shape})")
+    height, width = image.shape[:2]
+    if min(height, width) < 8:
+        raise ValueError(f"{name} must have a height and a width of at least 8 px (got {height}x{width})")
+    pixels: NDArray[np.uint8] = flat_bytes(image).reshape(image.shape)
+    grey: NDArray[np.uint8]
+    if image.ndim == 3:
+        grey = np.empty((height, width), np.uint8)
+        _to_grey(pixels, grey)
+    else:
+        grey = pixels
+    quarter = np.empty((height // QUARTER, width // QUARTER), np.uint8)
+    _to_quarter(grey, quarter)
+    return SearchImage(pixels, grey, quarter)
+
+
+@njit(cache=True, nogil=True)
+def _to_grey(pixels, grey):  # type: ignore[no-untyped-def]
+    flat = pixels.reshape(-1)
+    out = grey.reshape(-1)
+    for i in range(out.size):
+        out[i] = (
+            np.uint16(flat[3 * i]) + 2 * np.uint16(flat[3 * i + 1]) + np.uint16(flat[3 * i + 2]) + 2
+        ) >> 2
+
+
+@njit(cache=True, nogil=True)
+def _to_quarter(grey, quarter):  # type: ignore[no-untyped-def]
+    rows, columns = quarter.shape
+    column_sums = np.empty(4 * columns, np.uint16)
+    for row in range(rows):
+        a, b, c, d = grey[4 * row], grey[4 * row + 1], grey[4 * row + 2], grey[4 * row + 3]
+        for i in range(4 * columns):
+            column_sums[i] = np.uint16(a[i]) + np.uint16(b[i]) + np.uint16(c[i]) + np.uint16(d[i])
+        for i in range(columns):
+            total = (
+                column_sums[4 * i] + column_sums[4 * i + 1] + column_sums[4 * i + 2] + column_sums[4 * i + 3]
+            )
+            quarter[row, i] = (total + 8) >> 4

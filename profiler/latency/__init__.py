@@ -1,0 +1,32 @@
+"""The fitted latency model: all of the profiler that the simulator sees. Reads, writes, evaluates; measures nothing."""
+
+from __future__ import annotations
+
+from profiler.latency.curves import PiecewiseLinear, Quadratic
+from profiler.latency.profile import Encoding, Layer, Power, Profile, Residuals
+from profiler.latency.profile_file import (
+    PROFILE_FOLDER,
+    available_profiles,
+    load_profile,
+    read_profile,
+    save_profile,
+)
+from profiler.latency.split_table import Cut, SplitTable, load_split_table
+
+__all__ = [
+    "PROFILE_FOLDER",
+    "Cut",
+    "Encoding",
+    "Layer",
+    "PiecewiseLinear",
+    "Power",
+    "Profile",
+    "Quadratic",
+    "Residuals",
+    "SplitTable",
+    "available_profiles",
+    "load_profile",
+    "load_split_table",
+    "read_profile",
+    "save_profile",
+]

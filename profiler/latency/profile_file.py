@@ -1,0 +1,206 @@
+"""Profiles as YAML files, ``<folder>/<device>/<model>.yaml``: found, read with every check, written."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from profiler.latency.curves import PiecewiseLinear, Quadratic
+from profiler.latency.files import whole_file
+from profiler.latency.keys import Keys
+from profiler.latency.profile import Encoding, Layer, Power, Profile, Residuals
+from traces.errors import InputError
+
+PROFILE_FOLDER = Path(__file__).resolve().parent.parent.parent / "conf" / "profile"
+
+
+KINDS = ("published", "measured", "derived")
+
+
+def available_profiles(directories: Iterable[Path | str] = (PROFILE_FOLDER,)) -> dict[str, tuple[str, ...]]:
+    """The models that have a profile, by device, both sorted."""
+    found: dict[str, set[str]] = {}
+    for folder in directories:
+        for path in Path(folder).glob("*/*.yaml"):
+            found.setdefault(path.parent.name, set()).add(path.stem)
+    return {device: tuple(sorted(found[device])) for device in sorted(found)}
+
+
+def load_profile(
+    device: str, model: str, directories: Iterable[Path | str] = (PROFILE_FOLDER,), key: str = "device"
+) -> Profile:
+    """Read the profile of a model on a device from the first of ``directories`` that has one.
+
+    ``key`` is what messages call the device.
+
+    Raises:
+        InputError: no such device or model (the choices are named), or the file is not a sound profile.
+    """
+    folders = tuple(Path(folder) for folder in directories)
+    for folder in folders:
+        path = folder / device / f"{model}.yaml"
+        if path.is_file():
+            profile = read_profile(path)
+            for key, found, expected in (("device", profile.device, device), ("model", profile.model, model)):
+                if found != expected:
+                    raise InputError(f"{path}: {key}: expected {expected!r} (from the path), found {found!r}")
+            return profile
+    choices = available_profiles(folders)
+    if device not in choices:
+        raise InputError(_unknown(key, device, tuple(choices), f"in {', '.join(map(str, folders))}"))
+    raise InputError(_unknown("model", model, choices[device], f"for device {device!r}"))
+
+
+def _unknown(what: str, name: str, choices: Sequence[str], where: str) -> str:
+    near = difflib.get_close_matches(name, choices, n=2, cutoff=0.5)
+    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+    return f"{what}: no profile of {name!r} {where}: expected one of {list(choices)}{hint}"
+
+
+def read_profile(path: Path | str) -> Profile:
+    """Read one profile file, wherever it lies.
+
+    Raises:
+        InputError: the file is missing, is not YAML, or a key is missing, unknown or holds a wrong value.
+    """
+    path = Path(path)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: expected a profile in YAML, found {error}") from error
+    except yaml.YAMLError as error:
+        raise InputError(
+            f"{path}: expected a profile in YAML, found {' '.join(str(error).split())}"
+        ) from error
+    keys = Keys(f"{path}", "", content)
+    keys.only(Profile.__dataclass_fields__)
+    k_min, k_max = keys.optional_whole("k_min"), keys.optional_whole("k_max", minimum=1)
+    if k_min is not None and k_max is not None and k_min > k_max:
+        raise keys.error("k_min", f"at most k_max = {k_max} blocks", k_min)
+    provenance = keys.section("provenance")
+    if provenance.text("kind") not in KINDS:
+        raise provenance.error("kind", f"one of {list(KINDS)}", provenance.text("kind"))
+    provenance.text("source")
+    return Profile(
+        device=keys.text("device"),
+        model=keys.text("model"),
+        resolution_px=keys.resolution("resolution_px"),
+        block_px=keys.whole("block_px", minimum=1),
+        dense_s=keys.number("dense_s", positive=True),
+        quadratic=_read_quadratic(keys.section("quadratic")),
+        provenance=provenance.content,
+        precision=keys.text("precision") if keys.has("precision") else None,
+        extract_s=keys.optional_number("extract_s"),
+        encode_s=_read_encoding(keys.section("encode_s")) if keys.has("encode_s") else None,
+        r2=keys.optional_number("r2", minimum=-math.inf, maximum=1.0),
+        heldout_error=keys.optional_number("heldout_error"),
+        k_min=k_min,
+        k_max=k_max,
+        breakeven_k=keys.optional_number("breakeven_k"),
+        residual_quantiles=(
+            _read_residuals(keys.section("residual_quantiles")) if keys.has("residual_quantiles") else None
+        ),
+        alternative=_read_alternative(keys.section("alternative")) if keys.has("alternative") else None,
+        power_w=_read_power(keys.section("power_w")) if keys.has("power_w") else None,
+        layers=tuple(map(_read_layer, keys.sections("layers"))) if keys.has("layers") else None,
+    )
+
+
+def save_profile(profile: Profile, path: Path | str) -> None:
+    """Write a profile so that :func:`read_profile` gives it back equal; the folder is made if needed.
+
+    Raises:
+        InputError: the place cannot be written to.
+    """
+    # Innermost lists and mappings on one line each: a row of quantiles reads as a row.
+    style: dict[str, Any] = {"sort_keys": False, "width": 110, "default_flow_style": None}
+    with whole_file(path) as part:
+        part.write_text(yaml.safe_dump(_content(profile), allow_unicode=True, **style), "utf-8")
+
+
+def _content(profile: Profile) -> dict[str, Any]:
+    order = (
+        "device model resolution_px block_px precision provenance dense_s extract_s encode_s quadratic r2"
+        " heldout_error k_min k_max breakeven_k residual_quantiles alternative power_w layers"
+    )
+    content: dict[str, Any] = {key: _plain(getattr(profile, key)) for key in order.split()}
+    if profile.alternative is not None:
+        content["alternative"]["seconds"] = content["alternative"].pop("knot_s")
+    return content
+
+
+def _plain(value: Any) -> Any:
+    """Dataclasses as mappings and tuples as lists, all the way down."""
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _read_quadratic(keys: Keys) -> Quadratic:
+    keys.only(Quadratic.__dataclass_fields__)
+    errors = [keys.optional_number(name) for name in ("a_stderr_s", "b_stderr_s", "c_stderr_s")]
+    return Quadratic(keys.number("a_s"), keys.number("b_s"), keys.number("c_s"), *errors)
+
+
+def _read_encoding(keys: Keys) -> Encoding:
+    keys.only(Encoding.__dataclass_fields__)
+    return Encoding(keys.number("base_s"), keys.number("per_block_s"))
+
+
+def _read_power(keys: Keys) -> Power:
+    keys.only(Power.__dataclass_fields__)
+    return Power(keys.optional_number("idle_w"), keys.optional_number("busy_w"))
+
+
+def _read_layer(keys: Keys) -> Layer:
+    keys.only(Layer.__dataclass_fields__)
+    return Layer(
+        keys.text("name"),
+        keys.number("seconds"),
+        keys.whole("output_bytes"),
+        keys.optional_whole("live_bytes"),
+    )
+
+
+def _read_alternative(keys: Keys) -> PiecewiseLinear:
+    keys.only(("k", "seconds", "heldout_error"))
+    k, knot_s = keys.increasing("k"), keys.numbers("seconds")
+    if len(k) != len(knot_s):
+        raise keys.error("seconds", f"{len(k)} values, one for each k", len(knot_s))
+    if any(later < earlier for earlier, later in pairwise(knot_s)):
+        raise keys.error("seconds", "values that never fall", list(knot_s))
+    return PiecewiseLinear(k, knot_s, keys.optional_number("heldout_error"))
+
+
+def _read_residuals(keys: Keys) -> Residuals:
+    keys.only(Residuals.__dataclass_fields__)
+    levels, k = keys.increasing("levels", maximum=1.0), keys.increasing("k")
+
+    def row(name: str, value: Any) -> tuple[float, ...]:
+        quantiles = keys.numbers(name, value)
+        if len(quantiles) != len(levels):
+            raise keys.error(name, f"{len(levels)} ratios, one for each level", len(quantiles))
+        if quantiles[0] <= 0 or any(b < a for a, b in pairwise(quantiles)):
+            raise keys.error(name, "ratios above 0 that never fall", list(quantiles))
+        return quantiles
+
+    rows = keys.content.get("ratio")
+    if not isinstance(rows, list) or len(rows) != len(k):
+        raise keys.error("ratio", f"a list of {len(k)} rows, one for each k", rows)
+    return Residuals(
+        levels=levels,
+        k=k,
+        ratio=tuple(row(f"ratio[{i}]", value) for i, value in enumerate(rows)),
+        dense=row("dense", keys.content["dense"]) if keys.has("dense") else None,
+        extract=row("extract", keys.content["extract"]) if keys.has("extract") else None,
+    )

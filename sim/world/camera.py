@@ -1,0 +1,90 @@
+"""A camera's loop: wait for a frame, have the system deal with it, book what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from sim.accuracy.evaluator import Judge
+from sim.content.interface import Frame
+from sim.physics.arrivals import Arrivals
+from sim.physics.events import Unreachable
+from sim.records.ledger import FrameTable
+from sim.records.overlay import Overlay, ShowsBlocks
+from sim.systems.interface import System
+from sim.world.camera_world import CameraWorld
+
+
+@dataclass(slots=True, eq=False)
+class Camera:
+    """One camera with its system and its view of the world.
+
+    Args:
+        number: position among the cameras.
+        arrivals: when frames come and which wait.
+        system: deals with one frame at a time.
+        world: what the system may ask for.
+        table: where frames are booked.
+        image: the picture of a frame by index; None where the video is statistical.
+        on_frame: told (camera, frame) after each frame that ended, for progress.
+        overlay: draws finished frames into a video.
+        judge: collects results, where accuracy is measured.
+        outside_profile: the frames are not what the latency profiles were made for: flag them all.
+    """
+
+    number: int
+    arrivals: Arrivals
+    system: System
+    world: CameraWorld
+    table: FrameTable
+    image: Callable[[int], NDArray[Any]] | None = None
+    on_frame: Callable[[int, int], None] | None = None
+    overlay: Overlay | None = None
+    judge: Judge | None = None
+    outside_profile: bool = False
+    under_way: bool = False
+
+    def run(self) -> Generator[Any, Any, None]:
+        """The camera's process."""
+        world, table, arrivals = self.world, self.table, self.arrivals
+        env, ledger = world.env, world.ledger
+        process, on_frame = self.system.process, self.on_frame
+        while True:
+            arrival = arrivals.next(env.now, self._lost)
+            if arrival is None:
+                return
+            index, captured_s = arrival
+            if captured_s > env.now:
+                yield env.timeout(captured_s - env.now)
+            world.open(index, captured_s)
+            self.under_way = True
+            image = None if self.image is None else self.image(index)
+            try:
+                outcome = yield from process(Frame(index, captured_s, image), world)
+            except Unreachable:
+                table.abandon(self.number, ledger, "dropped")
+            else:
+                if self.outside_profile:
+                    outcome = outcome._replace(extrapolated=True)
+                table.complete(self.number, ledger, env.now, outcome)
+                if self.judge is not None:
+                    self.judge.collect(self.number, index, outcome.result)
+                if self.overlay is not None and image is not None:
+                    blocks = self.system.shown_blocks if isinstance(self.system, ShowsBlocks) else ()
+                    self.overlay.add(image, outcome, blocks)
+            self.under_way = False
+            if on_frame is not None:
+                on_frame(self.number, index)
+
+    def stop(self, now_s: float) -> None:
+        """Book what has been captured before `now_s` and has no result yet as in flight."""
+        if self.under_way:
+            self.table.abandon(self.number, self.world.ledger, "in_flight")
+        for index, captured_s in self.arrivals.waiting(now_s, self._lost):
+            self.table.lose(self.number, index, captured_s, "in_flight")
+
+    def _lost(self, index: int, captured_s: float, outcome: str) -> None:
+        self.table.lose(self.number, index, captured_s, outcome)

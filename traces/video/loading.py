@@ -1,0 +1,48 @@
+"""Opening a video by its path: a clip or a folder of images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+from traces.errors import InputError
+from traces.video.sequence import FOLDER_FPS, SizePx, VideoSequence, check_fps, check_size
+
+CLIP_SUFFIXES = frozenset(
+    {".mp4", ".m4v", ".mkv", ".mov", ".avi", ".webm", ".ts", ".mpg", ".mpeg", ".ogv", ".flv"}
+)
+
+
+def load_video(
+    path: str | Path, size_px: SizePx = 640, fit: str = "letterbox", fps: float | None = None
+) -> VideoSequence:
+    """Open a clip or a folder of images.
+
+    Args:
+        path: a file that PyAV reads, or a folder: of images, with JPEGImages/ and Annotations/ (DAVIS),
+            or with images/ and labels/ (CamVid).
+        size_px: side of the square output, or (height, width); multiples of 16.
+        fit: `letterbox` (grey bars), `stretch` or `crop`.
+        fps: frames a second; the default is the clip's own rate, and 30 for a folder.
+
+    Raises:
+        InputError: what `path` names does not exist or cannot be used, or an argument is out of range.
+    """
+    source = Path(path)
+    check_size(size_px)
+    if fps is not None:
+        check_fps(fps)
+    if source.is_dir():
+        from traces.video.image_folder import ImageFolder
+
+        return ImageFolder(source, size_px=size_px, fit=fit, fps=FOLDER_FPS if fps is None else fps)
+    if not source.exists():
+        raise InputError(f"{source}: expected a video file or a folder of images, found nothing")
+    if source.suffix.lower() not in CLIP_SUFFIXES:
+        raise InputError(
+            f"{source}: expected a folder of images or a clip ({', '.join(sorted(CLIP_SUFFIXES))}), "
+            f"got a file with the suffix {source.suffix!r}"
+        )
+    from traces.video.clip import Clip
+
+    return cast(VideoSequence, Clip(source, size_px=size_px, fit=fit, fps=fps))
