@@ -27,7 +27,7 @@ test: $(READY)
 
 test-compilers: $(READY) $(COMPILERS)/.ready
 	PYTHONPATH=$(COMPILERS) $(RUN) -m pytest --numprocesses=$(JOBS) --quiet \
-	  tests/reference/test_triton_convolve.py tests/theory/test_triton_compile.py tests/theory/test_cuda_budget.py
+	  tests/reference/ops/test_triton_convolve.py tests/theory/kernels/test_triton_compile.py tests/theory/kernels/test_cuda_budget.py
 
 lint: $(READY)
 	$(RUN) -m ruff check .
@@ -56,7 +56,7 @@ $(READY): pyproject.toml constraints.txt
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-$(COMPILERS)/.ready: tests/compilers.txt $(READY)
+$(COMPILERS)/.ready: tests/toolchains/compilers.txt $(READY)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade \
-	  --target $(COMPILERS) -r tests/compilers.txt
+	  --target $(COMPILERS) -r tests/toolchains/compilers.txt
 	@touch $@

@@ -6,7 +6,7 @@
 
 ``show`` prints the table of runs (or of all jobs of a multirun) and draws their picture. ``merge`` collects a
 multirun's jobs anew into results.parquet and results.csv. ``readme`` takes the results of the main job (or,
-with --table, of the experiment of that name) into tests/golden/ and from there into README.md.
+with --table, of the experiment of that name) into tests/golden/tables/ and from there into README.md.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from analysis.results import merge_results, read_summary, run_folders
 from analysis.tables import mean_over_videos, summary_table
 
 ROOT = Path(__file__).resolve().parent.parent
-GOLDEN = ROOT / "tests" / "golden"
+GOLDEN = ROOT / "tests" / "golden" / "tables"
 # README.md's tables: the experiment that makes each, and the columns shown; none: all that there are.
 TABLES: dict[str, tuple[str, ...]] = {
     "quickstart": (),

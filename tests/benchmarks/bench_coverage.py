@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.bench_coverage [DOCUMENT]
 
-Writes tests/golden/coverage.csv, and the same as a table into DOCUMENT between its markers.
+Writes tests/golden/tables/coverage.csv, and the same as a table into DOCUMENT between its markers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from profiler.fit.quadratic import fit_quadratic
 from profiler.fit.uncertainty import analytic_errors
-from tests.strategies_profiler import XAVIER, SyntheticDevice
+from tests.strategies.profiler import XAVIER, SyntheticDevice
 
 RUNS = 1000
 GRID = np.linspace(1, 1600, 14).round()
@@ -25,7 +25,7 @@ NOISES = {
     "rare_slow": "1 in 20 runs twice as slow",
     "interrupted": "1 in 20 runs stopped for 10 ms",
 }
-TARGET = Path(__file__).parents[1] / "golden" / "coverage.csv"
+TARGET = Path(__file__).parents[1] / "golden" / "tables" / "coverage.csv"
 BEGIN, END = (
     "<!-- coverage: python -m tests.benchmarks.bench_coverage THIS FILE -->",
     "<!-- end of coverage -->",

@@ -16,7 +16,7 @@ from kernels.codecs.block_payload import (
     paste_blocks,
 )
 from kernels.motion.warp import warp_image
-from tests.strategies_images import block_choices, images, texture, vector_fields
+from tests.strategies.images import block_choices, images, texture, vector_fields
 
 BLOCK_SIDES = st.sampled_from([8, 16, 32])
 

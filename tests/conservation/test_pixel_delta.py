@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels.codecs.pixel_delta import PixelDeltaReceiver, PixelDeltaSender
-from tests.strategies_images import images
+from tests.strategies.images import images
 
 
 @settings(max_examples=60, deadline=None)

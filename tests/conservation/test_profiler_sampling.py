@@ -17,7 +17,7 @@ from profiler.measure.disturbance import disturbances
 from profiler.measure.samples import read_samples
 from profiler.measure.sampling import Plan, first_grid, measure, refine, warm_up
 from profiler.measure.store import SampleStore
-from tests.strategies_profiler import XAVIER, SyntheticDevice
+from tests.strategies.profiler import XAVIER, SyntheticDevice
 from traces.errors import InputError
 
 ROWS, COLUMNS = 20, 20

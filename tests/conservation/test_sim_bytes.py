@@ -13,7 +13,7 @@ from simpy import Environment
 from sim.physics.fair_link import FairLink
 from sim.physics.link import Link, LinkConditions, LinkStatistics
 from sim.physics.trace_replay import replay
-from tests.strategies_sim import (
+from tests.strategies.sim import (
     TICKS_PER_S,
     Sent,
     at,

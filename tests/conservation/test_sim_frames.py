@@ -15,7 +15,7 @@ from simpy import Environment
 
 from sim.physics.processor import Processor, operators
 from sim.systems.fluxshard import FluxShard
-from tests.strategies_sim import Run, outages, pixels, run, statistical
+from tests.strategies.sim import Run, outages, pixels, run, statistical
 
 CHANGES = st.fixed_dictionaries(
     {
@@ -238,7 +238,7 @@ def test_a_processor_is_never_busier_than_the_clock(
     jobs: list[tuple[int, int]], refreshes: list[tuple[int, int]], instants: list[int]
 ) -> None:
     """At every instant, critical and background together; in the end, the sum of what was asked for."""
-    from tests.strategies_sim import at
+    from tests.strategies.sim import at
 
     env = Environment()
     processor = Processor(env, "edge")

@@ -15,8 +15,8 @@ from sim.systems.deltacnn import DeltaCnn, DeltaCnnOptions
 from sim.systems.edge_only import EdgeOnly
 from sim.systems.full_offload import FullOffload, FullOffloadOptions
 from sim.systems.spinn import Spinn
-from tests.strategies_images import texture
-from tests.strategies_systems import CUTS, clips, crashes, outages, run
+from tests.strategies.images import texture
+from tests.strategies.systems import CUTS, clips, crashes, outages, run
 
 SYSTEMS = {
     "full_offload": lambda content: FullOffload(content, FullOffloadOptions("raw")),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tests.strategies_traces import opportunity_traces, rate_traces
+from tests.strategies.traces import opportunity_traces, rate_traces
 from traces.bandwidth.conversion import to_opportunities, to_rates
 from traces.bandwidth.trace import OpportunityTrace, RateTrace
 from traces.errors import InputError

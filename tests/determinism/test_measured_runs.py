@@ -11,7 +11,7 @@ import pytest
 from sim.assembly import assemble
 from sim.config import read_config
 from sim.records.summary import Written, summarise
-from tests.strategies_sim import pixels
+from tests.strategies.sim import pixels
 
 ADDED = ["measured_accuracy", "measured_ea", "foreground_iou", "streaming_accuracy"]
 pytestmark = pytest.mark.filterwarnings("ignore:video.size_px")

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from profiler.latency import Residuals, load_profile, save_profile
-from tests.strategies_sim import run, statistical
+from tests.strategies.sim import run, statistical
 
 TIMING = ["wall_s"]
 

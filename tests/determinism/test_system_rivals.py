@@ -8,8 +8,8 @@ import pytest
 from sim.systems.coach import Coach
 from sim.systems.deltacnn import DeltaCnn
 from sim.systems.full_offload import FullOffload, FullOffloadOptions
-from tests.strategies_images import texture
-from tests.strategies_systems import run
+from tests.strategies.images import texture
+from tests.strategies.systems import run
 
 SYSTEMS = {
     "h264": lambda content: FullOffload(content, FullOffloadOptions("h264")),

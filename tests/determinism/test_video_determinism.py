@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.strategies_video import write_clip
+from tests.strategies.video import write_clip
 from traces.video.clip import Clip
 from traces.video.scenes.scene import Scene
 

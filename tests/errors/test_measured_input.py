@@ -13,7 +13,7 @@ from sim.assembly import assemble
 from sim.config import read_config
 from sim.records.ledger import Outcome
 from sim.systems import registry
-from tests.strategies_sim import pixels, statistical
+from tests.strategies.sim import pixels, statistical
 from traces.errors import InputError
 
 pytestmark = pytest.mark.filterwarnings("ignore:video.size_px")

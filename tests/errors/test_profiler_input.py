@@ -18,7 +18,7 @@ from profiler.measure.devices import check_device
 from profiler.measure.samples import Sample, read_samples, write_samples
 from profiler.measure.store import SampleStore
 from profiler.refit import analyse
-from tests.strategies_profiler import SyntheticDevice, as_samples
+from tests.strategies.profiler import SyntheticDevice, as_samples
 from traces.errors import InputError
 
 GRID = np.array([1, 40, 160, 400, 800, 1600], float)

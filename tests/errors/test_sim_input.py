@@ -17,7 +17,7 @@ import yaml
 from sim import __main__ as command_line
 from sim.assembly import assemble
 from sim.config import read_config
-from tests.strategies_sim import statistical
+from tests.strategies.sim import statistical
 from traces.errors import InputError
 
 FAST = ("video=statistical", "frames=4")

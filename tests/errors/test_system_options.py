@@ -9,7 +9,7 @@ from sim.systems.coach import Coach, CoachOptions
 from sim.systems.deltacnn import DeltaCnnOptions
 from sim.systems.full_offload import FullOffloadOptions
 from sim.systems.spinn import Spinn, SpinnOptions
-from tests.strategies_systems import CUTS
+from tests.strategies.systems import CUTS
 from traces.errors import InputError
 
 NAN = float("nan")

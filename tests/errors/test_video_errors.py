@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.strategies_video import Numbered, write_clip, write_folder
+from tests.strategies.video import Numbered, write_clip, write_folder
 from traces.errors import InputError
 from traces.video.clip import Clip
 from traces.video.image_folder import ImageFolder

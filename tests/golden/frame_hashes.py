@@ -1,6 +1,6 @@
 """The bytes of ``frames.parquet`` of every system, as hashes: what must not change unless it is meant to.
 
-    python -m tests.golden.frame_hashes > tests/golden/frame_hashes.csv
+    python -m tests.golden.frame_hashes > tests/golden/tables/frame_hashes.csv
 
 Each row is one run of the command line. A row changes only together with a commit that says why.
 """
@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
-TABLE = Path(__file__).with_suffix(".csv")
+TABLE = REPOSITORY / "tests" / "golden" / "tables" / "frame_hashes.csv"
 SCENE = ("frames=45", "seed=3")
 COUNTS = ("video=statistical", "frames=400", "cameras=3", "seed=5")
 FAULTS = ("link.outages_s=[[0.4,0.9]]", "server.crashes_s=[[1.2,1.4]]", "link.loss=0.02")

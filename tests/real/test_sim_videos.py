@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sim.systems.fluxshard import FluxShard
-from tests.strategies_sim import run
+from tests.strategies.sim import run
 
 
 def clips(data_dir: Path) -> list[Path]:

@@ -11,7 +11,7 @@ from sim.systems.coach import Coach, CoachOptions
 from sim.systems.deltacnn import DeltaCnn, DeltaCnnOptions
 from sim.systems.full_offload import CODECS, FullOffload, FullOffloadOptions
 from sim.systems.spinn import Spinn
-from tests.strategies_systems import run
+from tests.strategies.systems import run
 from traces.video.loading import load_video
 
 pytestmark = pytest.mark.data

@@ -1,0 +1,244 @@
+"""`truncate` against its definition, layer by layer; the C++ run of it against single operations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional
+
+from kernels import SparseExecutor
+from kernels.executor.graph.nodes import Convolve
+from kernels.executor.plan.plan import Plan
+from kernels.executor.policies import Request, run_dense, run_truncate
+from kernels.executor.report import Report
+from kernels.executor.state.cache import Pool
+from kernels.ops import reference, registry
+from tests.strategies.networks import Motion, RandomNetwork, cases, motions, poisoned_memory
+
+BACKENDS = [name for name in ("reference", "cpu") if registry.unavailable(name, "cpu") is None]
+BLOCK_PX = 8
+
+
+class Runner:
+    """A network under `truncate` with one ε for all layers, frame after frame; none past a break-even."""
+
+    def __init__(self, network: nn.Module, backend: str, first: torch.Tensor) -> None:
+        with torch.no_grad():
+            self.plan: Plan = SparseExecutor(network, "truncate", backend, BLOCK_PX).plan(first)
+            self.plan.break_even.update((index, 1.0) for index in range(len(self.plan.nodes)))
+            self.pool = Pool(self.plan)
+            _, self.cache = run_dense(self.plan, self.pool, first, BLOCK_PX)
+
+    def run(self, frame: torch.Tensor, active: torch.Tensor, vectors: torch.Tensor, epsilon: float) -> Any:
+        request = Request(frame, active, vectors.long(), self.cache, BLOCK_PX)
+        with torch.no_grad():
+            steps, self.cache, report = run_truncate(self.plan, self.pool, request, lambda _: epsilon)
+            return steps.outputs(), report
+
+
+def layers(seed: int) -> nn.Sequential:
+    """Small integers: exact in float32. A stride, a 1×1 layer behind a 3×3 one, and one at the end."""
+    torch.manual_seed(seed)
+    network = nn.Sequential(
+        nn.Conv2d(2, 6, 3, 1, 1),
+        nn.Conv2d(6, 20, 3, 2, 1),
+        nn.Conv2d(20, 7, 3, 1, 1),
+        nn.Conv2d(7, 4, 1),
+        nn.Conv2d(4, 3, 3, 1, 1),
+    ).eval()
+    for parameter in network.parameters():
+        parameter.data = torch.randint(-1, 2, parameter.shape).float()
+    return network
+
+
+PASSING = 2  # this layer is read by the 1×1 layer alone
+
+
+def moved(old: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+    """A map (1, C, H, W) along the vectors of blocks, which are whole positions."""
+    size = old.shape[2] // vectors.shape[0]
+    field = vectors.repeat_interleave(size, 0).repeat_interleave(size, 1).float() * size / BLOCK_PX
+    made = torch.empty(*old.shape[2:], old.shape[1])
+    reference.remap(old[0].permute(1, 2, 0).contiguous(), field.round().to(torch.int16), made)
+    return made.permute(2, 0, 1)[None]
+
+
+def by_definition(
+    network: nn.Sequential,
+    frame: torch.Tensor,
+    active: torch.Tensor,
+    before: list[torch.Tensor],
+    epsilon: float,
+) -> tuple[list[torch.Tensor], list[float]]:
+    """Every layer's map, and the share of its positions that are no candidates; `before` has been moved.
+
+    A layer that was computed everywhere, and of whose sample 19 of 20 changed, is a dense layer.
+    """
+    changed = active.repeat_interleave(BLOCK_PX, 0).repeat_interleave(BLOCK_PX, 1)[None, None].float()
+    value, made, reused = frame, [], []
+    for number, (layer, old) in enumerate(zip(network, before, strict=True)):
+        new = layer(value)
+        candidates = functional.max_pool2d(changed, layer.kernel_size, layer.stride, layer.padding)
+        far = ((new - old).abs().amax(1, keepdim=True) > epsilon).float()
+        dense = bool(candidates.all()) and float(far.flatten()[::16].mean()) >= 0.95
+        changed = candidates if number == PASSING or dense else candidates * far
+        value = torch.where(changed.bool(), new, old)
+        made.append(value)
+        reused.append(1.0 - float(candidates.mean()))
+    return made, reused
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_each_layer_keeps_what_differs_and_passes_that_on(backend: str, data: st.DataObject) -> None:
+    motion = data.draw(motions(2))
+    network = layers(data.draw(st.integers(0, 99)))
+    epsilon = data.draw(st.sampled_from([0.0, 1.0, 5.0, 12.0, 50.0]))
+    generator = torch.Generator().manual_seed(data.draw(st.integers(0, 999)))
+    first, second = torch.rand(2, 4, 4, generator=generator) < 0.3
+    vectors = motion.vectors // 2 * 2
+    with poisoned_memory():
+        runner = Runner(network, backend, motion.reference)
+        outputs, report = runner.run(motion.frame, first, vectors, epsilon)
+        again, after = runner.run(motion.reference, second, -vectors, epsilon)
+    with torch.no_grad():
+        value, start = motion.reference, []
+        for layer in network:
+            value = layer(value)
+            start.append(value)
+        maps, reused = by_definition(
+            network, motion.frame, first, [moved(old, vectors) for old in start], epsilon
+        )
+        then, left = by_definition(
+            network, motion.reference, second, [moved(old, -vectors) for old in maps], epsilon
+        )
+    assert torch.equal(outputs, maps[-1])
+    assert torch.equal(again, then[-1])
+    assert list(report.reused.values()) == pytest.approx(reused)
+    assert list(after.reused.values()) == pytest.approx(left)
+
+
+@pytest.mark.skipif("cpu" not in BACKENDS, reason="no C++ compiler here")
+@settings(max_examples=40, deadline=None)
+@given(
+    case=cases(), epsilon=st.sampled_from([0.0, 0.5, 1.0, 3.0, 20.0]), share=st.sampled_from([0.0, 0.4, 1.0])
+)
+def test_one_call_does_what_single_operations_do(
+    case: tuple[RandomNetwork, Motion], epsilon: float, share: float
+) -> None:
+    """Whatever the network has: layers without a kernel of their own, maps of several parts, dead ends."""
+    network, motion = case
+    results: list[list[torch.Tensor]] = []
+    reports: list[list[Report]] = []
+    for backend in BACKENDS:
+        with poisoned_memory():
+            runner = Runner(network, backend, motion.reference)
+            for index, node in enumerate(runner.plan.nodes):
+                if isinstance(node.work, Convolve) and index % 2:
+                    runner.plan.break_even[index] = share
+            outputs, report = runner.run(motion.frame, motion.active, motion.vectors, epsilon)
+            again, after = runner.run(motion.reference, ~motion.active, motion.vectors, epsilon)
+        results.append([*outputs, *again])
+        reports.append([report, after])
+    assert all(torch.equal(one, two) for one, two in zip(*results, strict=True))
+    assert not any(value.isnan().any() for value in results[0])
+    assert reports[0] == reports[1]
+
+
+@pytest.mark.skipif("cpu" not in BACKENDS, reason="no C++ compiler here")
+def test_maps_too_wide_for_one_piece() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(2, 150, 3, 1, 1), nn.Conv2d(150, 3, 3, 1, 1)).eval()
+    for parameter in network.parameters():
+        parameter.data = torch.randint(-1, 2, parameter.shape).float()
+    before, frame = torch.randint(0, 8, (2, 1, 2, 48, 48)).float()
+    active, vectors = torch.rand(6, 6) < 0.6, torch.randint(-9, 9, (6, 6, 2))
+    results = []
+    for backend in BACKENDS:
+        with poisoned_memory():
+            results.append(Runner(network, backend, before).run(frame, active, vectors, 30.0))
+    assert torch.equal(results[0][0], results[1][0])
+    assert results[0][1] == results[1][1]
+    assert 0.0 < results[0][1].reused["1"] < 0.4
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_where_all_has_changed_it_is_a_dense_run(backend: str) -> None:
+    """One block of sixteen is said to be as it was, and is not: what reads around it finds its neighbours."""
+    network, frames = layers(3), torch.randint(0, 8, (2, 1, 2, 32, 32)).float()
+    active, still = torch.ones(4, 4, dtype=torch.bool), torch.zeros(4, 4, 2, dtype=torch.int64)
+    active[1, 1] = False
+    runner = Runner(network, backend, frames[0])
+    for index in range(1, len(runner.plan.nodes)):
+        runner.plan.break_even[index] = 0.5
+    outputs, report = runner.run(frames[1], active, still, 0.5)
+    assert set(report.reused.values()) == {0.0}
+    with torch.no_grad():
+        assert torch.equal(outputs, network(frames[1]))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_layer_past_its_break_even_is_computed_everywhere(backend: str) -> None:
+    """It finds at least the changes that its candidates would have, and reports that it reused nothing."""
+    network, frame = layers(0), torch.randint(0, 8, (1, 2, 32, 32)).float()
+    active, still = torch.zeros(4, 4, dtype=torch.bool), torch.zeros(4, 4, 2, dtype=torch.int64)
+    active[1, 1:3] = True
+    other = frame.clone()
+    other[..., 8:16, 8:24] += 1
+    with torch.no_grad():
+        truth = network(other)
+    names: list[str] = []
+    reused: list[dict[str, float]] = []
+    for share in (1.0, 0.01):
+        runner = Runner(network, backend, frame)
+        second = next(index for index, node in enumerate(runner.plan.nodes) if node.name == "1")
+        runner.plan.break_even[second] = share
+        outputs, report = runner.run(other, active, still, 0.0)
+        assert torch.equal(outputs, truth)
+        reused.append(dict(report.reused))
+        names = list(report.reused)
+    assert reused[0]["1"] > reused[1]["1"] == 0.0
+    assert all(
+        reused[0][name] == reused[1][name] for name in names if name != "1"
+    )  # nothing else had changed
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_reference_stays_as_it_was(backend: str) -> None:
+    network, frames = layers(1), torch.randint(0, 8, (3, 1, 2, 32, 32)).float()
+    active, vectors = torch.rand(4, 4) < 0.4, torch.randint(-9, 9, (4, 4, 2))
+    runner = Runner(network, backend, frames[0])
+    cache = runner.cache
+    first, _ = runner.run(frames[1], active, vectors, 2.0)
+    runner.run(frames[2], ~active, -vectors, 2.0)
+    runner.cache = cache
+    second, _ = runner.run(frames[1], active, vectors, 2.0)
+    assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("epsilon", [0.02, 0.2])
+def test_what_is_not_kept_is_within_epsilon_of_what_the_layer_gives(epsilon: float) -> None:
+    """At every layer, of the inputs that it really had: reals, a camera that stands still."""
+    torch.manual_seed(0)
+    network = nn.Sequential(*(nn.Sequential(nn.Conv2d(8, 8, 3, 1, 1), nn.SiLU()) for _ in range(4))).eval()
+    frame = torch.rand(1, 8, 64, 64)
+    active, still = torch.zeros(8, 8, dtype=torch.bool), torch.zeros(8, 8, 2, dtype=torch.int64)
+    active[2:5, 2:4] = True
+    other = torch.where(
+        active.repeat_interleave(8, 0).repeat_interleave(8, 1), torch.rand(1, 8, 64, 64), frame
+    )
+    runner = Runner(network, BACKENDS[-1], frame)
+    request = Request(other.contiguous(), active, still, runner.cache, BLOCK_PX)
+    steps, _, _ = run_truncate(runner.plan, runner.pool, request, lambda _: epsilon)
+    apply: Callable[[torch.Tensor], torch.Tensor]
+    with torch.no_grad():
+        for index, apply in enumerate(network, start=1):
+            made = apply(steps.view(index - 1).permute(2, 0, 1)[None])[0].permute(1, 2, 0)
+            assert float((steps.view(index) - made).abs().max()) <= epsilon + 1e-5

@@ -1,0 +1,117 @@
+"""A small world for one system: round latencies, a link of known rate, images by Hypothesis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from simpy import Environment
+
+from profiler.latency import Cut, Profile, Quadratic
+from sim.content.pixels import PixelContent, PixelOptions
+from sim.physics.arrivals import PeriodicLatest
+from sim.physics.estimators import Ewma
+from sim.physics.link import Link, LinkConditions
+from sim.physics.processor import Processor
+from sim.physics.trace_replay import replay
+from sim.records.ledger import FrameTable
+from sim.systems.interface import System
+from sim.world.camera import Camera
+from sim.world.camera_world import CameraWorld, Device
+from sim.world.simulation import Simulation
+from tests.strategies.images import images
+from traces.bandwidth.trace import RateTrace
+
+SIDE_PX = 64  # 16 blocks
+FPS = 10.0
+UPLINK_BPS = 8e6  # a byte a microsecond
+DOWNLINK_BPS = 80e6
+DELAY_S = 0.004
+
+
+# Input, three cuts inside, output: features shrink as the edge's share grows.
+CUTS = (
+    Cut("input", 1, 12_288, 0.0),
+    Cut("stem", 1, 20_000, 0.1),
+    Cut("middle", 2, 5_000, 0.4),
+    Cut("neck", 3, 1_000, 0.8),
+    Cut("head", 3, 900, 1.0),
+)
+
+
+def profile(device: str, dense_s: float, per_block_s: float, side_px: int = SIDE_PX) -> Profile:
+    """T(k) = per_block_s · k + 2 ms, without scatter."""
+    return Profile(
+        device=device,
+        model="invented",
+        resolution_px=(side_px, side_px),
+        block_px=16,
+        dense_s=dense_s,
+        quadratic=Quadratic(0.0, per_block_s, 0.002),
+        provenance={"kind": "derived", "source": "tests"},
+    )
+
+
+EDGE = profile("edge", 0.060, 0.005)  # sparse is slower from 12 of 16 blocks on
+CLOUD = profile("cloud", 0.020, 0.001)  # sparse is always faster
+
+
+class Run(NamedTuple):
+    """What is left of a run: the rows as columns, and the world."""
+
+    rows: dict[str, NDArray[np.float64]]
+    world: CameraWorld
+
+
+def rate(rates_bps: Sequence[tuple[float, float]], period_s: float = 1000.0) -> RateTrace:
+    """A trace of (from when, bit/s)."""
+    times_s, values_bps = zip(*rates_bps, strict=True)
+    return RateTrace("invented", np.array(times_s), np.array(values_bps), period_s)
+
+
+def run(
+    system_of: Callable[[PixelContent], System],
+    frames: Sequence[NDArray[np.uint8]],
+    uplink: Sequence[tuple[float, float]] = ((0.0, UPLINK_BPS),),
+    crashes_s: Sequence[tuple[float, float]] = (),
+    patience_s: float = 5.0,
+    arrivals: Any = None,
+    edge: Profile = EDGE,
+    cloud: Profile = CLOUD,
+) -> Run:
+    """Have a system deal with `frames`, FPS a second, over a link that starts again after 1000 s."""
+    env = Environment()
+    conditions = LinkConditions(delay_s=DELAY_S)
+    up = Link(env, replay(rate(uplink)), conditions)
+    down = Link(env, replay(rate([(0.0, DOWNLINK_BPS)])), conditions)
+    near, far = Processor(env, "edge"), Processor(env, "cloud", crashes_s)
+    world = CameraWorld(env, Device(near, edge), Device(far, cloud), up, down, Ewma(), patience_s)
+    height, width = frames[0].shape[:2]
+    system = system_of(PixelContent(height, width, PixelOptions()))
+    table = FrameTable()
+    arrivals = arrivals or PeriodicLatest(FPS, len(frames))
+    camera = Camera(0, arrivals, system, world, table, lambda index: frames[index])
+    Simulation(env, [camera], up, down, [near], far, table).run(drain=True)
+    return Run(table.columns(), world)
+
+
+def clips(frames: int, side_px: int = SIDE_PX) -> st.SearchStrategy[list[NDArray[np.uint8]]]:
+    """Colour images that share much with each other, as frames of a video do."""
+    return images(side_px, side_px, True, frames)
+
+
+@st.composite
+def outages(draw: st.DrawFn, until_s: float) -> list[tuple[float, float]]:
+    """The uplink's rate with up to two gaps: segments (from when, bit/s)."""
+    edges = sorted(draw(st.lists(st.integers(1, int(until_s * 20)), max_size=4, unique=True)))
+    edges = edges[: len(edges) // 2 * 2]
+    return [(0.0, UPLINK_BPS)] + [(at / 20, 0.0 if i % 2 == 0 else UPLINK_BPS) for i, at in enumerate(edges)]
+
+
+def crashes(until_s: float) -> st.SearchStrategy[list[tuple[float, float]]]:
+    """None, or one time during which the server is down."""
+    interval = st.tuples(st.integers(1, int(until_s * 20)), st.integers(1, 12))
+    return st.lists(interval.map(lambda at: (at[0] / 20, (at[0] + at[1]) / 20)), max_size=1)

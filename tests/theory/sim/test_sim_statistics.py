@@ -1,0 +1,121 @@
+"""Estimators, quantile intervals and effective accuracy against their formulas and limits."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binom
+
+from sim.physics.estimators import MIN_BYTES, Ewma, HarmonicMean, Kalman, Oracle
+from sim.records.ledger import FrameTable, Ledger, Outcome, Valuation
+from sim.records.summary import quantile_interval
+from tests.strategies.sim import run, statistical
+
+RATES_BPS = st.lists(st.floats(1e5, 1e9), min_size=1, max_size=30)
+
+
+def observe_all(estimator: Ewma | HarmonicMean | Kalman, rates_bps: list[float]) -> float:
+    for rate_bps in rates_bps:
+        estimator.observe(1e6, 8e6 / rate_bps)
+    estimate_bps = estimator.estimate_bps()
+    assert estimate_bps is not None
+    return estimate_bps
+
+
+@given(RATES_BPS, st.floats(0.01, 1.0))
+def test_ewma_weighs_by_powers(rates_bps: list[float], alpha: float) -> None:
+    """e_n = (1 − α)^(n−1)·x_1 + Σ α·(1 − α)^(n−i)·x_i."""
+    n = len(rates_bps)
+    weights = [(1 - alpha) ** (n - 1), *(alpha * (1 - alpha) ** (n - i) for i in range(2, n + 1))]
+    expected = sum(w * x for w, x in zip(weights, rates_bps, strict=True))
+    assert observe_all(Ewma(alpha), rates_bps) == pytest.approx(expected, rel=1e-9)
+
+
+@given(RATES_BPS, st.integers(1, 10))
+def test_harmonic_mean_is_all_bytes_over_all_time(rates_bps: list[float], window: int) -> None:
+    """For transfers of one size the harmonic mean of their rates is bytes over time."""
+    last = rates_bps[-window:]
+    expected = 8e6 * len(last) / sum(8e6 / rate for rate in last)
+    assert observe_all(HarmonicMean(window), rates_bps) == pytest.approx(expected, rel=1e-9)
+
+
+def test_kalman_gain_settles_at_the_riccati_equations_root() -> None:
+    """On a constant rate P⁺ = P + q², K = P⁺/(P⁺ + r²) settles at K = (−q² + q·√(q² + 4r²))/(2r²)."""
+    process, measurement = 0.1, 0.3
+    estimator = Kalman(process, measurement)
+    observe_all(estimator, [1e6] * 200)
+    before = estimator.estimate_bps()
+    estimator.observe(1e6, 8e6 / 1.01e6)
+    after = estimator.estimate_bps()
+    assert before == pytest.approx(1e6)
+    assert after is not None
+    q2, r2 = process**2, measurement**2
+    gain = (-q2 + math.sqrt(q2**2 + 4 * q2 * r2)) / (2 * r2)
+    assert (after - 1e6) / 0.01e6 == pytest.approx(gain, rel=1e-6)
+
+
+@pytest.mark.parametrize("estimator", [Ewma(), HarmonicMean(), Kalman()])
+def test_estimators_know_nothing_at_first_and_then_ignore_short_messages(
+    estimator: Ewma | HarmonicMean | Kalman,
+) -> None:
+    """The first message counts whatever its size: otherwise nobody who sends little would ever offload."""
+    assert estimator.estimate_bps() is None
+    estimator.observe(1000, 1.6e-3)
+    assert estimator.estimate_bps() == pytest.approx(5e6)
+    estimator.observe(MIN_BYTES - 1, 1e-3)
+    assert observe_all(estimator, [5e6] * 10) == pytest.approx(5e6)
+
+
+@given(st.floats(1e4, 1e10), st.floats(0.01, 1.0))
+def test_the_oracle_finds_a_constant_rate(rate_bps: float, horizon_s: float) -> None:
+    found = Oracle(lambda size: 8.0 * size / rate_bps, horizon_s).estimate_bps()
+    assert found == pytest.approx(rate_bps)
+
+
+@pytest.mark.parametrize(("n", "level"), [(50, 0.5), (200, 0.9), (1000, 0.99)])
+def test_quantile_intervals_cover_the_quantile(n: int, level: float) -> None:
+    """At least 95 % of samples, less three standard errors of 2000 trials, have the true quantile inside."""
+    rng = np.random.default_rng(5)
+    trials, hits = 2000, 0
+    for _ in range(trials):
+        low, high = quantile_interval(rng.random(n), level)
+        hits += (low is None or low <= level) and (high is None or level <= high)
+    share = hits / trials
+    assert share > 0.95 - 3 * math.sqrt(0.95 * 0.05 / trials)
+    if level == 0.5:  # and not much more than they must, where the binomial's steps are small
+        assert share < 0.95 + 0.03
+
+
+def test_an_end_beyond_the_sample_is_unknown() -> None:
+    low, high = quantile_interval(np.arange(20.0), 0.99)
+    assert high is None
+    assert low is not None
+    assert binom.cdf(int(low) - 1, 20, 0.99) <= 0.025
+    assert quantile_interval(np.array([]), 0.99) == (None, None)
+
+
+def test_effective_accuracy_is_taken_frame_by_frame() -> None:
+    """EA is convex in latency, so the mean EA of 0 and 200 ms exceeds EA of 100 ms (Jensen)."""
+    table = FrameTable()
+    ledger = Ledger()
+    for frame, latency_s in enumerate((0.0, 0.2)):
+        ledger.open(frame, 1.0, 1.0)
+        table.complete(0, ledger, 1.0 + latency_s, Outcome("edge", 10, 5, 5))
+    decay_per_s = math.log(2) / 0.1
+    frames = table.to_frame(Valuation(0.8, decay_per_s, 40))
+    accuracy = 0.8 * (1 - 5 / 40)
+    assert frames["accuracy"].tolist() == pytest.approx([accuracy] * 2)
+    assert frames["ea"].tolist() == pytest.approx([accuracy, accuracy / 4])
+    assert frames["ea"].mean() > accuracy / 2
+
+
+def test_every_frames_ea_follows_from_its_row() -> None:
+    frames = run(statistical(scheduler={"name": "ea", "lambda_per_s": 20.0})).frames
+    done = frames[frames["outcome"] == "completed"]
+    expected = done["accuracy"] * np.exp(-20.0 * (done["completed_s"] - done["captured_s"]))
+    assert done["ea"].to_numpy() == pytest.approx(expected.to_numpy(), rel=1e-12)
+    assert (done["ea"] <= done["accuracy"]).all()
