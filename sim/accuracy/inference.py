@@ -1,8 +1,7 @@
 """The network as it really runs on either side of a system, with the pixels and features that side has.
 
-Every side has a :class:`SideNetwork`: its feature cache, and the cache that a dense refresh under way is
-making. All of them share one executor, which has no state but its memory. What is shown to a client is
-packed at once: class maps are mostly runs, and 400 kB become 5.
+All sides of all cameras share one executor, which has no state but its memory: features are handed out and
+given back. What is shown to a client is packed at once: class maps are mostly runs, and 400 kB become 5.
 """
 
 from __future__ import annotations
@@ -20,15 +19,11 @@ import torch
 from numpy.typing import NDArray
 
 from kernels.executor import SparseExecutor
-from kernels.models import build_model, interpret, load_default_network, load_weights
-from kernels.models.registry import YOLO11_NAMES
-from sim.config import AccuracyConfig, choose
-from sim.content.interface import Delta, Frame, Match, Message, Received, SharedImage
-from sim.content.pixels import PixelSharedImage
+from sim.accuracy.choice import NetworkChoice
+from sim.accuracy.network import Image
+from sim.configuration.sections import AccuracyConfig
+from sim.world.frame import Frame, FrameGeometry
 from traces.errors import InputError
-
-SIZE_MULTIPLE_PX = 32  # the networks' largest stride
-MODELS = ("default", *YOLO11_NAMES)
 
 
 def pack(result: Any) -> bytes:
@@ -47,19 +42,20 @@ class Inference:
 
     Args:
         executor: runs it.
-        height_px, width_px: of the frames.
+        geometry: size of the frames and their blocks.
+        interpret: what raw outputs say about a frame of (height_px, width_px).
     """
 
     executor: SparseExecutor
-    height_px: int
-    width_px: int
+    geometry: FrameGeometry
+    interpret: Callable[[Any, int, int], Any]
 
-    def dense(self, image: NDArray[np.uint8]) -> tuple[Any, Any]:
+    def dense(self, image: Image) -> tuple[Any, Any]:
         """The raw outputs of dense inference on an image, and its feature cache."""
         return self.executor.dense(self._tensor(image))
 
     def sparse(
-        self, image: NDArray[np.uint8], active: NDArray[np.bool_], vectors: NDArray[np.int16], cache: Any
+        self, image: Image, active: NDArray[np.bool_], vectors: NDArray[np.int16], cache: Any
     ) -> tuple[Any, Any]:
         """The raw outputs with active blocks computed and the rest moved along vectors; the new cache.
 
@@ -74,40 +70,34 @@ class Inference:
 
     def result(self, outputs: Any) -> bytes:
         """The packed result that raw outputs mean."""
-        return pack(interpret(outputs, self.height_px, self.width_px))
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Rows and columns of blocks."""
-        side = self.executor.block_px
-        return self.height_px // side, self.width_px // side
+        return pack(self.interpret(outputs, self.geometry.height_px, self.geometry.width_px))
 
     def blank(self) -> Any:
         """The features of a black frame: what a side has that has seen none."""
-        return self.dense(np.zeros((self.height_px, self.width_px, 3), np.uint8))[1]
+        return self.dense(np.zeros((self.geometry.height_px, self.geometry.width_px, 3), np.uint8))[1]
 
-    def _tensor(self, image: NDArray[np.uint8]) -> torch.Tensor:
+    def _tensor(self, image: Image) -> torch.Tensor:
         scaled = np.ascontiguousarray(image.transpose(2, 0, 1)[None], np.float32) / np.float32(255.0)
         return torch.from_numpy(scaled)
 
 
 def open_inference(
-    config: AccuracyConfig, height_px: int, width_px: int, block_px: int, policy: str = "fixed"
+    choice: NetworkChoice, config: AccuracyConfig, geometry: FrameGeometry, policy: str = "fixed"
 ) -> Inference:
-    """The network that a configuration names, for frames of one size.
+    """The network that runs, for frames of one size.
 
     Args:
-        config: names network, weights and sampling, and may replace the policy.
-        height_px, width_px, block_px: sizes of frames and blocks.
+        choice: which network, and its weights.
+        config: names the sampling, and may replace the policy.
+        geometry: size of the frames and their blocks.
         policy: of the executor, where the configuration leaves it to the system.
 
     Warns:
         UserWarning: "exact" was asked for, which latencies do not account for.
 
     Raises:
-        InputError: an unknown network, missing or unfitting weights, or a size it cannot take.
+        InputError: missing or unfitting weights, or a size that the network cannot take.
     """
-    choose("accuracy.model", config.model, MODELS)
     if config.policy == "exact":
         warnings.warn(
             "accuracy.policy: exact computes whatever differs, stale blocks included, while latencies are "
@@ -115,23 +105,23 @@ def open_inference(
             stacklevel=2,
         )
     gc.collect()  # earlier runs of this process: a few cycles of objects that hold hundreds of megabytes
-    if height_px % SIZE_MULTIPLE_PX or width_px % SIZE_MULTIPLE_PX:
+    multiple_px = choice.network.size_multiple_px
+    if geometry.height_px % multiple_px or geometry.width_px % multiple_px:
         raise InputError(
-            f"video.size_px: measured accuracy needs multiples of {SIZE_MULTIPLE_PX} px, "
-            f"found {height_px}x{width_px}"
+            f"video.size_px: network {choice.name!r} needs multiples of {multiple_px} px, "
+            f"found {geometry.height_px}x{geometry.width_px}"
         )
-    if config.weights is None and config.model != "default":
-        raise InputError(f"accuracy.weights: expected a safetensors file of {config.model}, found none")
     try:
-        if config.weights is None:
-            model = load_default_network()
-        else:
-            model = load_weights(build_model(config.model), config.weights)
-        chosen = config.policy or policy
-        executor = SparseExecutor(model, chosen, block_px=block_px, sampling=config.sampling)
+        model = choice.network.load(choice.weights)
     except (ValueError, FileNotFoundError) as error:
-        raise InputError(f"accuracy.weights: {error}") from None
-    return Inference(executor, height_px, width_px)
+        raise InputError(f"model.weights: {error}") from None
+    try:
+        executor = SparseExecutor(
+            model, config.policy or policy, block_px=geometry.block_px, sampling=config.sampling
+        )
+    except ValueError as error:
+        raise InputError(f"model.network: {choice.name}: {error}") from None
+    return Inference(executor, geometry, choice.network.interpret)
 
 
 @dataclass(slots=True, eq=False)
@@ -144,7 +134,7 @@ class Truth:
     """
 
     inference: Inference
-    image: Callable[[int], NDArray[np.uint8]]
+    image: Callable[[int], Image]
     _known: dict[int, bytes] = field(default_factory=dict)
 
     def of(self, index: int) -> bytes:
@@ -154,89 +144,34 @@ class Truth:
         return self._known[index]
 
 
-@dataclass(slots=True, eq=False)
-class SideNetwork:
-    """What one side of one camera's system computes (see :class:`sim.content.interface.Network`).
+@dataclass(frozen=True, slots=True, eq=False)
+class RunningNetwork:
+    """What the systems of one camera compute with (see :class:`sim.accuracy.network.Network`).
 
     Args:
-        inference: the network, shared by all sides.
+        inference: the network, shared by all cameras.
         truth: the camera's dense results.
     """
 
     inference: Inference
     truth: Truth
     runs: bool = True
-    _features: Any = None  # of the reference; None: nothing was inferred here yet
-    _refreshing: Any = None  # of the image that the refresh under way has begun with, moved along since
 
-    def dense(self, frame: Frame, received: Received | None = None) -> bytes:
-        assert frame.image is not None
+    def dense(self, frame: Frame, received: Callable[[], Image] | None = None) -> bytes:
         if received is not None:
-            arrived = received.decoded()
-            if not np.array_equal(arrived, frame.image):
+            arrived = received()
+            if not np.array_equal(arrived, frame.pixels):
                 return self.inference.result(self.inference.dense(arrived)[0])
         return self.truth.of(frame.index)
 
-    def keep(self, frame: Frame) -> None:
-        assert frame.image is not None
-        self._features = self.inference.dense(frame.image)[1]
+    def features(self, image: Image) -> tuple[Any, Any]:
+        return self.inference.dense(image)
 
-    def sparse(self, frame: Frame, match: Match, processed: int) -> bytes:
-        assert frame.image is not None
-        if self._features is None:
-            self._features = self.inference.blank()
-        vectors = match.vectors
-        if vectors is None:
-            vectors = np.zeros((*self.inference.grid, 2), np.int16)
-        active = self._blocks(match.active[:processed])
-        outputs, _ = self.inference.sparse(frame.image, active, vectors, self._features)
+    def sparse(
+        self, image: Image, blocks: NDArray[np.bool_], vectors: NDArray[np.int16], features: Any
+    ) -> tuple[Any, Any]:
+        known = self.inference.blank() if features is None else features
+        return self.inference.sparse(image, blocks, vectors, known)
+
+    def result(self, outputs: Any) -> bytes:
         return self.inference.result(outputs)
-
-    def follow(self, image: SharedImage, message: Message, *, densely: bool = False) -> bytes | None:
-        assert isinstance(image, PixelSharedImage)
-        assert image.image is not None
-        if message.whole:
-            self._features = self._refreshing = None  # of an epoch that is over
-        if message.inferred and (densely or self._features is None):
-            # Before the first inference every block is dirty, and computing all of them is dense inference.
-            outputs, self._features = self.inference.dense(image.image)
-            if self._refreshing is not None:
-                self._refreshing = self._features
-            return self.inference.result(outputs)
-        vectors = message.decoded.vectors
-        if vectors is None:
-            if not message.inferred:
-                return None  # blocks that wait for inference change no feature
-            vectors = np.zeros((*self.inference.grid, 2), np.int16)
-        active = self._blocks(image.computed)
-        if self._refreshing is not None:
-            _, self._refreshing = self.inference.sparse(image.image, active, vectors, self._refreshing)
-        if self._features is None:
-            return None
-        outputs, self._features = self.inference.sparse(image.image, active, vectors, self._features)
-        return self.inference.result(outputs) if message.inferred else None
-
-    def begin_refresh(self, image: SharedImage) -> None:
-        assert isinstance(image, PixelSharedImage)
-        assert image.image is not None
-        self._refreshing = self.inference.dense(image.image)[1]
-
-    def end_refresh(self) -> None:
-        if self._refreshing is not None:
-            self._features, self._refreshing = self._refreshing, None
-
-    def update(self, delta: Delta, *, densely: bool) -> bytes:
-        image: NDArray[np.uint8] = delta.reference
-        if densely or self._features is None:
-            outputs, self._features = self.inference.dense(image)
-        else:
-            assert delta.indices is not None
-            active, still = self._blocks(delta.indices), np.zeros((*self.inference.grid, 2), np.int16)
-            outputs, self._features = self.inference.sparse(image, active, still, self._features)
-        return self.inference.result(outputs)
-
-    def _blocks(self, indices: Any) -> NDArray[np.bool_]:
-        """Flat indices as a map of blocks."""
-        chosen = np.zeros(self.inference.grid, np.bool_)
-        chosen.reshape(-1)[np.asarray(indices, np.intp)] = True
-        return chosen

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.config import AccuracyConfig, choose
+from sim.accuracy.choice import NetworkChoice
+from sim.configuration.reading import choose
+from sim.configuration.sections import AccuracyConfig
 from traces.errors import InputError
 
 IDS = 256  # of masks and of class maps, both uint8
@@ -48,12 +50,13 @@ class MaskTruth:
 
 
 def open_masks(
-    config: AccuracyConfig, video: Any, masks: Sequence[Callable[[int], NDArray[np.uint8]]]
+    config: AccuracyConfig, choice: NetworkChoice, video: Any, masks: Sequence[Callable[[int], NDArray[np.uint8]]]
 ) -> list[MaskTruth]:
     """Every camera's masks, as a configuration reads them.
 
     Args:
-        config: names the network, and the classes and ids that count.
+        config: names the classes and ids that count.
+        choice: the network that runs.
         video: the video with the masks; where its labels have an id of no class, that is its `void`.
         masks: of each camera, the ids of a frame by index.
 
@@ -61,10 +64,9 @@ def open_masks(
         InputError: the network draws no masks, the video has none, labels without a background and no ids
             that count, an unknown class, an id that cannot be.
     """
-    if config.model != "default" and not config.model.endswith("-seg"):
+    if not choice.network.segments:
         raise InputError(
-            f"accuracy.reference: masks need a network that segments: expected default or a yolo11 ending in "
-            f"-seg, found accuracy.model {config.model!r}"
+            f"accuracy.reference: masks need a network that segments, found model.network {choice.name!r}"
         )
     if video.mask(0) is None:
         raise InputError(
@@ -72,7 +74,7 @@ def open_masks(
             f"found {config.reference!r}"
         )
     void = getattr(video, "void", 0)  # 0: every pixel is compared, those of no object as background
-    return [MaskTruth(mask, _ids(config, video.name, void), _only(void), _classes(config)) for mask in masks]
+    return [MaskTruth(mask, _ids(config, video.name, void), _only(void), _classes(config, choice)) for mask in masks]
 
 
 def _ids(config: AccuracyConfig, name: str, void: int) -> NDArray[np.bool_]:
@@ -99,12 +101,9 @@ def _only(void: int) -> NDArray[np.bool_]:
     return ignored
 
 
-def _classes(config: AccuracyConfig) -> NDArray[np.bool_]:
+def _classes(config: AccuracyConfig, choice: NetworkChoice) -> NDArray[np.bool_]:
     """Class maps hold 0 for background and class c as c + 1."""
-    from kernels.models.networks.default_network import CLASS_NAMES
-    from kernels.models.outputs.labels import COCO_CLASSES
-
-    names = CLASS_NAMES[1:] if config.model == "default" else COCO_CLASSES
+    names = choice.network.class_names
     found = np.zeros(IDS, np.bool_)
     for chosen in names if config.classes is None else config.classes:
         found[1 + names.index(choose("accuracy.classes", chosen, names))] = True

@@ -24,89 +24,80 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from profiler.latency import Profile
-from sim.content.interface import Content, Delta, DeltaReceiver, DeltaReference, Frame, Network
+from sim.components.context import SystemContext
+from sim.components.message_sizes import NOTICE_BYTES, RESULT_BYTES
+from sim.components.server_memory import ServerMemory
 from sim.physics.events import Unreachable
-from sim.records.ledger import Outcome
-from sim.systems.interface import RESULT_BYTES
-from sim.systems.server_memory import NOTICE_BYTES, ServerMemory
+from sim.records.outcome import Outcome
+from sim.systems.deltacnn.deltas import Delta, DeltaFeatures, DeltaReference
 from sim.world.camera_world import CameraWorld
+from sim.world.frame import Frame
 from traces.errors import InputError
 
 Placement = Literal["cloud", "edge", "latency"]
 
 
-@dataclass(frozen=True, slots=True)
-class DeltaCnnOptions:
-    """What counts as a change, and where it is computed.
-
-    Args:
-        threshold: ε, the difference on [0, 1] that a pixel must exceed to be active.
-        dilation_px: side of the window whose largest difference decides, odd; 1 is the pixel alone.
-        placement: "cloud", "edge", or "latency" (the side that should be through sooner).
-        dense_fallback: infer densely where the sparse latency is larger.
-        difference_s: time of the difference and mask on the edge; booked as edge computation.
-        probe_s: under "latency", offload a frame when none has been for so long: the bandwidth is only
-            known from transfers, and one bad transfer must not keep the system on the edge for ever.
-        result_bytes: size of a result on the downlink.
-    """
-
-    threshold: float = 0.15
-    dilation_px: int = 1
-    placement: Placement = "latency"
-    dense_fallback: bool = True
-    difference_s: float = 0.001
-    probe_s: float = 2.0
-    result_bytes: int = RESULT_BYTES
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.threshold <= 1.0:
-            raise InputError(f"system.threshold: expected a difference in [0, 1], found {self.threshold}")
-        if self.dilation_px < 1 or self.dilation_px % 2 == 0:
-            raise InputError(f"system.dilation_px: expected an odd side >= 1 px, found {self.dilation_px}")
-        if self.placement not in get_args(Placement):
-            choices = ", ".join(get_args(Placement))
-            raise InputError(f"system.placement: expected one of {choices}, found {self.placement!r}")
-        if not 0.0 <= self.difference_s < math.inf:
-            raise InputError(f"system.difference_s: expected a time >= 0 s, found {self.difference_s}")
-        if not self.probe_s > 0.0:
-            raise InputError(f"system.probe_s: expected a time > 0 s, found {self.probe_s}")
-        if self.result_bytes < 0:
-            raise InputError(f"system.result_bytes: expected >= 0 bytes, found {self.result_bytes}")
-
-
-@dataclass(slots=True, eq=False)
 class DeltaCnn:
     """One camera's DeltaCNN.
 
     `shared` is the edge's copy of the reference that `server` builds from the messages; `local` is that of
     the edge's own network. After a frame that the server may not have, the next delta is a whole frame.
-
-    Args:
-        content: how deltas are counted and encoded.
-        options: threshold and place.
     """
 
-    content: Content
-    options: DeltaCnnOptions = DeltaCnnOptions()
-    local: DeltaReference = field(init=False)
-    shared: DeltaReference = field(init=False)
-    server: DeltaReceiver = field(init=False)
-    edge_network: Network = field(init=False)
-    cloud_network: Network = field(init=False)
-    _memory: ServerMemory = field(default_factory=ServerMemory)
-    _offloaded_s: float = -math.inf  # when the last delta was sent
+    @dataclass(frozen=True, slots=True)
+    class Options:
+        """What counts as a change, and where it is computed.
 
-    def __post_init__(self) -> None:
-        options = self.options
-        self.local = self.content.delta_reference(options.threshold, options.dilation_px)
-        self.shared = self.content.delta_reference(options.threshold, options.dilation_px)
-        self.server = self.content.delta_receiver()
-        self.edge_network = self.content.network("truncate")
-        self.cloud_network = self.content.network("truncate")
+        Args:
+            threshold: ε, the difference on [0, 1] that a pixel must exceed to be active.
+            dilation_px: side of the window whose largest difference decides, odd; 1 is the pixel alone.
+            placement: "cloud", "edge", or "latency" (the side that should be through sooner).
+            dense_fallback: infer densely where the sparse latency is larger.
+            difference_s: time of the difference and mask on the edge; booked as edge computation.
+            probe_s: under "latency", offload a frame when none has been for so long: the bandwidth is only
+                known from transfers, and one bad transfer must not keep the system on the edge for ever.
+            result_bytes: size of a result on the downlink.
+        """
+
+        threshold: float = 0.15
+        dilation_px: int = 1
+        placement: Placement = "latency"
+        dense_fallback: bool = True
+        difference_s: float = 0.001
+        probe_s: float = 2.0
+        result_bytes: int = RESULT_BYTES
+
+        def __post_init__(self) -> None:
+            if not 0.0 <= self.threshold <= 1.0:
+                raise InputError(f"system.threshold: expected a difference in [0, 1], found {self.threshold}")
+            if self.dilation_px < 1 or self.dilation_px % 2 == 0:
+                raise InputError(f"system.dilation_px: expected an odd side >= 1 px, found {self.dilation_px}")
+            if self.placement not in get_args(Placement):
+                choices = ", ".join(get_args(Placement))
+                raise InputError(f"system.placement: expected one of {choices}, found {self.placement!r}")
+            if not 0.0 <= self.difference_s < math.inf:
+                raise InputError(f"system.difference_s: expected a time >= 0 s, found {self.difference_s}")
+            if not self.probe_s > 0.0:
+                raise InputError(f"system.probe_s: expected a time > 0 s, found {self.probe_s}")
+            if self.result_bytes < 0:
+                raise InputError(f"system.result_bytes: expected >= 0 bytes, found {self.result_bytes}")
+
+    def __init__(self, context: SystemContext, options: Options) -> None:
+        from kernels.codecs.pixel_delta import PixelDeltaReceiver
+
+        self.options = options
+        geometry = context.geometry
+        self.local = DeltaReference.empty(options.threshold, options.dilation_px, geometry.block_px)
+        self.shared = DeltaReference.empty(options.threshold, options.dilation_px, geometry.block_px)
+        self.server = PixelDeltaReceiver()
+        self.edge_features = DeltaFeatures(context.network("truncate"), geometry)
+        self.cloud_features = DeltaFeatures(context.network("truncate"), geometry)
+        self._memory = ServerMemory()
+        self._offloaded_s = -math.inf  # when the last delta was sent
 
     def process(self, frame: Frame, world: CameraWorld) -> Generator[Any, Any, Outcome]:
         """Take the difference, pick a side, infer what is active there."""
@@ -126,7 +117,7 @@ class DeltaCnn:
         self.local.commit(delta)
         profile = world.edge.profile
         dense = self._densely(profile, delta)
-        result = self.edge_network.update(delta, densely=dense)
+        result = self.edge_features.update(delta, densely=dense)
         yield world.infer_edge_dense() if dense else world.infer_edge(delta.blocks)
         extrapolated = not dense and profile.is_extrapolated(delta.blocks)
         blocks = delta.blocks
@@ -142,12 +133,12 @@ class DeltaCnn:
         profile = world.cloud.profile
         dense = self._densely(profile, delta)
         try:
-            yield world.send(delta.size_bytes)
+            yield world.send(len(delta.data))
             if not delta.whole and self._memory.lost(world):
                 yield world.reply(NOTICE_BYTES)
                 raise Unreachable("the server has lost its reference")
-            self.server.apply(delta)
-            result = self.cloud_network.update(delta, densely=dense)
+            self.server.apply(delta.data)
+            result = self.cloud_features.update(delta, densely=dense)
             self._memory.fill(world)
             yield world.infer_cloud_dense() if dense else world.infer_cloud(delta.blocks)
             yield world.reply(self.options.result_bytes)
@@ -164,7 +155,7 @@ class DeltaCnn:
             return False
         edge_s = world.edge.processor.backlog_s() + self._inference_s(world.edge.profile, edge)
         around_s = world.uplink.conditions.delay_s + world.downlink.conditions.delay_s
-        sending_s = world.edge.profile.encoding_s(cloud.blocks) + 8.0 * cloud.size_bytes / bandwidth_bps
+        sending_s = world.edge.profile.encoding_s(cloud.blocks) + 8.0 * len(cloud.data) / bandwidth_bps
         return edge_s < around_s + sending_s + self._inference_s(world.cloud.profile, cloud)
 
     def _densely(self, profile: Profile, delta: Delta) -> bool:

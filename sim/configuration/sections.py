@@ -6,18 +6,18 @@ values or says in one line which key is wrong. The YAML files of ``conf/`` hold 
 
 from __future__ import annotations
 
-import difflib
 import math
-import types
-import typing
-from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, get_type_hints
 
+from sim.configuration.reading import choose, read_section
 from sim.schedulers import DEFAULT_DECAY_PER_S
 from traces.errors import InputError
 
-T = TypeVar("T")
+#: Sections whose keys are the options of a class that they name (`sim.configuration.plugins`).
+OPEN_SECTIONS = ("system", "scheduler", "estimator")
+NAMED = (*OPEN_SECTIONS, "model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,33 +118,35 @@ class RefreshConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class EstimatorConfig:
-    """`name`: ewma, harmonic, kalman or oracle."""
+class ModelConfig:
+    """A model card (`conf/model/<name>.yaml`): everything that follows from which network is meant.
 
-    name: str = "ewma"
-    alpha: float = 0.3
-    window: int = 5
-    process: float = 0.1
-    measurement: float = 0.3
-    horizon_s: float = 0.1
+    Args:
+        name: the card's file name; what tables call the model.
+        profile: latency profile of each device, `profile/<device>/<profile>.yaml`.
+        resolution_px: height and width of the frames that the network takes.
+        split: where the network can be cut, `split/<split>.yaml`; None: nowhere.
+        network: what runs where accuracy is measured, `network/<network>.yaml`.
+        weights: a safetensors file for it; None: its own, if it brings any.
+        stand_in: the network that runs in its place where it has no weights; None: none does.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class SchedulerConfig:
-    """`name`: ea, latency or oracle. λ also values every run's effective accuracy."""
-
-    name: str = "ea"
-    lambda_per_s: float = DEFAULT_DECAY_PER_S
+    name: str
+    profile: str
+    resolution_px: tuple[int, int]
+    split: str | None = None
+    network: str | None = None
+    weights: str | None = None
+    stand_in: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class AccuracyConfig:
     """`mode`: coverage or measured. `dense`: accuracy of dense inference, 1 where normalised by it.
 
-    The rest says what really runs where accuracy is measured: `model` default (the small network of the
-    embedded scenes) or a yolo11 with its `weights` in a safetensors file; `policy` fixed, truncate or exact,
-    how computed blocks go through it (null: as the system has it); `sampling` bilinear or nearest, how maps
-    are read along vectors. Latencies are those of the run's `model` either way.
+    The rest says how the model's network really runs where accuracy is measured: `policy` fixed, truncate or
+    exact, how computed blocks go through it (null: as the system has it); `sampling` bilinear or nearest, how
+    maps are read along vectors. Latencies are those of the model's profile either way.
 
     `reference` says what results are compared with: dense inference on the true frame, the video's masks, or
     both. Against masks, `classes` are the names of the network's classes and `mask_ids` the masks' ids that
@@ -153,8 +155,6 @@ class AccuracyConfig:
 
     mode: str = "coverage"
     dense: float = 1.0
-    model: str = "default"
-    weights: str | None = None
     policy: str | None = None
     sampling: str = "bilinear"
     reference: str = "dense"
@@ -164,9 +164,14 @@ class AccuracyConfig:
 
 @dataclass(frozen=True, slots=True)
 class RunConfig:
-    """One run. `system` holds its name and whatever options that system has."""
+    """One run.
 
-    system: Mapping[str, Any] = field(default_factory=lambda: {"name": "fluxshard_ea"})
+    `system`, `scheduler` and `estimator` name a class and hold its options: a YAML's content, or no more than
+    its `name`. λ, `scheduler.lambda_per_s`, also values every run's effective accuracy. `model` is a card, or
+    the name of one. `config_folders` are searched before `conf/` for whatever has a name.
+    """
+
+    system: Mapping[str, Any]
     trace: TraceConfig = TraceConfig(mean_mbps=56.0)
     video: VideoConfig = VideoConfig()
     arrival: ArrivalConfig = ArrivalConfig()
@@ -176,13 +181,13 @@ class RunConfig:
     matching: MatchingConfig = MatchingConfig()
     payload: PayloadConfig = PayloadConfig()
     refresh: RefreshConfig = RefreshConfig()
-    estimator: EstimatorConfig = EstimatorConfig()
-    scheduler: SchedulerConfig = SchedulerConfig()
+    estimator: Mapping[str, Any] = field(default_factory=lambda: {"name": "ewma"})
+    scheduler: Mapping[str, Any] = field(default_factory=lambda: {"name": "ea"})
     accuracy: AccuracyConfig = AccuracyConfig()
     edge: str = "jetson_xavier_nx"
     cloud: str = "rtx_3080"
-    model: str = "yolo11m-seg"
-    profile_folders: tuple[str, ...] = ()
+    model: Mapping[str, Any] = field(default_factory=lambda: {"name": "yolo11m-seg"})
+    config_folders: tuple[str, ...] = ()
     frames: int | None = None
     fps: float | None = None
     cameras: int = 1
@@ -204,10 +209,9 @@ class RunConfig:
             raise InputError(f"patience_s: expected a time > 0 s, found {self.patience_s}")
         if self.seed < 0:
             raise InputError(f"seed: expected a whole number >= 0, found {self.seed}")
-        if not (math.isfinite(self.scheduler.lambda_per_s) and self.scheduler.lambda_per_s >= 0):
+        if not (math.isfinite(self.decay_per_s) and self.decay_per_s >= 0):
             raise InputError(
-                "scheduler.lambda_per_s: expected a decay >= 0 per second, "
-                f"found {self.scheduler.lambda_per_s}"
+                f"scheduler.lambda_per_s: expected a decay >= 0 per second, found {self.decay_per_s}"
             )
         if not 0.0 < self.accuracy.dense <= 1.0:
             raise InputError(f"accuracy.dense: expected an accuracy in (0, 1], found {self.accuracy.dense}")
@@ -219,8 +223,6 @@ class RunConfig:
             raise InputError(
                 f"downlink.delay_s: expected a finite delay >= 0 s, found {self.downlink.delay_s}"
             )
-        if not (math.isfinite(self.estimator.horizon_s) and self.estimator.horizon_s > 0):
-            raise InputError(f"estimator.horizon_s: expected a time > 0 s, found {self.estimator.horizon_s}")
         choose("arrival.policy", self.arrival.policy, ("periodic", "queue", "closed_loop"))
         choose("video.kind", self.video.kind, ("scene", "file", "statistical"))
         choose("link.sharing", self.link.sharing, ("fifo", "fair"))
@@ -232,18 +234,13 @@ class RunConfig:
         if mean_mbps is not None and not (math.isfinite(mean_mbps) and mean_mbps > 0):
             raise InputError(f"trace.mean_mbps: expected a rate > 0 Mbit/s, found {mean_mbps}")
 
-
-def choose(key: str, value: str, choices: Sequence[str]) -> str:
-    """`value` if it is one of `choices`.
-
-    Raises:
-        InputError: it is not; names the choices and the nearest one.
-    """
-    if value in choices:
-        return value
-    near = difflib.get_close_matches(str(value), choices, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise InputError(f"{key}: expected one of {', '.join(choices)}, found {value!r}{hint}")
+    @property
+    def decay_per_s(self) -> float:
+        """λ: how fast an accuracy loses its worth."""
+        value = self.scheduler.get("lambda_per_s", DEFAULT_DECAY_PER_S)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise InputError(f"scheduler.lambda_per_s: expected a number, found {value!r}")
+        return float(value)
 
 
 def read_config(content: Mapping[str, Any]) -> RunConfig:
@@ -252,77 +249,12 @@ def read_config(content: Mapping[str, Any]) -> RunConfig:
     Raises:
         InputError: an unknown key (with the nearest one), a value of the wrong type or out of range.
     """
-    return read_section(RunConfig, content, "")
-
-
-def read_section(kind: type[T], content: Any, key: str) -> T:
-    """Read one section into its dataclass; `key` is its path in the configuration, for messages."""
-    if not isinstance(content, Mapping):
-        raise InputError(f"{key or 'configuration'}: expected a section of keys, found {content!r}")
-    hints = get_type_hints(kind)
-    names = [entry.name for entry in fields(kind) if entry.init]  # type: ignore[arg-type]
-    values: dict[str, Any] = {}
-    for name, value in content.items():
-        path = f"{key}.{name}" if key else str(name)
-        if name not in names:
-            near = difflib.get_close_matches(str(name), names, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise InputError(f"{path}: expected one of the keys {', '.join(sorted(names))}{hint}")
-        values[name] = _read_value(hints[name], value, path)
-    for entry in fields(kind):  # type: ignore[arg-type]
-        required = entry.default is MISSING and entry.default_factory is MISSING
-        if entry.init and required and entry.name not in values:
-            raise InputError(f"{key}.{entry.name}: expected a value, found none")
-    return kind(**values)
-
-
-def _read_value(hint: Any, value: Any, path: str) -> Any:
-    origin = get_origin(hint)
-    if origin in (Union, types.UnionType):
-        options = get_args(hint)
-        if value is None and type(None) in options:
-            return None
-        inner = [option for option in options if option is not type(None)]
-        return _read_value(inner[0], value, path)
-    if is_dataclass(hint):
-        return read_section(typing.cast("type[Any]", hint), value, path)
-    if origin is tuple:
-        if not isinstance(value, Sequence) or isinstance(value, str):
-            raise InputError(f"{path}: expected a list, found {value!r}")
-        args = get_args(hint)
-        if args[-1] is Ellipsis:
-            return tuple(_read_value(args[0], item, f"{path}[{i}]") for i, item in enumerate(value))
-        if len(value) != len(args):
-            raise InputError(f"{path}: expected {len(args)} numbers, found {list(value)}")
-        return tuple(
-            _read_value(arg, item, f"{path}[{i}]")
-            for i, (arg, item) in enumerate(zip(args, value, strict=True))
-        )
-    if origin is typing.Literal:
-        return choose(path, value, get_args(hint))
-    if hint is float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
-            raise InputError(f"{path}: expected a number, found {value!r}")
-        return float(value)
-    if hint is int:
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise InputError(f"{path}: expected a whole number, found {value!r}")
-        return value
-    if hint is bool:
-        if not isinstance(value, bool):
-            raise InputError(f"{path}: expected true or false, found {value!r}")
-        return value
-    if hint is str:
-        if isinstance(value, int) and not isinstance(value, bool):
-            return str(value)  # a layer called "3" is written as 3
-        if not isinstance(value, str):
-            raise InputError(f"{path}: expected a text, found {value!r}")
-        return value
-    return value  # a mapping that its owner reads
+    named = {key: {"name": value} for key, value in content.items() if key in NAMED and isinstance(value, str)}
+    return read_section(RunConfig, {**content, **named}, "")
 
 
 def key_paths() -> list[str]:
-    """Every key of a configuration as a dotted path, but for the options of systems."""
+    """Every key of a configuration as a dotted path, but for the options of classes that YAMLs name."""
     paths: list[str] = []
     for entry in fields(RunConfig):
         hint = get_type_hints(RunConfig)[entry.name]

@@ -1,14 +1,13 @@
-"""Frames as pixels: vectors, differences, bytes and decoded blocks are really computed."""
+"""Blocks of pixels: vectors, differences, bytes and decoded blocks are really computed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kernels.codecs.block_codecs import BlockCodec, JpegAtlas
 from kernels.codecs.block_payload import (
     DecodedBlocks,
     decode_blocks,
@@ -16,45 +15,30 @@ from kernels.codecs.block_payload import (
     overhead_bytes,
     paste_blocks,
 )
-from kernels.codecs.pixel_delta import PixelDeltaSender
 from kernels.motion.classification import active_blocks
 from kernels.motion.search import SearchImage, prepare
 from kernels.motion.warp import warp_blocks_map, warp_image
-from sim.accuracy.coverage import IDLE
-from sim.content.alignment import ALIGNERS, Aligner, Target, make_aligner
-from sim.content.encoders import (
-    PixelDeltaImage,
-    PixelDeltaReference,
-    PixelFrameEncoder,
-    PixelHistory,
-    PixelQuantisedEncoder,
-    frame_encoder,
-)
-from sim.content.interface import Frame, Match, Message, Network, SharedImage
+from sim.components.blocks.alignment import ALIGNERS, Aligner, Target, make_aligner
+from sim.components.blocks.interface import Match, Message, SharedImage
+from sim.world.frame import Frame, FrameGeometry
 from traces.errors import InputError
-
-# Bytes of a 16×16 block before the first one was encoded, from real video (kernels/codecs/block_payload.py).
-TYPICAL_BLOCK_BYTES = {"raw": 768.0, "png": 440.0, "jpeg": 60.0}
 
 
 @dataclass(frozen=True, slots=True)
-class PixelOptions:
-    """How frames are searched, classified and encoded.
+class BlockOptions:
+    """How blocks are searched, classified and encoded.
 
     Args:
         threshold: τ, the mean difference on [0, 1] from which a block counts as changed.
         radius_px: half the side of the search window.
         aligner: one of ALIGNERS.
-        codec, quality: how blocks are encoded.
-        block_px: side of a block.
+        codec: how blocks are encoded.
     """
 
     threshold: float = 0.025
     radius_px: int = 16
     aligner: str = "search"
-    codec: Literal["raw", "png", "jpeg"] = "jpeg"
-    quality: int = 85
-    block_px: int = 16
+    codec: BlockCodec = field(default_factory=lambda: JpegAtlas(JpegAtlas.Options()))
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.threshold <= 1.0:
@@ -65,14 +49,6 @@ class PixelOptions:
             raise InputError(
                 f"matching.aligner: expected one of {', '.join(ALIGNERS)}, found {self.aligner!r}"
             )
-        if self.aligner == "h264" and self.block_px != 16:
-            raise InputError(
-                f"payload.block_px: matching.aligner=h264 has vectors for 16 px, found {self.block_px}"
-            )
-        if self.codec not in TYPICAL_BLOCK_BYTES:
-            raise InputError(f"payload.codec: expected one of raw, png, jpeg, found {self.codec!r}")
-        if not 1 <= self.quality <= 95:
-            raise InputError(f"payload.quality: expected 1 to 95, found {self.quality}")
         if self.radius_px < 0:
             raise InputError(f"matching.radius_px: expected a radius >= 0 px, found {self.radius_px}")
 
@@ -81,8 +57,8 @@ class PixelOptions:
 class PixelReference:
     """An image that frames are searched in."""
 
-    options: PixelOptions
-    blocks_total: int
+    options: BlockOptions
+    geometry: FrameGeometry
     aligner: Aligner
     image: NDArray[np.uint8] | None = None
     frame_index: int = -1
@@ -91,7 +67,7 @@ class PixelReference:
 
     def match(self, frame: Frame) -> Match:
         if self.image is None:
-            return Match(np.arange(self.blocks_total, dtype=np.int32), None, frame.index)
+            return Match(np.arange(self.geometry.blocks_total, dtype=np.int32), None, frame.index)
         if self._levels is None and self.options.aligner == "search":
             self._levels = prepare(self.image, "reference")
         last = self._last
@@ -107,8 +83,7 @@ class PixelReference:
         return self._last
 
     def replace(self, frame: Frame) -> None:
-        assert frame.image is not None
-        self.image = frame.image
+        self.image = frame.pixels
         self.frame_index = frame.index
         self._levels = frame.prepared
         self._last = None
@@ -126,7 +101,7 @@ class PixelSharedImage(PixelReference):
     _dirty_since: NDArray[np.int32] | None = field(default=None)  # version a block became dirty at; 0: clean
 
     def apply(self, message: Message) -> int:
-        decoded = _decoded(message)
+        decoded = self._decoded(message)
         self.version = 1 if message.whole else self.version + 1
         if self.image is None or message.whole:
             rows, columns, side = decoded.rows, decoded.columns, decoded.block_px
@@ -158,12 +133,16 @@ class PixelSharedImage(PixelReference):
             return 0
         if match is None or match.vectors is None:
             return int(np.count_nonzero(self._dirty_since))
-        moved = warp_blocks_map(self._dirty_since, match.vectors, self.options.block_px)
+        moved = warp_blocks_map(self._dirty_since, match.vectors, self.geometry.block_px)
         return int(np.count_nonzero(moved))
 
     def clean(self, version: int) -> None:
         if self._dirty_since is not None:
             self._dirty_since[self._dirty_since <= version] = 0
+
+    def computed_blocks(self) -> tuple[NDArray[np.uint8], NDArray[np.intp]]:
+        assert self.image is not None
+        return self.image, self.computed
 
     def same_as(self, other: SharedImage) -> bool:
         assert isinstance(other, PixelSharedImage)
@@ -175,50 +154,51 @@ class PixelSharedImage(PixelReference):
             self._dirty_since > 0, other._dirty_since > 0
         )
 
-
-def _decoded(message: Message) -> DecodedBlocks:
-    """Decode a message once; both ends see what the bytes say, lossy codecs included."""
-    if message.decoded is None:
-        assert message.data is not None
-        message.decoded = decode_blocks(message.data)
-    decoded: DecodedBlocks = message.decoded
-    return decoded
+    def _decoded(self, message: Message) -> DecodedBlocks:
+        """Decode a message once; both ends see what the bytes say, lossy codecs included."""
+        if message.decoded is None:
+            assert message.data is not None
+            message.decoded = decode_blocks(message.data, self.options.codec)
+        decoded: DecodedBlocks = message.decoded
+        return decoded
 
 
 @dataclass(slots=True, eq=False)
-class PixelContent:
-    """One camera's frames of a real or composed video; `networks` makes what its sides infer with."""
+class PixelBlocks:
+    """One camera's blocks of a video with pixels."""
 
-    height_px: int
-    width_px: int
-    options: PixelOptions
-    networks: Callable[[str], Network] = lambda _: IDLE
+    geometry: FrameGeometry
+    options: BlockOptions = field(default_factory=BlockOptions)
     aligner: Aligner = field(init=False)
 
     def __post_init__(self) -> None:
-        self.aligner = make_aligner(self.options.aligner, self.options.radius_px, self.options.block_px)
+        options, block_px = self.options, self.geometry.block_px
+        if options.aligner == "h264" and block_px != 16:
+            raise InputError(
+                f"payload.block_px: matching.aligner=h264 has vectors for 16 px, found {block_px}"
+            )
+        self.aligner = make_aligner(options.aligner, options.radius_px, block_px)
 
     @property
     def blocks_total(self) -> int:
         """Blocks of a frame."""
-        return (self.height_px // self.options.block_px) * (self.width_px // self.options.block_px)
+        return self.geometry.blocks_total
 
     def reference(self) -> PixelReference:
         """An empty reference."""
-        return PixelReference(self.options, self.blocks_total, self.aligner)
+        return PixelReference(self.options, self.geometry, self.aligner)
 
     def shared_image(self) -> PixelSharedImage:
         """An empty shared image."""
-        return PixelSharedImage(self.options, self.blocks_total, self.aligner)
+        return PixelSharedImage(self.options, self.geometry, self.aligner)
 
     def message(
         self, frame: Frame, blocks: Any, match: Match, epoch: int, *, inferred: bool, realign: bool
     ) -> Message:
         """Encode blocks of a frame, with all vectors if `realign`."""
-        assert frame.image is not None
-        options = self.options
         vectors = match.vectors if realign else None
-        data = encode_blocks(frame.image, blocks, vectors, options.codec, options.quality, options.block_px)
+        codec, block_px = self.options.codec, self.geometry.block_px
+        data = encode_blocks(frame.pixels, blocks, vectors, codec, block_px)
         return Message(
             epoch=epoch,
             frame_index=frame.index,
@@ -241,30 +221,4 @@ class PixelContent:
 
     def block_bytes(self) -> float:
         """Typical bytes of a block, before anything was sent."""
-        return TYPICAL_BLOCK_BYTES[self.options.codec] * (self.options.block_px / 16) ** 2
-
-    def frame_encoder(
-        self, codec: str, *, quality: int = 85, crf: float = 23.0, keyframe_interval: int = 250
-    ) -> PixelFrameEncoder:
-        """An encoder of whole frames."""
-        return frame_encoder(codec, quality, crf, keyframe_interval)
-
-    def quantised_encoder(self) -> PixelQuantisedEncoder:
-        """An encoder of quantised frames."""
-        return PixelQuantisedEncoder(self.height_px * self.width_px * 3)
-
-    def delta_reference(self, threshold: float, dilation_px: int) -> PixelDeltaReference:
-        """An empty reference for pixel deltas."""
-        return PixelDeltaReference(PixelDeltaSender(threshold, dilation_px, self.options.block_px))
-
-    def delta_receiver(self) -> PixelDeltaImage:
-        """The far side of a reference for pixel deltas, empty."""
-        return PixelDeltaImage()
-
-    def frame_history(self, frames: int) -> PixelHistory:
-        """An empty history; τ says from which difference on a block has changed."""
-        return PixelHistory(frames, self.options.threshold, self.options.block_px)
-
-    def network(self, policy: str = "fixed") -> Network:
-        """A network that has seen no frame yet."""
-        return self.networks(policy)
+        return self.options.codec.typical_block_bytes * (self.geometry.block_px / 16) ** 2

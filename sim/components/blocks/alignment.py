@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,6 @@ from kernels.motion.field import MotionField, predict_vectors
 from kernels.motion.global_motion import estimate_pan
 from kernels.motion.search import SearchImage, block_difference, prepare, search_motion
 
-if TYPE_CHECKING:
-    from sim.content.interface import Frame
 
 HISTORY_FRAMES = 256  # longest chain of encoder vectors; an older reference is missed altogether
 ALIGNERS = ("search", "h264", "none")

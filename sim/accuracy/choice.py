@@ -1,0 +1,77 @@
+"""Which network runs where accuracy is measured: the model's own, or one that stands in for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sim.configuration import lookup
+from sim.configuration.model_card import own_network
+from sim.configuration.plugins import find_plugin
+from sim.configuration.sections import ModelConfig
+from traces.errors import InputError
+
+if TYPE_CHECKING:
+    from kernels.models.network import Network
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NetworkChoice:
+    """A network that can run.
+
+    Args:
+        name: the YAML's file name, in the group `network`.
+        network: loads it and reads its outputs.
+        weights: a safetensors file; None: its own.
+        stands_in: it is not the network whose latencies the run uses.
+    """
+
+    name: str
+    network: Network
+    weights: Path | None
+    stands_in: bool
+
+    @property
+    def label(self) -> str:
+        """What tables call it."""
+        return f"{self.name} (stand-in)" if self.stands_in else self.name
+
+
+def choose_network(card: ModelConfig, folders: Iterable[str] = ()) -> NetworkChoice:
+    """The card's network if it has weights, or brings its own; else the card's stand-in.
+
+    Raises:
+        InputError: neither can run, an unknown network, a weights file that is not there.
+    """
+    folders = tuple(folders)
+    own = own_network(card, folders)
+    if card.network is not None:
+        network = _open(card.network, folders, "model.network")
+        if card.weights is not None:
+            weights = Path(card.weights).expanduser()
+            if not weights.is_file():
+                raise InputError(f"model.weights: expected a safetensors file, found none at {weights}")
+            return NetworkChoice(card.network, network, weights, card.network != own)
+        if network.has_weights:
+            return NetworkChoice(card.network, network, None, card.network != own)
+    elif card.weights is not None:
+        raise InputError("model.weights: expected model.network, whose weights they are, found none")
+    if card.stand_in is not None:
+        network = _open(card.stand_in, folders, "model.stand_in")
+        if network.has_weights:
+            return NetworkChoice(card.stand_in, network, None, True)
+        raise InputError(
+            f"model.stand_in: expected a network that brings its own weights, found {card.stand_in!r}"
+        )
+    known = ", ".join(lookup.names("network", folders))
+    raise InputError(
+        f"model: card {card.name!r} has neither weights nor a stand-in, and accuracy is to be measured: expected "
+        f"model.weights=FILE of {card.network!r}, model.network or model.stand_in with its own (networks: {known})"
+    )
+
+
+def _open(name: str, folders: tuple[str, ...], key: str) -> Network:
+    network: Network = find_plugin("network", name, folders, key).make()
+    return network

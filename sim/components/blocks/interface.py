@@ -1,0 +1,123 @@
+"""The face that blocks of pixels and blocks of counts have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.world.frame import Frame
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Match:
+    """A frame against one reference.
+
+    Args:
+        active: flat indices of the blocks to recompute, the most different first. Where only counts are
+            known it is a range, of which nothing but the length means anything.
+        vectors: (rows, columns, 2) int16 motion vectors; None where only counts are known, or where there
+            was no reference to search.
+        frame_index: the frame that was searched.
+    """
+
+    active: Sequence[int] | NDArray[np.int32]
+    vectors: NDArray[np.int16] | None
+    frame_index: int
+
+
+@dataclass(slots=True, eq=False)
+class Message:
+    """What crosses the uplink: vectors and blocks that turn the server's image into a newer one.
+
+    Args:
+        epoch: which synchronisation of edge and server the message builds on.
+        frame_index: the frame whose blocks it carries.
+        size_bytes: all of it, headers included.
+        overhead_bytes: of these, what does not grow with the blocks: header, vectors, bitmap.
+        blocks: how many blocks it carries.
+        whole: whether it replaces the image rather than building on it.
+        inferred: whether the server computes what it receives at once; otherwise blocks stay dirty.
+        realigned: whether it carries vectors.
+        unsent: active blocks that it leaves out.
+        data: the encoded bytes; None where only counts are known.
+        decoded: what the bytes decode to, once somebody has looked.
+    """
+
+    epoch: int
+    frame_index: int
+    size_bytes: int
+    overhead_bytes: int
+    blocks: int
+    whole: bool
+    inferred: bool
+    realigned: bool
+    unsent: int
+    data: bytes | None = None
+    decoded: Any = None
+
+
+class BlockReference(Protocol):
+    """An image that frames are searched in: the frame of a dense refresh, or the server's view."""
+
+    def match(self, frame: Frame) -> Match:
+        """Search `frame` here and classify its blocks; with nothing to search in, all blocks are active."""
+
+    def replace(self, frame: Frame) -> None:
+        """Make `frame` the reference."""
+
+
+class SharedImage(BlockReference, Protocol):
+    """The image that edge and server build from the same messages, each for itself.
+
+    Blocks that arrived without inference are dirty: the server's features do not show them yet.
+    `version` counts messages; a refresh that began at a version cleans what was dirty by then.
+    """
+
+    version: int
+
+    def apply(self, message: Message) -> int:
+        """Take a message in; return how many blocks inference must compute for it (sent and dirty ones)."""
+
+    def dirty_blocks(self, match: Match | None = None) -> int:
+        """Dirty blocks now, or after `match`'s vectors have moved them."""
+
+    def clean(self, version: int) -> None:
+        """A dense refresh of the image as of `version` is through."""
+
+    def computed_blocks(self) -> tuple[NDArray[np.uint8], NDArray[np.intp]]:
+        """The image, and the flat indices of the blocks that inference computes for the last message.
+
+        Only images of pixels have them.
+        """
+
+    def same_as(self, other: SharedImage) -> bool:
+        """Whether both hold the same bytes and the same dirty blocks."""
+
+
+class BlockContent(Protocol):
+    """Makes what a system with blocks works with, for one camera."""
+
+    @property
+    def blocks_total(self) -> int:
+        """Blocks of a frame."""
+
+    def reference(self) -> BlockReference:
+        """An empty reference."""
+
+    def shared_image(self) -> SharedImage:
+        """An empty shared image."""
+
+    def message(
+        self, frame: Frame, blocks: Any, match: Match, epoch: int, *, inferred: bool, realign: bool
+    ) -> Message:
+        """Encode `blocks` (part of ``match.active``) of a frame, with all vectors if `realign`."""
+
+    def whole_message(self, frame: Frame, epoch: int, *, inferred: bool = True) -> Message:
+        """Encode all blocks of a frame, with no vectors: the start of an epoch."""
+
+    def block_bytes(self) -> float:
+        """Typical bytes of a block, before anything was sent."""

@@ -1,0 +1,85 @@
+"""What a system is built from: everything about its surroundings that is known before the first frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from profiler.latency import Cut, Profile
+from sim.accuracy.network import IDLE, Network
+from sim.configuration.sections import MatchingConfig
+from sim.physics.estimators import BandwidthEstimator
+from sim.schedulers import OracleScheduler, Scheduler
+from sim.world.frame import FrameGeometry
+from traces.errors import InputError
+
+if TYPE_CHECKING:
+    from kernels.codecs.block_codecs import BlockCodec
+    from traces.video.block_statistics import BlockSampler
+
+
+def _no_network(policy: str) -> Network:
+    return IDLE
+
+
+def _no_cuts() -> tuple[Cut, ...]:
+    raise InputError("model.split: expected a table of the network's cuts, found none")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SystemContext:
+    """One camera's surroundings.
+
+    Args:
+        geometry: size of the frames and their blocks.
+        edge, cloud: both devices' latency profiles of the model.
+        scheduler: picks path and number of blocks.
+        codec: how blocks are encoded by default.
+        matching: how blocks are searched and classified.
+        networks: makes the network that runs in the loop, by policy; one that does nothing where none runs.
+        cuts: reads where the model can be cut between edge and cloud.
+        estimator: what is believed of the uplink; the world asks it on the system's behalf.
+        rng: randomness of the system's own; the same seed gives the same numbers.
+        regret_against: an oracle to report regret against; None where nobody asked.
+        counts: block counts and sizes of a video without pixels; None where frames have pixels.
+    """
+
+    geometry: FrameGeometry
+    edge: Profile
+    cloud: Profile
+    scheduler: Scheduler
+    codec: BlockCodec
+    matching: MatchingConfig = MatchingConfig()
+    networks: Callable[[str], Network] = _no_network
+    cuts: Callable[[], tuple[Cut, ...]] = _no_cuts
+    estimator: BandwidthEstimator | None = None
+    rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
+    regret_against: OracleScheduler | None = None
+    counts: BlockSampler | None = None
+
+    def network(self, policy: str = "fixed") -> Network:
+        """The network that runs in the loop.
+
+        Args:
+            policy: how computed blocks go through it: "fixed" (the same at every layer) or "truncate" (what
+                they change spreads, and is pruned where it is small). The run's configuration may override it.
+        """
+        return self.networks(policy)
+
+    def need_pixels(self, what: str) -> None:
+        """Refuse a video without pixels.
+
+        Args:
+            what: the part of the system that needs them, for the message.
+
+        Raises:
+            InputError: the video has none.
+        """
+        if self.counts is not None:
+            raise InputError(
+                f"video.kind: this system needs {what}, which recorded statistics do not hold: expected scene "
+                "or file, found 'statistical'"
+            )

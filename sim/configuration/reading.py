@@ -1,0 +1,97 @@
+"""From plain mappings to checked values: a frozen dataclass a section, every complaint with its key."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from traces.errors import InputError
+
+T = TypeVar("T")
+
+
+def choose(key: str, value: str, choices: Sequence[str]) -> str:
+    """`value` if it is one of `choices`.
+
+    Raises:
+        InputError: it is not; names the choices and the nearest one.
+    """
+    if value in choices:
+        return value
+    raise InputError(f"{key}: expected one of {', '.join(choices)}, found {value!r}{hint_at(value, choices)}")
+
+
+def hint_at(value: object, choices: Iterable[str]) -> str:
+    """The nearest of `choices`, as the end of a message; nothing where none is near."""
+    near = difflib.get_close_matches(str(value), list(choices), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def read_section(kind: type[T], content: Any, key: str) -> T:
+    """Read one section into its dataclass; `key` is its path in the configuration, for messages."""
+    if not isinstance(content, Mapping):
+        raise InputError(f"{key or 'configuration'}: expected a section of keys, found {content!r}")
+    hints = get_type_hints(kind)
+    names = [entry.name for entry in fields(kind) if entry.init]  # type: ignore[arg-type]
+    values: dict[str, Any] = {}
+    for name, value in content.items():
+        path = f"{key}.{name}" if key else str(name)
+        if name not in names:
+            known = ", ".join(sorted(names)) if names else "none"
+            raise InputError(f"{path}: expected one of the keys {known}{hint_at(name, names)}")
+        values[name] = _read_value(hints[name], value, path)
+    for entry in fields(kind):  # type: ignore[arg-type]
+        required = entry.default is MISSING and entry.default_factory is MISSING
+        if entry.init and required and entry.name not in values:
+            raise InputError(f"{key}.{entry.name}: expected a value, found none")
+    return kind(**values)
+
+
+def _read_value(hint: Any, value: Any, path: str) -> Any:
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        options = get_args(hint)
+        if value is None and type(None) in options:
+            return None
+        inner = [option for option in options if option is not type(None)]
+        return _read_value(inner[0], value, path)
+    if is_dataclass(hint):
+        return read_section(typing.cast("type[Any]", hint), value, path)
+    if origin is tuple:
+        if not isinstance(value, Sequence) or isinstance(value, str):
+            raise InputError(f"{path}: expected a list, found {value!r}")
+        args = get_args(hint)
+        if args[-1] is Ellipsis:
+            return tuple(_read_value(args[0], item, f"{path}[{i}]") for i, item in enumerate(value))
+        if len(value) != len(args):
+            raise InputError(f"{path}: expected {len(args)} numbers, found {list(value)}")
+        return tuple(
+            _read_value(arg, item, f"{path}[{i}]")
+            for i, (arg, item) in enumerate(zip(args, value, strict=True))
+        )
+    if origin is typing.Literal:
+        return choose(path, value, get_args(hint))
+    if hint is float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
+            raise InputError(f"{path}: expected a number, found {value!r}")
+        return float(value)
+    if hint is int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise InputError(f"{path}: expected a whole number, found {value!r}")
+        return value
+    if hint is bool:
+        if not isinstance(value, bool):
+            raise InputError(f"{path}: expected true or false, found {value!r}")
+        return value
+    if hint is str:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)  # a layer called "3" is written as 3
+        if not isinstance(value, str):
+            raise InputError(f"{path}: expected a text, found {value!r}")
+        return value
+    return value  # a mapping that its owner reads

@@ -1,0 +1,103 @@
+"""Changed pixels as messages, the reference they accumulate in, and the features that follow it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.codecs.pixel_delta import PixelDeltaSender
+from sim.accuracy.network import Network
+from sim.components.blocks.features import block_map
+from sim.world.frame import Frame, FrameGeometry
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Delta:
+    """The pixels of a frame that differ from a reference, as one message.
+
+    Args:
+        data: the message, header and mask included.
+        indices: (blocks,) flat indices of the blocks with at least one such pixel; all of them if `whole`.
+        active_fraction: share of the pixels.
+        whole: whether it needs no reference: there was none.
+        reference: (H, W, 3), what the reference becomes once the delta is applied.
+    """
+
+    data: bytes
+    indices: NDArray[np.int32]
+    active_fraction: float
+    whole: bool
+    reference: NDArray[np.uint8]
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks it touches."""
+        return len(self.indices)
+
+
+@dataclass(slots=True, eq=False)
+class DeltaReference:
+    """An image that changed pixels are counted against and that takes on what was counted."""
+
+    sender: PixelDeltaSender
+
+    @classmethod
+    def empty(cls, threshold: float, dilation_px: int, block_px: int) -> DeltaReference:
+        """No image yet.
+
+        A pixel counts if its difference, or one within a window of `dilation_px`, exceeds `threshold` on
+        [0, 1].
+        """
+        return cls(PixelDeltaSender(threshold, dilation_px, block_px))
+
+    @property
+    def image(self) -> NDArray[np.uint8] | None:
+        """The accumulated image."""
+        return self.sender.reference
+
+    def difference(self, frame: Frame) -> Delta:
+        """What `frame` changes; the reference stays as it is."""
+        sender = self.sender
+        before = sender.reference
+        sender.reference = None if before is None else before.copy()
+        found = sender.encode(frame.pixels)
+        after, sender.reference = sender.reference, before
+        assert after is not None
+        return Delta(found.data, found.blocks, found.active_fraction, before is None, after)
+
+    def commit(self, delta: Delta) -> None:
+        """Make the reference what the last difference led to."""
+        self.sender.reference = delta.reference
+
+    def reset(self) -> None:
+        """Forget the reference: the next difference is the whole frame."""
+        self.sender.reset()
+
+
+@dataclass(slots=True, eq=False)
+class DeltaFeatures:
+    """One side's network with the features of its reference.
+
+    Args:
+        network: what runs.
+        geometry: size of the frames and their blocks.
+    """
+
+    network: Network
+    geometry: FrameGeometry
+    _features: Any = None
+
+    def update(self, delta: Delta, *, densely: bool) -> Any:
+        """The result for the reference that a delta leads to, with its blocks or all computed and kept."""
+        if not self.network.runs:
+            return None
+        if densely or self._features is None:
+            outputs, self._features = self.network.features(delta.reference)
+        else:
+            still = np.zeros((self.geometry.rows, self.geometry.columns, 2), np.int16)
+            blocks = block_map(self.geometry, delta.indices)
+            outputs, self._features = self.network.sparse(delta.reference, blocks, still, self._features)
+        return self.network.result(outputs)

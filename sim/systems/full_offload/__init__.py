@@ -1,0 +1,7 @@
+"""Full offload: every frame goes to the server whole."""
+
+from __future__ import annotations
+
+from sim.systems.full_offload.system import FullOffload
+
+__all__ = ["FullOffload"]

@@ -1,0 +1,103 @@
+"""Full offload: every frame goes to the server whole, is inferred densely there, and nothing is reused.
+
+The papers call it "a naive approach that performs all computation on the server, incurring high
+communication costs" (FluxShard, §6.2) and do not name a codec. The default is ``png``: the remap paper's
+290 ms for one 1024×1024 camera at 56 Mbit/s (§VII-D), less 22 ms of inference, leave at most 1.9 MB a frame.
+Raw pixels are 3.1 MB; four DAVIS sequences at 480p, stretched to that size, average 1.2 MB as PNG and 0.15 MB
+as JPEG. ``jpeg`` and ``h264`` are what practice would use, and far stronger rivals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from sim.components.context import SystemContext
+from sim.components.message_sizes import NOTICE_BYTES, RESULT_BYTES
+from sim.components.server_memory import ServerMemory
+from sim.physics.events import Unreachable
+from sim.records.outcome import Outcome
+from sim.systems.full_offload.encoders import DrawnFrameEncoder, FrameEncoder, PixelFrameEncoder
+from sim.world.camera_world import CameraWorld
+from sim.world.frame import Frame
+from traces.errors import InputError
+
+Codec = Literal["raw", "png", "jpeg", "h264"]
+CODECS: tuple[str, ...] = get_args(Codec)
+
+
+class FullOffload:
+    """One camera's full offload."""
+
+    works_without_pixels = True
+
+    @dataclass(frozen=True, slots=True)
+    class Options:
+        """How frames are encoded.
+
+        Args:
+            codec: "raw", "png" (lossless), "jpeg" (4:2:0), or "h264" (one stream, each frame against the last).
+            quality: of JPEG, 1 to 95.
+            crf: constant rate factor of H.264, 0 to 51; lower is better.
+            keyframe_interval: frames of H.264 from one keyframe to the next at the latest.
+            result_bytes: size of a result on the downlink.
+        """
+
+        codec: Codec = "png"
+        quality: int = 85
+        crf: float = 23.0
+        keyframe_interval: int = 250
+        result_bytes: int = RESULT_BYTES
+
+        def __post_init__(self) -> None:
+            if self.codec not in CODECS:
+                raise InputError(f"system.codec: expected one of {', '.join(CODECS)}, found {self.codec!r}")
+            if not 1 <= self.quality <= 95:
+                raise InputError(f"system.quality: expected 1 to 95, found {self.quality}")
+            if not 0.0 <= self.crf <= 51.0:
+                raise InputError(f"system.crf: expected a rate factor of 0 to 51, found {self.crf}")
+            if self.keyframe_interval < 1:
+                raise InputError(
+                    f"system.keyframe_interval: expected at least 1 frame, found {self.keyframe_interval}"
+                )
+            if self.result_bytes < 0:
+                raise InputError(f"system.result_bytes: expected >= 0 bytes, found {self.result_bytes}")
+
+    def __init__(self, context: SystemContext, options: Options) -> None:
+        self.options = options
+        self.blocks_total = context.geometry.blocks_total
+        self.network = context.network()
+        self.encoder: FrameEncoder
+        if context.counts is not None:
+            self.encoder = DrawnFrameEncoder(context.counts, options.codec)
+        else:
+            self.encoder = PixelFrameEncoder.of(
+                options.codec, options.quality, options.crf, options.keyframe_interval
+            )
+        self._decoder = ServerMemory()  # the server's half of the H.264 stream
+        self._in_stream = False  # whether the next frame builds on the last one
+
+    def process(self, frame: Frame, world: CameraWorld) -> Generator[Any, Any, Outcome]:
+        """Encode, send, infer densely, reply."""
+        total = self.blocks_total
+        needs_decoder = self._in_stream
+        message = self.encoder.encode(frame)
+        if (encoding := world.encode(total)) is not None:
+            yield encoding
+        try:
+            yield world.send(message.size_bytes)
+            if needs_decoder and self._decoder.lost(world):
+                yield world.reply(NOTICE_BYTES)
+                raise Unreachable("the server has lost its decoder")
+            if self.options.codec == "h264":
+                self._decoder.fill(world)
+            result = self.network.dense(frame, message.decoded)
+            yield world.infer_cloud_dense()
+            yield world.reply(self.options.result_bytes)
+        except Unreachable:
+            self.encoder.restart()
+            self._in_stream = False
+            raise
+        self._in_stream = self.options.codec == "h264"
+        return Outcome("cloud", total, total, 0, None, total, result=result)

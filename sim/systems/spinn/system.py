@@ -1,0 +1,90 @@
+"""SPINN as the first FluxShard paper reads it: split once, "static partitioning but no compression" (§6.2).
+
+The edge computes up to a fixed cut, the features cross the link as float32, the server computes the rest.
+The SPINN of Laskaridis et al. (MobiCom 2020) has early exits, 8-bit features and a scheduler that moves
+the cut at run time; none of that is here, and none of it is in the paper's baseline.
+
+The cut is chosen offline for one bandwidth, by the smallest latency, among the cuts inside the network: at
+the papers' bandwidths the best of all cuts is always an end (the frame is smaller than any feature map),
+and there SPINN would be another name for full offload or edge only. Uncompressed features change nothing, so
+measured accuracy takes dense inference on the frame; fewer than 32 bits it refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any, Literal
+
+from profiler.latency import Cut
+from sim.components.context import SystemContext
+from sim.components.message_sizes import RESULT_BYTES
+from sim.components.splits import FLOAT_BITS, cut_after, fastest_cut, feature_bytes, inner_cuts
+from sim.records.outcome import Outcome
+from sim.world.camera_world import CameraWorld
+from sim.world.frame import Frame
+from traces.errors import InputError
+
+
+class Spinn:
+    """One camera's static split."""
+
+    works_without_pixels = True
+
+    @dataclass(frozen=True, slots=True)
+    class Options:
+        """Where the network is cut.
+
+        Args:
+            variant: "static", the paper's reading; there is no other yet.
+            after: the layer to cut after; None chooses the fastest cut at `nominal_bps`.
+            nominal_bps: the uplink that the cut is chosen for: the papers' medium level.
+            bits: of a feature value on the wire; 32 is float32 as it is.
+            result_bytes: size of a result on the downlink.
+        """
+
+        variant: Literal["static"] = "static"
+        after: str | None = None
+        nominal_bps: float = 56e6
+        bits: int = 32
+        result_bytes: int = RESULT_BYTES
+
+        def __post_init__(self) -> None:
+            if self.variant != "static":
+                raise InputError(f"system.variant: expected static, found {self.variant!r}")
+            if not (isfinite(self.nominal_bps) and self.nominal_bps > 0.0):
+                raise InputError(f"system.nominal_bps: expected a rate > 0 bit/s, found {self.nominal_bps}")
+            if not 1 <= self.bits <= 32:
+                raise InputError(f"system.bits: expected 1 to 32 bits a value, found {self.bits}")
+            if self.result_bytes < 0:
+                raise InputError(f"system.result_bytes: expected >= 0 bytes, found {self.result_bytes}")
+
+    def __init__(self, context: SystemContext, options: Options) -> None:
+        self.options = options
+        self.blocks_total = context.geometry.blocks_total
+        self.cuts = context.cuts()
+        self.cut: Cut | None = None  # chosen with the first frame, then fixed
+        self.network = context.network()
+        if self.network.runs and options.bits < FLOAT_BITS:
+            raise InputError(
+                f"system.bits: measured accuracy knows features as they are, of {FLOAT_BITS} bits a value, "
+                f"found {options.bits}"
+            )
+        inner_cuts(self.cuts)
+        if options.after is not None:
+            self.cut = cut_after(self.cuts, options.after)
+
+    def process(self, frame: Frame, world: CameraWorld) -> Generator[Any, Any, Outcome]:
+        """The network's front on the edge, its features up, its rear in the cloud, the result down."""
+        options = self.options
+        if self.cut is None:
+            edge_s, cloud_s = world.edge.profile.dense_s, world.cloud.profile.dense_s
+            self.cut = fastest_cut(self.cuts, edge_s, cloud_s, options.nominal_bps, options.bits)
+        cut = self.cut
+        yield world.infer_edge_dense(cut.arithmetic_share)
+        yield world.send(feature_bytes(cut, options.bits))
+        yield world.infer_cloud_dense(1.0 - cut.arithmetic_share)
+        yield world.reply(options.result_bytes)
+        total = self.blocks_total
+        return Outcome("split", total, total, 0, total, total, result=self.network.dense(frame))
