@@ -149,7 +149,7 @@ def _plan(arguments: list[str]) -> int:
     words, values = options.parse(arguments, PLAN)
     if words or "edge" not in values or "cloud" not in values:
         raise InputError(f"plan: expected edge=DEVICE/MODEL cloud=DEVICE/MODEL, found {arguments}")
-    from profiler.plan import plan_map, summary
+    from profiler.plan import offloading_map, summary
 
     edge, cloud = _profile(values["edge"]), _profile(values["cloud"])
     if edge.model != cloud.model:
@@ -163,14 +163,14 @@ def _plan(arguments: list[str]) -> int:
         raise InputError(f"active: expected a share of all blocks up to 1, found {share:g}")
     common = {"block_bytes": values.get("block_bytes", 60.0), "delay_s": values.get("delay_ms", 0.0) / 1e3}
     active = max(1, round(share * edge.block_count))
-    print(summary(edge, cloud, plan_map(edge, cloud, active, **common), **common))
+    print(summary(edge, cloud, offloading_map(edge, cloud, active, **common), **common))
     if "out" in values:
-        from profiler.report.plan_picture import draw_plan
+        from profiler.report.plan_picture import draw_offloading_map
 
         picture = Path(values["out"])
         if picture.suffix != ".png":
             picture = picture.with_name(picture.name + ".png")
-        draw_plan(edge, cloud, active, picture, **common)
+        draw_offloading_map(edge, cloud, active, picture, **common)
         print(f"\n{picture}")
     return 0
 

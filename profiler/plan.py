@@ -20,7 +20,7 @@ BANDWIDTHS_BPS = (1e6, 2e6, 5e6, 10e6, 20e6, 50e6, 100e6, 200e6)
 
 
 @dataclass(frozen=True, slots=True)
-class Path:
+class PathLatency:
     """One way to a result: a quadratic in k and what comes on top."""
 
     quadratic: Quadratic
@@ -33,21 +33,21 @@ class Path:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class OperatingPoint:
     """The best k on a path and its effective accuracy, relative to the dense one."""
 
     k: int
     ea: float
 
 
-def edge_path(edge: Profile) -> Path:
+def edge_path(edge: Profile) -> PathLatency:
     """Extraction, then sparse inference on the edge."""
-    return Path(edge.quadratic, edge.extract_s or 0.0, 0.0)
+    return PathLatency(edge.quadratic, edge.extract_s or 0.0, 0.0)
 
 
 def cloud_path(
     edge: Profile, cloud: Profile, bandwidth_bps: float, block_bytes: float, delay_s: float
-) -> Path:
+) -> PathLatency:
     """Extraction and encoding on the edge, the uplink, sparse inference in the cloud, and the way back.
 
     Args:
@@ -57,12 +57,12 @@ def cloud_path(
     """
     encode = edge.encode_s
     fixed_s = (edge.extract_s or 0.0) + (encode.base_s if encode else 0.0) + delay_s
-    return Path(
+    return PathLatency(
         cloud.quadratic, fixed_s, 8 * block_bytes / bandwidth_bps + (encode.per_block_s if encode else 0.0)
     )
 
 
-def best(path: Path, active: int, decay_per_s: float) -> Choice:
+def best_point(path: PathLatency, active: int, decay_per_s: float) -> OperatingPoint:
     """The k in [0, N] of largest EA.
 
     k* = 2 / (λ·(β + √(β² + 8a/λ))), β = b + the time a block spends on the link: the paper's optimum in a
@@ -78,11 +78,12 @@ def best(path: Path, active: int, decay_per_s: float) -> Choice:
     optimum = min(2 / steepness, float(active)) if steepness > 0 else float(active)
     options = {math.floor(optimum), math.ceil(optimum)}
     return max(
-        (Choice(k, _ea(path, k, active, decay_per_s)) for k in sorted(options)), key=lambda one: one.ea
+        (OperatingPoint(k, _ea(path, k, active, decay_per_s)) for k in sorted(options)),
+        key=lambda one: one.ea,
     )
 
 
-def _ea(path: Path, k: int, active: int, decay_per_s: float) -> float:
+def _ea(path: PathLatency, k: int, active: int, decay_per_s: float) -> float:
     return k / active * math.exp(-decay_per_s * path.seconds(k))
 
 
@@ -90,11 +91,11 @@ def tie_bps(
     edge: Profile, cloud: Profile, active: int, decay_per_s: float, block_bytes: float, delay_s: float
 ) -> float | None:
     """The bandwidth at which edge and cloud reach the same EA; None where one of them always wins."""
-    here = best(edge_path(edge), active, decay_per_s).ea
+    here = best_point(edge_path(edge), active, decay_per_s).ea
 
     def gain(log_bps: float) -> float:
         path = cloud_path(edge, cloud, math.exp(log_bps), block_bytes, delay_s)
-        return best(path, active, decay_per_s).ea - here
+        return best_point(path, active, decay_per_s).ea - here
 
     low, high = math.log(1e3), math.log(1e11)
     if gain(low) > 0 or gain(high) < 0:
@@ -106,18 +107,18 @@ def tie_bps(
 
 
 @dataclass(frozen=True, slots=True)
-class PlanMap:
+class OffloadingMap:
     """Best choices over halving time (rows) and bandwidth (columns)."""
 
     halvings_s: tuple[float, ...]
     bandwidths_bps: tuple[float, ...]
     active: int
-    edge: tuple[Choice, ...]
-    cloud: tuple[tuple[Choice, ...], ...]
+    edge: tuple[OperatingPoint, ...]
+    cloud: tuple[tuple[OperatingPoint, ...], ...]
     ties_bps: tuple[float | None, ...]
 
 
-def plan_map(
+def offloading_map(
     edge: Profile,
     cloud: Profile,
     active: int,
@@ -126,17 +127,17 @@ def plan_map(
     delay_s: float = 0.0,
     halvings_s: Sequence[float] = HALVING_S,
     bandwidths_bps: Sequence[float] = BANDWIDTHS_BPS,
-) -> PlanMap:
+) -> OffloadingMap:
     """Best k on both paths for every λ and bandwidth, and where the paths tie."""
     decays = [math.log(2) / one for one in halvings_s]
-    return PlanMap(
+    return OffloadingMap(
         tuple(halvings_s),
         tuple(bandwidths_bps),
         active,
-        tuple(best(edge_path(edge), active, decay) for decay in decays),
+        tuple(best_point(edge_path(edge), active, decay) for decay in decays),
         tuple(
             tuple(
-                best(cloud_path(edge, cloud, bps, block_bytes, delay_s), active, decay)
+                best_point(cloud_path(edge, cloud, bps, block_bytes, delay_s), active, decay)
                 for bps in bandwidths_bps
             )
             for decay in decays
@@ -158,7 +159,7 @@ def gains(
 
     def reached(edge: Profile, cloud: Profile, bps: float) -> float:
         paths = (edge_path(edge), cloud_path(edge, cloud, bps, block_bytes, delay_s))
-        return max(best(path, active, decay_per_s).ea for path in paths)
+        return max(best_point(path, active, decay_per_s).ea for path in paths)
 
     now = reached(edge, cloud, bps)
     return {
@@ -173,7 +174,9 @@ def _faster(profile: Profile) -> Profile:
     return replace(profile, quadratic=Quadratic(0.9 * curve.a_s, 0.9 * curve.b_s, 0.9 * curve.c_s))
 
 
-def summary(edge: Profile, cloud: Profile, found: PlanMap, *, block_bytes: float, delay_s: float) -> str:
+def summary(
+    edge: Profile, cloud: Profile, found: OffloadingMap, *, block_bytes: float, delay_s: float
+) -> str:
     """A screen of text: the map, the ties, and what 10 % would bring at each tie."""
     height, width = edge.resolution_px
     lines = [

@@ -1,4 +1,4 @@
-"""The fitted latency model: all of the profiler that the simulator sees. Reads, writes, evaluates; measures nothing."""
+"""The fitted latency model, which is all that the simulator sees of the profiler. Nothing is measured here."""
 
 from __future__ import annotations
 

@@ -9,10 +9,10 @@ import numpy as np
 
 from profiler.latency import Profile
 from profiler.latency.files import whole_file
-from profiler.plan import plan_map
+from profiler.plan import offloading_map
 
 
-def draw_plan(
+def draw_offloading_map(
     edge: Profile, cloud: Profile, active: int, path: Path | str, *, block_bytes: float, delay_s: float
 ) -> None:
     """Draw share of active blocks processed in the cloud, the tie, and EA at the default λ, as a PNG."""
@@ -20,7 +20,7 @@ def draw_plan(
     from matplotlib.figure import Figure
 
     halvings_s, bandwidths = np.geomspace(0.02, 2.0, 60), np.geomspace(2e5, 5e8, 90)
-    found = plan_map(
+    found = offloading_map(
         edge,
         cloud,
         active,

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from operator import itemgetter
 
 from sim.schedulers.effective_accuracy import DEFAULT_DECAY_PER_S, best_block_count, effective_accuracy
-from sim.schedulers.situation import Path, PathCost, Plan, Situation
+from sim.schedulers.observation import Decision, ExecutionPath, Observation, PathCost
 
 
 @dataclass(frozen=True, slots=True)
-class Objective:
+class EffectiveAccuracyObjective:
     """λ and A: how a latency and a share of processed blocks become an effective accuracy.
 
     Raises:
@@ -56,54 +56,54 @@ class Objective:
         latency_s = cost.latency_s(k)
         return k, latency_s, self.score(cost, k, latency_s)
 
-    def make_plan(self, path: Path, cost: PathCost, k: int, latency_s: float) -> Plan:
-        """The plan for k blocks on a path, with the effective accuracy it promises."""
+    def make_decision(self, path: ExecutionPath, cost: PathCost, k: int, latency_s: float) -> Decision:
+        """The decision for k blocks on a path, with the effective accuracy it promises."""
         ea = effective_accuracy(self.dense_accuracy, k, cost.active, latency_s, self.decay_per_s)
-        return Plan(path, k, k + cost.dirty, cost.runs_densely(k), latency_s, ea, cost.is_extrapolated(k))
+        return Decision(path, k, k + cost.dirty, cost.runs_densely(k), latency_s, ea, cost.is_extrapolated(k))
 
 
 def no_path() -> ValueError:
-    """The error for a situation that offers nothing."""
-    return ValueError("situation: expected an edge path, a cloud path or both, found neither")
+    """The error for an observation that offers nothing."""
+    return ValueError("observation: expected an edge path, a cloud path or both, found neither")
 
 
 @dataclass(frozen=True, slots=True)
-class EffectiveAccuracyScheduler(Objective):
+class EffectiveAccuracyScheduler(EffectiveAccuracyObjective):
     """The best k on each path by EA, then the better path (FluxShard, §4.2, "Decision Process")."""
 
-    def plan(self, situation: Situation) -> Plan:
+    def decide(self, observation: Observation) -> Decision:
         """Decide for one frame; a tie stays on the edge."""
-        edge, cloud, _ = situation
+        edge, cloud, _ = observation
         if cloud is None:
             if edge is None:
                 raise no_path()
             k, latency_s, _ = self.best_choice(edge)
-            return self.make_plan(Path.EDGE, edge, k, latency_s)
-        k_cloud, cloud_s, cloud_score = self.best_offload(cloud, situation)
+            return self.make_decision(ExecutionPath.EDGE, edge, k, latency_s)
+        k_cloud, cloud_s, cloud_score = self.best_offload(cloud, observation)
         if edge is not None:
             k_edge, edge_s, edge_score = self.best_choice(edge)
             if edge_score > cloud_score or (edge_score == cloud_score and edge_s <= cloud_s):
-                return self.make_plan(Path.EDGE, edge, k_edge, edge_s)
-        return self.make_plan(Path.CLOUD, cloud, k_cloud, cloud_s)
+                return self.make_decision(ExecutionPath.EDGE, edge, k_edge, edge_s)
+        return self.make_decision(ExecutionPath.CLOUD, cloud, k_cloud, cloud_s)
 
-    def best_offload(self, cost: PathCost, situation: Situation) -> tuple[int, float, float]:
+    def best_offload(self, cost: PathCost, observation: Observation) -> tuple[int, float, float]:
         """The best k on the cloud path, its latency and its score, by what an edge can know."""
         return self.best_choice(cost)
 
 
 @dataclass(frozen=True, slots=True)
-class LatencyScheduler(Objective):
+class LatencyScheduler(EffectiveAccuracyObjective):
     """All misses, on the path that has them sooner (FluxShard's remap paper: min of T_e and T_c).
 
-    λ and A only serve the effective accuracy that the plan reports.
+    λ and A only serve the effective accuracy that the decision reports.
     """
 
-    def plan(self, situation: Situation) -> Plan:
+    def decide(self, observation: Observation) -> Decision:
         """Decide for one frame; a tie stays on the edge."""
-        edge, cloud, _ = situation
+        edge, cloud, _ = observation
         edge_s = math.inf if edge is None else edge.latency_s(edge.active)
         if edge is not None and (cloud is None or edge_s <= cloud.latency_s(cloud.active)):
-            return self.make_plan(Path.EDGE, edge, edge.active, edge_s)
+            return self.make_decision(ExecutionPath.EDGE, edge, edge.active, edge_s)
         if cloud is None:
             raise no_path()
-        return self.make_plan(Path.CLOUD, cloud, cloud.active, cloud.latency_s(cloud.active))
+        return self.make_decision(ExecutionPath.CLOUD, cloud, cloud.active, cloud.latency_s(cloud.active))

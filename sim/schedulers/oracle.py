@@ -1,4 +1,4 @@
-"""The oracle scheduler, which knows the true future of the uplink, and the regret of any other plan.
+"""The oracle scheduler, which knows the true future of the uplink, and the regret of any other decision.
 
 On the cloud path EA(k) is no longer unimodal: the message's arrival follows the real link, with its steps
 and outages. It is still monotone, since more bytes never arrive sooner, and that makes an exact search
@@ -17,52 +17,59 @@ import math
 from dataclasses import dataclass
 
 from sim.schedulers.effective_accuracy import best_block_count, effective_accuracy
-from sim.schedulers.online import EffectiveAccuracyScheduler, Objective
-from sim.schedulers.situation import Path, PathCost, Plan, Situation, TrueUplink
+from sim.schedulers.observation import Decision, ExecutionPath, Observation, PathCost, UplinkOracle
+from sim.schedulers.online import EffectiveAccuracyObjective, EffectiveAccuracyScheduler
 
 
-def _uplink(situation: Situation) -> TrueUplink:
-    if situation.uplink is None:
-        raise ValueError("situation.uplink: expected the true future of the uplink, found None")
-    return situation.uplink
+def _uplink(observation: Observation) -> UplinkOracle:
+    if observation.uplink is None:
+        raise ValueError("observation.uplink: expected the true future of the uplink, found None")
+    return observation.uplink
 
 
-def true_latency_s(situation: Situation, path: Path, k: int) -> float:
+def true_latency_s(observation: Observation, path: ExecutionPath, k: int) -> float:
     """The latency that k blocks on a path will really have, computation at its expected value.
 
     Raises:
-        ValueError: the situation lacks the path or, for the cloud, the true uplink.
+        ValueError: the observation lacks the path or, for the cloud, the true uplink.
     """
-    cost = situation.edge if path is Path.EDGE else situation.cloud
+    cost = observation.edge if path is ExecutionPath.EDGE else observation.cloud
     if cost is None:
-        raise ValueError(f"path: expected one that the situation has, found {path.value!r}")
-    if path is Path.EDGE:
+        raise ValueError(f"path: expected one that the observation has, found {path.value!r}")
+    if path is ExecutionPath.EDGE:
         return cost.latency_s(k)
-    uplink = _uplink(situation)
+    uplink = _uplink(observation)
     return uplink.arrival_s(k) + uplink.after_s + min(cost.sparse_s(k), cost.dense_s)
 
 
-def true_effective_accuracy(situation: Situation, plan: Plan, objective: Objective) -> float:
-    """The effective accuracy that a plan will really have."""
-    cost = situation.edge if plan.path is Path.EDGE else situation.cloud
-    latency_s = true_latency_s(situation, plan.path, plan.k)
-    active = cost.active if cost is not None else plan.k
-    return effective_accuracy(objective.dense_accuracy, plan.k, active, latency_s, objective.decay_per_s)
+def true_effective_accuracy(
+    observation: Observation, decision: Decision, objective: EffectiveAccuracyObjective
+) -> float:
+    """The effective accuracy that a decision will really have."""
+    cost = observation.edge if decision.path is ExecutionPath.EDGE else observation.cloud
+    latency_s = true_latency_s(observation, decision.path, decision.k)
+    active = cost.active if cost is not None else decision.k
+    return effective_accuracy(objective.dense_accuracy, decision.k, active, latency_s, objective.decay_per_s)
 
 
-def regret(situation: Situation, plan: Plan, oracle_plan: Plan, objective: Objective) -> float:
-    """The effective accuracy lost by ``plan`` against the oracle's, both in the true future; ≥ 0."""
-    best = true_effective_accuracy(situation, oracle_plan, objective)
-    return best - true_effective_accuracy(situation, plan, objective)
+def regret(
+    observation: Observation,
+    decision: Decision,
+    oracle_decision: Decision,
+    objective: EffectiveAccuracyObjective,
+) -> float:
+    """The effective accuracy lost by ``decision`` against the oracle's, both in the true future; ≥ 0."""
+    best = true_effective_accuracy(observation, oracle_decision, objective)
+    return best - true_effective_accuracy(observation, decision, objective)
 
 
 @dataclass(frozen=True, slots=True)
 class OracleScheduler(EffectiveAccuracyScheduler):
-    """The best path and k given how the uplink will really behave (the situation carries it)."""
+    """The best path and k given how the uplink will really behave (the observation carries it)."""
 
-    def best_offload(self, cost: PathCost, situation: Situation) -> tuple[int, float, float]:
+    def best_offload(self, cost: PathCost, observation: Observation) -> tuple[int, float, float]:
         """The exact best k, its true latency and its score."""
-        uplink = _uplink(situation)
+        uplink = _uplink(observation)
 
         def evaluate(k: int) -> tuple[float, float]:
             arrival_s = uplink.arrival_s(k)

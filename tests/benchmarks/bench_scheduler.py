@@ -10,9 +10,9 @@ from profiler.latency import load_profile
 from sim.schedulers import (
     EffectiveAccuracyScheduler,
     LatencyScheduler,
+    Observation,
     OracleScheduler,
-    Situation,
-    TrueUplink,
+    UplinkOracle,
     cloud_cost,
     edge_cost,
 )
@@ -28,19 +28,19 @@ def main() -> None:
     def finish_s(n_bytes: int, enqueued_s: float) -> float:
         return times_s[bisect_left(times_s, enqueued_s) + n_bytes // 1500]
 
-    def situation() -> Situation:
-        return Situation(
+    def observation() -> Observation:
+        return Observation(
             edge_cost(edge, 600, 0.003),
             cloud_cost(cloud, 600, 0.013, bandwidth_bps=56e6, block_bytes=440, header_bytes=1500, dirty=9),
-            TrueUplink(finish_s, 440, 1500, 0.0, 0.0, 0.01),
+            UplinkOracle(finish_s, 440, 1500, 0.0, 0.0, 0.01),
         )
 
-    case = situation()
+    case = observation()
     decisions = {
-        "situation": situation,
-        "ea": lambda: EffectiveAccuracyScheduler.plan(ea, case),
-        "latency": lambda: LatencyScheduler.plan(latency, case),
-        "oracle": lambda: OracleScheduler.plan(oracle, case),
+        "observation": observation,
+        "ea": lambda: EffectiveAccuracyScheduler.decide(ea, case),
+        "latency": lambda: LatencyScheduler.decide(latency, case),
+        "oracle": lambda: OracleScheduler.decide(oracle, case),
     }
     ea, latency, oracle = EffectiveAccuracyScheduler(), LatencyScheduler(), OracleScheduler()
     rounds: dict[str, list[float]] = {name: [] for name in decisions}

@@ -25,12 +25,12 @@ from sim.physics.events import Unreachable
 from sim.physics.link import Trickle
 from sim.records.ledger import Outcome
 from sim.schedulers import (
+    Decision,
+    ExecutionPath,
+    Observation,
     OracleScheduler,
-    Path,
-    Plan,
     Scheduler,
-    Situation,
-    TrueUplink,
+    UplinkOracle,
     cloud_cost,
     edge_cost,
     regret,
@@ -143,71 +143,71 @@ class FluxShard:
         local, remote = self.local.match(frame), self.proxy.match(frame)
         self._matched_epoch = self._epoch if self._synchronised else -1
         yield world.extract()
-        situation = self._situation(local, remote, world)
-        plan = self.scheduler.plan(situation)
-        lost_ea = self._regret(situation, plan)
-        if plan.path is Path.EDGE:
-            outcome = yield from self._on_edge(frame, local, remote, plan, world)
+        observation = self._observation(local, remote, world)
+        decision = self.scheduler.decide(observation)
+        lost_ea = self._regret(observation, decision)
+        if decision.path is ExecutionPath.EDGE:
+            outcome = yield from self._on_edge(frame, local, remote, decision, world)
         else:
-            outcome = yield from self._on_cloud(frame, local, remote, plan, world)
+            outcome = yield from self._on_cloud(frame, local, remote, decision, world)
         self._refresh_edge(frame, world)
         return outcome._replace(ea_regret=lost_ea)
 
     # -- the two paths ------------------------------------------------------------------------------
 
     def _on_edge(
-        self, frame: Frame, local: Match, remote: Match, plan: Plan, world: CameraWorld
+        self, frame: Frame, local: Match, remote: Match, decision: Decision, world: CameraWorld
     ) -> Generator[Any, Any, Outcome]:
         self._shown = local
         if self._reachable:
             if self.options.opportunistic:
-                self._send_spare(frame, remote, plan, world)
+                self._send_spare(frame, remote, decision, world)
             elif world.now_s - world.last_observed_s > self.options.probe_s:
                 world.probe(PROBE_BYTES)
-        result = self.edge.dense(frame) if plan.dense else self.edge.sparse(frame, local, plan.k)
-        yield world.infer_edge_dense() if plan.dense else world.infer_edge(plan.k)
+        result = self.edge.dense(frame) if decision.dense else self.edge.sparse(frame, local, decision.k)
+        yield world.infer_edge_dense() if decision.dense else world.infer_edge(decision.k)
         self._withdraw_spare(world)
         return Outcome(
             "edge",
             len(local.active),
-            plan.k,
-            len(local.active) - plan.k,
+            decision.k,
+            len(local.active) - decision.k,
             len(local.active),
             len(remote.active),
-            plan.extrapolated,
+            decision.extrapolated,
             result=result,
         )
 
     def _on_cloud(
-        self, frame: Frame, local: Match, remote: Match, plan: Plan, world: CameraWorld
+        self, frame: Frame, local: Match, remote: Match, decision: Decision, world: CameraWorld
     ) -> Generator[Any, Any, Outcome]:
         self._shown = remote
         message = self.content.message(
-            frame, remote.active[: plan.k], remote, self._epoch, inferred=True, realign=True
+            frame, remote.active[: decision.k], remote, self._epoch, inferred=True, realign=True
         )
         self._learn_sizes(message)
-        if (encoding := world.encode(plan.k)) is not None:
+        if (encoding := world.encode(decision.k)) is not None:
             yield encoding
         self.proxy.apply(message)
         try:
             yield world.send(message.size_bytes)
-            blocks = self.server.receive(message, world, densely=plan.dense)
+            blocks = self.server.receive(message, world, densely=decision.dense)
             result = self.server.result
             if blocks is None:
                 yield world.reply(NOTICE_BYTES)
                 raise Unreachable("the server has lost its state")
-            yield world.infer_cloud_dense() if plan.dense else world.infer_cloud(blocks)
+            yield world.infer_cloud_dense() if decision.dense else world.infer_cloud(blocks)
             self._refresh_cloud(world)
             yield world.reply(self.options.result_bytes)
         except Unreachable:
             self._lose_server(world)
-            fallback = self.scheduler.plan(Situation(self._edge_cost(local, world), None))
+            fallback = self.scheduler.decide(Observation(self._edge_cost(local, world), None))
             outcome = yield from self._on_edge(frame, local, remote, fallback, world)
             return outcome
         active = len(remote.active)
-        extrapolated = not plan.dense and world.cloud.profile.is_extrapolated(blocks)
-        stale, active_edge = active - plan.k, len(local.active)
-        return Outcome("cloud", active, plan.k, stale, active_edge, active, extrapolated, result=result)
+        extrapolated = not decision.dense and world.cloud.profile.is_extrapolated(blocks)
+        stale, active_edge = active - decision.k, len(local.active)
+        return Outcome("cloud", active, decision.k, stale, active_edge, active, extrapolated, result=result)
 
     def _initialise(self, frame: Frame, world: CameraWorld) -> Generator[Any, Any, Outcome]:
         """The first frame: whole to the server, inferred densely there; the edge begins its first refresh."""
@@ -253,11 +253,11 @@ class FluxShard:
             dense_fallback=self.options.dense_fallback,
         )
 
-    def _situation(self, local: Match, remote: Match, world: CameraWorld) -> Situation:
+    def _observation(self, local: Match, remote: Match, world: CameraWorld) -> Observation:
         edge = self._edge_cost(local, world)
         bandwidth_bps = world.bandwidth_bps()
         if not self._reachable:
-            return Situation(edge, None)
+            return Observation(edge, None)
         encoding = world.edge.profile.encode_s
         encode_base_s, encode_block_s = (encoding.base_s, encoding.per_block_s) if encoding else (0.0, 0.0)
         elapsed_s = world.now_s - world.ledger.captured_s
@@ -275,8 +275,8 @@ class FluxShard:
             dense_fallback=self.options.dense_fallback,
         )
         if not self._wants_truth:
-            return Situation(edge, cloud)
-        uplink = TrueUplink(
+            return Observation(edge, cloud)
+        uplink = UplinkOracle(
             finish_s=world.true_arrival_s,
             block_bytes=self._block_bytes,
             header_bytes=self._overhead_bytes,
@@ -285,14 +285,14 @@ class FluxShard:
             after_s=world.downlink.conditions.delay_s,
             elapsed_s=elapsed_s,
         )
-        return Situation(edge, cloud, uplink)
+        return Observation(edge, cloud, uplink)
 
-    def _regret(self, situation: Situation, plan: Plan) -> float | None:
+    def _regret(self, observation: Observation, decision: Decision) -> float | None:
         """EA lost against the oracle's decision, both judged by what the link will really do."""
-        if self.regret_against is None or situation.uplink is None:
+        if self.regret_against is None or observation.uplink is None:
             return None
-        best = self.regret_against.plan(situation)
-        return regret(situation, plan, best, self.regret_against)
+        best = self.regret_against.decide(observation)
+        return regret(observation, decision, best, self.regret_against)
 
     def _learn_sizes(self, message: Message) -> None:
         """Keep running means of what a block and the rest of a message cost."""
@@ -303,14 +303,14 @@ class FluxShard:
 
     # -- opportunistic traffic ----------------------------------------------------------------------
 
-    def _send_spare(self, frame: Frame, remote: Match, plan: Plan, world: CameraWorld) -> None:
+    def _send_spare(self, frame: Frame, remote: Match, decision: Decision, world: CameraWorld) -> None:
         """Queue the most different blocks, as many as should be through while the edge computes.
 
         Never fewer than an estimator can learn from: an estimate that is too low, after an outage say, would
         otherwise keep every frame on the edge and never be corrected. What does not fit is withdrawn anyway.
         """
         bandwidth_bps = world.bandwidth_bps() or 0.0
-        room_bytes = max(world.edge.profile.sparse_s(plan.k) * bandwidth_bps / 8.0, PROBE_BYTES)
+        room_bytes = max(world.edge.profile.sparse_s(decision.k) * bandwidth_bps / 8.0, PROBE_BYTES)
         blocks = remote.active[: int(room_bytes / max(self._block_bytes, 1.0))]
         self._spare_sent_bytes, self._spare_began_s = 0, world.now_s
         if len(blocks):

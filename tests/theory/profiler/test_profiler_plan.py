@@ -11,8 +11,16 @@ from hypothesis import strategies as st
 
 from profiler.__main__ import main
 from profiler.latency import Quadratic, load_profile
-from profiler.plan import Path as Way
-from profiler.plan import best, cloud_path, edge_path, gains, plan_map, summary, tie_bps
+from profiler.plan import (
+    PathLatency,
+    best_point,
+    cloud_path,
+    edge_path,
+    gains,
+    offloading_map,
+    summary,
+    tie_bps,
+)
 
 EDGE = load_profile("jetson_xavier_nx", "yolo11m-seg")
 CLOUD = load_profile("rtx_3080", "yolo11m-seg")
@@ -32,8 +40,8 @@ DECAY = math.log(2) / 0.1
 def test_best_k_is_the_maximum_over_every_k(
     a: float, b: float, c: float, link: float, active: int, decay: float
 ) -> None:
-    path = Way(Quadratic(a, b, c), 0.003, link)
-    found = best(path, active, decay)
+    path = PathLatency(Quadratic(a, b, c), 0.003, link)
+    found = best_point(path, active, decay)
     every = [k / active * math.exp(-decay * path.seconds(k)) for k in range(active + 1)]
     assert 0 <= found.k <= active
     assert found.ea == pytest.approx(max(every), rel=1e-12, abs=1e-300)
@@ -43,10 +51,10 @@ def test_best_k_is_the_maximum_over_every_k(
 def test_at_the_tie_edge_and_cloud_are_equal() -> None:
     tie = tie_bps(EDGE, CLOUD, 400, DECAY, 60.0, 0.0)
     assert tie is not None
-    here = best(edge_path(EDGE), 400, DECAY).ea
-    there = best(cloud_path(EDGE, CLOUD, tie, 60.0, 0.0), 400, DECAY).ea
+    here = best_point(edge_path(EDGE), 400, DECAY).ea
+    there = best_point(cloud_path(EDGE, CLOUD, tie, 60.0, 0.0), 400, DECAY).ea
     assert there == pytest.approx(here, rel=1e-9)
-    assert best(cloud_path(EDGE, CLOUD, 1.1 * tie, 60.0, 0.0), 400, DECAY).ea > here
+    assert best_point(cloud_path(EDGE, CLOUD, 1.1 * tie, 60.0, 0.0), 400, DECAY).ea > here
 
 
 def test_a_device_against_itself_never_ties() -> None:
@@ -66,7 +74,7 @@ def test_faster_parts_never_harm() -> None:
 
 
 def test_the_map_grows_with_bandwidth_and_with_patience() -> None:
-    found = plan_map(EDGE, CLOUD, 1600, block_bytes=440.0)
+    found = offloading_map(EDGE, CLOUD, 1600, block_bytes=440.0)
     for row in found.cloud:
         assert [one.k for one in row] == sorted(one.k for one in row)
     for column in zip(*found.cloud, strict=True):

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from profiler.latency import load_profile
 from sim.schedulers import (
     EffectiveAccuracyScheduler,
+    ExecutionPath,
     LatencyScheduler,
+    Observation,
     OracleScheduler,
-    Path,
     PathCost,
-    Situation,
-    TrueUplink,
+    UplinkOracle,
     cloud_cost,
     edge_cost,
     effective_accuracy,
@@ -40,7 +40,7 @@ def opportunities(rng: np.random.Generator, rate_bps: float, outage_s: float) ->
     return list(np.cumsum(gaps_s))
 
 
-def uplink(times_s: list[float], **changes: float) -> TrueUplink:
+def uplink(times_s: list[float], **changes: float) -> UplinkOracle:
     """A link that delivers one packet at each time; beyond the last, never."""
 
     def finish_s(n_bytes: int, enqueued_s: float) -> float:
@@ -48,13 +48,13 @@ def uplink(times_s: list[float], **changes: float) -> TrueUplink:
         last = first + max(math.ceil(n_bytes / PACKET_BYTES), 1) - 1
         return times_s[last] if last < len(times_s) else math.inf
 
-    return TrueUplink(finish_s, 440.0, 1200.0, 0.001, 2e-6, 0.004)._replace(**changes)
+    return UplinkOracle(finish_s, 440.0, 1200.0, 0.001, 2e-6, 0.004)._replace(**changes)
 
 
-def situation(seed: int, active: int, *, dirty: int = 0, dense_fallback: bool = False) -> Situation:
+def observation(seed: int, active: int, *, dirty: int = 0, dense_fallback: bool = False) -> Observation:
     rng = np.random.default_rng(seed)
     link = uplink(opportunities(rng, 10.0 ** rng.uniform(6, 8.3), rng.uniform(0, 0.2)))
-    return Situation(
+    return Observation(
         edge_cost(EDGE, active, 0.003, dense_fallback=dense_fallback),
         cloud_cost(
             CLOUD,
@@ -73,23 +73,23 @@ def situation(seed: int, active: int, *, dirty: int = 0, dense_fallback: bool = 
 
 @given(seed=st.integers(0, 10**6), active=st.integers(0, 400), dirty=st.integers(0, 60), dense=st.booleans())
 def test_the_oracle_equals_an_exhaustive_search(seed, active, dirty, dense):
-    case = situation(seed, active, dirty=dirty, dense_fallback=dense)
+    case = observation(seed, active, dirty=dirty, dense_fallback=dense)
     oracle = OracleScheduler()
-    found = true_effective_accuracy(case, oracle.plan(case), oracle)
+    found = true_effective_accuracy(case, oracle.decide(case), oracle)
     best = max(
         effective_accuracy(1.0, k, active, true_latency_s(case, path, k), oracle.decay_per_s)
-        for path, k in itertools.product(Path, range(active + 1))
+        for path, k in itertools.product(ExecutionPath, range(active + 1))
     )
     assert found == pytest.approx(best, rel=1e-12)
 
 
 @given(seed=st.integers(0, 10**6), active=st.integers(0, 1600), dirty=st.integers(0, 200))
 def test_no_scheduler_beats_the_oracle(seed, active, dirty):
-    case = situation(seed, active, dirty=dirty)
+    case = observation(seed, active, dirty=dirty)
     oracle = OracleScheduler()
-    best = oracle.plan(case)
+    best = oracle.decide(case)
     for scheduler in (EffectiveAccuracyScheduler(), LatencyScheduler()):
-        assert regret(case, scheduler.plan(case), best, oracle) >= 0
+        assert regret(case, scheduler.decide(case), best, oracle) >= 0
     assert regret(case, best, best, oracle) == 0
 
 
@@ -97,7 +97,7 @@ def test_the_oracle_asks_the_link_rarely():
     """A whole 1600-block frame takes a few dozen questions, not 1600."""
     asked = []
     for seed in range(20):
-        case = situation(seed, 1600)
+        case = observation(seed, 1600)
         assert case.uplink is not None
         calls = itertools.count()
 
@@ -105,7 +105,7 @@ def test_the_oracle_asks_the_link_rarely():
             next(calls)
             return inner(n_bytes, enqueued_s)
 
-        OracleScheduler().plan(case._replace(uplink=case.uplink._replace(finish_s=counting)))
+        OracleScheduler().decide(case._replace(uplink=case.uplink._replace(finish_s=counting)))
         asked.append(next(calls))
     assert np.median(asked) < 60
     assert max(asked) < 400
@@ -115,26 +115,26 @@ def test_the_oracle_asks_the_link_rarely():
     seed=st.integers(0, 10**6), active=st.integers(0, 1600), dirty=st.integers(0, 200), dense=st.booleans()
 )
 def test_the_effective_accuracy_plan_is_the_best_of_all_plans(seed, active, dirty, dense):
-    case = situation(seed, active, dirty=dirty, dense_fallback=dense)
+    case = observation(seed, active, dirty=dirty, dense_fallback=dense)
     scheduler = EffectiveAccuracyScheduler(dense_accuracy=0.8)
-    plan = scheduler.plan(case)
+    decision = scheduler.decide(case)
     best = max(
         effective_accuracy(0.8, k, active, cost.latency_s(k), scheduler.decay_per_s)
         for cost, k in itertools.product((case.edge, case.cloud), {*range(0, active + 1, 13), active})
     )
-    assert plan.predicted_ea >= best * (1 - 1e-12)
-    assert plan.predicted_ea <= 0.8
-    assert plan.computed == plan.k + (dirty if plan.path is Path.CLOUD else 0)
+    assert decision.predicted_ea >= best * (1 - 1e-12)
+    assert decision.predicted_ea <= 0.8
+    assert decision.blocks_computed == decision.k + (dirty if decision.path is ExecutionPath.CLOUD else 0)
 
 
 @given(seed=st.integers(0, 10**6), active=st.integers(0, 1600))
 def test_the_latency_plan_takes_every_miss_on_the_faster_path(seed, active):
-    case = situation(seed, active)
-    plan = LatencyScheduler().plan(case)
+    case = observation(seed, active)
+    decision = LatencyScheduler().decide(case)
     assert case.edge is not None
     assert case.cloud is not None
-    assert plan.k == active
-    assert plan.predicted_latency_s == min(case.edge.latency_s(active), case.cloud.latency_s(active))
+    assert decision.k == active
+    assert decision.predicted_latency_s == min(case.edge.latency_s(active), case.cloud.latency_s(active))
 
 
 def test_the_papers_latency_model_of_table_1():
@@ -150,13 +150,20 @@ def test_the_papers_latency_model_of_table_1():
 def test_a_fast_link_offloads_and_a_dead_one_stays_on_the_edge():
     edge = edge_cost(EDGE, 400, 0.003)
     for scheduler in (EffectiveAccuracyScheduler(), LatencyScheduler()):
+        edge_path, cloud_path = ExecutionPath
         paths = [
-            scheduler.plan(
-                Situation(edge, cloud_cost(CLOUD, 400, 0.013, bandwidth_bps=rate, block_bytes=440))
+            scheduler.decide(
+                Observation(edge, cloud_cost(CLOUD, 400, 0.013, bandwidth_bps=rate, block_bytes=440))
             ).path
             for rate in (130e6, 56e6, 25e6, 1e6, 0.0)
         ]
-        assert paths == [Path.CLOUD, Path.CLOUD, Path.CLOUD, Path.EDGE, Path.EDGE]
+        assert paths == [
+            ExecutionPath.CLOUD,
+            ExecutionPath.CLOUD,
+            ExecutionPath.CLOUD,
+            ExecutionPath.EDGE,
+            ExecutionPath.EDGE,
+        ]
 
 
 def test_a_path_that_is_not_there_is_not_taken_and_none_at_all_is_an_error():
@@ -164,12 +171,12 @@ def test_a_path_that_is_not_there_is_not_taken_and_none_at_all_is_an_error():
     cloud = cloud_cost(CLOUD, 400, 10.0, bandwidth_bps=1e6, block_bytes=440)
     link = uplink(opportunities(np.random.default_rng(1), 1e6, 0.0))
     for scheduler in (EffectiveAccuracyScheduler(), LatencyScheduler(), OracleScheduler()):
-        assert scheduler.plan(Situation(edge, None, link)).path is Path.EDGE
-        assert scheduler.plan(Situation(None, cloud, link)).path is Path.CLOUD
+        assert scheduler.decide(Observation(edge, None, link)).path is ExecutionPath.EDGE
+        assert scheduler.decide(Observation(None, cloud, link)).path is ExecutionPath.CLOUD
         with pytest.raises(ValueError, match="expected an edge path, a cloud path or both"):
-            scheduler.plan(Situation(None, None, link))
+            scheduler.decide(Observation(None, None, link))
     with pytest.raises(ValueError, match="true future of the uplink"):
-        OracleScheduler().plan(Situation(edge, cloud))
+        OracleScheduler().decide(Observation(edge, cloud))
 
 
 def test_where_time_costs_nothing_everything_is_processed_unless_it_never_arrives():
@@ -177,24 +184,25 @@ def test_where_time_costs_nothing_everything_is_processed_unless_it_never_arrive
     dead = cloud_cost(CLOUD, 400, 0.0, bandwidth_bps=0.0, block_bytes=440)
     link = uplink([])
     for scheduler in (EffectiveAccuracyScheduler(0.0, 0.9), OracleScheduler(0.0, 0.9)):
-        plan = scheduler.plan(Situation(edge, dead, link))
-        assert (plan.path, plan.k, plan.predicted_ea) == (Path.EDGE, 400, 0.9)
-        assert scheduler.plan(Situation(None, dead, link)).predicted_ea == 0.0
+        decision = scheduler.decide(Observation(edge, dead, link))
+        assert (decision.path, decision.k, decision.predicted_ea) == (ExecutionPath.EDGE, 400, 0.9)
+        assert scheduler.decide(Observation(None, dead, link)).predicted_ea == 0.0
 
 
 def test_a_plan_outside_the_profiled_range_says_so():
     narrow = PathCost(100, 0.0, 0.0, 0.0, 1e-9, 0.0, k_min=10, k_max=80)
-    plans = [
-        EffectiveAccuracyScheduler().plan(Situation(narrow._replace(active=n), None)) for n in (0, 5, 50, 81)
+    decisions = [
+        EffectiveAccuracyScheduler().decide(Observation(narrow._replace(active=n), None))
+        for n in (0, 5, 50, 81)
     ]
-    assert [plan.extrapolated for plan in plans] == [False, True, False, True]
+    assert [decision.extrapolated for decision in decisions] == [False, True, False, True]
 
 
 def test_dense_inference_replaces_a_sparse_one_that_costs_more():
     """The published curve reaches 2.1 times the dense latency at 1600 active blocks."""
-    sparse = EffectiveAccuracyScheduler().plan(Situation(edge_cost(EDGE, 1600, 0.0), None))
-    dense = EffectiveAccuracyScheduler().plan(
-        Situation(edge_cost(EDGE, 1600, 0.0, dense_fallback=True), None)
+    sparse = EffectiveAccuracyScheduler().decide(Observation(edge_cost(EDGE, 1600, 0.0), None))
+    dense = EffectiveAccuracyScheduler().decide(
+        Observation(edge_cost(EDGE, 1600, 0.0, dense_fallback=True), None)
     )
     assert (sparse.k, sparse.dense) == (568, False)
     assert (dense.k, dense.dense) == (1600, True)

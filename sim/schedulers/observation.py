@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 from profiler.latency import Profile
 
 
-class Path(str, enum.Enum):
+class ExecutionPath(str, enum.Enum):
     """Where a frame's result comes from."""
 
     EDGE = "edge"
@@ -63,7 +63,7 @@ class PathCost(NamedTuple):
         return not self.runs_densely(k)
 
 
-class TrueUplink(NamedTuple):
+class UplinkOracle(NamedTuple):
     """The true future of the uplink, for the oracle and for regret.
 
     ``finish_s(n_bytes, enqueued_s)`` says how many seconds from now the last of n bytes reaches the server
@@ -84,20 +84,20 @@ class TrueUplink(NamedTuple):
         return self.elapsed_s + self.finish_s(n_bytes, self.encode_base_s + k * self.encode_per_block_s)
 
 
-class Situation(NamedTuple):
+class Observation(NamedTuple):
     """The paths a frame may take; None for one that is not there (no server reachable, no local model)."""
 
     edge: PathCost | None
     cloud: PathCost | None
-    uplink: TrueUplink | None = None
+    uplink: UplinkOracle | None = None
 
 
-class Plan(NamedTuple):
+class Decision(NamedTuple):
     """A scheduler's answer. Latency and EA are what it expects, not what comes."""
 
-    path: Path
+    path: ExecutionPath
     k: int  # active blocks to process, the most different first
-    computed: int  # k and the dirty blocks
+    blocks_computed: int  # k and the dirty blocks
     dense: bool  # computed by dense inference, which is cheaper here
     predicted_latency_s: float
     predicted_ea: float
@@ -107,11 +107,11 @@ class Plan(NamedTuple):
 class Scheduler(Protocol):
     """Chooses a path and a number of blocks for each frame."""
 
-    def plan(self, situation: Situation) -> Plan:
+    def decide(self, observation: Observation) -> Decision:
         """Decide for one frame.
 
         Raises:
-            ValueError: the situation has no path.
+            ValueError: the observation has no path.
         """
         ...
 
