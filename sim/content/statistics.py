@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from conf.search_path import find_file, group_names
 from profiler.latency import Profile
 from sim.accuracy.coverage import IDLE
 from sim.content.interface import (
@@ -33,7 +34,6 @@ from traces.video.block_statistics import BlockSampler, BlockStatistics
 if TYPE_CHECKING:
     from sim.config import RunConfig
 
-STATISTICS_FOLDER = Path(__file__).resolve().parent.parent.parent / "conf" / "statistics"
 HEADER_BYTES = 24  # of a message without vectors, beside its bitmap (kernels/codecs/block_payload.py)
 DEFAULT_FRAMES = 300
 
@@ -258,16 +258,16 @@ def _check_recorded(config: RunConfig) -> None:
 
 
 def open_statistics(config: RunConfig, profile: Profile) -> OpenedStatistics:
-    """Open the recording that `video.statistics` names: a file, or one of conf/statistics.
+    """Open the recording that `video.statistics` names: a file, or a name of the group statistics.
 
     Raises:
         InputError: there is none, or its frames have more or fewer blocks than the model's.
     """
     named = config.video.statistics
-    known = sorted(path.stem for path in STATISTICS_FOLDER.glob("*.yaml"))
+    known = group_names("statistics")
     if named is None:
         raise InputError(f"video.statistics: expected a file or one of {', '.join(known)}, found none")
-    path = STATISTICS_FOLDER / f"{named}.yaml" if named in known else Path(named)
+    path = find_file("statistics", named) or Path(named)
     if not path.is_file():
         raise InputError(f"video.statistics: expected a file or one of {', '.join(known)}, found {named!r}")
     statistics = BlockStatistics.load(path)
