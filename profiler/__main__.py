@@ -25,8 +25,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from conf.search_path import group_folders
 from profiler import options
-from profiler.latency import PROFILE_FOLDER, Profile, load_profile, read_profile
+from profiler.latency import Profile, load_profile, read_profile
 from traces.errors import InputError
 
 MEASURE: dict[str, options.Parser] = {
@@ -181,10 +182,10 @@ def _table(arguments: list[str]) -> int:
     words, values = options.parse(arguments, {"out": str})
     if len(words) > 1:
         raise InputError(f"table: expected at most one folder of profiles, found {words}")
-    folder = Path(words[0]) if words else PROFILE_FOLDER
+    folder = Path(words[0]) if words else None
     found = measured_profiles(folder)
     if not found:
-        raise InputError(f"table: {folder}: expected measured profiles, found none")
+        raise InputError(f"table: {folder or 'search path'}: expected measured profiles, found none")
     print(markdown(found))
     if "out" in values:
         insert(markdown(found), values["out"])
@@ -209,8 +210,9 @@ def _samples_path(text: str) -> Path:
     path = Path(text)
     if path.suffix == ".yaml":
         path = path.with_suffix("")
-    elif not path.exists() and (PROFILE_FOLDER / text).is_dir():
-        path = PROFILE_FOLDER / text
+    elif not path.exists():
+        kept = (folder / text for folder in group_folders("profile"))
+        path = next((folder for folder in kept if folder.is_dir()), path)
     if path.is_dir():
         path = path / "samples.parquet"
     if not path.is_file():

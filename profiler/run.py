@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -10,7 +11,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from profiler.latency import PROFILE_FOLDER, read_profile, save_profile
+from conf.search_path import checkout_folder, writable_folder
+from profiler.latency import read_profile, save_profile
 from profiler.measure.active_sets import Recording, kinds_of, record
 from profiler.measure.devices import background_cores, check_device, clock_for, describe, tune_allocator
 from profiler.measure.disturbance import BUSY_CORES, busy_note, disturbing
@@ -38,7 +40,7 @@ class Request:
         weights: safetensors file; random weights when None, which take the same time.
         video: clip or folder that recorded active sets follow; the embedded scene when None.
         clock: ``wall``, or ``thread`` where the machine cannot be kept quiet.
-        out: folder that holds a folder for each device.
+        out: folder that holds a folder for each device; the checkout's own, or the user's.
     """
 
     model: str
@@ -56,7 +58,7 @@ class Request:
     clock: str = "wall"
     seed: int = 0
     fresh: bool = False
-    out: str = str(PROFILE_FOLDER)
+    out: str = dataclasses.field(default_factory=lambda: str(writable_folder("profile")))
 
     @property
     def profile_name(self) -> str:
@@ -255,7 +257,9 @@ def _build(request: Request) -> Any:
 
 def _commit() -> str | None:
     """Commit of the code that measured, with ``+`` when the tree was not clean; None outside a checkout."""
-    here = Path(__file__).parent
+    here = checkout_folder()
+    if here is None:
+        return None
 
     def git(*words: str) -> str | None:
         try:

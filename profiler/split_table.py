@@ -13,7 +13,8 @@ from typing import Any
 
 import yaml
 
-from profiler.latency.split_table import SPLIT_FOLDER, Cut, SplitTable
+from conf.search_path import writable_folder
+from profiler.latency.split_table import Cut, SplitTable
 
 
 def derive_split_table(model: str, network: str, resolution_px: tuple[int, int]) -> SplitTable:
@@ -87,12 +88,13 @@ def _tensors(value: Any) -> list[Any]:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the tables of the named models to conf/split; a number at the name's end is the input's side."""
+    """Write the tables of the named models to split/; a number at the end is the input's side."""
     for model in arguments:
         network, _, side = model.rpartition("-")
         network, side_px = (network, int(side)) if side.isdigit() else (model, 640)
         table = derive_split_table(model, network, (side_px, side_px))
-        path = SPLIT_FOLDER / f"{model}.yaml"
+        path = writable_folder("split") / f"{model}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(_text(table), encoding="utf-8")
         print(f"{path}: {len(table.cuts)} cuts")
     return 0

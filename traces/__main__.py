@@ -118,7 +118,8 @@ def _generate(options: argparse.Namespace) -> None:
 
 
 def _get(options: argparse.Namespace) -> None:
-    from traces.downloads.registry import REGISTRY, default_cache, fetch, find, read_registry
+    from conf.search_path import cache_folder
+    from traces.downloads.registry import REGISTRY, fetch, find, read_registry
 
     registry = read_registry(Path(options.registry) if options.registry else REGISTRY)
     if options.name is None:
@@ -132,7 +133,7 @@ def _get(options: argparse.Namespace) -> None:
         print("\npython -m traces get NAME, or NAME/FILE for one of several files")
         return
     entry = find(registry, options.name)
-    cache = Path(options.cache) if options.cache else default_cache()
+    cache = Path(options.cache) if options.cache else cache_folder()
     for file in entry.files:
         fetched = fetch(entry, file, cache)
         how = "downloaded" if fetched.downloaded else "in the cache"

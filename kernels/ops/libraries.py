@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import os
 import subprocess
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from conf.search_path import cache_folder
 
 _DIGITS = 16  # of each hash in a name
 
@@ -50,14 +51,6 @@ class Recipe:
         for source in sorted(self.sources):
             digest.update(b"\0" + source.name.encode() + b"\0" + source.read_bytes())
         return f"{self.name}-{digest.hexdigest()[:_DIGITS]}"
-
-
-def cache_folder() -> Path:
-    """Where built libraries are kept: `FLUXSHARD_CACHE`, or fluxshard in the user's cache folder."""
-    chosen = os.environ.get("FLUXSHARD_CACHE")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fluxshard"
 
 
 def obtain(recipe: Recipe, compiler: str | None, missing: str) -> Path:

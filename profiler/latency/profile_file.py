@@ -11,38 +11,39 @@ from typing import Any
 
 import yaml
 
+from conf.search_path import group_folders, package_folder
 from profiler.latency.curves import PiecewiseLinear, Quadratic
 from profiler.latency.files import whole_file
 from profiler.latency.keys import Keys
 from profiler.latency.profile import Encoding, Layer, Power, Profile, Residuals
 from traces.errors import InputError
 
-PROFILE_FOLDER = Path(__file__).resolve().parent.parent.parent / "conf" / "profile"
-
+PROFILE_FOLDER = package_folder() / "profile"  # those that come with the package
 
 KINDS = ("published", "measured", "derived")
 
 
-def available_profiles(directories: Iterable[Path | str] = (PROFILE_FOLDER,)) -> dict[str, tuple[str, ...]]:
-    """The models that have a profile, by device, both sorted."""
+def available_profiles(directories: Iterable[Path | str] | None = None) -> dict[str, tuple[str, ...]]:
+    """The models that have a profile, by device, both sorted; None: along the search path."""
     found: dict[str, set[str]] = {}
-    for folder in directories:
+    for folder in group_folders("profile") if directories is None else directories:
         for path in Path(folder).glob("*/*.yaml"):
             found.setdefault(path.parent.name, set()).add(path.stem)
     return {device: tuple(sorted(found[device])) for device in sorted(found)}
 
 
 def load_profile(
-    device: str, model: str, directories: Iterable[Path | str] = (PROFILE_FOLDER,), key: str = "device"
+    device: str, model: str, directories: Iterable[Path | str] | None = None, key: str = "device"
 ) -> Profile:
     """Read the profile of a model on a device from the first of ``directories`` that has one.
 
-    ``key`` is what messages call the device.
+    ``directories`` None: along the search path, the user's profiles before the package's. ``key`` is what
+    messages call the device.
 
     Raises:
         InputError: no such device or model (the choices are named), or the file is not a sound profile.
     """
-    folders = tuple(Path(folder) for folder in directories)
+    folders = tuple(map(Path, group_folders("profile") if directories is None else directories))
     for folder in folders:
         path = folder / device / f"{model}.yaml"
         if path.is_file():

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import yaml
 
+from conf.search_path import group_folders, package_folder
 from profiler.latency.keys import Keys
 from traces.errors import InputError
 
-SPLIT_FOLDER = Path(__file__).resolve().parent.parent.parent / "conf" / "split"
+SPLIT_FOLDER = package_folder() / "split"  # those that come with the package
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +42,13 @@ class SplitTable:
     cuts: tuple[Cut, ...]
 
 
-def load_split_table(model: str, directories: Iterable[Path | str] = (SPLIT_FOLDER,)) -> SplitTable:
-    """Read a model's split table from the first of ``directories`` that has one.
+def load_split_table(model: str, directories: Iterable[Path | str] | None = None) -> SplitTable:
+    """Read a model's split table from the first of ``directories`` that has one; None: of the search path.
 
     Raises:
         InputError: there is none (those that exist are named), or the file is unsound.
     """
-    folders = tuple(Path(folder) for folder in directories)
+    folders = tuple(map(Path, group_folders("split") if directories is None else directories))
     for folder in folders:
         if (path := folder / f"{model}.yaml").is_file():
             table = _read(path)

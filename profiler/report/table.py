@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from profiler.latency import PROFILE_FOLDER, Profile, available_profiles, load_profile
+from profiler.latency import Profile, available_profiles, load_profile
 from profiler.latency.files import whole_file
 from traces.errors import InputError
 
@@ -16,10 +16,11 @@ HEADER = (
 )
 
 
-def measured_profiles(folder: Path | str = PROFILE_FOLDER) -> list[Profile]:
-    """Profiles that were measured here or by a user, by device and model."""
-    found = available_profiles([folder])
-    profiles = (load_profile(device, model, [folder]) for device, models in found.items() for model in models)
+def measured_profiles(folder: Path | str | None = None) -> list[Profile]:
+    """Profiles of a folder (None: along the search path) that were measured, by device and model."""
+    folders = None if folder is None else [folder]
+    found = available_profiles(folders)
+    profiles = (load_profile(device, model, folders) for device, models in found.items() for model in models)
     return [one for one in profiles if one.provenance["kind"] == "measured"]
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from conf.search_path import checkout_folder
 from profiler.latency import Profile
 from sim.assembly import Assembly
 from sim.config import RunConfig
@@ -236,8 +237,8 @@ def package_version() -> str | None:
 
 def git_sha() -> str | None:
     """The commit of the checkout the code runs from; None outside one."""
-    root = Path(__file__).resolve().parent.parent.parent
-    if not (root / ".git").exists():
+    root = checkout_folder()
+    if root is None or not (root / ".git").exists():
         return None
     try:
         done = subprocess.run(

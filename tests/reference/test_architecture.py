@@ -12,11 +12,11 @@ FOLDERS = ("traces", "kernels", "profiler", "sim", "analysis", "conf")
 
 # Folder → modules it may import of the project's others; a name covers everything below it.
 ALLOWED = {
-    "traces": (),
-    "kernels": (),
-    "profiler": ("kernels", "traces"),
-    "sim": ("traces", "kernels", "profiler.latency"),
-    "analysis": ("traces.errors",),  # reads result files: no object of the simulation
+    "traces": ("conf.search_path",),
+    "kernels": ("conf.search_path",),
+    "profiler": ("kernels", "traces", "conf.search_path"),
+    "sim": ("traces", "kernels", "profiler.latency", "conf.search_path"),
+    "analysis": ("traces.errors", "conf.search_path"),  # reads result files: no object of the simulation
     "conf": (),
 }
 # Commands, which nothing imports, may reach further: one shows what it has written (analysis reads the

@@ -102,13 +102,6 @@ def find(registry: dict[str, PublicData], name: str) -> PublicData:
     )
 
 
-def default_cache() -> Path:
-    """The user's cache folder for downloads."""
-    import pooch
-
-    return Path(pooch.os_cache("fluxshard"))
-
-
 def fetch(entry: PublicData, file: PublicFile, cache: Path) -> Fetched:
     """Download a file unless the cache has it, check its hash where one is recorded, unzip where asked.
 

@@ -14,7 +14,8 @@ import shutil
 from functools import cache
 from pathlib import Path
 
-from kernels.ops.libraries import BuildError, Recipe, cache_folder, load, obtain
+from conf.search_path import cache_folder
+from kernels.ops.libraries import BuildError, Recipe, load, obtain
 
 __all__ = ["BuildError", "cache_folder", "compiler", "library", "processor"]
 
