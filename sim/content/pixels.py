@@ -9,13 +9,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.codecs.block_payload import (
-    DecodedBlocks,
-    decode_blocks,
-    encode_blocks,
-    overhead_bytes,
-    paste_blocks,
-)
+from kernels.codecs.block_codecs import block_codec
+from kernels.codecs.block_payload import DecodedBlocks, decode_blocks, encode_blocks, overhead_bytes
+from kernels.codecs.block_pixels import paste_blocks
 from kernels.codecs.pixel_delta import PixelDeltaSender
 from kernels.motion.classification import active_blocks
 from kernels.motion.search import SearchImage, prepare
@@ -218,7 +214,8 @@ class PixelContent:
         assert frame.image is not None
         options = self.options
         vectors = match.vectors if realign else None
-        data = encode_blocks(frame.image, blocks, vectors, options.codec, options.quality, options.block_px)
+        codec = block_codec(options.codec, options.quality)
+        data = encode_blocks(frame.image, blocks, vectors, codec, options.block_px)
         return Message(
             epoch=epoch,
             frame_index=frame.index,
