@@ -102,7 +102,7 @@ def _only(void: int) -> NDArray[np.bool_]:
 def _classes(config: AccuracyConfig) -> NDArray[np.bool_]:
     """Class maps hold 0 for background and class c as c + 1."""
     from kernels.models.networks.default_network import CLASS_NAMES
-    from kernels.models.outputs.labels import COCO_CLASSES
+    from kernels.models.predictions.labels import COCO_CLASSES
 
     names = CLASS_NAMES[1:] if config.model == "default" else COCO_CLASSES
     found = np.zeros(IDS, np.bool_)
