@@ -12,7 +12,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +21,6 @@ from traces.errors import InputError
 from traces.video.block_statistics import AGES_FRAMES, BLOCK_CODECS, FRAME_CODECS, BlockStatistics
 from traces.video.loading import load_video
 from traces.video.sequence import VideoSequence
-
-if TYPE_CHECKING:
-    from kernels.codecs.block_payload import BlockCodec
 
 PAYLOAD_AGE = 5  # frames; the blocks whose bytes are measured are those active at this age
 MIN_SAMPLES = 20  # an age with fewer is left out
@@ -51,6 +47,7 @@ def measure(
     Every reference has a chain of searches of its own, each centred on what the one before it found, as in a
     running system.
     """
+    from kernels.codecs.block_codecs import block_codec
     from kernels.codecs.block_payload import encode_blocks, overhead_bytes
     from kernels.codecs.frames import make_frame_codec
     from kernels.codecs.pixel_delta import PixelDeltaSender
@@ -90,11 +87,7 @@ def measure(
             if age == payload_age and active.size:
                 for codec in BLOCK_CODECS:
                     data = encode_blocks(
-                        video.image(index),
-                        active,
-                        found.vectors,
-                        cast("BlockCodec", codec),
-                        block_px=block_px,
+                        video.image(index), active, found.vectors, block_codec(codec), block_px
                     )
                     overhead = overhead_bytes(data)
                     samples.block_bytes[codec][index] = (len(data) - overhead) / active.size

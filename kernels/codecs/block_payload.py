@@ -5,8 +5,8 @@ Wire format, little-endian; every byte of it counts as traffic:
     offset  type     field
     0       2s       magic "FB"
     2       u8       version, 1
-    3       u8       codec: 0 raw, 1 png, 2 jpeg
-    4       u8       quality (jpeg; else 0)
+    3       u8       codec: 0 raw, 1 png, 2 jpeg, 255 another
+    4       u8       the codec's quality; 0 where it has none
     5       u8       block side, in units of 8 px
     6       u8       channels: 1 or 3
     7       u8       coding: bits 0-1 vectors (0 none, 1 all zero, 2 int8, 3 int16), bit 2 vectors deflated,
@@ -17,38 +17,28 @@ Wire format, little-endian; every byte of it counts as traffic:
     24               vectors, bitmap, pixels
 
 Vectors: all dx, then all dy, each value less its left neighbour's. Bitmap: a bit a block, raster order, first
-block in the highest bit. Deflated where that is shorter. Pixels: the blocks in raster order, raw, or as one
-image of blocks side by side (an atlas); of a JPEG only the scan is sent, since its headers follow from its
-quality and size.
+block in the highest bit. Deflated where that is shorter. Pixels: the blocks in raster order, as the codec of
+:mod:`kernels.codecs.block_codecs` writes them.
 """
 
 from __future__ import annotations
 
-import io
 import struct
 import zlib
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Literal
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
-from PIL import Image
 
-from kernels.motion.byte_rows import copy_row, flat_bytes
+from kernels.codecs.block_codecs import OTHER_CODE, BlockCodec, block_codec, codec_of_header
+from kernels.codecs.block_pixels import gather_blocks, paste_blocks
 from kernels.motion.field import block_grid, check_vectors
 from kernels.motion.warp import warp_image
 
-BlockCodec = Literal["raw", "png", "jpeg"]
-
 _MAGIC, _VERSION = b"FB", 1
 _HEADER = struct.Struct("<2sBBBBBBHHIII")
-_CODECS: tuple[BlockCodec, ...] = ("raw", "png", "jpeg")
 _NO_VECTORS, _ZERO_VECTORS, _INT8_VECTORS, _INT16_VECTORS = range(4)
 _VECTORS_DEFLATED, _BITMAP_DEFLATED = 4, 8
-_ATLAS_COLUMNS = range(8, 17)
-_SCAN_START = b"\xff\xda"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,8 +61,7 @@ def encode_blocks(
     image: NDArray[np.uint8],
     indices: NDArray[np.integer],
     vectors: NDArray[np.int16] | None = None,
-    codec: BlockCodec = "jpeg",
-    quality: int = 85,
+    codec: BlockCodec | None = None,
     block_px: int = 16,
 ) -> bytes:
     """Encode blocks of an image, with the vectors of all blocks if given. k = 0 blocks is a message, too.
@@ -81,8 +70,7 @@ def encode_blocks(
         image: (H, W) or (H, W, 3) uint8, H and W multiples of `block_px`.
         indices: (k,) flat block indices, each once, in any order: they are delivered in raster order.
         vectors: (H/b, W/b, 2) integers; None: none are sent.
-        codec: `raw` and `png` are lossless; `jpeg` keeps the full resolution of the colours (4:4:4).
-        quality: of the JPEG, 1 to 95.
+        codec: writes the pixels; None: a JPEG atlas of quality 85. It is not asked where k = 0.
         block_px: side of a block, a multiple of 8, at most 248.
 
     Raises:
@@ -97,10 +85,10 @@ def encode_blocks(
     rows, columns = block_grid(image.shape[0], image.shape[1], block_px, multiple_px=8)
     if block_px > 248:
         raise ValueError(f"block_px must be at most 248 px (got {block_px})")
-    if codec not in _CODECS:
-        raise ValueError(f"codec must be one of {', '.join(_CODECS)} (got {codec!r})")
-    if not 1 <= quality <= 95:
-        raise ValueError(f"quality must be in 1 to 95 (got {quality!r})")
+    codec = block_codec("jpeg") if codec is None else codec
+    for field in ("code", "quality"):
+        if not 0 <= getattr(codec, field) <= 255:
+            raise ValueError(f"codec must have a {field} in 0 to 255 (got {getattr(codec, field)!r})")
     indices = np.asarray(indices)
     if indices.ndim != 1 or (indices.size and not np.issubdtype(indices.dtype, np.integer)):
         raise ValueError(f"indices must be a flat array of integers (got {indices.dtype} {indices.shape})")
@@ -117,13 +105,13 @@ def encode_blocks(
     coding, vector_bytes = _encode_vectors(vectors, (rows, columns))
     bitmap, deflated = _shorter(np.packbits(present).tobytes())
     coding |= _BITMAP_DEFLATED * deflated
-    pixel_bytes = _encode_pixels(image, delivered, codec, quality, block_px)
+    pixel_bytes = codec.encode(gather_blocks(image, delivered, block_px)) if delivered.size else b""
     channels = 1 if image.ndim == 2 else 3
     fields = (
         _MAGIC,
         _VERSION,
-        _CODECS.index(codec),
-        quality if codec == "jpeg" else 0,
+        codec.code,
+        codec.quality,
         block_px // 8,
         channels,
         coding,
@@ -137,29 +125,26 @@ def encode_blocks(
     return _HEADER.pack(*fields, checksum) + body
 
 
-def decode_blocks(data: bytes) -> DecodedBlocks:
+def decode_blocks(data: bytes, codec: BlockCodec | None = None) -> DecodedBlocks:
     """Read a message of `encode_blocks`.
 
+    Args:
+        data: the message.
+        codec: what it was encoded with; None will do for raw, png and jpeg, whose headers say all.
+
     Raises:
-        ValueError: not such a message, or a damaged one: says what is wrong with it.
+        ValueError: not such a message, a damaged one, or one of another codec: says what is wrong with it.
     """
     if len(data) < _HEADER.size:
         raise ValueError(f"block message must have at least {_HEADER.size} bytes (got {len(data)})")
     *fields, checksum = _HEADER.unpack_from(data)
-    magic, version, codec, quality, eighths, channels, coding, rows, columns, vector_size, bitmap_size = (
-        fields
-    )
+    magic, version, code, quality, eighths, channels, coding, rows, columns, vector_size, bitmap_size = fields
     if magic != _MAGIC or version != _VERSION:
         raise ValueError(f"block message must begin with {_MAGIC!r}, version {_VERSION} (got {data[:3]!r})")
     body = memoryview(data)[_HEADER.size :]
     if zlib.crc32(body, zlib.crc32(_HEADER.pack(*fields, 0))) != checksum:
         raise ValueError("block message is damaged or cut short: its checksum does not match")
-    if (
-        codec >= len(_CODECS)
-        or channels not in (1, 3)
-        or not eighths
-        or vector_size + bitmap_size > len(body)
-    ):
+    if channels not in (1, 3) or not eighths or vector_size + bitmap_size > len(body):
         raise ValueError(f"block message has an inconsistent header: {fields}")
     block_px = 8 * eighths
     vectors = _decode_vectors(body[:vector_size], coding, (rows, columns))
@@ -170,8 +155,9 @@ def decode_blocks(data: bytes) -> DecodedBlocks:
     indices = np.flatnonzero(np.unpackbits(np.frombuffer(bits, np.uint8), count=rows * columns)).astype(
         np.int32
     )
+    pixel_bytes = bytes(body[vector_size + bitmap_size :])
     shape = (len(indices), block_px, block_px, 3) if channels == 3 else (len(indices), block_px, block_px)
-    pixels = _decode_pixels(body[vector_size + bitmap_size :], shape, _CODECS[codec], quality)
+    pixels = _decode_pixels(pixel_bytes, shape, _codec_for(code, quality, codec))
     return DecodedBlocks(rows, columns, block_px, vectors, indices, pixels)
 
 
@@ -196,39 +182,6 @@ def apply_blocks(reference: NDArray[np.uint8], decoded: DecodedBlocks) -> NDArra
         raise ValueError(f"reference must have the message's shape {expected} (got {reference.shape})")
     image = reference.copy() if decoded.vectors is None else warp_image(reference, decoded.vectors, size)
     return paste_blocks(image, decoded.indices, decoded.pixels)
-
-
-def gather_blocks(
-    image: NDArray[np.uint8], indices: NDArray[np.integer], block_px: int = 16
-) -> NDArray[np.uint8]:
-    """The blocks at flat `indices`, as a (k, b, b) or (k, b, b, 3) array."""
-    blocks = np.empty((len(indices), block_px, block_px, *image.shape[2:]), np.uint8)
-    _gather(
-        flat_bytes(image),
-        image.shape[1] // block_px,
-        block_px * (image.shape[2] if image.ndim == 3 else 1),
-        block_px,
-        np.ascontiguousarray(indices, np.int64),
-        blocks.reshape(-1),
-        1,
-    )
-    return blocks
-
-
-def paste_blocks(
-    image: NDArray[np.uint8], indices: NDArray[np.integer], blocks: NDArray[np.uint8]
-) -> NDArray[np.uint8]:
-    """Write (k, b, b[, 3]) `blocks` at flat `indices` of a contiguous image, in place; returns the image."""
-    block_px = blocks.shape[1]
-    _paste(
-        image.reshape(-1),
-        image.shape[1] // block_px,
-        block_px * (image.shape[2] if image.ndim == 3 else 1),
-        block_px,
-        np.ascontiguousarray(indices, np.int64),
-        flat_bytes(blocks),
-    )
-    return image
 
 
 def _shorter(plain: bytes) -> tuple[bytes, bool]:
@@ -274,92 +227,23 @@ def _decode_vectors(data: memoryview, coding: int, grid: tuple[int, int]) -> NDA
     return np.ascontiguousarray(np.moveaxis(planes, 0, -1), np.int16)
 
 
-def _atlas_columns(count: int) -> int:
-    """How many blocks stand side by side: what leaves the fewest places empty."""
-    if count <= _ATLAS_COLUMNS[-1]:
-        return count
-    return min(_ATLAS_COLUMNS, key=lambda columns: (-count % columns, -columns))
+def _codec_for(code: int, quality: int, given: BlockCodec | None) -> BlockCodec:
+    """What decodes a message: the header's own codec, of its own quality, or the one given for another."""
+    if given is None:
+        return codec_of_header(code, quality)
+    if given.code != code:
+        raise ValueError(f"block message must be of codec {given.name}, code {given.code} (got code {code})")
+    return given if given.code == OTHER_CODE else codec_of_header(code, quality)
 
 
-def _encode_pixels(
-    image: NDArray[np.uint8], indices: NDArray[np.intp], codec: BlockCodec, quality: int, block_px: int
-) -> bytes:
-    if not len(indices):
-        return b""
-    if codec == "raw":
-        return gather_blocks(image, indices, block_px).tobytes()
-    columns = _atlas_columns(len(indices))
-    rows = -(-len(indices) // columns)
-    atlas = np.full((rows * block_px, columns * block_px, *image.shape[2:]), 128, np.uint8)
-    _gather(
-        flat_bytes(image),
-        image.shape[1] // block_px,
-        block_px * (image.shape[2] if image.ndim == 3 else 1),
-        block_px,
-        indices.astype(np.int64),
-        atlas.reshape(-1),
-        columns,
-    )
-    buffer = io.BytesIO()
-    if codec == "png":
-        Image.fromarray(atlas).save(buffer, "PNG", compress_level=1)
-        return buffer.getvalue()
-    Image.fromarray(atlas).save(buffer, "JPEG", quality=quality, subsampling=0)
-    data = buffer.getvalue()
-    return data[len(_jpeg_headers(quality, image.ndim == 3, *atlas.shape[:2])) :]
-
-
-def _decode_pixels(
-    data: memoryview, shape: tuple[int, ...], codec: BlockCodec, quality: int
-) -> NDArray[np.uint8]:
+def _decode_pixels(data: bytes, shape: tuple[int, ...], codec: BlockCodec) -> NDArray[np.uint8]:
     count, block_px = shape[:2]
     if not count:
-        if len(data):
+        if data:
             raise ValueError(f"block message must have no pixels for 0 blocks (got {len(data)} bytes)")
         return np.empty(shape, np.uint8)
-    if codec == "raw":
-        if len(data) != np.prod(shape):
-            raise ValueError(f"block message must have {np.prod(shape)} bytes of pixels (got {len(data)})")
-        return np.frombuffer(data, np.uint8).reshape(shape).copy()
-    columns = _atlas_columns(count)
-    rows = -(-count // columns)
-    size = (rows * block_px, columns * block_px)
-    headers = _jpeg_headers(quality, len(shape) == 4, *size) if codec == "jpeg" else b""
-    try:
-        atlas = np.array(Image.open(io.BytesIO(headers + data), formats=[codec.upper()]))
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f"block message has a {codec} atlas that does not decode: {error}") from None
-    if atlas.shape != (*size, *shape[3:]):
-        raise ValueError(f"block message must have an atlas of {size} px (got {atlas.shape})")
-    blocks = atlas.reshape(rows, block_px, columns, block_px, -1).swapaxes(1, 2)
-    return blocks.reshape(rows * columns, *shape[1:])[:count]
-
-
-@lru_cache(maxsize=256)
-def _jpeg_headers(quality: int, colour: bool, height: int, width: int) -> bytes:
-    """All that precedes the scan of a JPEG of this quality and size."""
-    buffer = io.BytesIO()
-    Image.new("RGB" if colour else "L", (8, 8)).save(buffer, "JPEG", quality=quality, subsampling=0)
-    headers = buffer.getvalue()
-    headers = headers[: headers.index(_SCAN_START)]
-    frame = headers.index(b"\xff\xc0") + 5  # past the marker, its length and the precision
-    return headers[:frame] + struct.pack(">HH", height, width) + headers[frame + 4 :]
-
-
-@njit(cache=True, nogil=True)
-def _gather(image, blocks_across, run, block, indices, out, out_across):  # type: ignore[no-untyped-def]
-    stride, out_stride = blocks_across * run, out_across * run
-    for k in range(indices.size):
-        source = (indices[k] // blocks_across) * block * stride + (indices[k] % blocks_across) * run
-        target = (k // out_across) * block * out_stride + (k % out_across) * run
-        for i in range(block):
-            copy_row(out, target + i * out_stride, image, source + i * stride, run)
-
-
-@njit(cache=True, nogil=True)
-def _paste(image, blocks_across, run, block, indices, blocks):  # type: ignore[no-untyped-def]
-    stride = blocks_across * run
-    for k in range(indices.size):
-        target = (indices[k] // blocks_across) * block * stride + (indices[k] % blocks_across) * run
-        for i in range(block):
-            copy_row(image, target + i * stride, blocks, (k * block + i) * run, run)
+    pixels = codec.decode(data, count, block_px, 3 if len(shape) == 4 else 1)
+    if getattr(pixels, "shape", None) != shape or pixels.dtype != np.uint8:
+        found = f"{getattr(pixels, 'dtype', type(pixels).__name__)} {getattr(pixels, 'shape', '')}".strip()
+        raise ValueError(f"codec {codec.name} must decode to uint8 {shape} (got {found})")
+    return pixels

@@ -11,11 +11,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kernels.models.networks.default_network import class_map, load_default_network
+    from kernels.models.network import Network
+    from kernels.models.networks.default_network import load_default_network
     from kernels.models.networks.token_cache import TokenCache, TokenExecutor
-    from kernels.models.outputs.decoding import Detections, assemble_masks, decode
-    from kernels.models.outputs.letterbox import Letterbox
-    from kernels.models.outputs.results import agreement, interpret
+    from kernels.models.predictions.decoding import Detections, assemble_masks, class_map, decode
+    from kernels.models.predictions.letterbox import Letterbox
+    from kernels.models.predictions.results import Boxes, Pose, Segmentation, agreement, interpret
     from kernels.models.registry import MODEL_NAMES, build_model
     from kernels.models.weight_files import load_weights, save_weights
 
@@ -24,22 +25,30 @@ _HOMES = {
     "build_model": "kernels.models.registry",
     "load_weights": "kernels.models.weight_files",
     "save_weights": "kernels.models.weight_files",
-    "Detections": "kernels.models.outputs.decoding",
-    "assemble_masks": "kernels.models.outputs.decoding",
-    "decode": "kernels.models.outputs.decoding",
-    "Letterbox": "kernels.models.outputs.letterbox",
-    "class_map": "kernels.models.networks.default_network",
+    "Detections": "kernels.models.predictions.decoding",
+    "assemble_masks": "kernels.models.predictions.decoding",
+    "decode": "kernels.models.predictions.decoding",
+    "Letterbox": "kernels.models.predictions.letterbox",
+    "class_map": "kernels.models.predictions.decoding",
     "load_default_network": "kernels.models.networks.default_network",
-    "agreement": "kernels.models.outputs.results",
-    "interpret": "kernels.models.outputs.results",
+    "Network": "kernels.models.network",
+    "Boxes": "kernels.models.predictions.results",
+    "Pose": "kernels.models.predictions.results",
+    "Segmentation": "kernels.models.predictions.results",
+    "agreement": "kernels.models.predictions.results",
+    "interpret": "kernels.models.predictions.results",
     "TokenCache": "kernels.models.networks.token_cache",
     "TokenExecutor": "kernels.models.networks.token_cache",
 }
 
 __all__ = [
     "MODEL_NAMES",
+    "Boxes",
     "Detections",
     "Letterbox",
+    "Network",
+    "Pose",
+    "Segmentation",
     "TokenCache",
     "TokenExecutor",
     "agreement",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
 
-from torch import nn
+if TYPE_CHECKING:
+    from torch import nn
 
 YOLO11_NAMES = tuple(f"yolo11{size}{task}" for task in ("", "-seg") for size in "nsmlx")
 MODEL_NAMES = (*YOLO11_NAMES, "default", "pose", "vit")

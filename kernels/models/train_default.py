@@ -29,9 +29,9 @@ from kernels.models.networks.default_network import (
     OUTPUT_STRIDE_PX,
     WEIGHTS,
     DefaultNetwork,
-    class_map,
     load_default_network,
 )
+from kernels.models.predictions.decoding import class_map
 from kernels.models.weight_files import save_weights
 from traces.video.scenes.scene import PRESETS, Scene
 

@@ -1,7 +1,7 @@
 """Results against the truth, frame by frame: as captured, and as the world has moved on since.
 
 The truth of a frame is the result of dense inference on it as it was captured, and how far two results agree
-is their intersection over union (:func:`kernels.models.outputs.results.agreement`); or it is the frame's mask, and
+is their intersection over union (:func:`kernels.models.predictions.results.agreement`); or it is the frame's mask, and
 the measure region similarity (:mod:`sim.accuracy.masks`). The two have columns of their own.
 """
 

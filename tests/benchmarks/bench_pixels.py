@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage import data, transform
 
+from kernels.codecs.block_codecs import block_codec
 from kernels.codecs.block_payload import apply_blocks, decode_blocks, encode_blocks
 from kernels.codecs.frames import make_frame_codec
 from kernels.codecs.pixel_delta import PixelDeltaSender
@@ -138,13 +139,13 @@ def cases(size_px: int) -> tuple[dict[str, Case], dict[str, str]]:
     assert np.array_equal(numpy_warp(frame, vectors), warp_image(frame, vectors))
     rivals["warp"] = "warp in numpy"
     indices = generator.permutation(vectors.size // 2)[:400]
-    for codec in ("raw", "png", "jpeg"):
+    for codec in map(block_codec, ("raw", "png", "jpeg")):
         wire = encode_blocks(frame, indices, codec=codec)
         decoded = decode_blocks(wire)
-        todo[f"encode 400 blocks, {codec}, {len(wire) / 400:.0f} B a block"] = lambda codec=codec: (
+        todo[f"encode 400 blocks, {codec.name}, {len(wire) / 400:.0f} B a block"] = lambda codec=codec: (
             encode_blocks(frame, indices, codec=codec)
         )
-        todo[f"decode and apply 400 blocks, {codec}"] = lambda wire=wire: apply_blocks(
+        todo[f"decode and apply 400 blocks, {codec.name}"] = lambda wire=wire: apply_blocks(
             reference, decode_blocks(wire)
         )
         assert len(decoded.indices) == 400

@@ -24,7 +24,7 @@ from kernels.executor.thresholds import Row, TruncationProfile
 from kernels.models import build_model, load_weights
 from kernels.models.evaluation.evaluate import DAVIS_OBJECTS, mask_iou
 from kernels.models.evaluation.evaluate_sparse import letterboxed
-from kernels.models.outputs.results import interpret
+from kernels.models.predictions.results import interpret
 from tests.benchmarks.bench_exact import (
     BLOCK_PX,
     DATA,

@@ -7,14 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels.codecs.block_payload import (
-    apply_blocks,
-    decode_blocks,
-    encode_blocks,
-    gather_blocks,
-    overhead_bytes,
-    paste_blocks,
-)
+from kernels.codecs.block_codecs import block_codec
+from kernels.codecs.block_payload import apply_blocks, decode_blocks, encode_blocks, overhead_bytes
+from kernels.codecs.block_pixels import gather_blocks, paste_blocks
 from kernels.motion.warp import warp_image
 from tests.strategies.images import block_choices, images, texture, vector_fields
 
@@ -29,7 +24,7 @@ def test_a_message_says_what_was_put_in(data, block_px, codec, colour, wide):
     indices = data.draw(block_choices(rows * columns))
     vectors = data.draw(st.none() | vector_fields(rows, columns, 32767 if wide else 128))
 
-    message = decode_blocks(encode_blocks(image, indices, vectors, codec, 90, block_px))
+    message = decode_blocks(encode_blocks(image, indices, vectors, block_codec(codec, 90), block_px))
 
     assert (message.rows, message.columns, message.block_px) == (rows, columns, block_px)
     np.testing.assert_array_equal(message.indices, np.sort(indices))
@@ -52,7 +47,7 @@ def test_proxy_and_server_stay_equal_byte_for_byte(data, codec):
     proxy = server = frames[0]
     for frame in frames[1:]:
         vectors = data.draw(st.none() | vector_fields(4, 6, 20))
-        wire = encode_blocks(frame, data.draw(block_choices(24)), vectors, codec)
+        wire = encode_blocks(frame, data.draw(block_choices(24)), vectors, block_codec(codec))
         proxy = apply_blocks(proxy, decode_blocks(wire))
         server = apply_blocks(server, decode_blocks(bytes(wire)))
         assert proxy.tobytes() == server.tobytes()
@@ -66,7 +61,7 @@ def test_applying_moves_first_and_pastes_after(data, block_px, colour):
     before = reference.copy()
 
     image = apply_blocks(
-        reference, decode_blocks(encode_blocks(frame, indices, vectors, "raw", 85, block_px))
+        reference, decode_blocks(encode_blocks(frame, indices, vectors, block_codec("raw"), block_px))
     )
 
     sent = np.zeros(12, np.bool_)
@@ -80,7 +75,7 @@ def test_applying_moves_first_and_pastes_after(data, block_px, colour):
 @pytest.mark.parametrize("count", [1, 7, 16, 17, 23, 101, 400])
 def test_jpeg_blocks_are_near_the_original_whatever_their_number(count):
     image = texture(320, 320, np.random.default_rng(0), 4.0, colour=True)
-    message = decode_blocks(encode_blocks(image, np.arange(count), quality=95))
+    message = decode_blocks(encode_blocks(image, np.arange(count), codec=block_codec("jpeg", 95)))
     error = np.abs(message.pixels.astype(int) - gather_blocks(image, np.arange(count)))
     assert error.mean() < 3
 
@@ -98,9 +93,9 @@ def test_every_part_of_a_message_is_counted():
     image = texture(160, 160, np.random.default_rng(1), 1.0, colour=True)
     indices = np.arange(0, 100, 3)
     vectors = np.random.default_rng(2).integers(-16, 17, (10, 10, 2)).astype(np.int16)
-    empty = encode_blocks(image, [], codec="raw")
-    blocks = encode_blocks(image, indices, codec="raw")
-    both = encode_blocks(image, indices, vectors, codec="raw")
+    empty = encode_blocks(image, [], codec=block_codec("raw"))
+    blocks = encode_blocks(image, indices, codec=block_codec("raw"))
+    both = encode_blocks(image, indices, vectors, codec=block_codec("raw"))
     assert len(blocks) == overhead_bytes(blocks) + len(indices) * 16 * 16 * 3
     assert overhead_bytes(empty) == len(empty) < 40
     assert 100 < len(both) - len(blocks) <= 200  # at most a byte a component
@@ -109,6 +104,9 @@ def test_every_part_of_a_message_is_counted():
 
 def test_more_quality_costs_more_bytes():
     image = texture(160, 160, np.random.default_rng(3), 1.0, colour=True)
-    sizes = [len(encode_blocks(image, np.arange(50), quality=quality)) for quality in (30, 60, 85, 95)]
+    sizes = [
+        len(encode_blocks(image, np.arange(50), codec=block_codec("jpeg", quality)))
+        for quality in (30, 60, 85, 95)
+    ]
     assert sizes == sorted(sizes)
-    assert sizes[-1] < len(encode_blocks(image, np.arange(50), codec="png"))
+    assert sizes[-1] < len(encode_blocks(image, np.arange(50), codec=block_codec("png")))

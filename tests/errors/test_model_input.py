@@ -12,7 +12,7 @@ from torch import nn
 from kernels.models import Letterbox, build_model, decode, load_weights
 from kernels.models.__main__ import main
 from kernels.models.conversion import convert
-from kernels.models.outputs.decoding import Detections, assemble_masks, suppress
+from kernels.models.predictions.decoding import Detections, assemble_masks, suppress
 
 
 @pytest.fixture(scope="module")

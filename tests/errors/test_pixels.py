@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kernels.codecs.block_codecs import block_codec
 from kernels.codecs.block_payload import apply_blocks, decode_blocks, encode_blocks
 from kernels.codecs.frames import make_frame_codec
 from kernels.codecs.pixel_delta import PixelDeltaReceiver, PixelDeltaSender
@@ -58,8 +59,8 @@ MESSAGE = decode_blocks(encode_blocks(IMAGE, [0]))
     (lambda: encode_blocks(IMAGE, [-1]), "indices must be in 0 to 5"),
     (lambda: encode_blocks(IMAGE, [1, 2, 1]), "indices must name each block once (got 1 repeated)"),
     (lambda: encode_blocks(IMAGE, [0.5]), "indices must be a flat array of integers"),
-    (lambda: encode_blocks(IMAGE, [0], codec="webp"), "codec must be one of raw, png, jpeg (got 'webp')"),
-    (lambda: encode_blocks(IMAGE, [0], quality=0), "quality must be in 1 to 95 (got 0)"),
+    (lambda: block_codec("webp"), "codec must be one of raw, png, jpeg (got 'webp')"),
+    (lambda: block_codec("jpeg", 0), "quality: expected 1 to 95, found 0"),
     (lambda: encode_blocks(IMAGE, [0], ZERO[:, :2]), "vectors must have the shape (2, 3, 2)"),
     (lambda: encode_blocks(FLOAT, [0]), "image must be a numpy array of uint8"),
     (lambda: apply_blocks(IMAGE[:16], MESSAGE), "reference must have the message's shape (32, 48, 3)"),
@@ -92,7 +93,7 @@ def test_the_message_names_the_argument(call, message):
 
 @pytest.mark.parametrize("codec", ["raw", "png", "jpeg"])
 def test_damaged_block_messages_are_refused(codec):
-    wire = encode_blocks(IMAGE, [0, 3, 4], ZERO + 5, codec=codec)
+    wire = encode_blocks(IMAGE, [0, 3, 4], ZERO + 5, block_codec(codec))
     generator = np.random.default_rng(1)
     for position in [*range(24), *generator.integers(24, len(wire), 40)]:
         damaged = bytearray(wire)

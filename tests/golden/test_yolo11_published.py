@@ -11,8 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from kernels.models import Letterbox, build_model, decode, load_weights
 from kernels.models.evaluation.evaluate import DAVIS_OBJECTS, davis_frames, detect, mask_iou, score_sequence
-from kernels.models.outputs.decoding import box_iou
-from kernels.models.outputs.labels import COCO_CLASSES
+from kernels.models.predictions.decoding import box_iou
+from kernels.models.predictions.labels import COCO_CLASSES
 from kernels.models.weight_files import parameter_count
 
 # Ultralytics' table of YOLO11 models (docs.ultralytics.com/models/yolo11), millions, batch norm folded.

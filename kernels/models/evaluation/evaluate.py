@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from kernels.models.outputs.decoding import Detections, assemble_masks, decode
-from kernels.models.outputs.labels import COCO_CLASSES
-from kernels.models.outputs.letterbox import Letterbox
+from kernels.models.predictions.decoding import Detections, assemble_masks, decode
+from kernels.models.predictions.labels import COCO_CLASSES
+from kernels.models.predictions.letterbox import Letterbox
 
 # What a viewer would call the annotated objects. DAVIS masks are of these objects only: the spectators of
 # dance-twirl and the parked cars of car-shadow are background in the ground truth.

@@ -21,8 +21,8 @@ from torch import nn
 
 from kernels.executor import SparseExecutor
 from kernels.models.evaluation.evaluate import davis_frames, mask_iou
-from kernels.models.outputs.letterbox import Letterbox
-from kernels.models.outputs.results import agreement, interpret
+from kernels.models.predictions.letterbox import Letterbox
+from kernels.models.predictions.results import agreement, interpret
 from kernels.motion.classification import active_blocks
 from kernels.motion.global_motion import estimate_pan
 from kernels.motion.search import prepare, search_motion

@@ -10,15 +10,14 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from kernels.models.networks.layers import SPPF, Bottleneck, ConvUnit
+from kernels.models.predictions.labels import SCENE_CLASSES
 from kernels.models.weight_files import load_weights
 
-CLASS_NAMES = ("background", "van", "ball", "astronaut", "cameraman")
+CLASS_NAMES = ("background", *SCENE_CLASSES)
 WEIGHTS = Path(__file__).parent.parent / "weights" / "default_network.safetensors"
 OUTPUT_STRIDE_PX = 4
-SIZE_MULTIPLE_PX = 32
 
 
 class DefaultNetwork(nn.Module):
@@ -65,23 +64,3 @@ def _merge(inputs: int, outputs: int, *, fused: bool) -> nn.Sequential:
 def load_default_network() -> nn.Module:
     """The default network with its trained weights, in evaluation mode."""
     return load_weights(DefaultNetwork(), WEIGHTS)
-
-
-def class_map(logits: Tensor, height_px: int, width_px: int) -> Tensor:
-    """The class of every pixel, (height, width) uint8, indices into :data:`CLASS_NAMES`; the first of equals.
-
-    Args:
-        logits: (1, classes, height/4, width/4), upsampled bilinearly before the decision.
-        height_px, width_px: the frame's size.
-
-    Raises:
-        ValueError: if the logits are not those of one frame of that size.
-    """
-    expected = (height_px // OUTPUT_STRIDE_PX, width_px // OUTPUT_STRIDE_PX)
-    if logits.dim() != 4 or logits.shape[0] != 1 or logits.shape[2:] != expected:
-        raise ValueError(
-            f"logits must be (1, classes, {expected[0]}, {expected[1]}) (got {tuple(logits.shape)})"
-        )
-    full = functional.interpolate(logits, (height_px, width_px), mode="bilinear", align_corners=False)
-    # max, not argmax: over channels of 640x640 pixels that do not lie together it takes 3 ms, argmax 50.
-    return full[0].max(dim=0).indices.to(torch.uint8)

@@ -198,7 +198,7 @@ class Prototypes(nn.Module):
 class Expectation(nn.Module):
     """Weights 0 … bins − 1 of the box distributions' expectation, kept for its name in the state dicts.
 
-    The expectation is taken in :func:`kernels.models.outputs.decoding.expected_distances`.
+    The expectation is taken in :func:`kernels.models.predictions.decoding.expected_distances`.
     """
 
     def __init__(self, bins: int) -> None:

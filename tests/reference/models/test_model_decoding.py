@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kernels.models.outputs.decoding import (
+from kernels.models.predictions.decoding import (
     Detections,
     assemble_masks,
     box_iou,

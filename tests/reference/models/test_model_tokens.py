@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from kernels.models.networks.token_cache import TokenExecutor
 from kernels.models.networks.transformer import PoseNetwork, VisionTransformer, sine_positions
-from kernels.models.outputs.decoding import keypoints
+from kernels.models.predictions.decoding import keypoints
 
 SEEDS = st.integers(0, 2**31 - 1)
 

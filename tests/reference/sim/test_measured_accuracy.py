@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from kernels.models.outputs.results import Segmentation
+from kernels.models.predictions.results import Segmentation
 from sim.accuracy.evaluator import Judge, agreement_of, foreground_iou
 from sim.accuracy.inference import Inference, SideNetwork, Truth, open_inference, pack
 from sim.config import AccuracyConfig

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from kernels.models.outputs.results import Segmentation
+from kernels.models.predictions.results import Segmentation
 from kernels.motion.warp import warp_image
 from sim.accuracy import inference as measured
 from sim.accuracy.inference import SideNetwork, pack

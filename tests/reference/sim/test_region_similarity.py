@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from kernels.models.outputs.results import Segmentation
+from kernels.models.predictions.results import Segmentation
 from sim.accuracy.evaluator import BOTH_NAMES, DENSE_NAMES, MASK_NAMES, Judge
 from sim.accuracy.inference import pack
 from sim.accuracy.masks import MaskTruth, open_masks

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels.models.outputs.letterbox import GREY, Letterbox
+from kernels.models.predictions.letterbox import GREY, Letterbox
 
 SIZES = st.integers(17, 900)
 

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels.models.outputs.results import Boxes, Pose, Result, Segmentation, agreement, interpret
+from kernels.models.predictions.results import Boxes, Pose, Result, Segmentation, agreement, interpret
 
 
 def segmentation(seed: int) -> Segmentation:

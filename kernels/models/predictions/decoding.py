@@ -1,7 +1,7 @@
-"""From raw head maps to detections: box distributions, non-maximum suppression, masks from prototypes.
+"""From raw maps to boxes, masks, keypoints and class maps: box distributions, non-maximum suppression.
 
-The raw maps are those of :class:`kernels.models.networks.yolo11.YOLO11`; all boxes are x1, y1, x2, y2 in pixels of the
-network's input. :class:`kernels.models.outputs.letterbox.Letterbox` maps them to the image.
+The maps of boxes are those of :class:`kernels.models.networks.yolo11.YOLO11`; all boxes are x1, y1, x2, y2 in
+pixels of the network's input. :class:`kernels.models.predictions.letterbox.Letterbox` maps them to the image.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch.nn import functional
 
 STRIDES_PX = (8, 16, 32)
 HEATMAP_STRIDE_PX = 4
+CLASS_STRIDE_PX = 4  # of the default network's class logits
 MASKS_AT_ONCE = 16  # bounds the memory of fp32 logits at the input's size
 
 
@@ -200,3 +201,23 @@ def keypoints(heatmaps: Tensor) -> Tensor:
     width = heatmaps.shape[3]
     x, y = cells % width, cells // width
     return torch.stack([HEATMAP_STRIDE_PX * (x + 0.5), HEATMAP_STRIDE_PX * (y + 0.5), scores], dim=1)
+
+
+def class_map(logits: Tensor, height_px: int, width_px: int) -> Tensor:
+    """The class of every pixel, (height, width) uint8, 0 for background; of equals the first.
+
+    Args:
+        logits: (1, classes, height/4, width/4), upsampled bilinearly before the decision.
+        height_px, width_px: the frame's size.
+
+    Raises:
+        ValueError: if the logits are not those of one frame of that size.
+    """
+    expected = (height_px // CLASS_STRIDE_PX, width_px // CLASS_STRIDE_PX)
+    if logits.dim() != 4 or logits.shape[0] != 1 or logits.shape[2:] != expected:
+        raise ValueError(
+            f"logits must be (1, classes, {expected[0]}, {expected[1]}) (got {tuple(logits.shape)})"
+        )
+    full = functional.interpolate(logits, (height_px, width_px), mode="bilinear", align_corners=False)
+    # max, not argmax: over channels of 640x640 pixels that do not lie together it takes 3 ms, argmax 50.
+    return full[0].max(dim=0).indices.to(torch.uint8)

@@ -13,8 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kernels.models.outputs.decoding import Detections, assemble_masks, box_iou, decode, keypoints
-from kernels.models.networks.default_network import class_map
+from kernels.models.predictions.decoding import (
+    Detections,
+    assemble_masks,
+    box_iou,
+    class_map,
+    decode,
+    keypoints,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The 80 object classes of COCO (Lin et al. 2014), in the order in which published detectors count them."""
+"""Names of classes: the 80 of COCO (Lin et al. 2014) as published detectors count them, and the scenes'."""
 
 from __future__ import annotations
 
@@ -12,3 +12,5 @@ _NAMES = (
     "teddy bear,hair drier,toothbrush"
 )
 COCO_CLASSES: tuple[str, ...] = tuple(_NAMES.split(","))
+
+SCENE_CLASSES = ("van", "ball", "astronaut", "cameraman")  # objects of the embedded scenes

@@ -1,0 +1,1 @@
+"""From a network's raw maps to results: letterboxing, boxes, masks and keypoints, one form for every task."""
