@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from traces.bandwidth.loading import load_trace
     from traces.bandwidth.synthetic import synthetic_uplink
     from traces.bandwidth.trace import BandwidthTrace, OpportunityTrace, RateTrace
+    from traces.bandwidth.trace_format import TraceFormat
     from traces.errors import InputError
     from traces.video.loading import load_video
 
@@ -21,8 +22,9 @@ _HOME = {
     "InputError": "traces.errors",
     "OpportunityTrace": "traces.bandwidth.trace",
     "RateTrace": "traces.bandwidth.trace",
+    "TraceFormat": "traces.bandwidth.trace_format",
     "load_trace": "traces.bandwidth.loading",
-    "load_video": "traces.video.sequence",
+    "load_video": "traces.video.loading",
     "synthetic_uplink": "traces.bandwidth.synthetic",
 }
 
@@ -31,6 +33,7 @@ __all__ = [
     "InputError",
     "OpportunityTrace",
     "RateTrace",
+    "TraceFormat",
     "load_trace",
     "load_video",
     "synthetic_uplink",

@@ -3,52 +3,40 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from traces.bandwidth.formats import cooked, delimited, falcon, ghent, madrid, mahimahi, sigcomm21
-from traces.bandwidth.formats.text import is_number, numbered_rows, read_text, sample_lines, shorten
-from traces.bandwidth.trace import BandwidthTrace
-from traces.errors import InputError
+from traces.bandwidth.formats.cooked import Cooked
+from traces.bandwidth.formats.delimited import Csv
+from traces.bandwidth.formats.falcon import Falcon
+from traces.bandwidth.formats.ghent import Ghent
+from traces.bandwidth.formats.madrid import Madrid
+from traces.bandwidth.formats.mahimahi import Mahimahi
+from traces.bandwidth.formats.sigcomm21 import Sigcomm21
+from traces.bandwidth.formats.text import FileSample, is_number, read_text, sample_file, shorten
+from traces.bandwidth.trace import BandwidthTrace, OpportunityTrace, RateTrace
+from traces.bandwidth.trace_format import TraceFormat
+from traces.errors import InputError, class_path, failure_in
 
 SYNTHETIC_MARK = "synthetic"
 DIRECTIONS = ("uplink", "downlink")
 
-
-@dataclass(frozen=True, slots=True)
-class TraceFormat:
-    """A file format: how to know it, what it expects, how to read it.
-
-    read: (path, direction, column) -> trace; formats without directions or columns ignore the two.
-    """
-
-    name: str
-    expects: str
-    matches: Callable[[list[str]], bool]
-    read: Callable[[Path, str, str | None], BandwidthTrace]
-
-
 # The order is the order of detection: a header first, since the rest looks at rows alone.
-TEXT_FORMATS: tuple[TraceFormat, ...] = (
-    TraceFormat(delimited.NAME, delimited.EXPECTS, delimited.matches, delimited.load),
-    TraceFormat(mahimahi.NAME, mahimahi.EXPECTS, mahimahi.matches, lambda path, _d, _c: mahimahi.load(path)),
-    TraceFormat(cooked.NAME, cooked.EXPECTS, cooked.matches, lambda path, _d, _c: cooked.load(path)),
-    TraceFormat(ghent.NAME, ghent.EXPECTS, ghent.matches, lambda path, _d, _c: ghent.load(path)),
-    TraceFormat(falcon.NAME, falcon.EXPECTS, falcon.matches, lambda path, d, _c: falcon.load(path, d)),
-    TraceFormat(
-        sigcomm21.NAME, sigcomm21.EXPECTS, sigcomm21.matches, lambda path, d, _c: sigcomm21.load(path, d)
-    ),
+_BUILT_IN: tuple[TraceFormat, ...] = (
+    Csv(Csv.Options()),
+    Mahimahi(Mahimahi.Options()),
+    Cooked(Cooked.Options()),
+    Ghent(Ghent.Options()),
+    Falcon(Falcon.Options()),
+    Sigcomm21(Sigcomm21.Options()),
+    Madrid(Madrid.Options()),
 )
-MADRID = TraceFormat(
-    madrid.NAME, madrid.EXPECTS, lambda _sample: False, lambda path, d, _c: madrid.load(path, d)
-)
-FORMATS: dict[str, TraceFormat] = {known.name: known for known in (*TEXT_FORMATS, MADRID)}
+FORMATS: dict[str, TraceFormat] = {known.name: known for known in _BUILT_IN}
 
 
 def load_trace(
     path: str | os.PathLike[str],
-    format: str | None = None,
+    format: str | TraceFormat | None = None,
     *,
     direction: str = "uplink",
     column: str | None = None,
@@ -62,7 +50,8 @@ def load_trace(
     """Read a trace file.
 
     path: the file.
-    format: one of FORMATS; None or "auto" looks at the content.
+    format: the name of a built-in format, or an object that reads another one (see `TraceFormat`); None or
+        "auto" chooses among the built-in formats by the file's content.
     direction: "uplink" or "downlink", for the formats that hold both (sigcomm21, madrid, falcon).
     column: the rate column, for a csv that has several.
     start_s, end_s: keep this part of the recording (end_s None: to its end).
@@ -79,7 +68,7 @@ def load_trace(
     path = Path(path).expanduser()
     if direction not in DIRECTIONS:
         raise InputError(f"direction must be in {DIRECTIONS} (got {direction!r})")
-    trace = _choose(path, format).read(path, direction, column)
+    trace = _read(_choose(path, format), path, direction, column)
     if start_s != 0.0 or end_s is not None:
         trace = trace.sliced(start_s, trace.duration_s if end_s is None else end_s)
     if offset_s != 0.0:
@@ -97,7 +86,7 @@ def load_trace(
 
 
 def detect_format(path: str | os.PathLike[str]) -> str:
-    """The name of the format that the file's content has.
+    """The name of the built-in format that the file's content has.
 
     Raises:
         InputError: it has none of them.
@@ -105,41 +94,82 @@ def detect_format(path: str | os.PathLike[str]) -> str:
     return _choose(Path(path), None).name
 
 
-def _choose(path: Path, format: str | None) -> TraceFormat:
-    asked = None
-    if format is not None and format != "auto":
+def _choose(path: Path, format: str | TraceFormat | None) -> TraceFormat:
+    """The format to read a file with; a file that looks like another format is refused here."""
+    asked = None if format is None or format == "auto" else _resolve(format)
+    sample = sample_file(path)
+    if asked is not None and sample.lines and _matches(asked, path, sample):
+        return asked
+    found = next((known for known in _BUILT_IN if sample.lines and known.matches(sample.lines)), None)
+    if asked is None:
+        if found is None:
+            raise _no_format(path, sample)
+        return found
+    if found is None or found is asked:
+        return asked  # it names the offending line
+    shown = "binary data" if sample.binary else repr(shorten(sample.lines[0]))
+    raise InputError(
+        f"{path}, line {sample.first_line}: expected the {asked.name} format ({asked.expects}), "
+        f"found {shown}, which looks like the {found.name} format ({found.expects})"
+    )
+
+
+def _resolve(format: str | TraceFormat) -> TraceFormat:
+    """The format that a name or an object stands for."""
+    if isinstance(format, str):
         if format not in FORMATS:
             raise InputError(f"format must be in {(*FORMATS, 'auto')} (got {format!r})")
-        asked = FORMATS[format]
-    if madrid.is_parquet(path):
-        if asked is not None and asked is not MADRID:
-            raise InputError(
-                f"{path}: expected the {asked.name} format ({asked.expects}), found a parquet file, "
-                f"which looks like the {MADRID.name} format ({MADRID.expects})"
-            )
-        return MADRID
-    text = read_text(path)
-    sample = sample_lines(text)
-    if not sample:
-        raise InputError(f"{path}: expected a trace, found only comments")
-    line = next(numbered_rows(text))[0]
-    if asked is not None and asked.matches(sample):
-        return asked
-    found = next((known for known in TEXT_FORMATS if known.matches(sample)), None)
-    if found is None:
-        if asked is not None:
-            return asked  # its loader names the offending line
+        return FORMATS[format]
+    if isinstance(format, type):
         raise InputError(
-            f"{path}, line {line}: expected one of the formats {', '.join(FORMATS)}, "
-            f"found {shorten(sample[0])!r}{_hint(sample[0])}"
+            f"format: expected an object, {format.__name__}(options), found the class {class_path(format)}"
         )
-    if asked is not None:
+    missing = [part for part in ("name", "expects", "matches", "read") if not hasattr(format, part)]
+    if missing:
         raise InputError(
-            f"{path}, line {line}: expected the {asked.name} format ({asked.expects}), "
-            f"found {shorten(sample[0])!r}, "
-            f"which looks like the {found.name} format ({found.expects})"
+            f"format: expected a trace format with name, expects, matches and read, found "
+            f"{class_path(type(format))} without {', '.join(missing)}"
         )
-    return found
+    return format
+
+
+def _matches(format: TraceFormat, path: Path, sample: FileSample) -> bool:
+    try:
+        return bool(format.matches(sample.lines))
+    except Exception as error:
+        raise _failed(format, "matches", path, error) from error
+
+
+def _read(format: TraceFormat, path: Path, direction: str, column: str | None) -> BandwidthTrace:
+    try:
+        trace = format.read(path, direction, column)
+    except InputError:
+        raise
+    except Exception as error:
+        raise _failed(format, "read", path, error) from error
+    if not isinstance(trace, (OpportunityTrace, RateTrace)):
+        raise InputError(
+            f"{path}: expected {class_path(type(format))}.read to return an OpportunityTrace or a RateTrace, "
+            f"found {trace!r:.40}"
+        )
+    return trace
+
+
+def _failed(format: TraceFormat, method: str, path: Path, error: Exception) -> InputError:
+    cls = type(format)
+    return InputError(
+        f"{path}: expected a trace from {class_path(cls)}.{method}, found {failure_in(cls, error)}"
+    )
+
+
+def _no_format(path: Path, sample: FileSample) -> InputError:
+    if not sample.lines:
+        return InputError(f"{path}: expected a trace, found only comments")
+    read_text(path)  # says so if it is no text at all
+    return InputError(
+        f"{path}, line {sample.first_line}: expected one of the formats {', '.join(FORMATS)}, "
+        f"found {shorten(sample.lines[0])!r}{_hint(sample.lines[0])}"
+    )
 
 
 def _hint(line: str) -> str:

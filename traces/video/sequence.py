@@ -1,7 +1,8 @@
 """A video as the simulator sees it: numbered RGB images of one size, with ground truth where there is any.
 
-A sequence has as many frames as its source; `Repeated` stretches it to any length. Sources are clips
-(`traces.video.clip`), folders of images (`traces.video.image_folder`) and composed scenes (`traces.video.scenes.scene`).
+A sequence has as many frames as its source; `RepeatedVideo` makes it as long as a run needs. Sources are
+clips (`traces.video.clip`), folders of images (`traces.video.image_folder`) and composed scenes
+(`traces.video.scenes.scene`).
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from tests.strategies.traces import opportunity_traces, rate_traces
 from traces import load_trace
 from traces.bandwidth.conversion import save_trace
-from traces.bandwidth.formats import falcon, madrid
+from traces.bandwidth.formats.falcon import check_block_rule
+from traces.bandwidth.formats.madrid import Madrid
 from traces.bandwidth.formats.transport_block import transport_block_bits
 from traces.bandwidth.loading import FORMATS, detect_format
 from traces.bandwidth.trace import OpportunityTrace, RateTrace
@@ -124,7 +125,7 @@ def test_falcon_counts_new_bits_of_one_direction(tmp_path: Path) -> None:
 
 def test_a_falcon_log_checks_the_block_size_rule(tmp_path: Path) -> None:
     rows = _falcon_row(1.0, 0, 20, 50, 20616) + _falcon_row(1.001, 0, 20, 50, 20000)
-    check = falcon.check_block_rule(_file(tmp_path, rows))
+    check = check_block_rule(_file(tmp_path, rows))
     rule_bits = int(transport_block_bits(20, 50))
     assert (check.rows, check.worst_error) == (
         2,
@@ -152,7 +153,7 @@ def test_madrid_bits_follow_from_scheme_and_width(tmp_path: Path) -> None:
     # 36696 bits each: 3 packets and 696 bits, then 3 more; the retransmission and the NaN row add none.
     assert (trace.times_ms.tolist(), trace.period_ms) == ([0, 0, 0, 10, 10, 10], 11)
     assert detect_format(path) == "madrid"
-    assert madrid.load(path, "downlink").times_ms.tolist() == [0, 0, 0]
+    assert Madrid(Madrid.Options()).read(path, "downlink").times_ms.tolist() == [0, 0, 0]
 
 
 @writes_files

@@ -1,1 +1,1 @@
-"""One module a trace file format. Each offers NAME, EXPECTS (one line, for messages), matches and load."""
+"""The built-in file formats of bandwidth traces, one a module, and what they share."""

@@ -7,6 +7,7 @@ rebased to 0. The last row holds for the median step, which the file does not sa
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from traces.bandwidth.formats.text import (
@@ -22,37 +23,54 @@ from traces.bandwidth.formats.text import (
 from traces.bandwidth.trace import RateTrace
 from traces.errors import InputError
 
-NAME = "cooked"
-EXPECTS = "two numbers a line, time in seconds and rate in Mbit/s"
+
+class Cooked:
+    """Time and rate, two numbers a line (a `TraceFormat`)."""
+
+    name = "cooked"
+    expects = "two numbers a line, time in seconds and rate in Mbit/s"
+
+    @dataclass(frozen=True, slots=True)
+    class Options:
+        """This format has no options."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+
+    def matches(self, sample_lines: list[str]) -> bool:
+        """Whether the sampled lines are two numbers each, separated by white space."""
+        return mostly(sample_lines, _has_shape)
+
+    def read(self, path: Path, direction: str = "uplink", column: str | None = None) -> RateTrace:
+        """Read a cooked file.
+
+        Raises:
+            InputError: a line that is not two finite numbers, a negative rate, times that go back, or only
+                zeros.
+        """
+        lines: list[int] = []
+        stamps_s: list[float] = []
+        rates_bps: list[float] = []
+        tokens: list[str] = []
+        for line, text in numbered_rows(read_text(path)):
+            row = text.split()
+            if len(row) != 2:
+                raise InputError(f"{path}, line {line}: expected {self.expects}, found {shorten(text)!r}")
+            lines.append(line)
+            tokens.append(row[0])
+            stamps_s.append(number(row[0], "a time in seconds", path, line))
+            rates_bps.append(1e6 * rate(row[1], "a rate in Mbit/s", path, line))
+        times_s, rates, period_s = segments_from_stamps(
+            path, lines, stamps_s, rates_bps, lambda i: f"{tokens[i]} s"
+        )
+        return RateTrace(
+            name=path.name, times_s=times_s, rates_bps=rates, period_s=period_s, source=str(path)
+        )
 
 
-def matches(sample: list[str]) -> bool:
-    """Whether the sampled lines are two numbers each, separated by white space."""
-    return mostly(sample, lambda line: len(line.split()) == 2 and all(map(is_number, line.split())))
-
-
-def load(path: Path) -> RateTrace:
-    """Read a cooked file.
-
-    Raises:
-        InputError: a line that is not two finite numbers, a negative rate, times that go back, only zeros.
-    """
-    lines: list[int] = []
-    stamps_s: list[float] = []
-    rates_bps: list[float] = []
-    tokens: list[str] = []
-    for line, text in numbered_rows(read_text(path)):
-        row = text.split()
-        if len(row) != 2:
-            raise InputError(f"{path}, line {line}: expected {EXPECTS}, found {shorten(text)!r}")
-        lines.append(line)
-        tokens.append(row[0])
-        stamps_s.append(number(row[0], "a time in seconds", path, line))
-        rates_bps.append(1e6 * rate(row[1], "a rate in Mbit/s", path, line))
-    times_s, rates, period_s = segments_from_stamps(
-        path, lines, stamps_s, rates_bps, lambda i: f"{tokens[i]} s"
-    )
-    return RateTrace(name=path.name, times_s=times_s, rates_bps=rates, period_s=period_s, source=str(path))
+def _has_shape(line: str) -> bool:
+    cells = line.split()
+    return len(cells) == 2 and all(map(is_number, cells))
 
 
 def dump(trace: RateTrace) -> str:

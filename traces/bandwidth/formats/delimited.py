@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,9 +30,6 @@ from traces.bandwidth.formats.text import (
 from traces.bandwidth.trace import MAX_OPPORTUNITIES, MS_PER_S, BandwidthTrace, OpportunityTrace, RateTrace
 from traces.errors import InputError
 
-NAME = "csv"
-EXPECTS = "a header that names units, such as time_s,rate_mbps or time_ms,packets, and rows of numbers"
-
 _BIT_UNITS = {"bps": 1.0, "kbps": 1e3, "mbps": 1e6, "gbps": 1e9}
 _BIT_UNITS |= {
     f"{p}bit{s}_s": f for p, f in (("", 1.0), ("k", 1e3), ("m", 1e6), ("g", 1e9)) for s in ("", "s")
@@ -45,42 +43,58 @@ _DELIMITERS = (",", ";", "\t")
 _AMBIGUOUS = re.compile(r"[KkMG]B(ps|/s)")  # kilobytes or kilobits? 1000 or 1024?
 
 
-def matches(sample: list[str]) -> bool:
-    """Whether the first line is a header of at least two words."""
-    cells = _cells(sample[0], _delimiter(sample[0]))
-    return len(cells) >= 2 and not any(map(is_number, cells)) and all(re.search("[A-Za-z]", c) for c in cells)
+class Csv:
+    """Columns under a header that names their units (a `TraceFormat`)."""
 
+    name = "csv"
+    expects = "a header that names units, such as time_s,rate_mbps or time_ms,packets, and rows of numbers"
 
-def load(path: Path, direction: str = "uplink", column: str | None = None) -> BandwidthTrace:
-    """Read a csv file.
+    @dataclass(frozen=True, slots=True)
+    class Options:
+        """This format has no options."""
 
-    direction: chooses between rate columns whose names say uplink and downlink; column: names one.
+    def __init__(self, options: Options) -> None:
+        self.options = options
 
-    Raises:
-        InputError: no time or rate column with a unit, several without a choice, or a bad row.
-    """
-    text = read_text(path)
-    rows = list(numbered_rows(text))
-    if not rows:
-        raise InputError(f"{path}: expected {EXPECTS}, found only comments")
-    header_line, header_text = rows[0]
-    delimiter = _delimiter(header_text)
-    header = _cells(header_text, delimiter)
-    table: list[tuple[int, list[str]]] = []
-    for line, row_text in rows[1:]:
-        cells = _cells(row_text, delimiter)
-        if len(cells) != len(header):
-            raise InputError(f"{path}, line {line}: expected {len(header)} cells, found {len(cells)}")
-        table.append((line, cells))
-    notes = dict(re.findall(r"^#\s*(\w+):\s*(.*?)\s*$", text, flags=re.MULTILINE))
-    time_index, seconds = _time_column(path, header_line, header)
-    lowered = [_plain(cell) for cell in header]
-    if column is None and "packets" in lowered:
-        return _opportunities(
-            path, header[time_index], time_index, lowered.index("packets"), seconds, table, notes
+    def matches(self, sample_lines: list[str]) -> bool:
+        """Whether the first line is a header of at least two words."""
+        cells = _cells(sample_lines[0], _delimiter(sample_lines[0]))
+        return (
+            len(cells) >= 2
+            and not any(map(is_number, cells))
+            and all(re.search("[A-Za-z]", c) for c in cells)
         )
-    rate_index, factor = _rate_column(path, header_line, header, direction, column)
-    return _rates(path, header, time_index, seconds, rate_index, factor, table, notes)
+
+    def read(self, path: Path, direction: str = "uplink", column: str | None = None) -> BandwidthTrace:
+        """Read a csv file.
+
+        direction: chooses between rate columns whose names say uplink and downlink; column: names one.
+
+        Raises:
+            InputError: no time or rate column with a unit, several without a choice, or a bad row.
+        """
+        text = read_text(path)
+        rows = list(numbered_rows(text))
+        if not rows:
+            raise InputError(f"{path}: expected {self.expects}, found only comments")
+        header_line, header_text = rows[0]
+        delimiter = _delimiter(header_text)
+        header = _cells(header_text, delimiter)
+        table: list[tuple[int, list[str]]] = []
+        for line, row_text in rows[1:]:
+            cells = _cells(row_text, delimiter)
+            if len(cells) != len(header):
+                raise InputError(f"{path}, line {line}: expected {len(header)} cells, found {len(cells)}")
+            table.append((line, cells))
+        notes = dict(re.findall(r"^#\s*(\w+):\s*(.*?)\s*$", text, flags=re.MULTILINE))
+        time_index, seconds = _time_column(path, header_line, header)
+        lowered = [_plain(cell) for cell in header]
+        if column is None and "packets" in lowered:
+            return _opportunities(
+                path, header[time_index], time_index, lowered.index("packets"), seconds, table, notes
+            )
+        rate_index, factor = _rate_column(path, header_line, header, direction, column)
+        return _rates(path, header, time_index, seconds, rate_index, factor, table, notes)
 
 
 def dump(trace: BandwidthTrace) -> str:

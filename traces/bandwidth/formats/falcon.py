@@ -34,11 +34,6 @@ from traces.bandwidth.formats.transport_block import (
 from traces.bandwidth.trace import OpportunityTrace
 from traces.errors import InputError
 
-NAME = "falcon"
-EXPECTS = (
-    "tab-separated rows of timestamp [s], sfn, subframe, rnti, direction (0 uplink, 1 downlink), mcs_idx, "
-    "nof_prb, tbs_sum [bit], ..."
-)
 LEAST_COLUMNS = 8
 
 
@@ -57,31 +52,47 @@ class BlockRuleCheck:
     total_error: float
 
 
-def matches(sample: list[str]) -> bool:
-    """Whether the sampled lines have FALCON's columns."""
-    return mostly(sample, _has_shape)
+class Falcon:
+    """The log of an LTE control channel, block sizes included (a `TraceFormat`)."""
 
+    name = "falcon"
+    expects = (
+        "tab-separated rows of timestamp [s], sfn, subframe, rnti, direction (0 uplink, 1 downlink), "
+        "mcs_idx, nof_prb, tbs_sum [bit], ..."
+    )
 
-def load(path: Path, direction: str = "uplink") -> OpportunityTrace:
-    """Read one direction of a FALCON log.
+    @dataclass(frozen=True, slots=True)
+    class Options:
+        """This format has no options."""
 
-    Raises:
-        InputError: a row that does not fit the columns, times that go back, or no grant in that direction.
-    """
-    lines, stamps_s, grants = _read(path, direction)
-    if not lines.size:
-        raise InputError(
-            f"{path}: expected {direction} rows (direction = {DIRECTION_CODE[direction]}), found none"
-        )
-    bits = np.where(grants[:, 0] < FIRST_RETRANSMISSION_MCS, grants[:, 2], 0)
-    return opportunities_from_blocks(path, direction, lines, "line", stamps_s, bits)
+    def __init__(self, options: Options) -> None:
+        self.options = options
+
+    def matches(self, sample_lines: list[str]) -> bool:
+        """Whether the sampled lines have FALCON's columns."""
+        return mostly(sample_lines, _has_shape)
+
+    def read(self, path: Path, direction: str = "uplink", column: str | None = None) -> OpportunityTrace:
+        """Read one direction of a FALCON log.
+
+        Raises:
+            InputError: a row that does not fit the columns, times that go back, or no grant in that
+                direction.
+        """
+        lines, stamps_s, grants = _read(path, direction)
+        if not lines.size:
+            raise InputError(
+                f"{path}: expected {direction} rows (direction = {DIRECTION_CODE[direction]}), found none"
+            )
+        bits = np.where(grants[:, 0] < FIRST_RETRANSMISSION_MCS, grants[:, 2], 0)
+        return opportunities_from_blocks(path, direction, lines, "line", stamps_s, bits)
 
 
 def check_block_rule(path: Path, direction: str = "uplink") -> BlockRuleCheck:
-    """Compare traces.bandwidth.formats.transport_block with the sizes in a log, over grants of one transport block.
+    """Compare `transport_block_bits` with the sizes in a log, over grants of one transport block.
 
     Raises:
-        InputError: as for load, or no grant to compare.
+        InputError: as for `Falcon.read`, or no grant to compare.
     """
     _lines, _stamps_s, grants = _read(path, direction)
     comparable = (grants[:, 0] < FIRST_RETRANSMISSION_MCS) & (grants[:, 2] > 0) & (grants[:, 3] <= 0)
@@ -117,7 +128,7 @@ def _read(path: Path, direction: str) -> tuple[NDArray[np.int64], NDArray[np.flo
     for line, text in numbered_rows(read_text(path)):
         cells = text.split("\t")
         if len(cells) < LEAST_COLUMNS:
-            raise InputError(f"{path}, line {line}: expected {EXPECTS}, found {shorten(text)!r}")
+            raise InputError(f"{path}, line {line}: expected {Falcon.expects}, found {shorten(text)!r}")
         code = _whole(cells[4], "direction, 0 or 1", 1, path, line)
         if code != DIRECTION_CODE[direction]:
             continue

@@ -1,14 +1,16 @@
 """Madrid LTE parquet: one row a grant with timestamp, direction, mcs_idx and nof_prb, no block size.
 
 Fernández Pérez, Fiandrino and Widmer, "Characterizing and Modeling Mobile Networks User Traffic at
-Millisecond Level", ACM WiNTECH 2023. The bits of a grant follow from traces.bandwidth.formats.transport_block. Rows with a
-NaN are undecoded and dropped. Retransmissions (mcs_idx 29 to 31) carry no new bits, but count as time: their
-millisecond stays silent unless another grant falls into it. Uplink data flows 4 ms after its grant; that
-constant shift is left out. For what the result means, see traces.bandwidth.formats.scheduled.
+Millisecond Level", ACM WiNTECH 2023. The bits of a grant follow from its scheme and width (see
+`transport_block_bits`). Rows with a NaN are undecoded and dropped. Retransmissions (mcs_idx 29 to 31) carry
+no new bits, but count as time: their millisecond stays silent unless another grant falls into it. Uplink
+data flows 4 ms after its grant; that constant shift is left out. For what the result means, see
+traces.bandwidth.formats.scheduled.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,51 +22,59 @@ from traces.bandwidth.formats.transport_block import MAX_MCS, MAX_PRB, transport
 from traces.bandwidth.trace import OpportunityTrace
 from traces.errors import InputError
 
-NAME = "madrid"
-EXPECTS = (
-    "a parquet file with the columns timestamp (unix s), direction (0 uplink, 1 downlink), mcs_idx, nof_prb"
-)
 COLUMNS = ("timestamp", "direction", "mcs_idx", "nof_prb")
-MAGIC = b"PAR1"
+MAGIC = "PAR1"
 
 
-def is_parquet(path: Path) -> bool:
-    """Whether the file starts as parquet files do."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(len(MAGIC)) == MAGIC
+class Madrid:
+    """A parquet file of LTE grants without block sizes (a `TraceFormat`)."""
 
-
-def load(path: Path, direction: str = "uplink") -> OpportunityTrace:
-    """Read one direction of a Madrid recording.
-
-    Raises:
-        InputError: no parquet file, missing columns, timestamps in single precision, values out of range,
-            times that go back, or no grant in that direction.
-    """
-    columns = _read_columns(path)
-    stamps_s, directions, schemes, widths = (columns[name] for name in COLUMNS)
-    decoded = np.isfinite(stamps_s) & np.isfinite(directions) & np.isfinite(schemes) & np.isfinite(widths)
-    wanted = decoded & (directions == DIRECTION_CODE[direction])
-    if not wanted.any():
-        others = int((decoded & (directions != DIRECTION_CODE[direction])).sum())
-        raise InputError(
-            f"{path}: expected {direction} rows (direction = {DIRECTION_CODE[direction]}), found none "
-            f"({others} rows of the other direction, {int((~decoded).sum())} with NaN)"
-        )
-    rows = np.flatnonzero(wanted)
-    for name, values, highest in (("mcs_idx", schemes, MAX_MCS), ("nof_prb", widths, MAX_PRB)):
-        wrong = rows[(values[rows] < 0) | (values[rows] > highest) | (values[rows] % 1 != 0)]
-        if wrong.size:
-            raise InputError(
-                f"{path}, row (from 0) {wrong[0]}: expected {name} as a whole number in [0, {highest}], "
-                f"found {values[wrong[0]]:g}"
-            )
-    bits = transport_block_bits(
-        schemes[rows].astype(np.int64), widths[rows].astype(np.int64), uplink=direction == "uplink"
+    name = "madrid"
+    expects = (
+        "a parquet file with the columns timestamp (unix s), direction (0 uplink, 1 downlink), mcs_idx, "
+        "nof_prb"
     )
-    return opportunities_from_blocks(path, direction, rows, "row (from 0)", stamps_s[rows], bits)
+
+    @dataclass(frozen=True, slots=True)
+    class Options:
+        """This format has no options."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+
+    def matches(self, sample_lines: list[str]) -> bool:
+        """Whether the file starts as parquet files do; its columns are checked when it is read."""
+        return sample_lines[0].startswith(MAGIC)
+
+    def read(self, path: Path, direction: str = "uplink", column: str | None = None) -> OpportunityTrace:
+        """Read one direction of a Madrid recording.
+
+        Raises:
+            InputError: no parquet file, missing columns, timestamps in single precision, values out of range,
+                times that go back, or no grant in that direction.
+        """
+        columns = _read_columns(path)
+        stamps_s, directions, schemes, widths = (columns[name] for name in COLUMNS)
+        decoded = np.isfinite(stamps_s) & np.isfinite(directions) & np.isfinite(schemes) & np.isfinite(widths)
+        wanted = decoded & (directions == DIRECTION_CODE[direction])
+        if not wanted.any():
+            others = int((decoded & (directions != DIRECTION_CODE[direction])).sum())
+            raise InputError(
+                f"{path}: expected {direction} rows (direction = {DIRECTION_CODE[direction]}), found none "
+                f"({others} rows of the other direction, {int((~decoded).sum())} with NaN)"
+            )
+        rows = np.flatnonzero(wanted)
+        for name, values, highest in (("mcs_idx", schemes, MAX_MCS), ("nof_prb", widths, MAX_PRB)):
+            wrong = rows[(values[rows] < 0) | (values[rows] > highest) | (values[rows] % 1 != 0)]
+            if wrong.size:
+                raise InputError(
+                    f"{path}, row (from 0) {wrong[0]}: expected {name} as a whole number in [0, {highest}], "
+                    f"found {values[wrong[0]]:g}"
+                )
+        bits = transport_block_bits(
+            schemes[rows].astype(np.int64), widths[rows].astype(np.int64), uplink=direction == "uplink"
+        )
+        return opportunities_from_blocks(path, direction, rows, "row (from 0)", stamps_s[rows], bits)
 
 
 def _read_columns(path: Path) -> dict[str, NDArray[np.float64]]:
@@ -72,8 +82,10 @@ def _read_columns(path: Path) -> dict[str, NDArray[np.float64]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    if not is_parquet(path):
-        raise InputError(f"{path}: expected {EXPECTS}, found no parquet file")
+    with path.open("rb") as opened:
+        magic = opened.read(len(MAGIC))
+    if magic != MAGIC.encode():
+        raise InputError(f"{path}: expected {Madrid.expects}, found no parquet file")
     try:
         file: Any = pq.ParquetFile(path)
         names = file.schema_arrow.names
@@ -93,4 +105,6 @@ def _read_columns(path: Path) -> dict[str, NDArray[np.float64]]:
             for name in COLUMNS
         }
     except (pa.ArrowException, OSError, TypeError) as error:
-        raise InputError(f"{path}: expected {EXPECTS}, found one that cannot be read ({error})") from error
+        raise InputError(
+            f"{path}: expected {Madrid.expects}, found one that cannot be read ({error})"
+        ) from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,48 +19,58 @@ from traces.bandwidth.formats.text import is_whole, mostly, numbered_rows, read_
 from traces.bandwidth.trace import OpportunityTrace
 from traces.errors import InputError
 
-NAME = "mahimahi"
-EXPECTS = "one whole number a line, the millisecond at which one 1500-byte packet may leave"
 PACKET_BYTES = 1500
 MAX_DIGITS = 15  # far past any recording, far below the limit of 64-bit integers
 _PLAIN = re.compile(rf"(?:[0-9]{{1,{MAX_DIGITS}}}\r?\n)+(?:[0-9]{{1,{MAX_DIGITS}}})?")
 
 
-def matches(sample: list[str]) -> bool:
-    """Whether the sampled lines are one whole number each."""
-    return mostly(sample, is_whole)
+class Mahimahi:
+    """Milliseconds of delivery opportunities, one a line (a `TraceFormat`)."""
 
+    name = "mahimahi"
+    expects = "one whole number a line, the millisecond at which one 1500-byte packet may leave"
 
-def load(path: Path) -> OpportunityTrace:
-    """Read a mahimahi file.
+    @dataclass(frozen=True, slots=True)
+    class Options:
+        """This format has no options."""
 
-    Raises:
-        InputError: a line that is no whole number of milliseconds, times that go back, or a trace that
-            lasts 0 ms.
-    """
-    text = read_text(path)
-    if _PLAIN.fullmatch(text):
-        # What every written file is: converted at once, ten times faster than line by line.
-        times_ms = np.array(text.split(), dtype=f"S{MAX_DIGITS}").astype(np.int64)
-    else:
-        times_ms = _line_by_line(path, text)
-    backwards = np.flatnonzero(np.diff(times_ms) < 0)
-    if backwards.size:
-        i = int(backwards[0]) + 1
-        line = next(itertools.islice(numbered_rows(text), i, None))[0]
-        raise InputError(
-            f"{path}, line {line}: expected milliseconds that do not go back, found {times_ms[i]} "
-            f"after {times_ms[i - 1]}"
+    def __init__(self, options: Options) -> None:
+        self.options = options
+
+    def matches(self, sample_lines: list[str]) -> bool:
+        """Whether the sampled lines are one whole number each."""
+        return mostly(sample_lines, is_whole)
+
+    def read(self, path: Path, direction: str = "uplink", column: str | None = None) -> OpportunityTrace:
+        """Read a mahimahi file.
+
+        Raises:
+            InputError: a line that is no whole number of milliseconds, times that go back, or a trace that
+                lasts 0 ms.
+        """
+        text = read_text(path)
+        if _PLAIN.fullmatch(text):
+            # What every written file is: converted at once, ten times faster than line by line.
+            times_ms = np.array(text.split(), dtype=f"S{MAX_DIGITS}").astype(np.int64)
+        else:
+            times_ms = _line_by_line(path, text)
+        backwards = np.flatnonzero(np.diff(times_ms) < 0)
+        if backwards.size:
+            i = int(backwards[0]) + 1
+            line = next(itertools.islice(numbered_rows(text), i, None))[0]
+            raise InputError(
+                f"{path}, line {line}: expected milliseconds that do not go back, found {times_ms[i]} "
+                f"after {times_ms[i - 1]}"
+            )
+        if times_ms[-1] == 0:
+            raise InputError(f"{path}: expected a last timestamp > 0 ms (the trace loops there), found 0")
+        return OpportunityTrace(
+            name=path.name,
+            times_ms=times_ms,
+            period_ms=int(times_ms[-1]),
+            packet_bytes=PACKET_BYTES,
+            source=str(path),
         )
-    if times_ms[-1] == 0:
-        raise InputError(f"{path}: expected a last timestamp > 0 ms (the trace loops there), found 0")
-    return OpportunityTrace(
-        name=path.name,
-        times_ms=times_ms,
-        period_ms=int(times_ms[-1]),
-        packet_bytes=PACKET_BYTES,
-        source=str(path),
-    )
 
 
 def _line_by_line(path: Path, text: str) -> NDArray[np.int64]:
@@ -67,10 +78,10 @@ def _line_by_line(path: Path, text: str) -> NDArray[np.int64]:
     times_ms: list[int] = []
     for line, row in numbered_rows(text):
         if not is_whole(row) or len(row) > MAX_DIGITS:
-            raise InputError(f"{path}, line {line}: expected {EXPECTS}, found {shorten(row)!r}")
+            raise InputError(f"{path}, line {line}: expected {Mahimahi.expects}, found {shorten(row)!r}")
         times_ms.append(int(row))
     if not times_ms:
-        raise InputError(f"{path}: expected {EXPECTS}, found no line")
+        raise InputError(f"{path}: expected {Mahimahi.expects}, found no line")
     return np.array(times_ms, dtype=np.int64)
 
 

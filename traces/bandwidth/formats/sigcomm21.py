@@ -7,6 +7,7 @@ holds for the median step. Narayanan et al., "A Variegated Look at 5G in the Wil
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from traces.bandwidth.formats.text import (
@@ -22,41 +23,56 @@ from traces.bandwidth.formats.text import (
 from traces.bandwidth.trace import RateTrace
 from traces.errors import InputError
 
-NAME = "sigcomm21"
-EXPECTS = (
-    "comma-separated rows of time [s], state, three signal readings, downlink [Mbit/s], uplink [Mbit/s], ..."
-)
 RATE_COLUMN = {"downlink": 5, "uplink": 6}
 LEAST_COLUMNS = 7
 
 
-def matches(sample: list[str]) -> bool:
-    """Whether the sampled lines are a time, a word and numbers."""
-    return mostly(sample, _has_shape)
+class Sigcomm21:
+    """The log of a 5G walk (a `TraceFormat`)."""
 
-
-def load(path: Path, direction: str = "uplink") -> RateTrace:
-    """Read one direction of a log.
-
-    Raises:
-        InputError: a row that does not fit the columns, a negative rate, times that go back, only zeros.
-    """
-    lines: list[int] = []
-    stamps_s: list[float] = []
-    rates_bps: list[float] = []
-    for line, text in numbered_rows(read_text(path)):
-        cells = text.split(",")
-        if len(cells) < LEAST_COLUMNS:
-            raise InputError(f"{path}, line {line}: expected {EXPECTS}, found {shorten(text)!r}")
-        lines.append(line)
-        stamps_s.append(number(cells[0], "a time in seconds", path, line))
-        rates_bps.append(1e6 * rate(cells[RATE_COLUMN[direction]], f"{direction} in Mbit/s", path, line))
-    times_s, rates, period_s = segments_from_stamps(
-        path, lines, stamps_s, rates_bps, lambda i: f"{stamps_s[i]:g} s"
+    name = "sigcomm21"
+    expects = (
+        "comma-separated rows of time [s], state, three signal readings, downlink [Mbit/s], "
+        "uplink [Mbit/s], ..."
     )
-    return RateTrace(
-        name=f"{path.name} {direction}", times_s=times_s, rates_bps=rates, period_s=period_s, source=str(path)
-    )
+
+    @dataclass(frozen=True, slots=True)
+    class Options:
+        """This format has no options."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+
+    def matches(self, sample_lines: list[str]) -> bool:
+        """Whether the sampled lines are a time, a word and numbers."""
+        return mostly(sample_lines, _has_shape)
+
+    def read(self, path: Path, direction: str = "uplink", column: str | None = None) -> RateTrace:
+        """Read one direction of a log.
+
+        Raises:
+            InputError: a row that does not fit the columns, a negative rate, times that go back, only zeros.
+        """
+        lines: list[int] = []
+        stamps_s: list[float] = []
+        rates_bps: list[float] = []
+        for line, text in numbered_rows(read_text(path)):
+            cells = text.split(",")
+            if len(cells) < LEAST_COLUMNS:
+                raise InputError(f"{path}, line {line}: expected {self.expects}, found {shorten(text)!r}")
+            lines.append(line)
+            stamps_s.append(number(cells[0], "a time in seconds", path, line))
+            rates_bps.append(1e6 * rate(cells[RATE_COLUMN[direction]], f"{direction} in Mbit/s", path, line))
+        times_s, rates, period_s = segments_from_stamps(
+            path, lines, stamps_s, rates_bps, lambda i: f"{stamps_s[i]:g} s"
+        )
+        return RateTrace(
+            name=f"{path.name} {direction}",
+            times_s=times_s,
+            rates_bps=rates,
+            period_s=period_s,
+            source=str(path),
+        )
 
 
 def _has_shape(line: str) -> bool:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import itertools
 import math
+import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,7 @@ from numpy.typing import NDArray
 from traces.errors import InputError
 
 SAMPLE_LINES = 40
+BINARY_PROBE_BYTES = 65536
 
 
 def read_text(path: Path) -> str:
@@ -21,13 +25,8 @@ def read_text(path: Path) -> str:
     Raises:
         InputError: no such file, a folder, an empty file, or bytes that are not text.
     """
-    if not path.is_file():
-        found = "it is a folder" if path.is_dir() else "there is none"
-        raise InputError(f"{path}: expected a trace file, found that {found}")
-    data = path.read_bytes()
-    if not data.strip():
-        raise InputError(f"{path}: expected a trace, found an empty file")
-    if b"\0" in data[:65536]:
+    data = _read_bytes(path)
+    if _is_binary(data):
         raise InputError(f"{path}: expected a text file, found binary data")
     try:
         return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
@@ -36,15 +35,35 @@ def read_text(path: Path) -> str:
         raise InputError(f"{path}, line {line}: expected UTF-8 text, found binary data") from None
 
 
-def sample_lines(text: str) -> list[str]:
-    """The first lines that say something: blanks and `#` comments left out."""
-    lines: list[str] = []
-    for line in io.StringIO(text):
-        if line.strip() and not line.lstrip().startswith("#"):
-            lines.append(line.strip())
-            if len(lines) == SAMPLE_LINES:
-                break
-    return lines
+@dataclass(frozen=True, slots=True)
+class FileSample:
+    """The start of a file, for telling its format.
+
+    lines: its first 40 lines but blanks and `#` comments, stripped. Of a file with binary data there is one
+        line: the printable characters that it starts with, which for many binary formats are their name.
+    first_line: number of the first of them in the file, from 1.
+    binary: whether the file holds binary data.
+    """
+
+    lines: list[str]
+    first_line: int
+    binary: bool
+
+
+def sample_file(path: Path) -> FileSample:
+    """The start of a file of any format.
+
+    Raises:
+        InputError: no such file, a folder, or an empty file.
+    """
+    data = _read_bytes(path)
+    if _is_binary(data):
+        printable = re.match(rb"[\x20-\x7e]*", data)
+        magic = printable.group().decode("ascii") if printable else ""
+        return FileSample([magic], 1, binary=True)
+    text = data.decode("utf-8-sig", errors="replace").replace("\r\n", "\n").replace("\r", "\n")
+    rows = list(itertools.islice(numbered_rows(text), SAMPLE_LINES))
+    return FileSample([row for _, row in rows], rows[0][0] if rows else 1, binary=False)
 
 
 def numbered_rows(text: str) -> Iterator[tuple[int, str]]:
@@ -147,3 +166,17 @@ def segments_from_stamps(
     kept = np.append(steps_s > 0, True)
     times_s = times_s[kept] - times_s[0]
     return times_s, rates[kept], float(times_s[-1]) + step_s
+
+
+def _read_bytes(path: Path) -> bytes:
+    if not path.is_file():
+        found = "it is a folder" if path.is_dir() else "there is none"
+        raise InputError(f"{path}: expected a trace file, found that {found}")
+    data = path.read_bytes()
+    if not data.strip():
+        raise InputError(f"{path}: expected a trace, found an empty file")
+    return data
+
+
+def _is_binary(data: bytes) -> bool:
+    return b"\0" in data[:BINARY_PROBE_BYTES]

@@ -15,8 +15,8 @@ how that table was made:
 Error against the standard: of 474 values (the columns for 1, 6, 15, 25, 50 and 100 blocks and the rows of
 the indices 9, 20 and 26), 458 are exact; the mean absolute error is 0.3 %, their sum is 0.06 % too large,
 and the worst error from two blocks up is 5 % (one step of the table). Six of the 27 sizes for a single
-block are off by one step of 8 bits or more (24 bits become 16). tests/reference/traces/test_trace_transport_block.py
-holds these figures.
+block are off by one step of 8 bits or more (24 bits become 16). The tests in
+tests/reference/traces/test_trace_transport_block.py hold these figures.
 
 Not covered: several layers (downlink MIMO), 256-QAM tables, and tables of special subframes.
 """
