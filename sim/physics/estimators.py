@@ -7,10 +7,11 @@ that knows nothing of its uplink would never offload, and so never learn.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from traces.errors import InputError
 
@@ -18,8 +19,16 @@ MIN_BYTES = 8 * 1500
 MIN_SECONDS = 1e-3
 
 
+#: When a message of so many bytes, sent now, will be through: seconds from now. No real edge can know it.
+UplinkFuture: TypeAlias = Callable[[float], float]
+
+
 class BandwidthEstimator(Protocol):
-    """A running estimate of the uplink's rate in bit/s."""
+    """A running estimate of the uplink's rate in bit/s.
+
+    A class is made as `Class(future, options)`, with the uplink's future, which only an oracle asks, and an
+    instance of its nested `Options`.
+    """
 
     def observe(self, size_bytes: float, seconds: float) -> None:
         """A transfer of `size_bytes` took `seconds` of the link's time."""
@@ -35,23 +44,35 @@ def _rate_bps(size_bytes: float, seconds: float, first: bool) -> float | None:
     return 8.0 * size_bytes / max(seconds, MIN_SECONDS)
 
 
+def unknown_future(size_bytes: float) -> float:
+    """The future of an uplink that nobody knows."""
+    raise ValueError("this estimator was made without the uplink's future")
+
+
 @dataclass(slots=True, eq=False)
 class Ewma:
     """Exponentially weighted moving average: e ← (1 − α)·e + α·x."""
 
-    alpha: float = 0.3
-    _estimate_bps: float | None = None
+    @dataclass(frozen=True, slots=True)
+    class Options:
+        """alpha: weight of the newest transfer, α in (0, 1]."""
 
-    def __post_init__(self) -> None:
-        if not 0.0 < self.alpha <= 1.0:
-            raise InputError(f"estimator.alpha: expected a weight in (0, 1], found {self.alpha}")
+        alpha: float = 0.3
+
+        def __post_init__(self) -> None:
+            if not 0.0 < self.alpha <= 1.0:
+                raise InputError(f"estimator.alpha: expected a weight in (0, 1], found {self.alpha}")
+
+    future: UplinkFuture = unknown_future
+    options: Options = Options()
+    _estimate_bps: float | None = None
 
     def observe(self, size_bytes: float, seconds: float) -> None:
         rate_bps = _rate_bps(size_bytes, seconds, self._estimate_bps is None)
         if rate_bps is not None:
             previous = self._estimate_bps
             self._estimate_bps = (
-                rate_bps if previous is None else previous + self.alpha * (rate_bps - previous)
+                rate_bps if previous is None else previous + self.options.alpha * (rate_bps - previous)
             )
 
     def estimate_bps(self) -> float | None:
@@ -60,20 +81,27 @@ class Ewma:
 
 @dataclass(slots=True, eq=False)
 class HarmonicMean:
-    """Harmonic mean of the last `window` transfers' rates; a single fast one cannot raise it much."""
+    """Harmonic mean of the last transfers' rates; a single fast one cannot raise it much."""
 
-    window: int = 5
+    @dataclass(frozen=True, slots=True)
+    class Options:
+        """window: how many transfers."""
+
+        window: int = 5
+
+        def __post_init__(self) -> None:
+            if self.window < 1:
+                raise InputError(f"estimator.window: expected at least 1 transfer, found {self.window}")
+
+    future: UplinkFuture = unknown_future
+    options: Options = Options()
     _rates_bps: deque[float] = field(default_factory=deque)
-
-    def __post_init__(self) -> None:
-        if self.window < 1:
-            raise InputError(f"estimator.window: expected at least 1 transfer, found {self.window}")
 
     def observe(self, size_bytes: float, seconds: float) -> None:
         rate_bps = _rate_bps(size_bytes, seconds, not self._rates_bps)
         if rate_bps is not None:
             self._rates_bps.append(rate_bps)
-            if len(self._rates_bps) > self.window:
+            if len(self._rates_bps) > self.options.window:
                 self._rates_bps.popleft()
 
     def estimate_bps(self) -> float | None:
@@ -84,36 +112,44 @@ class HarmonicMean:
 
 @dataclass(slots=True, eq=False)
 class Kalman:
-    """Scalar Kalman filter of a random walk: x' = x + w, z = x + v, in units of the last estimate.
+    """Scalar Kalman filter of a random walk: x' = x + w, z = x + v, in units of the last estimate."""
 
-    Args:
-        process: standard deviation of w, as a share of the estimate, a transfer.
-        measurement: standard deviation of v, as a share of the estimate.
-    """
+    @dataclass(frozen=True, slots=True)
+    class Options:
+        """Both as shares of the estimate.
 
-    process: float = 0.1
-    measurement: float = 0.3
+        Args:
+            process: standard deviation of w, a transfer.
+            measurement: standard deviation of v.
+        """
+
+        process: float = 0.1
+        measurement: float = 0.3
+
+        def __post_init__(self) -> None:
+            if self.process <= 0.0 or self.measurement <= 0.0:
+                raise InputError(
+                    "estimator.process, estimator.measurement: expected shares > 0, "
+                    f"found {self.process} and {self.measurement}"
+                )
+
+    future: UplinkFuture = unknown_future
+    options: Options = Options()
     _estimate_bps: float | None = None
     _variance: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.process <= 0.0 or self.measurement <= 0.0:
-            raise InputError(
-                "estimator.process, estimator.measurement: expected shares > 0, "
-                f"found {self.process} and {self.measurement}"
-            )
 
     def observe(self, size_bytes: float, seconds: float) -> None:
         rate_bps = _rate_bps(size_bytes, seconds, self._estimate_bps is None)
         if rate_bps is None:
             return
+        options = self.options
         if self._estimate_bps is None:
             self._estimate_bps = rate_bps
-            self._variance = (self.measurement * rate_bps) ** 2
+            self._variance = (options.measurement * rate_bps) ** 2
             return
         scale = self._estimate_bps**2
-        variance = self._variance + self.process**2 * scale
-        gain = variance / (variance + self.measurement**2 * scale)
+        variance = self._variance + options.process**2 * scale
+        gain = variance / (variance + options.measurement**2 * scale)
         self._estimate_bps = max(self._estimate_bps + gain * (rate_bps - self._estimate_bps), 1.0)
         self._variance = (1.0 - gain) * variance
 
@@ -123,21 +159,26 @@ class Kalman:
 
 @dataclass(slots=True, eq=False)
 class Oracle:
-    """The true mean rate over the next `horizon_s` seconds, which no real edge can know.
+    """The true mean rate over the next `horizon_s` seconds, which no real edge can know."""
 
-    Args:
-        finish_s: when a message of so many bytes, sent now, would be through; seconds from now.
-        horizon_s: how far to look ahead.
-    """
+    @dataclass(frozen=True, slots=True)
+    class Options:
+        """horizon_s: how far to look ahead."""
 
-    finish_s: Callable[[float], float]
-    horizon_s: float = 0.1
+        horizon_s: float = 0.1
+
+        def __post_init__(self) -> None:
+            if not (math.isfinite(self.horizon_s) and self.horizon_s > 0):
+                raise InputError(f"estimator.horizon_s: expected a time > 0 s, found {self.horizon_s}")
+
+    future: UplinkFuture
+    options: Options = Options()
 
     def observe(self, size_bytes: float, seconds: float) -> None:
         """An oracle does not learn."""
 
     def estimate_bps(self) -> float | None:
         size_bytes = 15_000.0
-        while (seconds := self.finish_s(size_bytes)) < self.horizon_s:
+        while (seconds := self.future(size_bytes)) < self.options.horizon_s:
             size_bytes *= 2.0
         return 8.0 * size_bytes / seconds

@@ -1,24 +1,28 @@
-"""FluxShard's server half: Algorithm 2 of the paper that `sim.systems.fluxshard` implements."""
+"""The server's side, Algorithm 2 of the paper: the assembled image, what is dirty in it, its dense refresh."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
 
-from sim.content.interface import Message, Network, SharedImage
-from sim.systems.server_memory import ServerMemory
+from sim.components.blocks import BlockFeatures, Message, SharedImage
+from sim.components.server_memory import ServerMemory
 from sim.world.camera_world import CameraWorld
 
 
 @dataclass(slots=True, eq=False)
 class ServerHalf:
-    """The server's side (Algorithm 2): the assembled image, what is dirty in it, its dense refresh.
+    """What the server holds of one camera.
+
+    Args:
+        image: assembled from the messages.
+        features: of that image.
 
     `result` is what its network made of the last message.
     """
 
     image: SharedImage
-    network: Network
+    features: BlockFeatures
     epoch: int = -1
     refreshed_version: int = 0
     result: Any = None
@@ -37,5 +41,5 @@ class ServerHalf:
             return None
         self._memory.fill(world)
         blocks = self.image.apply(message)
-        self.result = self.network.follow(self.image, message, densely=densely)
+        self.result = self.features.follow(self.image, message, densely=densely)
         return blocks

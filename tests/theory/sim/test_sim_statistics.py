@@ -32,7 +32,7 @@ def test_ewma_weighs_by_powers(rates_bps: list[float], alpha: float) -> None:
     n = len(rates_bps)
     weights = [(1 - alpha) ** (n - 1), *(alpha * (1 - alpha) ** (n - i) for i in range(2, n + 1))]
     expected = sum(w * x for w, x in zip(weights, rates_bps, strict=True))
-    assert observe_all(Ewma(alpha), rates_bps) == pytest.approx(expected, rel=1e-9)
+    assert observe_all(Ewma(options=Ewma.Options(alpha)), rates_bps) == pytest.approx(expected, rel=1e-9)
 
 
 @given(RATES_BPS, st.integers(1, 10))
@@ -40,13 +40,13 @@ def test_harmonic_mean_is_all_bytes_over_all_time(rates_bps: list[float], window
     """For transfers of one size the harmonic mean of their rates is bytes over time."""
     last = rates_bps[-window:]
     expected = 8e6 * len(last) / sum(8e6 / rate for rate in last)
-    assert observe_all(HarmonicMean(window), rates_bps) == pytest.approx(expected, rel=1e-9)
+    assert observe_all(HarmonicMean(options=HarmonicMean.Options(window)), rates_bps) == pytest.approx(expected, rel=1e-9)
 
 
 def test_kalman_gain_settles_at_the_riccati_equations_root() -> None:
     """On a constant rate P⁺ = P + q², K = P⁺/(P⁺ + r²) settles at K = (−q² + q·√(q² + 4r²))/(2r²)."""
     process, measurement = 0.1, 0.3
-    estimator = Kalman(process, measurement)
+    estimator = Kalman(options=Kalman.Options(process, measurement))
     observe_all(estimator, [1e6] * 200)
     before = estimator.estimate_bps()
     estimator.observe(1e6, 8e6 / 1.01e6)
@@ -72,7 +72,7 @@ def test_estimators_know_nothing_at_first_and_then_ignore_short_messages(
 
 @given(st.floats(1e4, 1e10), st.floats(0.01, 1.0))
 def test_the_oracle_finds_a_constant_rate(rate_bps: float, horizon_s: float) -> None:
-    found = Oracle(lambda size: 8.0 * size / rate_bps, horizon_s).estimate_bps()
+    found = Oracle(lambda size: 8.0 * size / rate_bps, Oracle.Options(horizon_s)).estimate_bps()
     assert found == pytest.approx(rate_bps)
 
 

@@ -1,0 +1,237 @@
+"""From a configuration to a world that is ready to run: devices, links, cameras and the systems in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from simpy import Environment
+
+from conf.search_path import group_folders
+from profiler.latency import Cut, Profile, load_profile, load_split_table
+from sim.accuracy.choice import NetworkChoice, choose_network
+from sim.accuracy.evaluator import Evaluator
+from sim.assembly.uplink import constant_rate, load_uplink, trace_name
+from sim.assembly.video import VideoView, open_view
+from sim.components.context import SystemContext
+from sim.configuration.model_card import read_card
+from sim.configuration.plugins import Plugin, find_plugin, place_of, read_plugin
+from sim.configuration.sections import ModelConfig, RunConfig
+from sim.physics.arrivals import Arrivals, ClosedLoop, PeriodicLatest, PeriodicQueue
+from sim.physics.estimators import BandwidthEstimator
+from sim.physics.fair_link import FairLink
+from sim.physics.link import Link, LinkConditions
+from sim.physics.processor import Processor
+from sim.physics.trace_replay import replay
+from sim.records.frame_table import EffectiveAccuracyMetric, FrameTable
+from sim.records.overlay import Overlay
+from sim.records.timeline import Timeline
+from sim.schedulers import EffectiveAccuracyObjective, OracleScheduler, Scheduler
+from sim.world.camera import Camera
+from sim.world.camera_world import CameraWorld
+from sim.world.device import Device, Noise
+from sim.world.simulation import Simulation
+from traces.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """A world ready to run, and what its results must be read with."""
+
+    simulation: Simulation
+    metric: EffectiveAccuracyMetric
+    edge: Profile
+    cloud: Profile
+    system_name: str
+    model: ModelConfig
+    network: NetworkChoice | None
+    trace_name: str
+    video_name: str
+    frames_per_camera: int
+    timeline: Timeline | None
+    overlay: Overlay | None
+    evaluator: Evaluator | None
+
+
+def assemble(
+    config: RunConfig,
+    on_frame: Callable[[int, int], None] | None = None,
+    overlay_path: Path | None = None,
+) -> Assembly:
+    """Build the world that a configuration describes.
+
+    Args:
+        config: the run.
+        on_frame: told (camera, frame) after each frame that ended.
+        overlay_path: where `config.overlay` has the first camera's video drawn.
+
+    Raises:
+        InputError: something named in the configuration does not exist or does not fit the rest.
+    """
+    folders = config.config_folders
+    system = read_plugin("system", config.system, folders)
+    card = read_card(config.model, folders)
+    edge_profile = _profile(config.edge, card, folders, "edge")
+    cloud_profile = _profile(config.cloud, card, folders, "cloud")
+    network = choose_network(card, folders) if config.accuracy.mode == "measured" else None
+    view = open_view(config, edge_profile, network)
+    if config.video.kind == "statistical" and not getattr(system.kind, "works_without_pixels", False):
+        raise InputError(
+            f"video.kind: system {system.name!r} needs pixels: expected scene or file, found 'statistical' "
+            f"({place_of(system.kind)} does not say works_without_pixels = True)"
+        )
+    trace = load_uplink(config.trace, config.seed, view.frames / view.fps, folders)
+    streams = iter(np.random.SeedSequence(config.seed).spawn(config.cameras + 2))
+
+    env = Environment()
+    conditions = LinkConditions(config.link.delay_s, config.link.loss, config.link.retransmission_delay_s)
+    link_class = FairLink if config.link.sharing == "fair" else Link
+    uplink = link_class(
+        env, replay(trace, config.link.outages_s), conditions, np.random.default_rng(next(streams))
+    )
+    downlink = Link(env, replay(constant_rate(config.downlink)), LinkConditions(config.downlink.delay_s))
+    cloud_processor = Processor(env, "server", _crashes(config))
+    cloud = Device(cloud_processor, cloud_profile, _noise(config, next(streams)))
+    objective = EffectiveAccuracyObjective(config.decay_per_s, config.accuracy.dense)
+    scheduler: Scheduler = read_plugin("scheduler", config.scheduler, folders, ("lambda_per_s",)).make(objective)
+    oracle = OracleScheduler(objective, OracleScheduler.Options()) if config.regret else None
+    estimators = read_plugin("estimator", config.estimator, folders)
+    codec = find_plugin("codec", config.payload.codec, folders, "payload.codec", quality=config.payload.quality)
+    timeline = Timeline() if config.timeline else None
+    overlay = _overlay(config, view, overlay_path)
+    table = FrameTable()
+    evaluator = Evaluator(system.name, view.truths, view.masks) if view.evaluated else None
+
+    @cache
+    def cuts() -> tuple[Cut, ...]:
+        return _cuts(card, folders)
+
+    cameras, edges = [], []
+    for number in range(config.cameras):
+        edge = Processor(env, f"edge {number}")
+        edges.append(edge)
+        estimator = _estimator(estimators, uplink)
+        world = CameraWorld(
+            env,
+            Device(edge, edge_profile, _noise(config, next(streams))),
+            cloud,
+            uplink,
+            downlink,
+            estimator,
+            patience_s=config.patience_s,
+            refresh_operators=config.refresh.operators,
+            on_trace=timeline.recorder(number) if timeline else None,
+        )
+        context = SystemContext(
+            geometry=view.geometry,
+            edge=edge_profile,
+            cloud=cloud_profile,
+            scheduler=scheduler,
+            codec=codec.make(),
+            matching=config.matching,
+            networks=view.networks(number),
+            cuts=cuts,
+            estimator=estimator,
+            # A stream of its own: systems that draw must not shift what links and devices draw.
+            rng=np.random.default_rng(np.random.SeedSequence(config.seed, spawn_key=(0, number))),
+            regret_against=oracle,
+            counts=view.counts(number),
+        )
+        cameras.append(
+            Camera(
+                number,
+                _arrivals(config, view, number),
+                system.make(context),
+                world,
+                table,
+                view.images(number),
+                on_frame,
+                overlay if number == 0 else None,
+                evaluator,
+                outside_profile=view.outside_profile,
+            )
+        )
+    return Assembly(
+        simulation=Simulation(env, cameras, uplink, downlink, edges, cloud_processor, table),
+        metric=EffectiveAccuracyMetric(
+            config.accuracy.dense, config.decay_per_s, view.geometry.blocks_total
+        ),
+        edge=edge_profile,
+        cloud=cloud_profile,
+        system_name=system.name,
+        model=card,
+        network=network,
+        trace_name=trace_name(config.trace, trace),
+        video_name=view.name,
+        frames_per_camera=view.frames,
+        timeline=timeline,
+        overlay=overlay,
+        evaluator=evaluator,
+    )
+
+
+def _profile(device: str, card: ModelConfig, folders: tuple[str, ...], key: str) -> Profile:
+    """A device's profile of the card's model.
+
+    Raises:
+        InputError: there is none, or one made at another resolution than the card's.
+    """
+    profile = load_profile(device, card.profile, group_folders("profile", folders), key)
+    if tuple(profile.resolution_px) != card.resolution_px:
+        height_px, width_px = card.resolution_px
+        raise InputError(
+            f"model.resolution_px: expected {profile.resolution_px[0]}x{profile.resolution_px[1]} px, at which "
+            f"{card.profile!r} was profiled on {device!r}, found {height_px}x{width_px}"
+        )
+    return profile
+
+
+def _cuts(card: ModelConfig, folders: tuple[str, ...]) -> tuple[Cut, ...]:
+    if card.split is None:
+        raise InputError(f"model.split: expected a split table of card {card.name!r}, found none")
+    return load_split_table(card.split, group_folders("split", folders)).cuts
+
+
+def _estimator(plugin: Plugin, uplink: Link) -> BandwidthEstimator:
+    env = uplink.env
+    made: BandwidthEstimator = plugin.make(lambda size: uplink.would_deliver_s(size, env.now) - env.now)
+    return made
+
+
+def _noise(config: RunConfig, stream: np.random.SeedSequence) -> Noise | None:
+    return None if config.deterministic else Noise(np.random.default_rng(stream))
+
+
+def _crashes(config: RunConfig) -> tuple[tuple[float, float], ...]:
+    previous_end_s = 0.0
+    for start_s, end_s in config.server.crashes_s:
+        if not previous_end_s <= start_s < end_s:
+            raise InputError(
+                "server.crashes_s: expected ascending, disjoint [start, end] pairs in seconds, "
+                f"found [{start_s}, {end_s}] after {previous_end_s}"
+            )
+        previous_end_s = end_s
+    return config.server.crashes_s
+
+
+def _overlay(config: RunConfig, view: VideoView, path: Path | None) -> Overlay | None:
+    if not config.overlay:
+        return None
+    if view.images(0) is None:
+        raise InputError("overlay: needs pixels: expected video.kind scene or file, found 'statistical'")
+    if path is None:
+        raise InputError("overlay: expected a file to draw into, found none")
+    return Overlay(path, view.fps, config.payload.block_px)
+
+
+def _arrivals(config: RunConfig, view: VideoView, number: int) -> Arrivals:
+    """A camera's arrivals; periodic cameras are spread evenly over one frame interval."""
+    offset_s = number / (config.cameras * view.fps)
+    if config.arrival.policy == "periodic":
+        return PeriodicLatest(view.fps, view.frames, offset_s)
+    if config.arrival.policy == "queue":
+        return PeriodicQueue(view.fps, view.frames, offset_s, config.arrival.limit)
+    return ClosedLoop(view.frames, offset_s)

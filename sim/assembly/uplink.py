@@ -1,0 +1,70 @@
+"""The links of a run: which trace the uplink replays, what the downlink carries."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from sim.configuration import lookup
+from sim.configuration.plugins import find_plugin
+from sim.configuration.sections import DownlinkConfig, TraceConfig
+from traces.bandwidth.loading import load_trace
+from traces.bandwidth.synthetic import synthetic_uplink
+from traces.bandwidth.trace import BandwidthTrace, RateTrace
+from traces.bandwidth.trace_format import TraceFormat
+from traces.errors import InputError
+
+MIN_TRACE_S = 10.0  # a shorter synthetic trace would hold too few bursts
+MAX_TRACE_S = 60.0  # a longer one would only take memory
+
+
+def load_uplink(
+    config: TraceConfig, seed: int, run_s: float, folders: Iterable[str] = ()
+) -> BandwidthTrace:
+    """The uplink's trace: from its file, or synthetic and as long as a run of `run_s`."""
+    if config.path is None:
+        if config.mean_mbps is None:
+            raise InputError("trace.path: expected a trace file (or trace.mean_mbps for a synthetic one)")
+        own_seed = seed if config.seed is None else config.seed
+        rounds = math.ceil(run_s / MAX_TRACE_S)  # whole rounds, so that a long run sees the mean, too
+        own_s = max(MIN_TRACE_S, run_s / rounds)
+        duration_s = own_s if config.duration_s is None else config.duration_s
+        made: BandwidthTrace = synthetic_uplink(config.mean_mbps * 1e6, duration_s, own_seed)
+        if config.start_s or config.end_s is not None:
+            made = made.sliced(config.start_s, made.duration_s if config.end_s is None else config.end_s)
+        return made.shifted(config.offset_s) if config.offset_s else made
+    return load_trace(
+        config.path,
+        _format(config.format, tuple(folders)),
+        direction=config.direction,
+        column=config.column,
+        start_s=config.start_s,
+        end_s=config.end_s,
+        offset_s=config.offset_s,
+        mean_bps=None if config.mean_mbps is None else config.mean_mbps * 1e6,
+    )
+
+
+def _format(name: str | None, folders: tuple[str, ...]) -> TraceFormat | str | None:
+    """The format behind a name; None and "auto" leave it to the file's content."""
+    if name is None or name == "auto":
+        return name
+    known = lookup.names("trace_format", folders)
+    if name not in known:
+        lookup.find("trace_format", name, folders, "trace.format")  # refuses it, with the nearest name
+    made: TraceFormat = find_plugin("trace_format", name, folders, "trace.format").make()
+    return made
+
+
+def trace_name(config: TraceConfig, trace: BandwidthTrace) -> str:
+    """The name that tables show: the configuration's, with where the trace came from."""
+    if config.path is None:
+        return f"{config.name} (synthetic)"
+    return trace.name if config.name == "file" else f"{config.name} ({trace.name})"
+
+
+def constant_rate(config: DownlinkConfig) -> RateTrace:
+    """The downlink's trace."""
+    return RateTrace("downlink", np.zeros(1), np.array([config.mean_mbps * 1e6]), 1.0)

@@ -1,0 +1,255 @@
+"""The video of a run, as its cameras see it: with pixels, or as counts drawn from a recording."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from profiler.latency import Profile
+from sim.accuracy.choice import NetworkChoice
+from sim.accuracy.evaluator import DenseResults
+from sim.accuracy.masks import MaskTruth, open_masks
+from sim.accuracy.network import IDLE, Network
+from sim.configuration import lookup
+from sim.configuration.sections import RunConfig
+from sim.world.frame import FrameGeometry
+from traces.errors import InputError
+
+if TYPE_CHECKING:
+    from traces.video.block_statistics import BlockSampler
+
+SCENE_FRAMES = 300  # of a run that names no number
+STATISTICAL_FRAMES = 300
+ImageSource: TypeAlias = Callable[[int], NDArray[np.uint8]]
+Networks: TypeAlias = Callable[[str], Network]  # by policy
+
+
+def _idle(policy: str) -> Network:
+    return IDLE
+
+
+def _no_images(camera: int) -> ImageSource | None:
+    return None
+
+
+def _no_counts(camera: int) -> BlockSampler | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class VideoView:
+    """The video as cameras see it; camera c of n begins c/n of the way through it.
+
+    Args:
+        name: what tables call it.
+        fps: captured frames a second.
+        frames: that a camera captures.
+        geometry: size of the frames and their blocks.
+        outside_profile: the frames are not of the size that the latency profiles were made for.
+        images: of a camera, the picture of a frame by index; None where there are no pixels.
+        counts: of a camera, block counts and sizes where there are no pixels.
+        networks: of a camera, the network that runs in the loop, by policy.
+        truths: each camera's dense results, where results are compared with them.
+        masks: each camera's ground truth, likewise.
+    """
+
+    name: str
+    fps: float
+    frames: int
+    geometry: FrameGeometry
+    outside_profile: bool = False
+    images: Callable[[int], ImageSource | None] = _no_images
+    counts: Callable[[int], BlockSampler | None] = _no_counts
+    networks: Callable[[int], Networks] = lambda camera: _idle
+    truths: Sequence[DenseResults] = ()
+    masks: Sequence[MaskTruth] = ()
+
+    @property
+    def evaluated(self) -> bool:
+        """Whether results are compared with anything."""
+        return bool(self.truths or self.masks)
+
+
+def open_view(config: RunConfig, profile: Profile, network: NetworkChoice | None) -> VideoView:
+    """Open the video that the configuration names, at the size the model's profile was made for.
+
+    Args:
+        config: the run.
+        profile: of the edge.
+        network: what runs in the loop; None where accuracy is by coverage.
+    """
+    if config.video.kind == "statistical":
+        return _statistical_view(config, profile)
+    video = _open_video(config, config.video.size_px or profile.resolution_px)
+    fps = video.fps if config.fps is None else config.fps
+    if fps > video.fps * (1 + 1e-9):
+        warnings.warn(
+            f"fps: {fps:g} frames/s from a video of {video.fps:g}: frames repeat, which flatters reuse",
+            stacklevel=2,
+        )
+    closed_loop = config.arrival.policy == "closed_loop"
+    step = 1.0 if closed_loop else video.fps / fps
+    frames = config.frames or max(1, int((video.frame_count - 1) / step) + 1)
+    source = _repeat(video, config, frames, step)
+    geometry = FrameGeometry(video.height_px, video.width_px, config.payload.block_px)
+    if profile.block_px != geometry.block_px:
+        raise InputError(
+            f"payload.block_px: expected {profile.block_px} px, which the profile of {profile.model!r} on "
+            f"{profile.device!r} was made with, found {geometry.block_px}"
+        )
+    outside = (video.height_px, video.width_px) != tuple(profile.resolution_px)
+    if outside:
+        warnings.warn(
+            f"video.size_px: frames of {video.height_px}x{video.width_px} px, profile made at "
+            f"{profile.resolution_px[0]}x{profile.resolution_px[1]} px: all frames count as extrapolated",
+            stacklevel=2,
+        )
+
+    def place(camera: int, index: int) -> int:
+        first: int = camera * (video.frame_count // config.cameras)
+        return first + int(index * step + 1e-9)
+
+    def images(camera: int) -> ImageSource:
+        return lambda index: source.image(place(camera, index))
+
+    def mask(camera: int) -> ImageSource:
+        return lambda index: source.mask(place(camera, index))
+
+    view = VideoView(video.name, fps, frames, geometry, outside, images)
+    if network is None:
+        return view
+    return _measured(view, config, network, video, images, mask)
+
+
+def _measured(
+    view: VideoView,
+    config: RunConfig,
+    choice: NetworkChoice,
+    video: Any,
+    images: Callable[[int], ImageSource],
+    mask: Callable[[int], ImageSource],
+) -> VideoView:
+    """The view, with a network in the loop and what its results are compared with."""
+    from sim.accuracy.inference import Inference, RunningNetwork, Truth, open_inference
+
+    @cache
+    def inference(policy: str) -> Inference:
+        return open_inference(choice, config.accuracy, view.geometry, policy)
+
+    cameras = range(config.cameras)
+    reference = config.accuracy.reference
+    masks: Sequence[MaskTruth] = ()
+    if reference != "dense":
+        masks = open_masks(config.accuracy, choice, video, [mask(camera) for camera in cameras])
+    dense = [Truth(inference("fixed"), images(camera)) for camera in cameras]
+
+    def networks(camera: int) -> Networks:
+        return lambda policy: RunningNetwork(inference(policy), dense[camera])
+
+    return VideoView(
+        view.name,
+        view.fps,
+        view.frames,
+        view.geometry,
+        view.outside_profile,
+        view.images,
+        networks=networks,
+        truths=dense if reference != "masks" else (),
+        masks=masks,
+    )
+
+
+def _open_video(config: RunConfig, size_px: int | tuple[int, int]) -> Any:
+    chosen = config.video
+    if chosen.kind == "file":
+        from traces.video.loading import load_video
+
+        if chosen.path is None:
+            raise InputError("video.path: expected a clip or a folder of images, found none")
+        return load_video(Path(chosen.path), size_px=size_px, fit=chosen.fit)
+    from traces.video.scenes.scene import Scene
+
+    return Scene(
+        preset=chosen.preset,
+        seed=config.seed if chosen.seed is None else chosen.seed,
+        frame_count=2 * (config.frames or SCENE_FRAMES)
+        if config.cameras > 1
+        else config.frames or SCENE_FRAMES,
+        size_px=size_px,
+        noise_sigma=chosen.noise_sigma,
+    )
+
+
+def _repeat(video: Any, config: RunConfig, frames: int, step: float) -> Any:
+    """The video, long enough for every camera's last frame."""
+    from traces.video.sequence import Repeated
+
+    needed = int((frames - 1) * step) + 1 + (config.cameras - 1) * (video.frame_count // config.cameras)
+    if needed <= video.frame_count:
+        return video
+    mode = "pingpong" if config.cameras > 1 and config.video.repeat == "stop" else config.video.repeat
+    return Repeated(video, needed, mode)
+
+
+# -- without pixels --------------------------------------------------------------------------------
+
+
+def _statistical_view(config: RunConfig, profile: Profile) -> VideoView:
+    from traces.video.block_statistics import BlockStatistics
+
+    if config.accuracy.mode == "measured":
+        raise InputError(
+            "accuracy.mode: measured needs pixels: expected video.kind scene or file, found 'statistical'"
+        )
+    path = _statistics_file(config.video.statistics, config.config_folders)
+    statistics = BlockStatistics.load(path)
+    _check_recorded(config)
+    if statistics.blocks_total != profile.block_count:
+        raise InputError(
+            f"video.statistics: frames of model {profile.model!r} have {profile.block_count} blocks, found a "
+            f"recording of {statistics.blocks_total} in {path}; record one at the model's resolution, or "
+            f"choose a model of that many blocks"
+        )
+    fps = statistics.fps if config.fps is None else config.fps
+    seed = config.seed if config.video.seed is None else config.video.seed
+    return VideoView(
+        f"{statistics.name} (statistical)",
+        fps,
+        config.frames or STATISTICAL_FRAMES,
+        FrameGeometry(*profile.resolution_px, profile.block_px),
+        counts=lambda camera: statistics.sampler(seed, camera, fps),
+    )
+
+
+def _statistics_file(named: str | None, folders: Iterable[str]) -> Path:
+    """The recording that `video.statistics` names: a file, or one of a folder `statistics`."""
+    known = lookup.names("statistics", folders)
+    if named is not None and named in known:
+        return lookup.find("statistics", named, folders)
+    if named is None or not Path(named).is_file():
+        found = "none" if named is None else repr(named)
+        raise InputError(f"video.statistics: expected a file or one of {', '.join(known)}, found {found}")
+    return Path(named)
+
+
+def _check_recorded(config: RunConfig) -> None:
+    """Refuse what a recording has fixed: it would be ignored, and a sweep over it would show no effect."""
+    recorded = {
+        "matching.aligner": (config.matching.aligner, "search"),
+        "matching.threshold": (config.matching.threshold, 0.025),
+        "matching.radius_px": (config.matching.radius_px, 16),
+        "payload.quality": (config.payload.quality, 85),
+        "payload.block_px": (config.payload.block_px, 16),
+    }
+    for key, (found, fixed) in recorded.items():
+        if found != fixed:
+            raise InputError(
+                f"{key}: statistics are recorded with {fixed}, found {found}; use video=scene or video=file"
+            )

@@ -1,0 +1,104 @@
+"""What the scheduler is told: how long k blocks should take on either path."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sim.components.blocks import Match, Message
+from sim.schedulers import (
+    Decision,
+    Observation,
+    OracleScheduler,
+    PathCost,
+    UplinkOracle,
+    cloud_cost,
+    edge_cost,
+    regret,
+)
+from sim.world.camera_world import CameraWorld
+
+BYTES_MEMORY = 0.2  # weight of the newest message in the running mean of bytes a block
+
+
+@dataclass(slots=True, eq=False)
+class PathCosts:
+    """Running means of what blocks weigh, and the costs that follow from them.
+
+    Args:
+        block_bytes: what a block should take before one was sent.
+        dense_fallback: either side infers densely where that is faster.
+        regret_against: an oracle to report regret against; None reports none.
+        wants_truth: whether the scheduler looks at the link's true future.
+    """
+
+    block_bytes: float
+    dense_fallback: bool
+    regret_against: OracleScheduler | None
+    wants_truth: bool
+    overhead_bytes: float = 0.0
+
+    def learn(self, message: Message) -> None:
+        """Keep running means of what a block and the rest of a message cost."""
+        self.overhead_bytes += BYTES_MEMORY * (message.overhead_bytes - self.overhead_bytes)
+        if message.blocks:
+            per_block = (message.size_bytes - message.overhead_bytes) / message.blocks
+            self.block_bytes += BYTES_MEMORY * (per_block - self.block_bytes)
+
+    def edge(self, local: Match, world: CameraWorld) -> PathCost:
+        """The edge's path."""
+        waited_s = world.now_s - world.ledger.captured_s
+        return edge_cost(
+            world.edge.profile,
+            len(local.active),
+            waited_s + world.edge.processor.backlog_s(),
+            dense_fallback=self.dense_fallback,
+        )
+
+    def observe(
+        self, local: Match, remote: Match, dirty: int, reachable: bool, world: CameraWorld
+    ) -> Observation:
+        """Both paths, as far as they exist.
+
+        Args:
+            local, remote: the frame, searched in the edge's reference and in the proxy.
+            dirty: blocks of the server's image that inference has not covered, once moved along.
+            reachable: whether there is a server to offload to.
+        """
+        edge = self.edge(local, world)
+        bandwidth_bps = world.bandwidth_bps()
+        if not reachable:
+            return Observation(edge, None)
+        encoding = world.edge.profile.encode_s
+        encode_base_s, encode_block_s = (encoding.base_s, encoding.per_block_s) if encoding else (0.0, 0.0)
+        elapsed_s = world.now_s - world.ledger.captured_s
+        around_s = world.uplink.conditions.delay_s + world.downlink.conditions.delay_s
+        cloud = cloud_cost(
+            world.cloud.profile,
+            len(remote.active),
+            elapsed_s + encode_base_s + around_s,
+            bandwidth_bps=bandwidth_bps or 0.0,
+            block_bytes=self.block_bytes,
+            header_bytes=self.overhead_bytes,
+            encode_per_block_s=encode_block_s,
+            dirty=dirty,
+            dense_fallback=self.dense_fallback,
+        )
+        if not self.wants_truth:
+            return Observation(edge, cloud)
+        uplink = UplinkOracle(
+            finish_s=world.true_arrival_s,
+            block_bytes=self.block_bytes,
+            header_bytes=self.overhead_bytes,
+            encode_base_s=encode_base_s,
+            encode_per_block_s=encode_block_s,
+            after_s=world.downlink.conditions.delay_s,
+            elapsed_s=elapsed_s,
+        )
+        return Observation(edge, cloud, uplink)
+
+    def regret(self, observation: Observation, decision: Decision) -> float | None:
+        """EA lost against the oracle's decision, both judged by what the link will really do."""
+        if self.regret_against is None or observation.uplink is None:
+            return None
+        best = self.regret_against.decide(observation)
+        return regret(observation, decision, best, self.regret_against)

@@ -1,0 +1,96 @@
+"""Opportunistic traffic: active blocks on the idle uplink while the edge computes (§4.4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from sim.components.blocks import Match
+from sim.components.message_sizes import NOTICE_BYTES
+from sim.physics.estimators import MIN_BYTES
+from sim.physics.link import Trickle
+from sim.systems.fluxshard_ea.synchronisation import Synchronisation
+from sim.world.camera_world import CameraWorld
+from sim.world.frame import Frame
+
+PROBE_BYTES = 2 * MIN_BYTES  # what the bandwidth can be learnt from
+
+
+@dataclass(slots=True, eq=False)
+class OpportunisticSender:
+    """Sends one frame's blocks in chunks, one after another, until it is told to stop.
+
+    Args:
+        state: of edge and server; messages build on it.
+        chunk_blocks: blocks of one message; a smaller one loses less when it is withdrawn.
+    """
+
+    state: Synchronisation
+    chunk_blocks: int
+    _under_way: Trickle | None = None
+    _sent_bytes: int = 0  # of this frame's messages, what has left, since when, until when
+    _began_s: float = 0.0
+    _sent_s: float = 0.0
+
+    def send(
+        self, frame: Frame, remote: Match, compute_s: float, block_bytes: float, world: CameraWorld
+    ) -> None:
+        """Queue the most different blocks, as many as should be through while the edge computes.
+
+        Never fewer than an estimator can learn from: an estimate that is too low, after an outage say, would
+        otherwise keep every frame on the edge and never be corrected. What does not fit is withdrawn anyway.
+
+        Args:
+            frame, remote: the frame, searched in the proxy.
+            compute_s: how long the edge will compute.
+            block_bytes: what a block should take.
+        """
+        bandwidth_bps = world.bandwidth_bps() or 0.0
+        room_bytes = max(compute_s * bandwidth_bps / 8.0, PROBE_BYTES)
+        blocks = remote.active[: int(room_bytes / max(block_bytes, 1.0))]
+        self._sent_bytes, self._began_s = 0, world.now_s
+        if len(blocks):
+            self._send_chunk(frame, remote, blocks, 0, world)
+
+    def _send_chunk(self, frame: Frame, remote: Match, blocks: Any, start: int, world: CameraWorld) -> None:
+        """Send one chunk; the next one follows when it has left. The first realigns the server's image."""
+        state = self.state
+        stop = start + self.chunk_blocks
+        message = state.content.message(
+            frame, blocks[start:stop], remote, state.epoch, inferred=False, realign=start == 0
+        )
+
+        def on_sent() -> None:
+            self._under_way = None
+            self._sent_bytes += message.size_bytes
+            self._sent_s = world.now_s
+            state.proxy.apply(message)
+            if stop < len(blocks):
+                self._send_chunk(frame, remote, blocks, stop, world)
+
+        def on_arrived() -> None:
+            lost = partial(self._on_lost_state, message.epoch, world)
+            if world.cloud.processor.is_down():
+                world.later(state.patience_s, lost)  # no acknowledgement comes
+            elif state.server.receive(message, world) is None:
+                world.notify(NOTICE_BYTES, lost)
+            else:
+                state.refresh_server(world)
+
+        self._under_way = world.trickle(message.size_bytes, on_sent, on_arrived)
+
+    def withdraw(self, world: CameraWorld) -> None:
+        """Take back what has not left: it would be older than what the next message builds on."""
+        while self._under_way is not None:
+            transfer, self._under_way = self._under_way, None
+            world.uplink.cancel(transfer)
+        if self._sent_bytes:
+            world.observe(self._sent_bytes, self._sent_s - self._began_s)
+            self._sent_bytes = 0
+
+    def _on_lost_state(self, epoch: int, world: CameraWorld) -> None:
+        """The server could not use a message: it has lost what that builds on."""
+        if self.state.synchronised and epoch == self.state.epoch:
+            self.withdraw(world)
+            self.state.start_over(world)

@@ -1,0 +1,119 @@
+"""Edge and server in step: the proxy of the server's image, epochs, what happens when the server is lost.
+
+An epoch begins with a whole frame; every message builds on the ones before it of its epoch. The edge applies
+what it sends to its proxy of the server's image, so that both are equal once everything has arrived.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from sim.components.blocks import BlockContent, Match, Message, SharedImage
+from sim.components.message_sizes import NOTICE_BYTES
+from sim.systems.fluxshard_ea.server import ServerHalf
+from sim.world.camera_world import CameraWorld
+from sim.world.frame import Frame
+
+
+@dataclass(slots=True, eq=False)
+class Synchronisation:
+    """What the edge knows of the server's state, and how it gets back to knowing it.
+
+    Args:
+        content: encodes whole frames.
+        proxy: the edge's copy of the server's image.
+        server: the far side.
+        refresh: whether the server refreshes its features densely in the background.
+        patience_s: how long an answer may take.
+    """
+
+    content: BlockContent
+    proxy: SharedImage
+    server: ServerHalf
+    refresh: bool
+    patience_s: float
+    epoch: int = -1
+    synchronised: bool = False
+    newest: Frame | None = None  # what a resynchronisation sends
+    _matched_epoch: int = -1  # whose image the frame at hand was searched in
+
+    @property
+    def begun(self) -> bool:
+        """Whether the first frame has been sent."""
+        return self.epoch >= 0
+
+    @property
+    def reachable(self) -> bool:
+        """Whether the server has the image that the frame was searched in.
+
+        A resynchronisation that ends between search and decision replaces it: too late for this frame.
+        """
+        return self.synchronised and self._matched_epoch == self.epoch
+
+    def match(self, frame: Frame) -> Match:
+        """Search a frame in the proxy."""
+        found = self.proxy.match(frame)
+        self._matched_epoch = self.epoch if self.synchronised else -1
+        return found
+
+    def begin(self, frame: Frame) -> Message:
+        """The first epoch's message: the whole frame."""
+        self.epoch = 0
+        return self.content.whole_message(frame, self.epoch)
+
+    # -- the server's dense refresh -----------------------------------------------------------------
+
+    def refresh_server(self, world: CameraWorld) -> None:
+        """Queue the server's dense refresh if anything is new; the edge learns of its end by a notice."""
+        server = self.server
+        if not self.refresh or server.image.version <= server.refreshed_version:
+            return
+        version, epoch = -1, -1
+
+        def on_begun() -> None:
+            nonlocal version, epoch
+            version, epoch = server.image.version, server.epoch
+            server.features.begin_refresh(server.image)
+
+        def on_done() -> None:
+            if server.epoch == epoch:
+                server.refreshed_version = version
+                server.image.clean(version)
+                server.features.end_refresh()
+                world.notify(NOTICE_BYTES, lambda: self._on_notice(version, epoch))
+            self.refresh_server(world)
+
+        world.refresh_cloud(on_begun, on_done)
+
+    def _on_notice(self, version: int, epoch: int) -> None:
+        if epoch == self.epoch:
+            self.proxy.clean(version)
+
+    # -- losing the server, and finding it again ----------------------------------------------------
+
+    def start_over(self, world: CameraWorld) -> None:
+        """The server is lost: send it the newest frame whole, beside everything else."""
+        self.synchronised = False
+        world.spawn(self._resynchronise(world))
+
+    def _resynchronise(self, world: CameraWorld) -> Generator[Any, Any, None]:
+        """Send the newest frame whole, as traffic that gives way, until the server has it."""
+        while not self.synchronised:
+            self.epoch += 1
+            assert self.newest is not None
+            message = self.content.whole_message(self.newest, self.epoch, inferred=False)
+            self.synchronised = yield from world.deliver_spare(
+                message.size_bytes, partial(self._receive_whole, message, world), self.patience_s
+            )
+            if self.synchronised:
+                self.proxy.apply(message)
+
+    def _receive_whole(self, message: Message, world: CameraWorld) -> bool:
+        if world.cloud.processor.is_down() or self.server.receive(message, world) is None:
+            return False
+        self.server.refreshed_version = 0
+        self.refresh_server(world)
+        return True
