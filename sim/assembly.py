@@ -25,13 +25,14 @@ from sim.physics.fair_link import FairLink
 from sim.physics.link import Link, LinkConditions
 from sim.physics.processor import Processor
 from sim.physics.trace_replay import replay
-from sim.records.ledger import FrameTable, Valuation
+from sim.records.frame_table import EffectiveAccuracyMetric, FrameTable
 from sim.records.overlay import Overlay
 from sim.records.timeline import Timeline
 from sim.schedulers import EffectiveAccuracyScheduler, LatencyScheduler, OracleScheduler, Scheduler
 from sim.systems.registry import Surroundings, system_factory
 from sim.world.camera import Camera
-from sim.world.camera_world import CameraWorld, Device, Noise
+from sim.world.camera_world import CameraWorld
+from sim.world.device import Device, Noise
 from sim.world.simulation import Simulation
 from traces.bandwidth.loading import load_trace
 from traces.bandwidth.synthetic import synthetic_uplink
@@ -49,7 +50,7 @@ class Assembly:
     """A world ready to run, and what its results must be read with."""
 
     simulation: Simulation
-    valuation: Valuation
+    metric: EffectiveAccuracyMetric
     edge: Profile
     cloud: Profile
     trace_name: str
@@ -126,13 +127,15 @@ def assemble(
                 view.images(number),
                 on_frame,
                 overlay if number == 0 else None,
-                judge,
+                None if judge is None else judge.collect,
                 outside_profile=view.outside_profile,
             )
         )
     return Assembly(
         simulation=Simulation(env, cameras, uplink, downlink, edges, cloud_processor, table),
-        valuation=Valuation(config.accuracy.dense, config.scheduler.lambda_per_s, view.blocks_total),
+        metric=EffectiveAccuracyMetric(
+            config.accuracy.dense, config.scheduler.lambda_per_s, view.blocks_total
+        ),
         edge=edge_profile,
         cloud=cloud_profile,
         trace_name=_trace_name(config.trace, trace),

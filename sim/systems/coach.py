@@ -29,10 +29,10 @@ from typing import Any, Literal, get_args
 
 from profiler.latency import Cut
 from sim.content.interface import Content, Frame, FrameHistory, Network, QuantisedEncoder
-from sim.records.ledger import Outcome
+from sim.records.outcome import Outcome
 from sim.systems.interface import RESULT_BYTES
 from sim.systems.splits import cut_after, feature_bytes, highest_precision, inner_cuts, most_even_cut
-from sim.world.camera_world import CameraWorld
+from sim.world.frame_world import FrameWorld
 from traces.errors import InputError
 
 Variant = Literal["frame", "split"]
@@ -131,7 +131,7 @@ class Coach:
         if self.options.after is not None:
             self.cut = cut_after(self.cuts, self.options.after)
 
-    def process(self, frame: Frame, world: CameraWorld) -> Generator[Any, Any, Outcome]:
+    def process(self, frame: Frame, world: FrameWorld) -> Generator[Any, Any, Outcome]:
         """Reuse, or quantise and offload; or split."""
         if self.options.variant == "split":
             outcome = yield from self._split(world)
@@ -141,7 +141,7 @@ class Coach:
 
     # -- the frame variant --------------------------------------------------------------------------
 
-    def _frame(self, frame: Frame, world: CameraWorld) -> Generator[Any, Any, Outcome]:
+    def _frame(self, frame: Frame, world: FrameWorld) -> Generator[Any, Any, Outcome]:
         options = self.options
         total = self.content.blocks_total
         if options.similarity_s > 0.0:
@@ -176,7 +176,7 @@ class Coach:
 
     # -- the split variant --------------------------------------------------------------------------
 
-    def _split(self, world: CameraWorld) -> Generator[Any, Any, Outcome]:
+    def _split(self, world: FrameWorld) -> Generator[Any, Any, Outcome]:
         options = self.options
         total = self.content.blocks_total
         edge_s, cloud_s = world.edge.profile.dense_s, world.cloud.profile.dense_s
@@ -191,7 +191,7 @@ class Coach:
         yield world.reply(options.result_bytes)
         return Outcome("split", total, total, 0, total, total)
 
-    def _precision(self, size_bytes: Callable[[int], float], world: CameraWorld, stage_s: float) -> int:
+    def _precision(self, size_bytes: Callable[[int], float], world: FrameWorld, stage_s: float) -> int:
         """Bits of the next message; before the first transfer, the fewest."""
         options = self.options
         bandwidth_bps = world.bandwidth_bps() or 0.0

@@ -30,10 +30,10 @@ from typing import Any, Literal, get_args
 from profiler.latency import Profile
 from sim.content.interface import Content, Delta, DeltaReceiver, DeltaReference, Frame, Network
 from sim.physics.events import Unreachable
-from sim.records.ledger import Outcome
+from sim.records.outcome import Outcome
 from sim.systems.interface import RESULT_BYTES
 from sim.systems.server_memory import NOTICE_BYTES, ServerMemory
-from sim.world.camera_world import CameraWorld
+from sim.world.frame_world import FrameWorld
 from traces.errors import InputError
 
 Placement = Literal["cloud", "edge", "latency"]
@@ -108,7 +108,7 @@ class DeltaCnn:
         self.edge_network = self.content.network("truncate")
         self.cloud_network = self.content.network("truncate")
 
-    def process(self, frame: Frame, world: CameraWorld) -> Generator[Any, Any, Outcome]:
+    def process(self, frame: Frame, world: FrameWorld) -> Generator[Any, Any, Outcome]:
         """Take the difference, pick a side, infer what is active there."""
         options = self.options
         edge = self.local.difference(frame) if options.placement != "cloud" else None
@@ -122,7 +122,7 @@ class DeltaCnn:
             outcome = yield from self._on_cloud(edge, cloud, world)
         return outcome
 
-    def _on_edge(self, delta: Delta, other: Delta | None, world: CameraWorld) -> Generator[Any, Any, Outcome]:
+    def _on_edge(self, delta: Delta, other: Delta | None, world: FrameWorld) -> Generator[Any, Any, Outcome]:
         self.local.commit(delta)
         profile = world.edge.profile
         dense = self._densely(profile, delta)
@@ -132,9 +132,7 @@ class DeltaCnn:
         blocks = delta.blocks
         return Outcome("edge", blocks, blocks, 0, blocks, _blocks(other), extrapolated, result=result)
 
-    def _on_cloud(
-        self, other: Delta | None, delta: Delta, world: CameraWorld
-    ) -> Generator[Any, Any, Outcome]:
+    def _on_cloud(self, other: Delta | None, delta: Delta, world: FrameWorld) -> Generator[Any, Any, Outcome]:
         if (encoding := world.encode(delta.blocks)) is not None:
             yield encoding
         self.shared.commit(delta)
@@ -158,7 +156,7 @@ class DeltaCnn:
         blocks = delta.blocks
         return Outcome("cloud", blocks, blocks, 0, _blocks(other), blocks, extrapolated, result=result)
 
-    def _edge_is_faster(self, edge: Delta, cloud: Delta, world: CameraWorld) -> bool:
+    def _edge_is_faster(self, edge: Delta, cloud: Delta, world: FrameWorld) -> bool:
         bandwidth_bps = world.bandwidth_bps()
         if bandwidth_bps is None or world.now_s - self._offloaded_s > self.options.probe_s:
             return False

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sim.content.interface import Content, Frame, Network
-from sim.records.ledger import Outcome
-from sim.world.camera_world import CameraWorld
+from sim.records.outcome import Outcome
+from sim.world.frame_world import FrameWorld
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class EdgeOnly:
     def __post_init__(self) -> None:
         self.network = self.content.network()
 
-    def process(self, frame: Frame, world: CameraWorld) -> Generator[Any, Any, Outcome]:
+    def process(self, frame: Frame, world: FrameWorld) -> Generator[Any, Any, Outcome]:
         """Infer densely."""
         total = self.content.blocks_total
         yield world.infer_edge_dense()

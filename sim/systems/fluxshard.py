@@ -22,8 +22,8 @@ from typing import Any
 from sim.content.interface import Content, Frame, Match, Message, Network, Reference, SharedImage
 from sim.physics.estimators import MIN_BYTES
 from sim.physics.events import Unreachable
-from sim.physics.link import Trickle
-from sim.records.ledger import Outcome
+from sim.physics.link import BackgroundTransfer
+from sim.records.outcome import Outcome
 from sim.schedulers import (
     OracleScheduler,
     Path,
@@ -38,7 +38,7 @@ from sim.schedulers import (
 from sim.systems.fluxshard_server import ServerHalf
 from sim.systems.interface import RESULT_BYTES
 from sim.systems.server_memory import NOTICE_BYTES
-from sim.world.camera_world import CameraWorld
+from sim.world.frame_world import FrameWorld
 from traces.errors import InputError
 
 PROBE_BYTES = 2 * MIN_BYTES  # what the bandwidth can be learnt from
@@ -106,7 +106,7 @@ class FluxShard:
     _matched_epoch: int = -1  # whose image the frame at hand was searched in
     _block_bytes: float = 0.0
     _overhead_bytes: float = 0.0
-    _trickle: Trickle | None = None
+    _trickle: BackgroundTransfer | None = None
     _spare_sent_bytes: int = 0  # of this frame's opportunistic messages, what has left since when until when
     _spare_began_s: float = 0.0
     _spare_sent_s: float = 0.0
@@ -128,7 +128,7 @@ class FluxShard:
         """Active blocks of the last frame on the path it took, the most different first."""
         return () if self._shown is None else self._shown.active
 
-    def process(self, frame: Frame, world: CameraWorld) -> Generator[Any, Any, Outcome]:
+    def process(self, frame: Frame, world: FrameWorld) -> Generator[Any, Any, Outcome]:
         """Algorithm 1 for one frame."""
         world.patience_s = self.options.patience_s
         self._newest = frame
@@ -156,7 +156,7 @@ class FluxShard:
     # -- the two paths ------------------------------------------------------------------------------
 
     def _on_edge(
-        self, frame: Frame, local: Match, remote: Match, plan: Plan, world: CameraWorld
+        self, frame: Frame, local: Match, remote: Match, plan: Plan, world: FrameWorld
     ) -> Generator[Any, Any, Outcome]:
         self._shown = local
         if self._reachable:
@@ -179,7 +179,7 @@ class FluxShard:
         )
 
     def _on_cloud(
-        self, frame: Frame, local: Match, remote: Match, plan: Plan, world: CameraWorld
+        self, frame: Frame, local: Match, remote: Match, plan: Plan, world: FrameWorld
     ) -> Generator[Any, Any, Outcome]:
         self._shown = remote
         message = self.content.message(
@@ -209,7 +209,7 @@ class FluxShard:
         stale, active_edge = active - plan.k, len(local.active)
         return Outcome("cloud", active, plan.k, stale, active_edge, active, extrapolated, result=result)
 
-    def _initialise(self, frame: Frame, world: CameraWorld) -> Generator[Any, Any, Outcome]:
+    def _initialise(self, frame: Frame, world: FrameWorld) -> Generator[Any, Any, Outcome]:
         """The first frame: whole to the server, inferred densely there; the edge begins its first refresh."""
         self._epoch = 0
         total = self.content.blocks_total
@@ -244,8 +244,8 @@ class FluxShard:
 
     # -- what the scheduler is told -----------------------------------------------------------------
 
-    def _edge_cost(self, local: Match, world: CameraWorld) -> Any:
-        waited_s = world.now_s - world.ledger.captured_s
+    def _edge_cost(self, local: Match, world: FrameWorld) -> Any:
+        waited_s = world.now_s - world.account.captured_s
         return edge_cost(
             world.edge.profile,
             len(local.active),
@@ -253,14 +253,14 @@ class FluxShard:
             dense_fallback=self.options.dense_fallback,
         )
 
-    def _situation(self, local: Match, remote: Match, world: CameraWorld) -> Situation:
+    def _situation(self, local: Match, remote: Match, world: FrameWorld) -> Situation:
         edge = self._edge_cost(local, world)
         bandwidth_bps = world.bandwidth_bps()
         if not self._reachable:
             return Situation(edge, None)
         encoding = world.edge.profile.encode_s
         encode_base_s, encode_block_s = (encoding.base_s, encoding.per_block_s) if encoding else (0.0, 0.0)
-        elapsed_s = world.now_s - world.ledger.captured_s
+        elapsed_s = world.now_s - world.account.captured_s
         around_s = world.uplink.conditions.delay_s + world.downlink.conditions.delay_s
         dirty = self.proxy.dirty_blocks(remote)
         cloud = cloud_cost(
@@ -303,7 +303,7 @@ class FluxShard:
 
     # -- opportunistic traffic ----------------------------------------------------------------------
 
-    def _send_spare(self, frame: Frame, remote: Match, plan: Plan, world: CameraWorld) -> None:
+    def _send_spare(self, frame: Frame, remote: Match, plan: Plan, world: FrameWorld) -> None:
         """Queue the most different blocks, as many as should be through while the edge computes.
 
         Never fewer than an estimator can learn from: an estimate that is too low, after an outage say, would
@@ -316,7 +316,7 @@ class FluxShard:
         if len(blocks):
             self._send_chunk(frame, remote, blocks, 0, world)
 
-    def _send_chunk(self, frame: Frame, remote: Match, blocks: Any, start: int, world: CameraWorld) -> None:
+    def _send_chunk(self, frame: Frame, remote: Match, blocks: Any, start: int, world: FrameWorld) -> None:
         """Send one chunk; the next one follows when it has left. The first realigns the server's image."""
         stop = start + self.options.chunk_blocks
         message = self.content.message(
@@ -340,9 +340,9 @@ class FluxShard:
             else:
                 self._refresh_cloud(world)
 
-        self._trickle = world.trickle(message.size_bytes, on_sent, on_arrived)
+        self._trickle = world.send_background(message.size_bytes, on_sent, on_arrived)
 
-    def _withdraw_spare(self, world: CameraWorld) -> None:
+    def _withdraw_spare(self, world: FrameWorld) -> None:
         """Take back what has not left: it would be older than what the next message builds on."""
         while self._trickle is not None:
             trickle, self._trickle = self._trickle, None
@@ -353,7 +353,7 @@ class FluxShard:
 
     # -- background refresh -------------------------------------------------------------------------
 
-    def _refresh_edge(self, frame: Frame, world: CameraWorld, force: bool = False) -> None:
+    def _refresh_edge(self, frame: Frame, world: FrameWorld, force: bool = False) -> None:
         """Resume or begin the edge's dense refresh on the latest frame."""
 
         def on_done() -> None:
@@ -362,7 +362,7 @@ class FluxShard:
         if self.options.refresh_edge or force:
             world.refresh_edge(lambda: None, on_done)
 
-    def _refresh_cloud(self, world: CameraWorld) -> None:
+    def _refresh_cloud(self, world: FrameWorld) -> None:
         """Queue the server's dense refresh if anything is new; the edge learns of its end by a notice."""
         server = self.server
         if not self.options.refresh_cloud or server.image.version <= server.refreshed_version:
@@ -390,29 +390,29 @@ class FluxShard:
 
     # -- losing the server, and finding it again ----------------------------------------------------
 
-    def _lose_server(self, world: CameraWorld) -> None:
+    def _lose_server(self, world: FrameWorld) -> None:
         """An offload was not answered: book the wait, and start over."""
         self._withdraw_spare(world)
         world.give_up()
         self._start_over(world)
 
-    def _on_lost_state(self, epoch: int, world: CameraWorld) -> None:
+    def _on_lost_state(self, epoch: int, world: FrameWorld) -> None:
         """The server could not use an opportunistic message: it has lost what that builds on."""
         if self._synchronised and epoch == self._epoch:
             self._withdraw_spare(world)
             self._start_over(world)
 
-    def _start_over(self, world: CameraWorld) -> None:
+    def _start_over(self, world: FrameWorld) -> None:
         self._synchronised = False
         world.spawn(self._resynchronise(world))
 
-    def _resynchronise(self, world: CameraWorld) -> Generator[Any, Any, None]:
+    def _resynchronise(self, world: FrameWorld) -> Generator[Any, Any, None]:
         """Send the newest frame whole, as traffic that gives way, until the server has it."""
         while not self._synchronised:
             self._epoch += 1
             assert self._newest is not None
             message = self.content.whole_message(self._newest, self._epoch, inferred=False)
-            self._synchronised = yield from world.deliver_spare(
+            self._synchronised = yield from world.deliver_in_background(
                 message.size_bytes,
                 partial(self._receive_whole, message, world),
                 self.options.patience_s,
@@ -420,7 +420,7 @@ class FluxShard:
             if self._synchronised:
                 self.proxy.apply(message)
 
-    def _receive_whole(self, message: Message, world: CameraWorld) -> bool:
+    def _receive_whole(self, message: Message, world: FrameWorld) -> bool:
         if world.cloud.processor.is_down() or self.server.receive(message, world) is None:
             return False
         self.server.refreshed_version = 0

@@ -15,10 +15,10 @@ from typing import Any, Literal, get_args
 
 from sim.content.interface import Content, Frame, FrameEncoder, Network
 from sim.physics.events import Unreachable
-from sim.records.ledger import Outcome
+from sim.records.outcome import Outcome
 from sim.systems.interface import RESULT_BYTES
 from sim.systems.server_memory import NOTICE_BYTES, ServerMemory
-from sim.world.camera_world import CameraWorld
+from sim.world.frame_world import FrameWorld
 from traces.errors import InputError
 
 Codec = Literal["raw", "png", "jpeg", "h264"]
@@ -87,7 +87,7 @@ class FullOffload:
             keyframe_interval=options.keyframe_interval,
         )
 
-    def process(self, frame: Frame, world: CameraWorld) -> Generator[Any, Any, Outcome]:
+    def process(self, frame: Frame, world: FrameWorld) -> Generator[Any, Any, Outcome]:
         """Encode, send, infer densely, reply."""
         total = self.content.blocks_total
         needs_decoder = self._in_stream

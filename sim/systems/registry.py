@@ -11,7 +11,7 @@ from profiler.latency import Profile, load_split_table
 from sim.config import choose, read_section
 from sim.content.interface import Content
 from sim.schedulers import OracleScheduler, Scheduler
-from sim.systems.interface import System
+from sim.world.system import System
 from traces.errors import InputError
 
 

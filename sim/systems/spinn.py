@@ -19,10 +19,10 @@ from typing import Any, Literal
 
 from profiler.latency import Cut
 from sim.content.interface import Content, Frame, Network
-from sim.records.ledger import Outcome
+from sim.records.outcome import Outcome
 from sim.systems.interface import RESULT_BYTES
 from sim.systems.splits import FLOAT_BITS, cut_after, fastest_cut, feature_bytes, inner_cuts
-from sim.world.camera_world import CameraWorld
+from sim.world.frame_world import FrameWorld
 from traces.errors import InputError
 
 
@@ -83,7 +83,7 @@ class Spinn:
         if self.options.after is not None:
             self.cut = cut_after(self.cuts, self.options.after)
 
-    def process(self, frame: Frame, world: CameraWorld) -> Generator[Any, Any, Outcome]:
+    def process(self, frame: Frame, world: FrameWorld) -> Generator[Any, Any, Outcome]:
         """The network's front on the edge, its features up, its rear in the cloud, the result down."""
         options = self.options
         if self.cut is None:

@@ -1,0 +1,36 @@
+"""What the world asks of a system: how one frame is dealt with.
+
+A system is one object a camera, edge half and server half together, with one method: a generator that takes
+a frame and a world, yields whatever the world answers with, and returns an outcome. It never touches
+a clock, a socket or the simulation engine; the same system can be driven by real kernels and a real link.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any, Protocol
+
+from sim.content.interface import Frame
+from sim.records.outcome import Outcome
+from sim.world.frame_world import FrameWorld
+
+
+class System(Protocol):
+    """One camera's edge and server halves.
+
+    A system whose frames do not build on one another may have an attribute or property `max_in_flight: int`:
+    how many of its camera's frames may be under way at once. Without it that is one, and each call of
+    :meth:`process` has ended before the next begins.
+    """
+
+    def process(self, frame: Frame, world: FrameWorld) -> Generator[Any, Any, Outcome]:
+        """Deal with one frame.
+
+        Raises:
+            Unreachable: the result never came; the frame is booked as dropped.
+        """
+
+
+def max_in_flight(system: System) -> int:
+    """How many frames of its camera a system allows to be under way."""
+    return int(getattr(system, "max_in_flight", 1))
