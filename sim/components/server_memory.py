@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from sim.world.camera_world import CameraWorld
+from sim.world.frame_world import FrameWorld
 
 NOTICE_BYTES = 16  # what the server says beside results: a message is of no use, a refresh is through
 
@@ -20,11 +20,11 @@ class ServerMemory:
 
     _filled_s: float = math.inf  # inf: never
 
-    def fill(self, world: CameraWorld) -> None:
+    def fill(self, world: FrameWorld) -> None:
         """The state is up to date as of now."""
         self._filled_s = world.now_s
 
-    def lost(self, world: CameraWorld) -> bool:
+    def lost(self, world: FrameWorld) -> bool:
         """Whether there never was a state, or a crash that is over has wiped it.
 
         During a crash the answer is False: a server that is down cannot say what it has lost.

@@ -23,7 +23,7 @@ from simpy import Environment
 from simpy.events import Event, Timeout
 
 from sim.physics.events import Unanswered
-from sim.physics.trace_replay import LOOK_AFTER_S, PACKET_BYTES, Replay
+from sim.physics.trace_replay import LOOK_AFTER_S, PACKET_BYTES, TraceReplay
 from traces.errors import InputError
 
 
@@ -38,8 +38,11 @@ class Transfer(NamedTuple):
 
 
 @dataclass(slots=True, eq=False)
-class Trickle:
-    """An opportunistic message on its way. `remaining_bytes` is as of the link's last settling."""
+class BackgroundTransfer:
+    """An opportunistic message on its way: it gives way to critical ones (a scavenger transfer).
+
+    `remaining_bytes` is as of the link's last settling.
+    """
 
     size_bytes: int
     enqueued_s: float
@@ -48,7 +51,7 @@ class Trickle:
     remaining_bytes: float = 0.0
 
 
-def _arrive(message: Trickle, _: Event) -> None:
+def _arrive(message: BackgroundTransfer, _: Event) -> None:
     message.on_arrived()
 
 
@@ -118,12 +121,12 @@ class Link:
     """
 
     env: Environment
-    replay: Replay
+    replay: TraceReplay
     conditions: LinkConditions = LinkConditions()
     rng: np.random.Generator | None = None
     _count: _Counters = field(default_factory=_Counters)
     _outstanding: deque[Transfer] = field(default_factory=deque)
-    _spare: deque[Trickle] = field(default_factory=deque)
+    _background: deque[BackgroundTransfer] = field(default_factory=deque)
     _look_s: float = math.inf  # when the timer that counts fires
 
     def __post_init__(self) -> None:
@@ -135,7 +138,7 @@ class Link:
     def reserve(self, size_bytes: int) -> Transfer:
         """Put a critical message into the queue now; return when it begins and ends."""
         now_s = self.env.now
-        if self._spare:
+        if self._background:
             self._settle(now_s)
         began_s = self.replay.free_s()
         if began_s < now_s:
@@ -169,7 +172,7 @@ class Link:
 
     def would_deliver_s(self, size_bytes: float, enqueued_s: float) -> float:
         """When a critical message sent at `enqueued_s` would be through: what only an oracle knows."""
-        if self._spare:
+        if self._background:
             self._settle(self.env.now)
         return self.replay.peek(size_bytes, enqueued_s)
 
@@ -193,37 +196,37 @@ class Link:
 
     # -- opportunistic traffic ----------------------------------------------------------------------
 
-    def trickle(
+    def send_background(
         self, size_bytes: int, on_sent: Callable[[], None], on_arrived: Callable[[], None]
-    ) -> Trickle:
+    ) -> BackgroundTransfer:
         """Send an opportunistic message: it uses only what critical traffic leaves over.
 
         `on_sent` runs when its last byte has left, `on_arrived` one propagation delay later.
         """
-        message = Trickle(size_bytes, self.env.now, on_sent, on_arrived, float(size_bytes))
+        message = BackgroundTransfer(size_bytes, self.env.now, on_sent, on_arrived, float(size_bytes))
         self._settle(self.env.now)
-        self._spare.append(message)
+        self._background.append(message)
         self._count.opportunistic_offered += size_bytes
         self._arm()
         return message
 
-    def unsent_bytes(self, message: Trickle) -> float:
+    def unsent_bytes(self, message: BackgroundTransfer) -> float:
         """What has not left yet of an opportunistic message."""
         self._settle(self.env.now)
         return message.remaining_bytes
 
-    def cancel(self, message: Trickle) -> None:
+    def cancel(self, message: BackgroundTransfer) -> None:
         """Withdraw what has not left yet of an opportunistic message; a message that is through stays so."""
         self._settle(self.env.now)
         self._hand_over()
-        if message in self._spare:
-            self._spare.remove(message)
+        if message in self._background:
+            self._background.remove(message)
             self._count.opportunistic_dropped += message.remaining_bytes
             self._arm()
 
     def _settle(self, now_s: float) -> None:
         """Work out what opportunistic bytes have left strictly before `now_s`."""
-        for message in self._spare:
+        for message in self._background:
             if message.remaining_bytes > 0.0:
                 left = self.replay.take_before(message.remaining_bytes, message.enqueued_s, now_s)
                 message.remaining_bytes -= left
@@ -233,9 +236,9 @@ class Link:
 
     def _arm(self) -> None:
         """Have the timer look again when the first opportunistic message could be through at the earliest."""
-        if not self._spare:
+        if not self._background:
             return
-        head = self._spare[0]
+        head = self._background[0]
         finish_s = self.replay.peek(head.remaining_bytes, max(head.enqueued_s, self.replay.free_s()))
         # Just past it: a critical message that arrives at this very instant still goes first.
         delay_s = max(0.0, finish_s - self.env.now) + LOOK_AFTER_S
@@ -255,8 +258,8 @@ class Link:
 
     def _hand_over(self) -> None:
         """Let go of the messages that are through."""
-        while self._spare and self._spare[0].remaining_bytes <= 0.0:
-            message = self._spare.popleft()
+        while self._background and self._background[0].remaining_bytes <= 0.0:
+            message = self._background.popleft()
             message.on_sent()
             arrival = Timeout(self.env, self.conditions.delay_s)
             arrival.callbacks.append(partial(_arrive, message))
@@ -277,7 +280,7 @@ class Link:
             dropped_bytes=0.0,
             opportunistic_offered_bytes=count.opportunistic_offered,
             opportunistic_delivered_bytes=count.opportunistic_delivered,
-            opportunistic_queued_bytes=sum(message.remaining_bytes for message in self._spare),
+            opportunistic_queued_bytes=sum(message.remaining_bytes for message in self._background),
             opportunistic_dropped_bytes=count.opportunistic_dropped,
             retransmitted_bytes=count.retransmitted,
         )

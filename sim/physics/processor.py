@@ -21,7 +21,7 @@ from sim.physics.trace_replay import LOOK_AFTER_S
 from traces.errors import InputError
 
 
-class Slot(NamedTuple):
+class Reservation(NamedTuple):
     """When a critical job runs: it waits until `began_s` and is through at `ended_s`."""
 
     began_s: float
@@ -77,7 +77,7 @@ class Processor:
 
     # -- critical work ------------------------------------------------------------------------------
 
-    def reserve(self, service_s: float) -> Slot:
+    def reserve(self, service_s: float) -> Reservation:
         """Queue a critical job now; return when it runs."""
         now_s = self.env.now
         began_s = self._free_s if self._free_s > now_s else now_s
@@ -89,11 +89,11 @@ class Processor:
             self._busy_since_s = began_s
         self._free_s = ended_s = began_s + service_s
         self._critical_s += service_s
-        return Slot(began_s, ended_s)
+        return Reservation(began_s, ended_s)
 
-    def loses(self, slot: Slot) -> bool:
-        """Whether a crash swallows a job that is queued now and ends with `slot`."""
-        return any(start_s < slot.ended_s and self.env.now < end_s for start_s, end_s in self.crashes_s)
+    def loses(self, reserved: Reservation) -> bool:
+        """Whether a crash swallows a job that is queued now and ends with `reserved`."""
+        return any(start_s < reserved.ended_s and self.env.now < end_s for start_s, end_s in self.crashes_s)
 
     def is_down(self) -> bool:
         """Whether the device is crashed now."""

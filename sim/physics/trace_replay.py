@@ -30,7 +30,7 @@ LOOK_AFTER_S = 5e-10
 _BYTE_TOLERANCE = 1e-6
 
 
-class Replay(Protocol):
+class TraceReplay(Protocol):
     """A forward-only position in a trace; times are absolute seconds of simulated time."""
 
     def take(self, size_bytes: float, now_s: float) -> float:
@@ -294,7 +294,7 @@ class RateReplay:
         return self._busy_until_s
 
 
-def replay(trace: BandwidthTrace, outages: Sequence[tuple[float, float]] = ()) -> Replay:
+def replay(trace: BandwidthTrace, outages: Sequence[tuple[float, float]] = ()) -> TraceReplay:
     """The replay that fits a trace.
 
     Args:

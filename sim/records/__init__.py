@@ -1,0 +1,1 @@
+"""What a run leaves: the account of each frame, the table of all, timeline, overlay, summary."""

@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.records.ledger import Outcome
+from sim.records.outcome import Outcome
 
 COLOURS = {"cloud": (0, 114, 178), "edge": (230, 159, 0), "split": (0, 158, 115), "reused": (86, 180, 233)}
 STALE = (213, 94, 0)

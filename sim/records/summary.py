@@ -110,7 +110,12 @@ def summarise(
     measured, streaming means are over all captured frames, the others over completed ones.
     """
     judging_began_s = time.perf_counter()
-    frames = result.table.to_frame(assembly.valuation, config.regret, assembly.judge)
+    measured = None
+    if assembly.judge is not None:
+        rows, metric = result.table.columns(), assembly.metric
+        worth = metric.decay(rows["completed_s"] - rows["captured_s"])
+        measured = assembly.judge.columns(rows, metric.dense_accuracy, worth)
+    frames = result.table.to_frame(assembly.metric, config.regret, measured)
     if assembly.judge is not None:
         wall_s += time.perf_counter() - judging_began_s
     completed = frames[frames["outcome"] == "completed"]
@@ -147,7 +152,7 @@ def summarise(
             8.0 * (result.uplink.delivered_bytes + opportunistic) / simulated_s if simulated_s > 0 else None
         ),
         reuse_ratio_mean=_mean(completed["reuse_ratio"]),
-        active_blocks_mean=_mean((1.0 - completed["reuse_ratio"]) * assembly.valuation.blocks_total),
+        active_blocks_mean=_mean((1.0 - completed["reuse_ratio"]) * assembly.metric.blocks_total),
         offload_ratio=_mean(completed["path"].isin(["cloud", "split"])),
         edge_compute_fraction=float(edge_s / (edge_s + cloud_s)) if edge_s + cloud_s > 0 else None,
         edge_busy_ratio=edge_busy_s / edge_time_s if edge_time_s > 0 else None,

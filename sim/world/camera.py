@@ -3,35 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from numpy.typing import NDArray
 
-from sim.accuracy.evaluator import Judge
-from sim.content.interface import Frame
+from sim.world.frame import Frame
 from sim.physics.arrivals import Arrivals
 from sim.physics.events import Unreachable
-from sim.records.ledger import FrameTable
+from sim.records.frame_table import FrameTable
 from sim.records.overlay import Overlay, ShowsBlocks
-from sim.systems.interface import System
 from sim.world.camera_world import CameraWorld
+from sim.world.frame_world import FrameWorld
+from sim.world.system import System
 
 
 @dataclass(slots=True, eq=False)
 class Camera:
-    """One camera with its system and its view of the world.
+    """One camera with its system and its part of the world.
 
     Args:
         number: position among the cameras.
         arrivals: when frames come and which wait.
         system: deals with one frame at a time.
-        world: what the system may ask for.
+        world: what its frames share.
         table: where frames are booked.
         image: the picture of a frame by index; None where the video is statistical.
         on_frame: told (camera, frame) after each frame that ended, for progress.
         overlay: draws finished frames into a video.
-        judge: collects results, where accuracy is measured.
+        on_result: told (camera, frame, result) of each result that is shown, where accuracy is measured.
         outside_profile: the frames are not what the latency profiles were made for: flag them all.
     """
 
@@ -43,14 +43,18 @@ class Camera:
     image: Callable[[int], NDArray[Any]] | None = None
     on_frame: Callable[[int, int], None] | None = None
     overlay: Overlay | None = None
-    judge: Judge | None = None
+    on_result: Callable[[int, int, Any], None] | None = None
     outside_profile: bool = False
     under_way: bool = False
+    _view: FrameWorld = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._view = FrameWorld(self.world)
 
     def run(self) -> Generator[Any, Any, None]:
         """The camera's process."""
-        world, table, arrivals = self.world, self.table, self.arrivals
-        env, ledger = world.env, world.ledger
+        world, table, arrivals = self._view, self.table, self.arrivals
+        env, account = world.env, world.account
         process, on_frame = self.system.process, self.on_frame
         while True:
             arrival = arrivals.next(env.now, self._lost)
@@ -65,13 +69,13 @@ class Camera:
             try:
                 outcome = yield from process(Frame(index, captured_s, image), world)
             except Unreachable:
-                table.abandon(self.number, ledger, "dropped")
+                table.abandon(self.number, account, "dropped")
             else:
                 if self.outside_profile:
                     outcome = outcome._replace(extrapolated=True)
-                table.complete(self.number, ledger, env.now, outcome)
-                if self.judge is not None:
-                    self.judge.collect(self.number, index, outcome.result)
+                table.complete(self.number, account, env.now, outcome)
+                if self.on_result is not None:
+                    self.on_result(self.number, index, outcome.result)
                 if self.overlay is not None and image is not None:
                     blocks = self.system.shown_blocks if isinstance(self.system, ShowsBlocks) else ()
                     self.overlay.add(image, outcome, blocks)
@@ -82,7 +86,7 @@ class Camera:
     def stop(self, now_s: float) -> None:
         """Book what has been captured before `now_s` and has no result yet as in flight."""
         if self.under_way:
-            self.table.abandon(self.number, self.world.ledger, "in_flight")
+            self.table.abandon(self.number, self._view.account, "in_flight")
         for index, captured_s in self.arrivals.waiting(now_s, self._lost):
             self.table.lose(self.number, index, captured_s, "in_flight")
 

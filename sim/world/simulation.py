@@ -11,7 +11,7 @@ from simpy.events import AllOf
 
 from sim.physics.link import Link, LinkStatistics
 from sim.physics.processor import Processor
-from sim.records.ledger import FrameTable
+from sim.records.frame_table import FrameTable
 from sim.world.camera import Camera
 
 

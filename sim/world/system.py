@@ -1,4 +1,4 @@
-"""What a system is: how one frame is dealt with.
+"""What the world asks of a system: how one frame is dealt with.
 
 A system is one object a camera, edge half and server half together, with one method: a generator that takes
 a frame and a world, yields whatever the world answers with, and returns an outcome. It never touches
@@ -10,19 +10,27 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any, Protocol
 
-from sim.content.interface import Frame
-from sim.records.ledger import Outcome
-from sim.world.camera_world import CameraWorld
-
-RESULT_BYTES = 4096  # a frame's boxes and run-length masks on the downlink; the papers do not count them
+from sim.world.frame import Frame
+from sim.records.outcome import Outcome
+from sim.world.frame_world import FrameWorld
 
 
 class System(Protocol):
-    """One camera's edge and server halves."""
+    """One camera's edge and server halves.
 
-    def process(self, frame: Frame, world: CameraWorld) -> Generator[Any, Any, Outcome]:
+    A system whose frames do not build on one another may have an attribute or property `max_in_flight: int`:
+    how many of its camera's frames may be under way at once. Without it that is one, and each call of
+    :meth:`process` has ended before the next begins.
+    """
+
+    def process(self, frame: Frame, world: FrameWorld) -> Generator[Any, Any, Outcome]:
         """Deal with one frame.
 
         Raises:
             Unreachable: the result never came; the frame is booked as dropped.
         """
+
+
+def max_in_flight(system: System) -> int:
+    """How many frames of its camera a system allows to be under way."""
+    return int(getattr(system, "max_in_flight", 1))

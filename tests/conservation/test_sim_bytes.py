@@ -31,12 +31,12 @@ INSTANTS = st.lists(st.integers(0, 6000), max_size=10)
 def account(statistics: LinkStatistics) -> None:
     critical = statistics.delivered_bytes + statistics.queued_bytes + statistics.dropped_bytes
     assert critical == pytest.approx(statistics.offered_bytes, abs=1e-6)
-    spare = (
+    background = (
         statistics.opportunistic_delivered_bytes
         + statistics.opportunistic_queued_bytes
         + statistics.opportunistic_dropped_bytes
     )
-    assert spare == pytest.approx(statistics.opportunistic_offered_bytes, abs=1e-6)
+    assert background == pytest.approx(statistics.opportunistic_offered_bytes, abs=1e-6)
     assert min(statistics.queued_bytes, statistics.opportunistic_queued_bytes) >= 0.0
 
 
@@ -53,7 +53,7 @@ def account(statistics: LinkStatistics) -> None:
 def test_bytes_are_accounted_for_at_every_instant(
     trace: BandwidthTrace,
     critical: list[Sent],
-    spare: list[Sent],
+    background: list[Sent],
     interruptions: list[tuple[float, float]],
     withdrawn: set[int],
     instants: list[int],
@@ -76,12 +76,12 @@ def test_bytes_are_accounted_for_at_every_instant(
             event.callbacks.append(lambda _: arrived.append(size_bytes))
 
         actions.append((sent.ticks / TICKS_PER_S, send))
-    for number, sent in enumerate(spare):
+    for number, sent in enumerate(background):
 
-        def trickle(number: int = number, size_bytes: int = sent.size_bytes) -> None:
-            under_way.append(link.trickle(size_bytes, lambda: None, lambda: None))
+        def send_background(number: int = number, size_bytes: int = sent.size_bytes) -> None:
+            under_way.append(link.send_background(size_bytes, lambda: None, lambda: None))
 
-        actions.append((sent.ticks / TICKS_PER_S, trickle))
+        actions.append((sent.ticks / TICKS_PER_S, send_background))
         if number in withdrawn:
             actions.append((sent.ticks / TICKS_PER_S + 0.05, lambda: link.cancel(under_way[0])))
     actions.extend((ticks / TICKS_PER_S, lambda: account(link.statistics())) for ticks in instants)

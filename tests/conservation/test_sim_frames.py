@@ -101,7 +101,7 @@ def test_nothing_is_lost_or_counted_twice(
 ) -> None:
     changes = with_loss(changes, loss)
     done = run(statistical(system[0], options=system[1], frames=40, **changes))
-    check_frames(done, changes["cameras"], 40, done.assembly.valuation.blocks_total)
+    check_frames(done, changes["cameras"], 40, done.assembly.metric.blocks_total)
     uplink = done.result.uplink
     assert uplink.offered_bytes == done.frames["uplink_bytes"].sum()
 
@@ -167,7 +167,7 @@ def test_both_ends_hold_the_same_image_once_everything_has_arrived(
         options={"patience_s": patience_s}, frames=24, matching={"threshold": threshold}, **changes
     )
     done = run(content, drain=True)
-    check_frames(done, changes["cameras"], 24, done.assembly.valuation.blocks_total)
+    check_frames(done, changes["cameras"], 24, done.assembly.metric.blocks_total)
     for camera in done.assembly.simulation.cameras:
         system = camera.system
         assert isinstance(system, FluxShard)

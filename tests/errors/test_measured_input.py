@@ -11,7 +11,7 @@ from PIL import Image
 
 from sim.assembly import assemble
 from sim.config import read_config
-from sim.records.ledger import Outcome
+from sim.records.outcome import Outcome
 from sim.systems import registry
 from tests.strategies.sim import pixels, statistical
 from traces.errors import InputError

@@ -98,7 +98,7 @@ def test_a_fresh_profile_drives_a_simulation(measured: Path) -> None:
 
     def frames() -> pd.DataFrame:
         assembly = assemble(config)
-        return assembly.simulation.run().table.to_frame(assembly.valuation)
+        return assembly.simulation.run().table.to_frame(assembly.metric)
 
     found = frames()
     pd.testing.assert_frame_equal(found, frames())

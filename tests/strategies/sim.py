@@ -116,4 +116,4 @@ def run(content: Mapping[str, Any], **how: Any) -> Run:
     """Assemble and run a configuration."""
     assembly = assemble(read_config(content))
     result = assembly.simulation.run(**how)
-    return Run(assembly, result, result.table.to_frame(assembly.valuation, with_regret=True))
+    return Run(assembly, result, result.table.to_frame(assembly.metric, with_regret=True))

@@ -17,11 +17,12 @@ from sim.physics.estimators import Ewma
 from sim.physics.link import Link, LinkConditions
 from sim.physics.processor import Processor
 from sim.physics.trace_replay import replay
-from sim.records.ledger import FrameTable
-from sim.systems.interface import System
+from sim.records.frame_table import FrameTable
 from sim.world.camera import Camera
-from sim.world.camera_world import CameraWorld, Device
+from sim.world.camera_world import CameraWorld
+from sim.world.device import Device
 from sim.world.simulation import Simulation
+from sim.world.system import System
 from tests.strategies.images import images
 from traces.bandwidth.trace import RateTrace
 

@@ -32,7 +32,7 @@ from sim.components.context import SystemContext
 from sim.components.message_sizes import RESULT_BYTES
 from sim.components.splits import cut_after, feature_bytes, highest_precision, inner_cuts, most_even_cut
 from sim.records.outcome import Outcome
-from sim.world.camera_world import CameraWorld
+from sim.world.frame_world import FrameWorld
 from sim.world.frame import Frame
 from traces.errors import InputError
 
@@ -128,7 +128,7 @@ class Coach:
         if options.after is not None:
             self.cut = cut_after(self.cuts, options.after)
 
-    def process(self, frame: Frame, world: CameraWorld) -> Generator[Any, Any, Outcome]:
+    def process(self, frame: Frame, world: FrameWorld) -> Generator[Any, Any, Outcome]:
         """Reuse, or quantise and offload; or split."""
         if self.options.variant == "split":
             outcome = yield from self._split(world)
@@ -138,7 +138,7 @@ class Coach:
 
     # -- the frame variant --------------------------------------------------------------------------
 
-    def _frame(self, frame: Frame, world: CameraWorld) -> Generator[Any, Any, Outcome]:
+    def _frame(self, frame: Frame, world: FrameWorld) -> Generator[Any, Any, Outcome]:
         options = self.options
         total = self.blocks_total
         if options.similarity_s > 0.0:
@@ -175,7 +175,7 @@ class Coach:
 
     # -- the split variant --------------------------------------------------------------------------
 
-    def _split(self, world: CameraWorld) -> Generator[Any, Any, Outcome]:
+    def _split(self, world: FrameWorld) -> Generator[Any, Any, Outcome]:
         options = self.options
         total = self.blocks_total
         edge_s, cloud_s = world.edge.profile.dense_s, world.cloud.profile.dense_s
@@ -190,7 +190,7 @@ class Coach:
         yield world.reply(options.result_bytes)
         return Outcome("split", total, total, 0, total, total)
 
-    def _precision(self, size_bytes: Callable[[int], float], world: CameraWorld, stage_s: float) -> int:
+    def _precision(self, size_bytes: Callable[[int], float], world: FrameWorld, stage_s: float) -> int:
         """Bits of the next message; before the first transfer, the fewest."""
         options = self.options
         bandwidth_bps = world.bandwidth_bps() or 0.0

@@ -34,7 +34,7 @@ from sim.components.server_memory import ServerMemory
 from sim.physics.events import Unreachable
 from sim.records.outcome import Outcome
 from sim.systems.deltacnn.deltas import Delta, DeltaFeatures, DeltaReference
-from sim.world.camera_world import CameraWorld
+from sim.world.frame_world import FrameWorld
 from sim.world.frame import Frame
 from traces.errors import InputError
 
@@ -99,7 +99,7 @@ class DeltaCnn:
         self._memory = ServerMemory()
         self._offloaded_s = -math.inf  # when the last delta was sent
 
-    def process(self, frame: Frame, world: CameraWorld) -> Generator[Any, Any, Outcome]:
+    def process(self, frame: Frame, world: FrameWorld) -> Generator[Any, Any, Outcome]:
         """Take the difference, pick a side, infer what is active there."""
         options = self.options
         edge = self.local.difference(frame) if options.placement != "cloud" else None
@@ -113,7 +113,7 @@ class DeltaCnn:
             outcome = yield from self._on_cloud(edge, cloud, world)
         return outcome
 
-    def _on_edge(self, delta: Delta, other: Delta | None, world: CameraWorld) -> Generator[Any, Any, Outcome]:
+    def _on_edge(self, delta: Delta, other: Delta | None, world: FrameWorld) -> Generator[Any, Any, Outcome]:
         self.local.commit(delta)
         profile = world.edge.profile
         dense = self._densely(profile, delta)
@@ -124,7 +124,7 @@ class DeltaCnn:
         return Outcome("edge", blocks, blocks, 0, blocks, _blocks(other), extrapolated, result=result)
 
     def _on_cloud(
-        self, other: Delta | None, delta: Delta, world: CameraWorld
+        self, other: Delta | None, delta: Delta, world: FrameWorld
     ) -> Generator[Any, Any, Outcome]:
         if (encoding := world.encode(delta.blocks)) is not None:
             yield encoding
@@ -149,7 +149,7 @@ class DeltaCnn:
         blocks = delta.blocks
         return Outcome("cloud", blocks, blocks, 0, _blocks(other), blocks, extrapolated, result=result)
 
-    def _edge_is_faster(self, edge: Delta, cloud: Delta, world: CameraWorld) -> bool:
+    def _edge_is_faster(self, edge: Delta, cloud: Delta, world: FrameWorld) -> bool:
         bandwidth_bps = world.bandwidth_bps()
         if bandwidth_bps is None or world.now_s - self._offloaded_s > self.options.probe_s:
             return False

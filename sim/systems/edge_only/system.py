@@ -8,7 +8,7 @@ from typing import Any
 
 from sim.components.context import SystemContext
 from sim.records.outcome import Outcome
-from sim.world.camera_world import CameraWorld
+from sim.world.frame_world import FrameWorld
 from sim.world.frame import Frame
 
 
@@ -25,7 +25,7 @@ class EdgeOnly:
         self.blocks_total = context.geometry.blocks_total
         self.network = context.network()
 
-    def process(self, frame: Frame, world: CameraWorld) -> Generator[Any, Any, Outcome]:
+    def process(self, frame: Frame, world: FrameWorld) -> Generator[Any, Any, Outcome]:
         """Infer densely."""
         total = self.blocks_total
         yield world.infer_edge_dense()

@@ -15,7 +15,7 @@ from sim.schedulers import (
     edge_cost,
     regret,
 )
-from sim.world.camera_world import CameraWorld
+from sim.world.frame_world import FrameWorld
 
 BYTES_MEMORY = 0.2  # weight of the newest message in the running mean of bytes a block
 
@@ -44,9 +44,9 @@ class PathCosts:
             per_block = (message.size_bytes - message.overhead_bytes) / message.blocks
             self.block_bytes += BYTES_MEMORY * (per_block - self.block_bytes)
 
-    def edge(self, local: Match, world: CameraWorld) -> PathCost:
+    def edge(self, local: Match, world: FrameWorld) -> PathCost:
         """The edge's path."""
-        waited_s = world.now_s - world.ledger.captured_s
+        waited_s = world.now_s - world.account.captured_s
         return edge_cost(
             world.edge.profile,
             len(local.active),
@@ -55,7 +55,7 @@ class PathCosts:
         )
 
     def observe(
-        self, local: Match, remote: Match, dirty: int, reachable: bool, world: CameraWorld
+        self, local: Match, remote: Match, dirty: int, reachable: bool, world: FrameWorld
     ) -> Observation:
         """Both paths, as far as they exist.
 
@@ -70,7 +70,7 @@ class PathCosts:
             return Observation(edge, None)
         encoding = world.edge.profile.encode_s
         encode_base_s, encode_block_s = (encoding.base_s, encoding.per_block_s) if encoding else (0.0, 0.0)
-        elapsed_s = world.now_s - world.ledger.captured_s
+        elapsed_s = world.now_s - world.account.captured_s
         around_s = world.uplink.conditions.delay_s + world.downlink.conditions.delay_s
         cloud = cloud_cost(
             world.cloud.profile,

@@ -9,9 +9,9 @@ from typing import Any
 from sim.components.blocks import Match
 from sim.components.message_sizes import NOTICE_BYTES
 from sim.physics.estimators import MIN_BYTES
-from sim.physics.link import Trickle
+from sim.physics.link import BackgroundTransfer
 from sim.systems.fluxshard_ea.synchronisation import Synchronisation
-from sim.world.camera_world import CameraWorld
+from sim.world.frame_world import FrameWorld
 from sim.world.frame import Frame
 
 PROBE_BYTES = 2 * MIN_BYTES  # what the bandwidth can be learnt from
@@ -28,13 +28,13 @@ class OpportunisticSender:
 
     state: Synchronisation
     chunk_blocks: int
-    _under_way: Trickle | None = None
+    _under_way: BackgroundTransfer | None = None
     _sent_bytes: int = 0  # of this frame's messages, what has left, since when, until when
     _began_s: float = 0.0
     _sent_s: float = 0.0
 
     def send(
-        self, frame: Frame, remote: Match, compute_s: float, block_bytes: float, world: CameraWorld
+        self, frame: Frame, remote: Match, compute_s: float, block_bytes: float, world: FrameWorld
     ) -> None:
         """Queue the most different blocks, as many as should be through while the edge computes.
 
@@ -53,7 +53,7 @@ class OpportunisticSender:
         if len(blocks):
             self._send_chunk(frame, remote, blocks, 0, world)
 
-    def _send_chunk(self, frame: Frame, remote: Match, blocks: Any, start: int, world: CameraWorld) -> None:
+    def _send_chunk(self, frame: Frame, remote: Match, blocks: Any, start: int, world: FrameWorld) -> None:
         """Send one chunk; the next one follows when it has left. The first realigns the server's image."""
         state = self.state
         stop = start + self.chunk_blocks
@@ -78,9 +78,9 @@ class OpportunisticSender:
             else:
                 state.refresh_server(world)
 
-        self._under_way = world.trickle(message.size_bytes, on_sent, on_arrived)
+        self._under_way = world.send_background(message.size_bytes, on_sent, on_arrived)
 
-    def withdraw(self, world: CameraWorld) -> None:
+    def withdraw(self, world: FrameWorld) -> None:
         """Take back what has not left: it would be older than what the next message builds on."""
         while self._under_way is not None:
             transfer, self._under_way = self._under_way, None
@@ -89,7 +89,7 @@ class OpportunisticSender:
             world.observe(self._sent_bytes, self._sent_s - self._began_s)
             self._sent_bytes = 0
 
-    def _on_lost_state(self, epoch: int, world: CameraWorld) -> None:
+    def _on_lost_state(self, epoch: int, world: FrameWorld) -> None:
         """The server could not use a message: it has lost what that builds on."""
         if self.state.synchronised and epoch == self.state.epoch:
             self.withdraw(world)

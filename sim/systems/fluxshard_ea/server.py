@@ -7,7 +7,7 @@ from typing import Any
 
 from sim.components.blocks import BlockFeatures, Message, SharedImage
 from sim.components.server_memory import ServerMemory
-from sim.world.camera_world import CameraWorld
+from sim.world.frame_world import FrameWorld
 
 
 @dataclass(slots=True, eq=False)
@@ -28,7 +28,7 @@ class ServerHalf:
     result: Any = None
     _memory: ServerMemory = field(default_factory=ServerMemory)
 
-    def receive(self, message: Message, world: CameraWorld, *, densely: bool = False) -> int | None:
+    def receive(self, message: Message, world: FrameWorld, *, densely: bool = False) -> int | None:
         """Take a message in; return the blocks to compute, or None if it builds on a state that is lost.
 
         A crash wipes the state; so does the start of a new epoch.

@@ -14,7 +14,7 @@ from typing import Any
 from sim.components.blocks import BlockContent, Match, Message, SharedImage
 from sim.components.message_sizes import NOTICE_BYTES
 from sim.systems.fluxshard_ea.server import ServerHalf
-from sim.world.camera_world import CameraWorld
+from sim.world.frame_world import FrameWorld
 from sim.world.frame import Frame
 
 
@@ -66,7 +66,7 @@ class Synchronisation:
 
     # -- the server's dense refresh -----------------------------------------------------------------
 
-    def refresh_server(self, world: CameraWorld) -> None:
+    def refresh_server(self, world: FrameWorld) -> None:
         """Queue the server's dense refresh if anything is new; the edge learns of its end by a notice."""
         server = self.server
         if not self.refresh or server.image.version <= server.refreshed_version:
@@ -94,24 +94,24 @@ class Synchronisation:
 
     # -- losing the server, and finding it again ----------------------------------------------------
 
-    def start_over(self, world: CameraWorld) -> None:
+    def start_over(self, world: FrameWorld) -> None:
         """The server is lost: send it the newest frame whole, beside everything else."""
         self.synchronised = False
         world.spawn(self._resynchronise(world))
 
-    def _resynchronise(self, world: CameraWorld) -> Generator[Any, Any, None]:
+    def _resynchronise(self, world: FrameWorld) -> Generator[Any, Any, None]:
         """Send the newest frame whole, as traffic that gives way, until the server has it."""
         while not self.synchronised:
             self.epoch += 1
             assert self.newest is not None
             message = self.content.whole_message(self.newest, self.epoch, inferred=False)
-            self.synchronised = yield from world.deliver_spare(
+            self.synchronised = yield from world.deliver_in_background(
                 message.size_bytes, partial(self._receive_whole, message, world), self.patience_s
             )
             if self.synchronised:
                 self.proxy.apply(message)
 
-    def _receive_whole(self, message: Message, world: CameraWorld) -> bool:
+    def _receive_whole(self, message: Message, world: FrameWorld) -> bool:
         if world.cloud.processor.is_down() or self.server.receive(message, world) is None:
             return False
         self.server.refreshed_version = 0

@@ -28,7 +28,7 @@ from sim.systems.fluxshard_ea.costs import PathCosts
 from sim.systems.fluxshard_ea.opportunistic import PROBE_BYTES, OpportunisticSender
 from sim.systems.fluxshard_ea.server import ServerHalf
 from sim.systems.fluxshard_ea.synchronisation import Synchronisation
-from sim.world.camera_world import CameraWorld
+from sim.world.frame_world import FrameWorld
 from sim.world.frame import Frame
 from traces.errors import InputError
 
@@ -108,7 +108,7 @@ class FluxShard:
         """Active blocks of the last frame on the path it took, the most different first."""
         return () if self._shown is None else self._shown.active
 
-    def process(self, frame: Frame, world: CameraWorld) -> Generator[Any, Any, Outcome]:
+    def process(self, frame: Frame, world: FrameWorld) -> Generator[Any, Any, Outcome]:
         """Algorithm 1 for one frame."""
         state = self.state
         world.patience_s = self.options.patience_s
@@ -137,7 +137,7 @@ class FluxShard:
     # -- the two paths ------------------------------------------------------------------------------
 
     def _on_edge(
-        self, frame: Frame, local: Match, remote: Match, decision: Decision, world: CameraWorld
+        self, frame: Frame, local: Match, remote: Match, decision: Decision, world: FrameWorld
     ) -> Generator[Any, Any, Outcome]:
         self._shown = local
         if self.state.reachable:
@@ -161,7 +161,7 @@ class FluxShard:
         )
 
     def _on_cloud(
-        self, frame: Frame, local: Match, remote: Match, decision: Decision, world: CameraWorld
+        self, frame: Frame, local: Match, remote: Match, decision: Decision, world: FrameWorld
     ) -> Generator[Any, Any, Outcome]:
         self._shown = remote
         state = self.state
@@ -192,7 +192,7 @@ class FluxShard:
         stale, active_edge = active - decision.k, len(local.active)
         return Outcome("cloud", active, decision.k, stale, active_edge, active, extrapolated, result=result)
 
-    def _initialise(self, frame: Frame, world: CameraWorld) -> Generator[Any, Any, Outcome]:
+    def _initialise(self, frame: Frame, world: FrameWorld) -> Generator[Any, Any, Outcome]:
         """The first frame: whole to the server, inferred densely there; the edge begins its first refresh."""
         state, total = self.state, self.content.blocks_total
         message = state.begin(frame)
@@ -216,13 +216,13 @@ class FluxShard:
         state.synchronised = True
         return Outcome("cloud", total, total, 0, total, total, result=state.server.result)
 
-    def _lose_server(self, world: CameraWorld) -> None:
+    def _lose_server(self, world: FrameWorld) -> None:
         """An offload was not answered: book the wait, and start over."""
         self.sender.withdraw(world)
         world.give_up()
         self.state.start_over(world)
 
-    def _refresh_edge(self, frame: Frame, world: CameraWorld, force: bool = False) -> None:
+    def _refresh_edge(self, frame: Frame, world: FrameWorld, force: bool = False) -> None:
         """Resume or begin the edge's dense refresh on the latest frame."""
 
         def on_done() -> None:

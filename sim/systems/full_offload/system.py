@@ -19,7 +19,7 @@ from sim.components.server_memory import ServerMemory
 from sim.physics.events import Unreachable
 from sim.records.outcome import Outcome
 from sim.systems.full_offload.encoders import DrawnFrameEncoder, FrameEncoder, PixelFrameEncoder
-from sim.world.camera_world import CameraWorld
+from sim.world.frame_world import FrameWorld
 from sim.world.frame import Frame
 from traces.errors import InputError
 
@@ -78,7 +78,7 @@ class FullOffload:
         self._decoder = ServerMemory()  # the server's half of the H.264 stream
         self._in_stream = False  # whether the next frame builds on the last one
 
-    def process(self, frame: Frame, world: CameraWorld) -> Generator[Any, Any, Outcome]:
+    def process(self, frame: Frame, world: FrameWorld) -> Generator[Any, Any, Outcome]:
         """Encode, send, infer densely, reply."""
         total = self.blocks_total
         needs_decoder = self._in_stream

@@ -22,7 +22,7 @@ from sim.components.context import SystemContext
 from sim.components.message_sizes import RESULT_BYTES
 from sim.components.splits import FLOAT_BITS, cut_after, fastest_cut, feature_bytes, inner_cuts
 from sim.records.outcome import Outcome
-from sim.world.camera_world import CameraWorld
+from sim.world.frame_world import FrameWorld
 from sim.world.frame import Frame
 from traces.errors import InputError
 
@@ -75,7 +75,7 @@ class Spinn:
         if options.after is not None:
             self.cut = cut_after(self.cuts, options.after)
 
-    def process(self, frame: Frame, world: CameraWorld) -> Generator[Any, Any, Outcome]:
+    def process(self, frame: Frame, world: FrameWorld) -> Generator[Any, Any, Outcome]:
         """The network's front on the edge, its features up, its rear in the cloud, the result down."""
         options = self.options
         if self.cut is None:

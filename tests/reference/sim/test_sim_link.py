@@ -173,10 +173,10 @@ def test_looking_ahead_says_what_sending_would_do(
 # -- two classes on one link -----------------------------------------------------------------------
 
 
-def with_spare(
+def with_background(
     trace: BandwidthTrace,
     critical: Sequence[Sent],
-    spare: Sequence[Sent],
+    background: Sequence[Sent],
     interruptions: Sequence[tuple[float, float]],
 ) -> tuple[list[float], list[float]]:
     """When critical messages have left, and when opportunistic ones have, both on one link."""
@@ -186,13 +186,13 @@ def with_spare(
     through_s: list[float] = []
 
     def gives_way(size_bytes: int) -> None:
-        link.trickle(size_bytes, lambda: through_s.append(env.now), lambda: None)
+        link.send_background(size_bytes, lambda: through_s.append(env.now), lambda: None)
 
     actions = [
         (s, 0, lambda size=size: delivered_s.append(link.reserve(size).delivered_s))
         for s, size in in_seconds(critical)
     ]
-    actions += [(s, 1, lambda size=size: gives_way(size)) for s, size in in_seconds(spare)]
+    actions += [(s, 1, lambda size=size: gives_way(size)) for s, size in in_seconds(background)]
     at(env, [(s, action) for s, _, action in sorted(actions, key=lambda entry: entry[:2])])
     env.run()
     return delivered_s, through_s
@@ -202,12 +202,12 @@ def with_spare(
 def test_opportunistic_traffic_never_delays_critical_traffic(
     trace: OpportunityTrace,
     critical: list[Sent],
-    spare: list[Sent],
+    background: list[Sent],
     interruptions: list[tuple[float, float]],
 ) -> None:
-    delivered_s, through_s = with_spare(trace, critical, spare, interruptions)
+    delivered_s, through_s = with_background(trace, critical, background, interruptions)
     assert delivered_s == delivered_by_link(trace, in_seconds(critical), interruptions)
-    assert len(through_s) == len(spare)
+    assert len(through_s) == len(background)
 
 
 @given(
@@ -219,13 +219,13 @@ def test_opportunistic_traffic_never_delays_critical_traffic(
 def test_on_a_rate_trace_it_delays_by_at_most_the_packet_that_is_leaving(
     trace: RateTrace,
     critical: list[Sent],
-    spare: list[Sent],
+    background: list[Sent],
     interruptions: list[tuple[float, float]],
 ) -> None:
-    delivered_s, through_s = with_spare(trace, critical, spare, interruptions)
+    delivered_s, through_s = with_background(trace, critical, background, interruptions)
     sent = in_seconds(critical)
     alone_s = delivered_by_link(trace, sent, interruptions)
-    assert len(through_s) == len(spare)
+    assert len(through_s) == len(background)
     latest_s = alone_s.copy()
     for place in range(len(sent)):  # one packet more in the queue, before this or that message
         longer = [*sent[:place], (sent[place][0], 1500), *sent[place:]]
@@ -238,8 +238,8 @@ def test_on_a_rate_trace_it_delays_by_at_most_the_packet_that_is_leaving(
 
 @given(small_opportunity_traces(), schedules(max_messages=8), st.one_of(st.just([]), outages()))
 def test_alone_opportunistic_messages_leave_as_critical_ones_would(
-    trace: OpportunityTrace, spare: list[Sent], interruptions: list[tuple[float, float]]
+    trace: OpportunityTrace, background: list[Sent], interruptions: list[tuple[float, float]]
 ) -> None:
-    _, through_s = with_spare(trace, [], spare, interruptions)
-    expected_s = packet_by_packet(trace, in_seconds(spare), interruptions)
+    _, through_s = with_background(trace, [], background, interruptions)
+    expected_s = packet_by_packet(trace, in_seconds(background), interruptions)
     assert through_s == pytest.approx(expected_s, abs=1e-9)

@@ -208,9 +208,9 @@ def test_a_preempted_refresh_keeps_its_finished_operators() -> None:
     log: list[tuple[str, float]] = []
 
     def job() -> None:
-        slot = processor.reserve(0.050)
-        log.append(("began", slot.began_s))
-        log.append(("ended", slot.ended_s))
+        reserved = processor.reserve(0.050)
+        log.append(("began", reserved.began_s))
+        log.append(("ended", reserved.ended_s))
 
     at(
         env,
@@ -227,16 +227,16 @@ def test_a_preempted_refresh_keeps_its_finished_operators() -> None:
 def test_a_job_at_an_operators_end_need_not_wait() -> None:
     env = Environment()
     processor = Processor(env, "edge")
-    slots = []
+    reserved = []
     at(
         env,
         [
             (0.0, lambda: processor.refresh([0.0625, 0.0625], lambda: None)),
-            (0.0625, lambda: slots.append(processor.reserve(0.01))),
+            (0.0625, lambda: reserved.append(processor.reserve(0.01))),
         ],
     )
     env.run()
-    assert slots == [(0.0625, 0.0725)]
+    assert reserved == [(0.0625, 0.0725)]
 
 
 def test_a_refresh_does_not_survive_a_crash() -> None:

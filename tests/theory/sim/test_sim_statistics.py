@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from sim.physics.estimators import MIN_BYTES, Ewma, HarmonicMean, Kalman, Oracle
-from sim.records.ledger import FrameTable, Ledger, Outcome, Valuation
+from sim.records.account import FrameAccount
+from sim.records.frame_table import EffectiveAccuracyMetric, FrameTable
+from sim.records.outcome import Outcome
 from sim.records.summary import quantile_interval
 from tests.strategies.sim import run, statistical
 
@@ -101,12 +103,12 @@ def test_an_end_beyond_the_sample_is_unknown() -> None:
 def test_effective_accuracy_is_taken_frame_by_frame() -> None:
     """EA is convex in latency, so the mean EA of 0 and 200 ms exceeds EA of 100 ms (Jensen)."""
     table = FrameTable()
-    ledger = Ledger()
+    account = FrameAccount()
     for frame, latency_s in enumerate((0.0, 0.2)):
-        ledger.open(frame, 1.0, 1.0)
-        table.complete(0, ledger, 1.0 + latency_s, Outcome("edge", 10, 5, 5))
+        account.open(frame, 1.0, 1.0)
+        table.complete(0, account, 1.0 + latency_s, Outcome("edge", 10, 5, 5))
     decay_per_s = math.log(2) / 0.1
-    frames = table.to_frame(Valuation(0.8, decay_per_s, 40))
+    frames = table.to_frame(EffectiveAccuracyMetric(0.8, decay_per_s, 40))
     accuracy = 0.8 * (1 - 5 / 40)
     assert frames["accuracy"].tolist() == pytest.approx([accuracy] * 2)
     assert frames["ea"].tolist() == pytest.approx([accuracy, accuracy / 4])

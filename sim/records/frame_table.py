@@ -1,55 +1,27 @@
-"""The account of every frame: what it cost, where it went, what came of it.
+"""The table of all frames: what each cost, where it went, what came of it.
 
-While a frame is under way the world books time and bytes on its :class:`Ledger`; when it ends, one row of
-numbers goes into the :class:`FrameTable`. Everything that can be derived from a row is derived once, at the
-end, for all rows together.
+When a frame ends, one row of numbers goes into the :class:`FrameTable`. Everything that can be derived from a
+row is derived once, at the end, for all rows together.
 """
 
 from __future__ import annotations
 
-import math
 from array import array
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.records.account import UNKNOWN, FrameAccount
+from sim.records.outcome import PATHS, Outcome
+
 if TYPE_CHECKING:
     import pandas as pd
 
-    from sim.accuracy.evaluator import Judge
-
 OUTCOMES = ("completed", "replaced", "dropped", "in_flight")
-PATHS = ("edge", "cloud", "split", "reused")
 _PATH_CODES = {path: code for code, path in enumerate(PATHS)}
-UNKNOWN = math.nan
-
-
-class Outcome(NamedTuple):
-    """What a system says about a finished frame.
-
-    Args:
-        path: where the critical path ran: "edge", "cloud", "split" (both), "reused" (an earlier result).
-        active: active blocks on the path that was taken; None where the system knows no blocks.
-        processed: active blocks that were processed on the critical path.
-        stale: blocks whose part of the result is older than the frame though they changed.
-        active_edge, active_cloud: active blocks against either state; None where there is no such state.
-        extrapolated: whether a latency was asked for outside its profile's range.
-        ea_regret: effective accuracy lost against the oracle's decision; None where nobody asked.
-        result: what the client is shown, from the system's network; None where none runs.
-    """
-
-    path: str
-    active: int | None
-    processed: int
-    stale: int
-    active_edge: int | None = None
-    active_cloud: int | None = None
-    extrapolated: bool = False
-    ea_regret: float | None = None
-    result: Any = None
-
 
 # The order of a row in the table; strings are stored as positions in OUTCOMES and PATHS.
 ROW = (
@@ -89,46 +61,6 @@ _WHOLE = (
 )
 
 
-class Ledger:
-    """Time and bytes of the frame under way, by where they went. One a camera, cleared for each frame.
-
-    For a frame whose steps follow one another, latency = extract + encode + queue + transmit + edge
-    compute + cloud compute; `queue_s` counts every wait: for the camera, for a processor, for the link.
-    """
-
-    __slots__ = (
-        "bandwidth_estimate_bps",
-        "captured_s",
-        "cloud_compute_s",
-        "downlink_bytes",
-        "edge_compute_s",
-        "encode_s",
-        "extract_s",
-        "frame",
-        "queue_s",
-        "started_s",
-        "transmit_s",
-        "uplink_bytes",
-        "uplink_delivered_s",
-        "uplink_enqueued_s",
-    )
-
-    def __init__(self) -> None:
-        self.open(0, 0.0, 0.0)
-
-    def open(self, frame: int, captured_s: float, started_s: float) -> None:
-        """Begin a frame's account."""
-        self.frame = frame
-        self.captured_s = captured_s
-        self.started_s = started_s
-        self.queue_s = started_s - captured_s
-        self.extract_s = self.encode_s = self.transmit_s = 0.0
-        self.edge_compute_s = self.cloud_compute_s = 0.0
-        self.uplink_bytes = self.downlink_bytes = 0
-        self.uplink_enqueued_s = self.uplink_delivered_s = UNKNOWN
-        self.bandwidth_estimate_bps = UNKNOWN
-
-
 def _labels(codes: NDArray[np.float64], names: tuple[str, ...]) -> Any:
     """Positions in `names` as a pandas Categorical; -1 is unknown."""
     import pandas as pd
@@ -137,15 +69,25 @@ def _labels(codes: NDArray[np.float64], names: tuple[str, ...]) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class Valuation:
+class EffectiveAccuracyMetric:
     """How coverage becomes accuracy, and accuracy with latency becomes EA.
 
     accuracy = dense_accuracy · (1 − stale / blocks),  EA = accuracy · exp(−λ·latency), frame by frame.
+
+    Args:
+        dense_accuracy: accuracy of dense inference, in (0, 1].
+        decay_per_s: λ.
+        blocks_total: blocks of a frame.
     """
 
     dense_accuracy: float
     decay_per_s: float
     blocks_total: int
+
+    def decay(self, latency_s: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What latency leaves of accuracy: exp(−λ·latency), elementwise; NaN where there is no latency."""
+        remaining: NDArray[np.float64] = np.exp(-self.decay_per_s * latency_s)
+        return remaining
 
 
 class FrameTable:
@@ -158,15 +100,15 @@ class FrameTable:
     def __len__(self) -> int:
         return len(self._values) // len(ROW)
 
-    def complete(self, camera: int, ledger: Ledger, completed_s: float, outcome: Outcome) -> None:
+    def complete(self, camera: int, account: FrameAccount, completed_s: float, outcome: Outcome) -> None:
         """Book a frame whose result is out."""
         path, active, processed, stale, active_edge, active_cloud, extrapolated, ea_regret, _ = outcome
         self._book(
             (
                 camera,
-                ledger.frame,
-                ledger.captured_s,
-                ledger.started_s,
+                account.frame,
+                account.captured_s,
+                account.started_s,
                 completed_s,
                 0,
                 _PATH_CODES[path],
@@ -175,32 +117,32 @@ class FrameTable:
                 UNKNOWN if active_cloud is None else active_cloud,
                 processed,
                 stale,
-                ledger.uplink_bytes,
-                ledger.downlink_bytes,
-                ledger.extract_s,
-                ledger.encode_s,
-                ledger.queue_s,
-                ledger.transmit_s,
-                ledger.edge_compute_s,
-                ledger.cloud_compute_s,
-                ledger.bandwidth_estimate_bps,
+                account.uplink_bytes,
+                account.downlink_bytes,
+                account.extract_s,
+                account.encode_s,
+                account.queue_s,
+                account.transmit_s,
+                account.edge_compute_s,
+                account.cloud_compute_s,
+                account.bandwidth_estimate_bps,
                 extrapolated,
-                ledger.uplink_enqueued_s,
-                ledger.uplink_delivered_s,
+                account.uplink_enqueued_s,
+                account.uplink_delivered_s,
                 UNKNOWN if ea_regret is None else ea_regret,
             )
         )
 
-    def abandon(self, camera: int, ledger: Ledger, outcome: str) -> None:
+    def abandon(self, camera: int, account: FrameAccount, outcome: str) -> None:
         """Book a frame that was begun and gave no result: "dropped" (unreachable) or "in_flight"."""
         row = [UNKNOWN] * len(ROW)
-        row[0:4] = [camera, ledger.frame, ledger.captured_s, ledger.started_s]
+        row[0:4] = [camera, account.frame, account.captured_s, account.started_s]
         row[ROW.index("outcome")] = OUTCOMES.index(outcome)
-        row[ROW.index("uplink_bytes")] = ledger.uplink_bytes
-        row[ROW.index("downlink_bytes")] = ledger.downlink_bytes
-        row[ROW.index("uplink_enqueued_s")] = ledger.uplink_enqueued_s
-        row[ROW.index("uplink_delivered_s")] = ledger.uplink_delivered_s
-        row[ROW.index("bandwidth_estimate_bps")] = ledger.bandwidth_estimate_bps
+        row[ROW.index("uplink_bytes")] = account.uplink_bytes
+        row[ROW.index("downlink_bytes")] = account.downlink_bytes
+        row[ROW.index("uplink_enqueued_s")] = account.uplink_enqueued_s
+        row[ROW.index("uplink_delivered_s")] = account.uplink_delivered_s
+        row[ROW.index("bandwidth_estimate_bps")] = account.bandwidth_estimate_bps
         self._values.extend(row)
 
     def lose(self, camera: int, frame: int, captured_s: float, outcome: str) -> None:
@@ -218,18 +160,24 @@ class FrameTable:
         return {name: rows[order, place] for place, name in enumerate(ROW)}
 
     def to_frame(
-        self, valuation: Valuation, with_regret: bool = False, judge: Judge | None = None
+        self,
+        metric: EffectiveAccuracyMetric,
+        with_regret: bool = False,
+        extra: Mapping[str, NDArray[np.float64]] | None = None,
     ) -> pd.DataFrame:
         """The table of frames.parquet, one row a frame; unknown values are null, never 0.
 
-        A judge adds what it has measured.
+        Args:
+            metric: makes accuracy and EA of stale blocks and latency.
+            with_regret: whether `ea_regret` is a column.
+            extra: further columns, (frames,) each, in the order of :meth:`columns`: what was measured.
         """
         import pandas as pd
 
         raw = self.columns()
         completed = raw["outcome"] == 0
         latency_s = raw["completed_s"] - raw["captured_s"]
-        accuracy = valuation.dense_accuracy * (1.0 - raw["blocks_stale"] / valuation.blocks_total)
+        accuracy = metric.dense_accuracy * (1.0 - raw["blocks_stale"] / metric.blocks_total)
         table = pd.DataFrame(
             {
                 "camera": raw["camera"].astype(np.int32),
@@ -240,7 +188,7 @@ class FrameTable:
                 "outcome": _labels(raw["outcome"], OUTCOMES),
                 "path": _labels(np.where(completed, raw["path"], -1), PATHS),
                 **{name: pd.Series(raw[name]).astype("Int64") for name in _WHOLE[:4]},
-                "reuse_ratio": 1.0 - raw["blocks_active"] / valuation.blocks_total,
+                "reuse_ratio": 1.0 - raw["blocks_active"] / metric.blocks_total,
                 **{name: pd.Series(raw[name]).astype("Int64") for name in _WHOLE[4:]},
                 **{
                     name: raw[name]
@@ -255,7 +203,7 @@ class FrameTable:
                 },
                 "latency_s": latency_s,
                 "accuracy": accuracy,
-                "ea": accuracy * np.exp(-valuation.decay_per_s * latency_s),
+                "ea": accuracy * metric.decay(latency_s),
                 "bandwidth_estimate_bps": raw["bandwidth_estimate_bps"],
                 "extrapolated": pd.Series(raw["extrapolated"]).astype("boolean"),
                 "uplink_enqueued_s": raw["uplink_enqueued_s"],
@@ -264,8 +212,6 @@ class FrameTable:
         )
         if with_regret:
             table["ea_regret"] = raw["ea_regret"]
-        if judge is not None:
-            worth = np.exp(-valuation.decay_per_s * latency_s)
-            for name, values in judge.columns(raw, valuation.dense_accuracy, worth).items():
-                table[name] = values
+        for name, values in (extra or {}).items():
+            table[name] = values
         return table

@@ -20,7 +20,7 @@ def test_message_is_through_at_any_simulated_time(trace: BandwidthTrace, began_s
     env = Environment(initial_time=began_s)
     link = Link(env, replay(trace))
     sent_s: list[float] = []
-    link.trickle(12_345, lambda: sent_s.append(env.now), lambda: None)
+    link.send_background(12_345, lambda: sent_s.append(env.now), lambda: None)
     expected_s = replay(trace).take(12_345, began_s)
     for _ in range(20):  # a clock too coarse for the link's steps would never get there
         if not sent_s:
@@ -31,10 +31,10 @@ def test_message_is_through_at_any_simulated_time(trace: BandwidthTrace, began_s
 def test_withdrawn_message_does_not_hold_up_the_next() -> None:
     env = Environment()
     link = Link(env, replay(RATE))
-    withdrawn = link.trickle(5_000_000, lambda: None, lambda: None)
+    withdrawn = link.send_background(5_000_000, lambda: None, lambda: None)
     env.run(until=0.1)
     link.cancel(withdrawn)
     sent_s: list[float] = []
-    link.trickle(10_000, lambda: sent_s.append(env.now), lambda: None)
+    link.send_background(10_000, lambda: sent_s.append(env.now), lambda: None)
     env.run(until=1.0)
     assert sent_s == pytest.approx([0.11], abs=1.6e-3)  # the packet that was leaving is finished first

@@ -1,0 +1,47 @@
+"""The account of a frame under way: where its time and bytes went."""
+
+from __future__ import annotations
+
+import math
+
+UNKNOWN = math.nan
+
+
+class FrameAccount:
+    """Time and bytes of one frame, by where they went; opened again for the next frame of its view.
+
+    For a frame whose steps follow one another, latency = extract + encode + queue + transmit + edge
+    compute + cloud compute; `queue_s` counts every wait: for the camera, for a processor, for the link.
+    """
+
+    __slots__ = (
+        "bandwidth_estimate_bps",
+        "captured_s",
+        "cloud_compute_s",
+        "downlink_bytes",
+        "edge_compute_s",
+        "encode_s",
+        "extract_s",
+        "frame",
+        "queue_s",
+        "started_s",
+        "transmit_s",
+        "uplink_bytes",
+        "uplink_delivered_s",
+        "uplink_enqueued_s",
+    )
+
+    def __init__(self) -> None:
+        self.open(0, 0.0, 0.0)
+
+    def open(self, frame: int, captured_s: float, started_s: float) -> None:
+        """Begin a frame's account."""
+        self.frame = frame
+        self.captured_s = captured_s
+        self.started_s = started_s
+        self.queue_s = started_s - captured_s
+        self.extract_s = self.encode_s = self.transmit_s = 0.0
+        self.edge_compute_s = self.cloud_compute_s = 0.0
+        self.uplink_bytes = self.downlink_bytes = 0
+        self.uplink_enqueued_s = self.uplink_delivered_s = UNKNOWN
+        self.bandwidth_estimate_bps = UNKNOWN

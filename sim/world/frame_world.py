@@ -1,0 +1,236 @@
+"""The simulated world as one frame's system sees it: things to ask for, each answered by an event.
+
+A system yields what these methods return and is resumed when the work is done. The world books time and
+bytes on the frame's account, so that a system contains decisions only. Time passes in the simulation;
+what is computed on pixels is computed by the system, at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any, TypeAlias
+
+from simpy.events import Event, Timeout
+
+from sim.physics.events import Unanswered
+from sim.physics.link import BackgroundTransfer, Transfer
+from sim.records.account import FrameAccount
+from sim.world.camera_world import CameraWorld, Process
+
+Awaitable: TypeAlias = Event
+
+
+class FrameWorld:
+    """One frame's account and give-up time; all else is its camera's.
+
+    Remote steps raise :class:`~sim.physics.events.Unreachable` in the system when the answer to a frame has
+    not come `patience_s` after its first byte was sent; a system that knows better catches it.
+
+    Args:
+        camera: what the frame shares with the other frames of its camera.
+    """
+
+    __slots__ = (
+        "_before_remote",
+        "_give_up_s",
+        "account",
+        "camera",
+        "cloud",
+        "downlink",
+        "edge",
+        "env",
+        "on_trace",
+        "patience_s",
+        "uplink",
+    )
+
+    def __init__(self, camera: CameraWorld) -> None:
+        self.camera = camera
+        self.env = camera.env
+        self.edge, self.cloud = camera.edge, camera.cloud
+        self.uplink, self.downlink = camera.uplink, camera.downlink
+        self.on_trace = camera.on_trace
+        self.patience_s = camera.patience_s
+        self.account = FrameAccount()
+        self._give_up_s = 0.0
+        self._before_remote = (0.0, 0.0, 0.0, 0.0)
+
+    @property
+    def now_s(self) -> float:
+        """The current time."""
+        return float(self.env.now)
+
+    def open(self, frame: int, captured_s: float) -> None:
+        """Begin a frame's account."""
+        self.account.open(frame, captured_s, self.env.now)
+        self._give_up_s = 0.0
+
+    def bandwidth_bps(self) -> float | None:
+        """What the estimator believes the uplink carries; noted on the frame's account."""
+        estimate_bps = self.camera.bandwidth_bps()
+        if estimate_bps is not None:
+            self.account.bandwidth_estimate_bps = estimate_bps
+        return estimate_bps
+
+    # -- work on the edge ---------------------------------------------------------------------------
+
+    def extract(self) -> Awaitable:
+        """Motion search and miss classification, for all references together (the papers' τ_wait)."""
+        return self._on_edge("extract", self.edge.extract_s())
+
+    def encode(self, blocks: int) -> Awaitable | None:
+        """Encode a payload of `blocks` blocks; None where the profile gives encoding no time."""
+        service_s = self.edge.profile.encoding_s(blocks)
+        return self._on_edge("encode", service_s) if service_s > 0.0 else None
+
+    def infer_edge(self, blocks: int) -> Awaitable:
+        """Sparse inference over `blocks` blocks on the edge."""
+        return self._on_edge("compute", self.edge.sparse_s(blocks))
+
+    def infer_edge_dense(self, share: float = 1.0) -> Awaitable:
+        """Dense inference on the edge, or the given share of it (the front of a split network)."""
+        return self._on_edge("compute", share * self.edge.dense_s())
+
+    def work_edge(self, service_s: float) -> Awaitable:
+        """Any other work on the edge that belongs to inference."""
+        return self._on_edge("compute", service_s)
+
+    def _on_edge(self, kind: str, service_s: float) -> Awaitable:
+        now_s = self.env.now
+        began_s, ended_s = self.edge.processor.reserve(service_s)
+        account = self.account
+        account.queue_s += began_s - now_s
+        if kind == "compute":
+            account.edge_compute_s += service_s
+        elif kind == "extract":
+            account.extract_s += service_s
+        else:
+            account.encode_s += service_s
+        if self.on_trace is not None:
+            self.on_trace(account.frame, "edge", kind, began_s, ended_s)
+        return Timeout(self.env, ended_s - now_s)
+
+    # -- work in the cloud --------------------------------------------------------------------------
+
+    def infer_cloud(self, blocks: int) -> Awaitable:
+        """Sparse inference over `blocks` blocks on the server."""
+        return self._on_cloud(self.cloud.sparse_s(blocks))
+
+    def infer_cloud_dense(self, share: float = 1.0) -> Awaitable:
+        """Dense inference on the server, or the given share of it."""
+        return self._on_cloud(share * self.cloud.dense_s())
+
+    def _on_cloud(self, service_s: float) -> Awaitable:
+        now_s = self.env.now
+        processor = self.cloud.processor
+        reserved = processor.reserve(service_s)
+        if self._give_up_s == 0.0:
+            self._give_up_s = now_s + self.patience_s
+        if reserved.ended_s > self._give_up_s or (processor.crashes_s and processor.loses(reserved)):
+            return self._unanswered(f"{processor.name} did not finish")
+        account = self.account
+        account.queue_s += reserved.began_s - now_s
+        account.cloud_compute_s += service_s
+        if self.on_trace is not None:
+            self.on_trace(account.frame, "cloud", "compute", reserved.began_s, reserved.ended_s)
+        return Timeout(self.env, reserved.ended_s - now_s)
+
+    # -- messages -----------------------------------------------------------------------------------
+
+    def send(self, size_bytes: int) -> Awaitable:
+        """Send a critical message up; resumes when it has reached the server."""
+        account = self.account
+        if self._give_up_s == 0.0:
+            now_s = self.env.now
+            self._give_up_s = now_s + self.patience_s
+            account.uplink_enqueued_s = now_s
+            self._before_remote = (now_s, account.queue_s, account.transmit_s, account.cloud_compute_s)
+        account.uplink_bytes += size_bytes
+        return self.uplink.send(size_bytes, self._give_up_s, self._book_uplink)
+
+    def reply(self, size_bytes: int) -> Awaitable:
+        """Send a result down; resumes when it has reached the edge."""
+        self.account.downlink_bytes += size_bytes
+        return self.downlink.send(size_bytes, self._give_up_s, self._book_downlink)
+
+    def give_up(self) -> None:
+        """Book the time spent on a remote path that led nowhere as waiting."""
+        account = self.account
+        since_s, account.queue_s, account.transmit_s, account.cloud_compute_s = self._before_remote
+        account.queue_s += self.env.now - since_s
+
+    def true_arrival_s(self, size_bytes: int, after_s: float) -> float:
+        """Seconds from now until a message sent `after_s` from now reaches the server: the true future."""
+        now_s = self.env.now
+        return (
+            self.uplink.would_deliver_s(size_bytes, now_s + after_s) + self.uplink.conditions.delay_s - now_s
+        )
+
+    def _book_uplink(self, transfer: Transfer) -> None:
+        self.camera.unobserved.append(transfer)
+        account = self.account
+        account.uplink_delivered_s = delivered_s = transfer.delivered_s
+        account.queue_s += transfer.began_s - transfer.enqueued_s
+        account.transmit_s += delivered_s - transfer.began_s + self.uplink.conditions.delay_s
+        if self.on_trace is not None:
+            self.on_trace(account.frame, "uplink", "message", transfer.began_s, delivered_s)
+
+    def _book_downlink(self, transfer: Transfer) -> None:
+        account = self.account
+        account.queue_s += transfer.began_s - transfer.enqueued_s
+        account.transmit_s += transfer.delivered_s - transfer.began_s + self.downlink.conditions.delay_s
+        if self.on_trace is not None:
+            self.on_trace(account.frame, "downlink", "message", transfer.began_s, transfer.delivered_s)
+
+    def _unanswered(self, why: str) -> Awaitable:
+        return Unanswered(self.env, max(0.0, self._give_up_s - self.env.now), why)
+
+    # -- beside the critical path: the camera's ----------------------------------------------------
+
+    @property
+    def last_observed_s(self) -> float:
+        """When the uplink's rate was last learnt from."""
+        return self.camera.last_observed_s
+
+    def observe(self, size_bytes: float, seconds: float) -> None:
+        """Tell the estimator of a transfer; see :meth:`CameraWorld.observe`."""
+        self.camera.observe(size_bytes, seconds)
+
+    def probe(self, size_bytes: int) -> None:
+        """Measure the uplink with a message without content that gives way to all others."""
+        self.camera.probe(size_bytes)
+
+    def notify(self, size_bytes: int, on_arrived: Callable[[], None]) -> None:
+        """Send something down that no frame waits for."""
+        self.camera.notify(size_bytes, on_arrived)
+
+    def send_background(
+        self, size_bytes: int, on_sent: Callable[[], None], on_arrived: Callable[[], None]
+    ) -> BackgroundTransfer:
+        """Send an opportunistic message up; see :meth:`sim.physics.link.Link.send_background`."""
+        return self.camera.send_background(self.account.frame, size_bytes, on_sent, on_arrived)
+
+    def deliver_in_background(
+        self, size_bytes: int, on_arrived: Callable[[], bool], patience_s: float
+    ) -> Generator[Any, Any, bool]:
+        """Send a message that gives way, and wait; see :meth:`CameraWorld.deliver_in_background`."""
+        return self.camera.deliver_in_background(size_bytes, on_arrived, patience_s)
+
+    def spawn(self, process: Process) -> None:
+        """Run a process of its own beside the frame's; it must not touch the frame's account."""
+        self.camera.spawn(process)
+
+    def later(self, seconds: float, call: Callable[[], None]) -> None:
+        """Call something after a while."""
+        self.camera.later(seconds, call)
+
+    def refresh_edge(self, on_begun: Callable[[], None], on_done: Callable[[], None]) -> None:
+        """Queue a dense refresh on the idle edge, unless this camera has one there."""
+        self.camera.refresh(self.edge, self._frame, on_begun, on_done)
+
+    def refresh_cloud(self, on_begun: Callable[[], None], on_done: Callable[[], None]) -> None:
+        """Queue a dense refresh on the idle server, unless this camera has one there."""
+        self.camera.refresh(self.cloud, self._frame, on_begun, on_done)
+
+    def _frame(self) -> int:
+        return self.account.frame
