@@ -28,7 +28,13 @@ from sim.physics.trace_replay import replay
 from sim.records.ledger import FrameTable, Valuation
 from sim.records.overlay import Overlay
 from sim.records.timeline import Timeline
-from sim.schedulers import EffectiveAccuracyScheduler, LatencyScheduler, OracleScheduler, Scheduler
+from sim.schedulers import (
+    EffectiveAccuracyObjective,
+    EffectiveAccuracyScheduler,
+    LatencyScheduler,
+    OracleScheduler,
+    Scheduler,
+)
 from sim.systems.registry import Surroundings, system_factory
 from sim.world.camera import Camera
 from sim.world.camera_world import CameraWorld, Device, Noise
@@ -93,7 +99,7 @@ def assemble(
     cloud_processor = Processor(env, "server", _crashes(config))
     cloud = Device(cloud_processor, cloud_profile, _noise(config, next(streams)))
     scheduler = make_scheduler(config)
-    oracle = OracleScheduler(config.scheduler.lambda_per_s, config.accuracy.dense) if config.regret else None
+    oracle = OracleScheduler(scheduling_objective(config)) if config.regret else None
     timeline = Timeline() if config.timeline else None
     overlay = _overlay(config, view, overlay_path)
     table = FrameTable()
@@ -202,11 +208,17 @@ def make_scheduler(config: RunConfig) -> Scheduler:
     """The scheduler that the configuration names; it has no state, so all cameras share it."""
     chosen = config.scheduler
     choose("scheduler", chosen.name, ("ea", "latency", "oracle"))
-    if chosen.name == "ea":
-        return EffectiveAccuracyScheduler(chosen.lambda_per_s, config.accuracy.dense)
-    if chosen.name == "latency":
-        return LatencyScheduler(chosen.lambda_per_s, config.accuracy.dense)
-    return OracleScheduler(chosen.lambda_per_s, config.accuracy.dense)
+    schedulers: dict[str, type[EffectiveAccuracyScheduler | LatencyScheduler]] = {
+        "ea": EffectiveAccuracyScheduler,
+        "latency": LatencyScheduler,
+        "oracle": OracleScheduler,
+    }
+    return schedulers[chosen.name](scheduling_objective(config))
+
+
+def scheduling_objective(config: RunConfig) -> EffectiveAccuracyObjective:
+    """What schedulers maximise."""
+    return EffectiveAccuracyObjective(config.scheduler.lambda_per_s, config.accuracy.dense)
 
 
 def _noise(config: RunConfig, stream: np.random.SeedSequence) -> Noise | None:

@@ -271,7 +271,7 @@ class FluxShard:
             block_bytes=self._block_bytes,
             header_bytes=self._overhead_bytes,
             encode_per_block_s=encode_block_s,
-            dirty=dirty,
+            unsent=dirty,
             dense_fallback=self.options.dense_fallback,
         )
         if not self._wants_truth:
@@ -292,7 +292,7 @@ class FluxShard:
         if self.regret_against is None or observation.uplink is None:
             return None
         best = self.regret_against.decide(observation)
-        return regret(observation, decision, best, self.regret_against)
+        return regret(observation, decision, best, self.regret_against.objective)
 
     def _learn_sizes(self, message: Message) -> None:
         """Keep running means of what a block and the rest of a message cost."""
