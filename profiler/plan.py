@@ -1,7 +1,8 @@
 """What a latency model implies: how many blocks to process, where edge and cloud tie, what would help.
 
 EA of processing k of N active blocks is (k/N)·exp(−λ·T(k)) times the dense accuracy (FluxShard, §4.3), with
-T(k) = τ + (S/B)·k + a·k² + b·k + c over a link and without S/B on the device itself.
+T(k) = τ + (S/B)·k + C(k) over a link, C being the latency curve in use, and without
+S/B on the device itself.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from profiler.latency import Profile, Quadratic
+from profiler.latency import LatencyCurve, Profile
 
 HALVING_S = (0.05, 0.1, 0.2, 0.5)
 """Times in which accuracy halves; λ = ln 2 / halving time. The papers do not publish λ."""
@@ -21,15 +22,15 @@ BANDWIDTHS_BPS = (1e6, 2e6, 5e6, 10e6, 20e6, 50e6, 100e6, 200e6)
 
 @dataclass(frozen=True, slots=True)
 class PathLatency:
-    """One way to a result: a quadratic in k and what comes on top."""
+    """One way to a result: a latency curve over k and what comes on top."""
 
-    quadratic: Quadratic
+    curve: LatencyCurve
     wait_s: float
     per_block_s: float
 
-    def seconds(self, k: float) -> float:
+    def seconds(self, k: int) -> float:
         """T(k)."""
-        return self.wait_s + self.per_block_s * k + self.quadratic.seconds(k)
+        return self.wait_s + self.per_block_s * k + self.curve.seconds(k)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class OperatingPoint:
 
 def edge_path(edge: Profile) -> PathLatency:
     """Extraction, then sparse inference on the edge."""
-    return PathLatency(edge.quadratic, edge.extract_s or 0.0, 0.0)
+    return PathLatency(edge.curve, edge.extract_s or 0.0, 0.0)
 
 
 def cloud_path(
@@ -57,34 +58,19 @@ def cloud_path(
     """
     encode = edge.encode_s
     fixed_s = (edge.extract_s or 0.0) + (encode.base_s if encode else 0.0) + delay_s
-    return PathLatency(
-        cloud.quadratic, fixed_s, 8 * block_bytes / bandwidth_bps + (encode.per_block_s if encode else 0.0)
-    )
+    per_block_s = 8 * block_bytes / bandwidth_bps + (encode.per_block_s if encode else 0.0)
+    return PathLatency(cloud.curve, fixed_s, per_block_s)
 
 
 def best_point(path: PathLatency, active: int, decay_per_s: float) -> OperatingPoint:
-    """The k in [0, N] of largest EA.
-
-    k* = 2 / (λ·(β + √(β² + 8a/λ))), β = b + the time a block spends on the link: the paper's optimum in a
-    form that neither cancels nor divides by zero as a → 0; clipped to N, better of floor and ceiling.
+    """The k in [1, N] of largest EA.
 
     Args:
-        active: N, blocks that would have to be recomputed.
+        active: N, blocks that would have to be recomputed, at least 1.
         decay_per_s: λ.
     """
-    beta = path.quadratic.b_s + path.per_block_s
-    root = beta + math.sqrt(beta**2 + 8 * path.quadratic.a_s / decay_per_s)
-    steepness = decay_per_s * root  # may round to 0 where the root does not
-    optimum = min(2 / steepness, float(active)) if steepness > 0 else float(active)
-    options = {math.floor(optimum), math.ceil(optimum)}
-    return max(
-        (OperatingPoint(k, _ea(path, k, active, decay_per_s)) for k in sorted(options)),
-        key=lambda one: one.ea,
-    )
-
-
-def _ea(path: PathLatency, k: int, active: int, decay_per_s: float) -> float:
-    return k / active * math.exp(-decay_per_s * path.seconds(k))
+    k = path.curve.best_block_count(active, decay_per_s, path.per_block_s)
+    return OperatingPoint(k, k / active * math.exp(-decay_per_s * path.seconds(k)))
 
 
 def tie_bps(
@@ -157,21 +143,20 @@ def gains(
 ) -> dict[str, float]:
     """Relative gain in the EA of the better path from each of three improvements by 10 %."""
 
-    def reached(edge: Profile, cloud: Profile, bps: float) -> float:
-        paths = (edge_path(edge), cloud_path(edge, cloud, bps, block_bytes, delay_s))
-        return max(best_point(path, active, decay_per_s).ea for path in paths)
+    def reached(edge_share: float, cloud_share: float, bps: float) -> float:
+        paths = (
+            (edge_path(edge), edge_share),
+            (cloud_path(edge, cloud, bps, block_bytes, delay_s), cloud_share),
+        )
+        faster = (replace(path, curve=path.curve.scaled(share)) for path, share in paths)
+        return max(best_point(path, active, decay_per_s).ea for path in faster)
 
-    now = reached(edge, cloud, bps)
+    now = reached(1.0, 1.0, bps)
     return {
-        "edge kernels 10 % faster": reached(_faster(edge), cloud, bps) / now - 1,
-        "cloud kernels 10 % faster": reached(edge, _faster(cloud), bps) / now - 1,
-        "uplink 10 % faster": reached(edge, cloud, bps * 1.1) / now - 1,
+        "edge kernels 10 % faster": reached(0.9, 1.0, bps) / now - 1,
+        "cloud kernels 10 % faster": reached(1.0, 0.9, bps) / now - 1,
+        "uplink 10 % faster": reached(1.0, 1.0, bps * 1.1) / now - 1,
     }
-
-
-def _faster(profile: Profile) -> Profile:
-    curve = profile.quadratic
-    return replace(profile, quadratic=Quadratic(0.9 * curve.a_s, 0.9 * curve.b_s, 0.9 * curve.c_s))
 
 
 def summary(
@@ -200,6 +185,8 @@ def summary(
         lines.append(f"{halving_s * 1e3:>15g} ms  {where:<20} {shown}")
     profiles = {one.device: one for one in (edge, cloud)}.values()
     for one in profiles:
+        if one.curve is not one.quadratic:
+            lines.append(f"{one.device}: {one.curve.name} curve, which is closer to what was measured")
         if one.k_max is None:
             lines.append(
                 f"{one.device}: its profiled range is unknown, so any of these k may be an extrapolation"

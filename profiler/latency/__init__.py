@@ -1,8 +1,15 @@
-"""The fitted latency model, which is all that the simulator sees of the profiler. Nothing is measured here."""
+"""The fitted latency model: all that the simulator sees of the profiler. Nothing is measured here."""
 
 from __future__ import annotations
 
-from profiler.latency.curves import PiecewiseLinear, Quadratic
+from profiler.latency.curves import (
+    Counts,
+    LatencyCurve,
+    PiecewiseLinear,
+    Quadratic,
+    Tabulated,
+    best_of_times,
+)
 from profiler.latency.profile import Encoding, Layer, Power, Profile, Residuals
 from profiler.latency.profile_file import (
     PROFILE_FOLDER,
@@ -15,8 +22,10 @@ from profiler.latency.split_table import Cut, SplitTable, load_split_table
 
 __all__ = [
     "PROFILE_FOLDER",
+    "Counts",
     "Cut",
     "Encoding",
+    "LatencyCurve",
     "Layer",
     "PiecewiseLinear",
     "Power",
@@ -24,7 +33,9 @@ __all__ = [
     "Quadratic",
     "Residuals",
     "SplitTable",
+    "Tabulated",
     "available_profiles",
+    "best_of_times",
     "load_profile",
     "load_split_table",
     "read_profile",

@@ -2,14 +2,17 @@
 
     T(k) = a·k² + b·k + c        (FluxShard, §4.2, "Latency Modeling")
 
+or, where that predicts held-out points better, a curve that may bend as it likes
+(:mod:`profiler.latency.curves`).
+
 A profile is one file, ``<folder>/<device>/<model>.yaml``. Published and measured profiles have the same
 keys; what a source does not say is null, never zero. This module needs numpy, torch and a device no more
 than the simulator does: it only reads, writes and evaluates profiles.
 
 Residuals are kept as ratios: at grid point ``k[i]``, row i of ``residual_quantiles.ratio`` holds the
-quantiles (at ``levels``) of measured time over T(k[i]). A ratio keeps sampled times positive, changes
-slowly between grid points, and also carries what the quadratic misses at k[i], so sampled latencies
-follow the measured distribution where the curve itself does not.
+quantiles (at ``levels``) of measured time over the quadratic at k[i], whichever curve is in use. A ratio
+keeps sampled times positive, changes slowly between grid points, and also carries what the quadratic
+misses at k[i], so sampled latencies follow the measured distribution where the curve itself does not.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from profiler.latency.curves import PiecewiseLinear, Quadratic
+from profiler.latency.curves import LatencyCurve, PiecewiseLinear, Quadratic, Tabulated
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,13 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """One model on one device. Fields are those of the YAML file; None where the source does not say."""
+    """One model on one device. Fields are those of the YAML file; None where the source does not say.
+
+    Two more follow from them: ``curve``, the latency curve in use, and ``domain``, the smallest and the
+    largest number of blocks that it was profiled for (0 and the whole frame where the source does not say).
+    The quadratic is in use unless there is an alternative that predicts held-out points better, or a table,
+    which somebody measured at every size that there is.
+    """
 
     device: str
     model: str
@@ -98,14 +107,33 @@ class Profile:
     extract_s: float | None = None
     encode_s: Encoding | None = None
     r2: float | None = None
-    heldout_error: float | None = None  # median relative error on points kept out of the fit
+    heldout_error: float | None = (
+        None  # of the quadratic: median relative error on points kept out of the fit
+    )
     k_min: int | None = None
     k_max: int | None = None
     breakeven_k: float | None = None
     residual_quantiles: Residuals | None = None
-    alternative: PiecewiseLinear | None = None
+    alternative: PiecewiseLinear | Tabulated | None = None
     power_w: Power | None = None
     layers: tuple[Layer, ...] | None = None
+    curve: LatencyCurve = field(init=False, repr=False, compare=False)
+    domain: tuple[float, float] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        curve = self._chosen_curve()
+        low, high = curve.domain
+        largest = self.block_count if self.k_max is None else self.k_max
+        object.__setattr__(self, "curve", curve)
+        object.__setattr__(self, "domain", (max(self.k_min or 0, low), min(largest, high)))
+
+    def _chosen_curve(self) -> LatencyCurve:
+        other, error = self.alternative, self.heldout_error
+        if isinstance(other, Tabulated):
+            return other
+        if other is None or other.heldout_error is None or error is None or error <= other.heldout_error:
+            return self.quadratic
+        return other
 
     @property
     def block_count(self) -> int:
@@ -116,28 +144,26 @@ class Profile:
     def sparse_s(self, k: float) -> float:
         """T(k), the expected time of sparse inference over k blocks.
 
-        T(0) is c: with nothing to recompute the cached outputs still have to be moved along the vectors
-        and decoded into a result, and that is what the constant stands for. A caller who skips the
-        executor altogether must not ask.
+        T(0) is what the curve tends to: with nothing to recompute the cached outputs still have to be moved
+        along the vectors and decoded into a result, and that is what its constant stands for. A caller who
+        skips the executor altogether must not ask.
         """
-        return self.quadratic.seconds(k)
+        return self.curve.seconds(k)
 
     def is_extrapolated(self, k: float) -> bool:
         """Whether k lies outside the profiled range.
 
         Where the range is unknown (the papers give none) only a k beyond the whole frame is known to be
-        outside. k = 0 never is: T(0) = c is a rule, not a fitted point.
+        outside. k = 0 never is: T(0) is a rule, not a fitted point.
         """
-        if k == 0:
-            return False
-        upper = self.block_count if self.k_max is None else self.k_max
-        return k > upper or (self.k_min is not None and k < self.k_min)
+        return k != 0 and not self.domain[0] <= k <= self.domain[1]
 
     def sample_s(self, k: float, uniform: float) -> float:
-        """T(k) with the scatter of the device at quantile ``uniform`` in [0, 1); T(k) if it is unknown."""
-        seconds = self.quadratic.seconds(k)
+        """A time for k blocks at quantile ``uniform`` in [0, 1) of the device's scatter; T(k) if unknown."""
         residuals = self.residual_quantiles
-        return seconds if residuals is None else seconds * residuals.at(k, uniform)
+        if residuals is None:
+            return self.curve.seconds(k)
+        return self.quadratic.seconds(k) * residuals.at(k, uniform)
 
     def dense_sample_s(self, uniform: float) -> float:
         """Dense inference with its scatter at quantile ``uniform``; ``dense_s`` if it is unknown."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import yaml
 
 from conf.search_path import group_folders, package_folder
-from profiler.latency.curves import PiecewiseLinear, Quadratic
+from profiler.latency.curves import PiecewiseLinear, Quadratic, Tabulated
 from profiler.latency.files import whole_file
 from profiler.latency.keys import Keys
 from profiler.latency.profile import Encoding, Layer, Power, Profile, Residuals
@@ -80,7 +81,7 @@ def read_profile(path: Path | str) -> Profile:
             f"{path}: expected a profile in YAML, found {' '.join(str(error).split())}"
         ) from error
     keys = Keys(f"{path}", "", content)
-    keys.only(Profile.__dataclass_fields__)
+    keys.only(_keys_of(Profile))
     k_min, k_max = keys.optional_whole("k_min"), keys.optional_whole("k_max", minimum=1)
     if k_min is not None and k_max is not None and k_min > k_max:
         raise keys.error("k_min", f"at most k_max = {k_max} blocks", k_min)
@@ -131,15 +132,23 @@ def _content(profile: Profile) -> dict[str, Any]:
         " heldout_error k_min k_max breakeven_k residual_quantiles alternative power_w layers"
     )
     content: dict[str, Any] = {key: _plain(getattr(profile, key)) for key in order.split()}
-    if profile.alternative is not None:
+    other = profile.alternative
+    if isinstance(other, PiecewiseLinear):
         content["alternative"]["seconds"] = content["alternative"].pop("knot_s")
+    elif other is not None:
+        content["alternative"] = {"curve": other.name, "k": list(other.k), "seconds": list(other.entry_s)}
     return content
+
+
+def _keys_of(kind: type) -> tuple[str, ...]:
+    """A dataclass's keys in a file: the fields that it is made from."""
+    return tuple(one.name for one in fields(kind) if one.init)
 
 
 def _plain(value: Any) -> Any:
     """Dataclasses as mappings and tuples as lists, all the way down."""
-    if hasattr(value, "__dataclass_fields__"):
-        return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    if is_dataclass(value) and not isinstance(value, type):
+        return {name: _plain(getattr(value, name)) for name in _keys_of(type(value))}
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -148,23 +157,23 @@ def _plain(value: Any) -> Any:
 
 
 def _read_quadratic(keys: Keys) -> Quadratic:
-    keys.only(Quadratic.__dataclass_fields__)
+    keys.only(_keys_of(Quadratic))
     errors = [keys.optional_number(name) for name in ("a_stderr_s", "b_stderr_s", "c_stderr_s")]
     return Quadratic(keys.number("a_s"), keys.number("b_s"), keys.number("c_s"), *errors)
 
 
 def _read_encoding(keys: Keys) -> Encoding:
-    keys.only(Encoding.__dataclass_fields__)
+    keys.only(_keys_of(Encoding))
     return Encoding(keys.number("base_s"), keys.number("per_block_s"))
 
 
 def _read_power(keys: Keys) -> Power:
-    keys.only(Power.__dataclass_fields__)
+    keys.only(_keys_of(Power))
     return Power(keys.optional_number("idle_w"), keys.optional_number("busy_w"))
 
 
 def _read_layer(keys: Keys) -> Layer:
-    keys.only(Layer.__dataclass_fields__)
+    keys.only(_keys_of(Layer))
     return Layer(
         keys.text("name"),
         keys.number("seconds"),
@@ -173,18 +182,25 @@ def _read_layer(keys: Keys) -> Layer:
     )
 
 
-def _read_alternative(keys: Keys) -> PiecewiseLinear:
-    keys.only(("k", "seconds", "heldout_error"))
-    k, knot_s = keys.increasing("k"), keys.numbers("seconds")
-    if len(k) != len(knot_s):
-        raise keys.error("seconds", f"{len(k)} values, one for each k", len(knot_s))
-    if any(later < earlier for earlier, later in pairwise(knot_s)):
-        raise keys.error("seconds", "values that never fall", list(knot_s))
-    return PiecewiseLinear(k, knot_s, keys.optional_number("heldout_error"))
+def _read_alternative(keys: Keys) -> PiecewiseLinear | Tabulated:
+    curve = keys.text("curve") if keys.has("curve") else PiecewiseLinear.name
+    if curve not in (PiecewiseLinear.name, Tabulated.name):
+        raise keys.error("curve", f"{PiecewiseLinear.name} or {Tabulated.name}", curve)
+    piecewise = curve == PiecewiseLinear.name
+    keys.only(("curve", "k", "seconds", *(("heldout_error",) if piecewise else ())))
+    k, seconds = keys.increasing("k"), keys.numbers("seconds")
+    if len(k) != len(seconds):
+        raise keys.error("seconds", f"{len(k)} values, one for each k", len(seconds))
+    if any(later < earlier for earlier, later in pairwise(seconds)):
+        raise keys.error("seconds", "values that never fall", list(seconds))
+    if piecewise:
+        return PiecewiseLinear(k, seconds, keys.optional_number("heldout_error"))
+    whole = tuple(keys.whole(f"k[{i}]", one) for i, one in enumerate(keys.content["k"]))
+    return Tabulated(whole, seconds)
 
 
 def _read_residuals(keys: Keys) -> Residuals:
-    keys.only(Residuals.__dataclass_fields__)
+    keys.only(_keys_of(Residuals))
     levels, k = keys.increasing("levels", maximum=1.0), keys.increasing("k")
 
     def row(name: str, value: Any) -> tuple[float, ...]:

@@ -4,23 +4,17 @@ A scheduler is an object with one method, ``decide(observation) -> Decision``. I
 oracle also sees the true future of the uplink.
 """
 
-from sim.schedulers.effective_accuracy import DEFAULT_DECAY_PER_S, best_block_count, effective_accuracy
-from sim.schedulers.observation import (
-    Decision,
-    ExecutionPath,
-    Observation,
-    PathCost,
-    Scheduler,
-    UplinkOracle,
-    cloud_cost,
-    edge_cost,
-)
+from sim.schedulers.effective_accuracy import DEFAULT_DECAY_PER_S, effective_accuracy
+from sim.schedulers.interface import Decision, ExecutionPath, Observation, Scheduler, UplinkOracle
+from sim.schedulers.objective import EffectiveAccuracyObjective
 from sim.schedulers.online import EffectiveAccuracyScheduler, LatencyScheduler
 from sim.schedulers.oracle import OracleScheduler, regret, true_effective_accuracy, true_latency_s
+from sim.schedulers.path_cost import PathCost, cloud_cost, edge_cost
 
 __all__ = [
     "DEFAULT_DECAY_PER_S",
     "Decision",
+    "EffectiveAccuracyObjective",
     "EffectiveAccuracyScheduler",
     "ExecutionPath",
     "LatencyScheduler",
@@ -29,7 +23,6 @@ __all__ = [
     "PathCost",
     "Scheduler",
     "UplinkOracle",
-    "best_block_count",
     "cloud_cost",
     "edge_cost",
     "effective_accuracy",

@@ -6,8 +6,9 @@ cheap. Within k in [l, h] the message arrives no sooner than for l, so with C(k)
 
     ln EA(k) ≤ −λ·arrival(l) + max over [l, h] of (ln k − λ·C(k)) − ln N − λ·after
 
-whose second term has the closed form of :mod:`sim.schedulers.effective_accuracy`. Halving the interval
-with the largest bound first (branch and bound) ends at the exact whole-number maximum.
+whose second term every curve knows (:mod:`profiler.latency.curves`); where the blocks computed follow no
+curve, ln h − λ·C(l) bounds it. Halving the interval with the largest bound first (branch and bound) ends
+at the exact whole-number maximum.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ import heapq
 import math
 from dataclasses import dataclass
 
-from sim.schedulers.effective_accuracy import best_block_count, effective_accuracy
-from sim.schedulers.observation import Decision, ExecutionPath, Observation, PathCost, UplinkOracle
-from sim.schedulers.online import EffectiveAccuracyObjective, EffectiveAccuracyScheduler
+from sim.schedulers.effective_accuracy import effective_accuracy
+from sim.schedulers.interface import Decision, ExecutionPath, Observation, UplinkOracle
+from sim.schedulers.objective import EffectiveAccuracyObjective
+from sim.schedulers.online import EffectiveAccuracyScheduler
+from sim.schedulers.path_cost import PathCost
 
 
 def _uplink(observation: Observation) -> UplinkOracle:
@@ -39,7 +42,7 @@ def true_latency_s(observation: Observation, path: ExecutionPath, k: int) -> flo
     if path is ExecutionPath.EDGE:
         return cost.latency_s(k)
     uplink = _uplink(observation)
-    return uplink.arrival_s(k) + uplink.after_s + min(cost.sparse_s(k), cost.dense_s)
+    return uplink.arrival_s(k) + uplink.after_s + cost.compute_s(k)
 
 
 def true_effective_accuracy(
@@ -70,31 +73,35 @@ class OracleScheduler(EffectiveAccuracyScheduler):
     def best_offload(self, cost: PathCost, observation: Observation) -> tuple[int, float, float]:
         """The exact best k, its true latency and its score."""
         uplink = _uplink(observation)
+        active, objective = cost.active, self.objective
 
         def evaluate(k: int) -> tuple[float, float]:
             arrival_s = uplink.arrival_s(k)
-            latency_s = arrival_s + uplink.after_s + min(cost.sparse_s(k), cost.dense_s)
-            return arrival_s, latency_s
+            return arrival_s, arrival_s + uplink.after_s + cost.compute_s(k)
 
         def bound(low: int, high: int, arrival_s: float) -> float:
             fixed_s = arrival_s + uplink.after_s
-            k = max(low, best_block_count(high, cost.a_s, cost.b_s, self.decay_per_s, dirty=cost.dirty))
-            best = self.score(cost, k, fixed_s + cost.sparse_s(k))
+            if cost.computed is not None:
+                return objective.score(active, high, fixed_s + cost.compute_s(low))
+            k = cost.curve.best_block_count(
+                high, objective.decay_per_s, unsent=cost.unsent, least=max(low, 1)
+            )
+            best = objective.score(active, k, fixed_s + cost.curve.seconds(k + cost.unsent))
             if cost.dense_s < math.inf:
-                best = max(best, self.score(cost, high, fixed_s + cost.dense_s))
+                best = max(best, objective.score(active, high, fixed_s + cost.dense_s))
             return best
 
-        low = min(1, cost.active)
+        low = min(1, active)
         arrival_s, best_s = evaluate(low)
-        best_k, best_score = low, self.score(cost, low, best_s)
-        open_intervals = [(-bound(low, cost.active, arrival_s), low, cost.active, arrival_s)]
+        best_k, best_score = low, objective.score(active, low, best_s)
+        open_intervals = [(-bound(low, active, arrival_s), low, active, arrival_s)]
         while open_intervals and -open_intervals[0][0] > best_score:
             _, low, high, low_arrival_s = heapq.heappop(open_intervals)
             if low == high:
                 continue  # its one member has been evaluated as a lower end
             middle = (low + high + 1) // 2
             arrival_s, latency_s = evaluate(middle)
-            score = self.score(cost, middle, latency_s)
+            score = objective.score(active, middle, latency_s)
             if score > best_score:
                 best_k, best_s, best_score = middle, latency_s, score
             heapq.heappush(

@@ -31,7 +31,7 @@ def main() -> None:
     def observation() -> Observation:
         return Observation(
             edge_cost(edge, 600, 0.003),
-            cloud_cost(cloud, 600, 0.013, bandwidth_bps=56e6, block_bytes=440, header_bytes=1500, dirty=9),
+            cloud_cost(cloud, 600, 0.013, bandwidth_bps=56e6, block_bytes=440, header_bytes=1500, unsent=9),
             UplinkOracle(finish_s, 440, 1500, 0.0, 0.0, 0.01),
         )
 

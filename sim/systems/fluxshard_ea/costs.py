@@ -80,7 +80,7 @@ class PathCosts:
             block_bytes=self.block_bytes,
             header_bytes=self.overhead_bytes,
             encode_per_block_s=encode_block_s,
-            dirty=dirty,
+            unsent=dirty,
             dense_fallback=self.dense_fallback,
         )
         if not self.wants_truth:
@@ -101,4 +101,4 @@ class PathCosts:
         if self.regret_against is None or observation.uplink is None:
             return None
         best = self.regret_against.decide(observation)
-        return regret(observation, decision, best, self.regret_against)
+        return regret(observation, decision, best, self.regret_against.objective)

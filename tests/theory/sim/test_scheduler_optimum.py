@@ -11,11 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
-from sim.schedulers.effective_accuracy import best_block_count, effective_accuracy, optimum
+from profiler.latency import Quadratic
+from sim.schedulers.effective_accuracy import DEFAULT_DECAY_PER_S, effective_accuracy
 
 coefficients_a = st.one_of(st.just(0.0), st.floats(-14, -3).map(lambda x: 10.0**x))
 coefficients_b = st.one_of(st.just(0.0), st.floats(-9, 1).map(lambda x: 10.0**x))
 decays = st.floats(-3, 4).map(lambda x: 10.0**x)
+
+
+def optimum(a_s, beta_s, decay_per_s):
+    return Quadratic(a_s, beta_s, 0.0).optimum(decay_per_s)
+
+
+def best_block_count(active, a_s, b_s, decay_per_s, wire_s=0.0, unsent=0):
+    return Quadratic(a_s, b_s, 0.0).best_block_count(active, decay_per_s, wire_s, unsent)
 
 
 def log_ea(k, active, a_s, beta_s, decay_per_s):
@@ -74,15 +83,15 @@ def test_it_stays_accurate_where_the_papers_form_cancels():
     a_s=coefficients_a,
     b_s=coefficients_b,
     wire_s=coefficients_b,
-    dirty=st.integers(0, 500),
+    unsent=st.integers(0, 500),
     decay_per_s=decays,
 )
-def test_the_whole_number_is_the_best_of_all(active, a_s, b_s, wire_s, dirty, decay_per_s):
-    k = best_block_count(active, a_s, b_s, decay_per_s, wire_s, dirty)
+def test_the_whole_number_is_the_best_of_all(active, a_s, b_s, wire_s, unsent, decay_per_s):
+    k = best_block_count(active, a_s, b_s, decay_per_s, wire_s, unsent)
     candidates = np.arange(1, active + 1)
-    blocks = candidates + dirty
+    blocks = candidates + unsent
     latency_s = candidates * wire_s + a_s * blocks**2 + b_s * blocks
-    scores = np.log(candidates / active) - decay_per_s * (latency_s - (a_s * dirty + b_s) * dirty)
+    scores = np.log(candidates / active) - decay_per_s * (latency_s - (a_s * unsent + b_s) * unsent)
     assert 1 <= k <= active
     assert scores[k - 1] >= scores.max() - 1e-9 * max(1.0, abs(scores.max()))
 
@@ -94,7 +103,7 @@ def test_nothing_active_needs_nothing():
 
 def test_an_instant_device_processes_everything_and_a_dead_link_one_block():
     assert best_block_count(77, 0.0, 0.0, 5.0) == 77
-    assert best_block_count(77, 1e-6, 1e-3, 5.0, wire_s_per_block=math.inf) == 1
+    assert best_block_count(77, 1e-6, 1e-3, 5.0, wire_s=math.inf) == 1
 
 
 @given(
@@ -120,6 +129,4 @@ def test_without_the_bound_that_the_paper_leaves_out_it_would_exceed_it():
 
 
 def test_effective_accuracy_halves_every_hundred_milliseconds_by_default():
-    from sim.schedulers import DEFAULT_DECAY_PER_S
-
     assert effective_accuracy(1.0, 5, 10, 0.2, DEFAULT_DECAY_PER_S) == pytest.approx(0.125)
