@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.codecs.frames import FrameCodec, H264Codec, QuantisedCodec, make_frame_codec
+from kernels.codecs.frame_codecs import FrameCodec, H264Codec, QuantisedCodec, make_frame_codec
 from kernels.codecs.pixel_delta import PixelDeltaReceiver, PixelDeltaSender
 from kernels.motion.classification import active_blocks
 from kernels.motion.field import MotionField
@@ -27,7 +27,7 @@ def pixels(frame: Frame) -> NDArray[np.uint8]:
 
 @dataclass(slots=True, eq=False)
 class PixelFrameEncoder:
-    """Whole frames through a codec of `kernels.codecs.frames`; `packet` is the last one's bytes."""
+    """Whole frames through a codec of `kernels.codecs.frame_codecs`; `packet` is the last one's bytes."""
 
     codec: FrameCodec
     packet: bytes = b""
