@@ -1,4 +1,4 @@
-"""What runs on pixels and tensors: motion search, block payloads, the sparse executor, models.
+"""What runs on pixels and tensors: motion search, codecs, the sparse executor and its operations, models.
 
 The names below load on first use, so that importing the package pulls in neither numba nor torch.
 """
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "search_motion": "kernels.motion.search",
-    "MotionField": "kernels.motion.search",
+    "MotionField": "kernels.motion.field",
     "SparseExecutor": "kernels.executor",
 }
 

@@ -1,9 +1,8 @@
-"""How alike two frames are, for systems that reuse the result of a like frame: cosines of embeddings.
+"""Similarity of frames, for systems that reuse the result of a similar one: cosines of embeddings.
 
-The embedding of a frame is its grey image averaged down to side × side cells, its own mean removed,
-scaled to unit length. Without removing the mean every pair of photographs would be alike by more than
-0.9; with it the cosine is the correlation of the two small images, and does not see a change of exposure
-or contrast.
+The embedding of a frame is its grey image averaged down to side × side cells, its mean subtracted, scaled to
+unit length. Without subtracting the mean every pair of photographs would have a similarity above 0.9; with
+it the cosine is the correlation of the two small images, and does not see a change of exposure or contrast.
 """
 
 from __future__ import annotations
@@ -18,9 +17,8 @@ def embed(image: NDArray[np.uint8], side: int = 32) -> NDArray[np.float32]:
     """The embedding of an image, (side²,) float32 of length 1, or all zero for an image of one grey level.
 
     Args:
-        image: (H, W) or (H, W, 3) uint8, at least `side` px each way; the quarter-resolution level of a
-            prepared image (`kernels.motion.search.SearchImage.quarter`) gives nearly the same at a sixteenth of the
-            cost.
+        image: (H, W) or (H, W, 3) uint8, at least `side` px each way; the quarter-resolution level of an
+            image pyramid (`kernels.motion.image_pyramid`) gives nearly the same at a sixteenth of the cost.
         side: cells each way.
 
     Raises:
@@ -57,7 +55,7 @@ def cosine_similarity(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
 def most_similar(
     embedding: NDArray[np.float32], history: Sequence[NDArray[np.float32]]
 ) -> tuple[int, float] | None:
-    """Index and similarity of the most alike embedding, the latest of equals; None without any."""
+    """Index and similarity of the most similar embedding, the latest of equals; None without any."""
     if not history:
         return None
     similarities = [cosine_similarity(embedding, other) for other in history]

@@ -49,7 +49,7 @@ def measure(
     """
     from kernels.codecs.block_codecs import block_codec
     from kernels.codecs.block_payload import encode_blocks, overhead_bytes
-    from kernels.codecs.frames import make_frame_codec
+    from kernels.codecs.frame_codecs import make_frame_codec
     from kernels.codecs.pixel_delta import PixelDeltaSender
     from kernels.motion.classification import active_blocks
     from kernels.similarity import cosine_similarity, embed

@@ -56,7 +56,7 @@ class Network(Protocol):
     def load(self, weights: Path | None) -> nn.Module:
         """The module, in evaluation mode and float32, for :class:`kernels.SparseExecutor`.
 
-        Its forward pass takes a frame (1, 3, H, W), float32, RGB in [0, 1]; the executor lists what it refuses.
+        Its forward pass takes a frame (1, 3, H, W), float32, RGB in [0, 1]; see the executor for its limits.
 
         Args:
             weights: a file of weights; None: those that come with the network.

@@ -47,7 +47,7 @@ FrameSource = Callable[[str, int, Sequence[int], int], tuple[np.ndarray, np.ndar
 
 
 @dataclass(frozen=True, slots=True)
-class Quality:
+class SegmentationScore:
     """Pixels per class over some frames of one preset, and the intersection over union they give.
 
     Attributes:
@@ -73,14 +73,16 @@ class Quality:
         return float(np.nanmean(self.iou[1:]))
 
 
-def pooled(rows: Sequence[Quality]) -> Quality:
+def pooled(rows: Sequence[SegmentationScore]) -> SegmentationScore:
     """All frames of rows of one preset and size as one."""
     overlap, union = (
         tuple(sum(counts) for counts in zip(*per_row, strict=True))
         for per_row in ((row.overlap for row in rows), (row.union for row in rows))
     )
     seeds = "+".join(row.seeds for row in rows)
-    return Quality(rows[0].preset, rows[0].size_px, seeds, sum(row.frames for row in rows), overlap, union)
+    return SegmentationScore(
+        rows[0].preset, rows[0].size_px, seeds, sum(row.frames for row in rows), overlap, union
+    )
 
 
 def composed_frames(
@@ -208,7 +210,7 @@ def _blend(average: nn.Module, model: nn.Module, keep: float) -> None:
 
 def measure(
     model: nn.Module, source: FrameSource, preset: str, seed: int, indices: Sequence[int], size_px: int
-) -> Quality:
+) -> SegmentationScore:
     """Compare the network with the truth on the frames ``indices`` of one scene."""
     overlap, union = np.zeros(len(CLASS_NAMES), int), np.zeros(len(CLASS_NAMES), int)
     for image, truth in zip(*source(preset, seed, indices, size_px), strict=True):
@@ -218,10 +220,12 @@ def measure(
         for label in range(len(CLASS_NAMES)):
             overlap[label] += np.count_nonzero((found == label) & (truth == label))
             union[label] += np.count_nonzero((found == label) | (truth == label))
-    return Quality(preset, size_px, str(seed), len(indices), tuple(overlap.tolist()), tuple(union.tolist()))
+    return SegmentationScore(
+        preset, size_px, str(seed), len(indices), tuple(overlap.tolist()), tuple(union.tolist())
+    )
 
 
-def write_qualities(rows: Sequence[Quality], target: Path) -> None:
+def write_scores(rows: Sequence[SegmentationScore], target: Path) -> None:
     """Write one CSV row of IoUs per preset, size and set of seeds."""
     with target.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
@@ -267,7 +271,7 @@ def main(arguments: list[str] | None = None) -> int:
             ]
             rows += [*one, pooled(one)]
             _say(f"{preset:6s} {size_px} px  mean IoU {rows[-1].mean_iou:.3f}")
-    write_qualities(rows, TABLE)
+    write_scores(rows, TABLE)
     return 0
 
 

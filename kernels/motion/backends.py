@@ -1,7 +1,6 @@
-"""Motion search on other backends than the processor: arrays in, arrays out, the same results.
+"""Motion search on a GPU: arrays in, arrays out, the same vectors as on the processor.
 
-Callers that keep their frames on a GPU use the backend's own `prepare` and `search_motion` on tensors
-(`kernels.ops.cuda`), which copy nothing.
+Callers that keep their frames on a GPU search tensors with `kernels.ops.cuda` itself, which copies nothing.
 """
 
 from __future__ import annotations
@@ -13,15 +12,15 @@ import torch
 from numpy.typing import NDArray
 
 from kernels.motion.field import MotionField
-from kernels.motion.image_levels import SearchImage
+from kernels.motion.image_pyramid import ImagePyramid
 from kernels.ops import registry
 
 
-def searcher(backend: str | None) -> str:
-    """Who searches for arrays, "cpu" or "cuda", by the rules of `kernels.ops.registry`.
+def search_device(backend: str | None) -> str:
+    """The device that searches, "cpu" or "cuda", by the rules of `kernels.ops.registry`.
 
-    FLUXSHARD_BACKEND goes before the argument. What was asked for must exist and run here; where it has no
-    search of its own, the one that its device prefers runs. The processor's needs no compiler.
+    FLUXSHARD_BACKEND overrides the argument. The backend must exist and run here; where it has no search of
+    its own, the one that its device prefers runs. The processor's needs no compiler.
 
     Raises:
         ValueError: no such backend, or it cannot run here, with the reason.
@@ -42,8 +41,8 @@ def searcher(backend: str | None) -> str:
 
 
 def search_on_gpu(
-    frame: NDArray[np.uint8] | SearchImage,
-    reference: NDArray[np.uint8] | SearchImage,
+    frame: NDArray[np.uint8] | ImagePyramid,
+    reference: NDArray[np.uint8] | ImagePyramid,
     block_px: int,
     radius_px: int,
     predicted: NDArray[np.int16] | None,
@@ -57,15 +56,15 @@ def search_on_gpu(
 def search_through(
     operations: ModuleType,
     device: torch.device,
-    frame: NDArray[np.uint8] | SearchImage,
-    reference: NDArray[np.uint8] | SearchImage,
+    frame: NDArray[np.uint8] | ImagePyramid,
+    reference: NDArray[np.uint8] | ImagePyramid,
     block_px: int,
     radius_px: int,
     predicted: NDArray[np.int16] | None,
 ) -> MotionField:
     """Copy to `device`, search with `operations.search_motion`, copy back."""
     images = [
-        torch.from_numpy(np.ascontiguousarray(image.pixels if isinstance(image, SearchImage) else image))
+        torch.from_numpy(np.ascontiguousarray(image.pixels if isinstance(image, ImagePyramid) else image))
         for image in (frame, reference)
     ]
     centres = None

@@ -1,7 +1,7 @@
-"""The motion of the camera: one vector for a whole frame, to centre a search that has no prediction.
+"""Global motion: one vector for a whole frame, to centre a search that has no prediction.
 
-A block search reaches some 16 px; a handheld camera that pans moves further than that from one frame to
-the next. Where no earlier search against the same reference says where to look, this does.
+Block matching reaches some 16 px; a handheld camera that pans moves the image further than that from one
+frame to the next. Where no earlier search against the same reference says where to look, this does.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from numba import njit
 from numpy.typing import NDArray
 
 from kernels.motion.byte_rows import sad_8x8
-from kernels.motion.image_levels import SearchImage, prepare
+from kernels.motion.image_pyramid import ImagePyramid, build_pyramid
 
 _TILE = 8
 
 
-def estimate_pan(
-    frame: NDArray[np.uint8] | SearchImage, reference: NDArray[np.uint8] | SearchImage, reach_px: int = 128
+def estimate_global_motion(
+    frame: NDArray[np.uint8] | ImagePyramid, reference: NDArray[np.uint8] | ImagePyramid, reach_px: int = 128
 ) -> tuple[int, int]:
     """The (dx, dy), in steps of 4 px, from where most of a frame stands to where it stood in the reference.
 
@@ -26,14 +26,15 @@ def estimate_pan(
     equal places the shorter vector wins, then the smaller (dy, dx).
 
     Args:
-        frame, reference: uint8, (H, W) or (H, W, 3), the same shape; arrays, or `prepare`d images.
+        frame, reference: uint8, (H, W) or (H, W, 3), the same shape; arrays, or their
+            pyramids (`build_pyramid`).
         reach_px: how far to look each way.
 
     Raises:
         TypeError, ValueError: an argument that is none of the above, by name.
     """
-    frame = frame if isinstance(frame, SearchImage) else prepare(frame, "frame")
-    reference = reference if isinstance(reference, SearchImage) else prepare(reference, "reference")
+    frame = frame if isinstance(frame, ImagePyramid) else build_pyramid(frame, "frame")
+    reference = reference if isinstance(reference, ImagePyramid) else build_pyramid(reference, "reference")
     if frame.shape != reference.shape:
         raise ValueError(f"reference must have the frame's shape {frame.shape} (got {reference.shape})")
     if not isinstance(reach_px, (int, np.integer)) or reach_px < 0:

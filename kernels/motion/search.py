@@ -1,8 +1,9 @@
 """Motion search: where in a reference each block of a frame was, and how much it still differs.
 
-Two levels. A coarse search at a quarter of the resolution covers the window around the predicted vector; its
-two best places (±2 px), the predicted vector and what the left and the upper neighbour found (±1 px) are
-then refined at full resolution, and a pass backwards tries what the right and the lower neighbour found.
+Block matching on two levels. A coarse search at a quarter of the resolution covers the window around the
+predicted vector; its two best places (±2 px), the predicted vector and what the left and the upper neighbour
+found (±1 px) are then refined at full resolution, and a pass backwards tries what the right and the lower
+neighbour found.
 Vectors are chosen on grey, (R + 2G + B) / 4, which is the same for RGB and BGR; the difference that is
 reported is over all channels that were given.
 """
@@ -15,16 +16,16 @@ from numpy.typing import NDArray
 
 from kernels.motion.byte_rows import flat_bytes, sad_4x4, sad_8x8, sad_16x16
 from kernels.motion.field import MotionField, check_vectors, covering_grid
-from kernels.motion.image_levels import QUARTER as _COARSE
-from kernels.motion.image_levels import SearchImage, prepare
+from kernels.motion.image_pyramid import QUARTER as _COARSE
+from kernels.motion.image_pyramid import ImagePyramid, build_pyramid
 from kernels.ops import registry
 
 _FINE_PX = 2  # coarse places are 4 px apart, so ±2 px around them leaves no gap
 
 
 def search_motion(
-    frame: NDArray[np.uint8] | SearchImage,
-    reference: NDArray[np.uint8] | SearchImage,
+    frame: NDArray[np.uint8] | ImagePyramid,
+    reference: NDArray[np.uint8] | ImagePyramid,
     block_px: int = 16,
     radius_px: int = 16,
     predicted: NDArray[np.int16] | None = None,
@@ -38,7 +39,8 @@ def search_motion(
     go to the shorter vector, then to the smaller (dy, dx).
 
     Args:
-        frame, reference: uint8, (H, W) or (H, W, 3), the same shape; arrays, or `prepare`d images.
+        frame, reference: uint8, (H, W) or (H, W, 3), the same shape; arrays, or their
+            pyramids (`build_pyramid`).
         block_px: side of a block, a multiple of 8, at most H and W.
         radius_px: half the side of the search window, 0 or more.
         predicted: (⌈H/b⌉, ⌈W/b⌉, 2) integer vectors that centre each block's window (`predict_vectors`);
@@ -52,10 +54,10 @@ def search_motion(
     if registry.requested(backend)[0] not in (None, "cpu"):
         from kernels.motion import backends  # brings in torch
 
-        if backends.searcher(backend) == "cuda":
+        if backends.search_device(backend) == "cuda":
             return backends.search_on_gpu(frame, reference, block_px, radius_px, predicted)
-    frame = frame if isinstance(frame, SearchImage) else prepare(frame, "frame")
-    reference = reference if isinstance(reference, SearchImage) else prepare(reference, "reference")
+    frame = frame if isinstance(frame, ImagePyramid) else build_pyramid(frame, "frame")
+    reference = reference if isinstance(reference, ImagePyramid) else build_pyramid(reference, "reference")
     if frame.shape != reference.shape:
         raise ValueError(f"reference must have the frame's shape {frame.shape} (got {reference.shape})")
     height, width = frame.shape[:2]

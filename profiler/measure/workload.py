@@ -86,7 +86,7 @@ class ExecutorWorkload:
         import torch
 
         from kernels import SparseExecutor
-        from kernels.motion.search import prepare
+        from kernels.motion.image_pyramid import build_pyramid
         from kernels.ops import registry
         from profiler.measure.layers import LayerTable
 
@@ -104,7 +104,7 @@ class ExecutorWorkload:
             for image in recording.frames
         ]
         self._vectors = [torch.from_numpy(field.astype(np.int64)).to(device) for field in recording.vectors]
-        self._references = [prepare(image) for image in recording.references]
+        self._references = [build_pyramid(image) for image in recording.references]
         self._device = device
         kind = "cpu" if device == "cpu" else "cuda"
         try:
@@ -144,10 +144,11 @@ class ExecutorWorkload:
 
     def extract(self, step: int) -> None:
         from kernels.motion.classification import active_blocks
-        from kernels.motion.search import prepare, search_motion
+        from kernels.motion.image_pyramid import build_pyramid
+        from kernels.motion.search import search_motion
 
         step %= len(self._vectors)
-        frame = prepare(self._recording.frames[step])  # a reference was prepared when it was a frame
+        frame = build_pyramid(self._recording.frames[step])  # a reference was prepared when it was a frame
         active_blocks(search_motion(frame, self._references[step], block_px=self._block_px))
 
     def encode(self, active: NDArray[np.bool_], step: int) -> None:

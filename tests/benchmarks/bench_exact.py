@@ -25,8 +25,9 @@ from kernels import SparseExecutor
 from kernels.models import build_model, load_weights
 from kernels.models.evaluation.evaluate_sparse import letterboxed
 from kernels.motion.classification import active_blocks
-from kernels.motion.global_motion import estimate_pan
-from kernels.motion.search import prepare, search_motion
+from kernels.motion.global_motion import estimate_global_motion
+from kernels.motion.image_pyramid import build_pyramid
+from kernels.motion.search import search_motion
 
 SIZE_PX, BLOCK_PX = 640, 16
 GRID = (SIZE_PX // BLOCK_PX, SIZE_PX // BLOCK_PX)
@@ -47,9 +48,9 @@ class Case:
 
 def searched(name: str, reference: np.ndarray, frame: np.ndarray) -> Case:
     """With the blocks and vectors that motion search finds."""
-    levels, behind = prepare(frame), prepare(reference)
-    pan = np.full((*GRID, 2), estimate_pan(levels, behind), np.int16)
-    field = search_motion(levels, behind, BLOCK_PX, predicted=pan)
+    levels, behind = build_pyramid(frame), build_pyramid(reference)
+    moved = np.full((*GRID, 2), estimate_global_motion(levels, behind), np.int16)
+    field = search_motion(levels, behind, BLOCK_PX, predicted=moved)
     active = torch.zeros(GRID, dtype=torch.bool)
     active.view(-1)[torch.from_numpy(active_blocks(field, 0.025)).long()] = True
     return Case(name, reference, frame, active, torch.from_numpy(field.vectors.astype(np.int64)))

@@ -20,11 +20,12 @@ from skimage import data, transform
 
 from kernels.codecs.block_codecs import block_codec
 from kernels.codecs.block_payload import apply_blocks, decode_blocks, encode_blocks
-from kernels.codecs.frames import make_frame_codec
+from kernels.codecs.frame_codecs import make_frame_codec
+from kernels.codecs.h264_vectors import H264Aligner
 from kernels.codecs.pixel_delta import PixelDeltaSender
-from kernels.motion.encoder_vectors import H264Aligner
-from kernels.motion.global_motion import estimate_pan
-from kernels.motion.search import block_difference, prepare, search_motion
+from kernels.motion.global_motion import estimate_global_motion
+from kernels.motion.image_pyramid import build_pyramid
+from kernels.motion.search import block_difference, search_motion
 from kernels.motion.warp import warp_image
 from kernels.similarity import embed
 
@@ -108,10 +109,10 @@ def cases(size_px: int) -> tuple[dict[str, Case], dict[str, str]]:
         field = search_motion(frame, reference)
         assert np.array_equal(field.difference, block_difference(frame, reference, field.vectors))
         assert (field.difference <= block_difference(frame, reference, np.zeros_like(field.vectors))).all()
-        ready = prepare(reference)
-        todo[f"search, {name}"] = lambda frame=frame, ready=ready: search_motion(prepare(frame), ready)
+        ready = build_pyramid(reference)
+        todo[f"search, {name}"] = lambda frame=frame, ready=ready: search_motion(build_pyramid(frame), ready)
     frame, reference = pairs["pan"]
-    greys = [prepare(image).grey for image in (frame, reference)]
+    greys = [build_pyramid(image).grey for image in (frame, reference)]
     mestimate, aligner, turn = FilterSearch(size_px), H264Aligner(), iter(range(10**9))
     for warm_up in range(3):
         mestimate.push(greys[warm_up % 2])
@@ -131,9 +132,9 @@ def cases(size_px: int) -> tuple[dict[str, Case], dict[str, str]]:
 
     vectors = search_motion(frame, reference).vectors
     out = np.empty_like(frame)
-    ready = prepare(frame), prepare(reference)
-    todo["estimate pan"] = lambda: estimate_pan(*ready)
-    todo["prepare"] = lambda: prepare(frame)
+    ready = build_pyramid(frame), build_pyramid(reference)
+    todo["estimate global motion"] = lambda: estimate_global_motion(*ready)
+    todo["image pyramid"] = lambda: build_pyramid(frame)
     todo["warp"] = lambda: warp_image(frame, vectors, 16, out)
     todo["warp in numpy"] = lambda: numpy_warp(frame, vectors)
     assert np.array_equal(numpy_warp(frame, vectors), warp_image(frame, vectors))

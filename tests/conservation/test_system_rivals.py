@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels.codecs.frames import H264Codec
+from kernels.codecs.frame_codecs import H264Codec
 from sim.physics.arrivals import PeriodicLatest
 from sim.physics.events import Unreachable
 from sim.systems.coach import Coach, CoachOptions

@@ -11,7 +11,7 @@ import torch
 from kernels.models.networks.default_network import DefaultNetwork
 from kernels.models.train_default import (
     FIRST_TRAINING_SEED,
-    Quality,
+    SegmentationScore,
     batches,
     loss,
     main,
@@ -94,8 +94,8 @@ def test_the_network_learns_one_batch_by_heart() -> None:
 
 def test_pooled_counts_pixels_not_scenes() -> None:
     rows = [
-        Quality("walk", 320, "0", 2, (0, 10, 0), (10, 10, 0)),
-        Quality("walk", 320, "1", 1, (0, 0, 0), (0, 30, 0)),
+        SegmentationScore("walk", 320, "0", 2, (0, 10, 0), (10, 10, 0)),
+        SegmentationScore("walk", 320, "1", 1, (0, 0, 0), (0, 30, 0)),
     ]
     both = pooled(rows)
     assert (both.seeds, both.frames) == ("0+1", 3)

@@ -9,8 +9,8 @@ SCRIPT = """
 import hashlib
 import numpy as np
 from kernels.motion.classification import active_blocks
-from kernels.codecs.frames import make_frame_codec
-from kernels.motion.global_motion import estimate_pan
+from kernels.codecs.frame_codecs import make_frame_codec
+from kernels.motion.global_motion import estimate_global_motion
 from kernels.codecs.block_payload import apply_blocks, decode_blocks, encode_blocks
 from kernels.codecs.pixel_delta import PixelDeltaSender
 from kernels.motion.search import search_motion
@@ -33,7 +33,7 @@ for i in range(1, 5):
         digest.update(array.tobytes())
     for data in (wire, delta.encode(frame).data, *(codec.encode(frame) for codec in codecs)):
         digest.update(data)
-    digest.update(repr(estimate_pan(frame, proxy)).encode())
+    digest.update(repr(estimate_global_motion(frame, proxy)).encode())
 print(digest.hexdigest())
 """
 

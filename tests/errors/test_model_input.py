@@ -12,7 +12,7 @@ from torch import nn
 from kernels.models import Letterbox, build_model, decode, load_weights
 from kernels.models.__main__ import main
 from kernels.models.conversion import convert
-from kernels.models.predictions.decoding import Detections, assemble_masks, suppress
+from kernels.models.predictions.decoding import Detections, assemble_masks, non_max_suppression
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_decoding_arguments() -> None:
     with pytest.raises(ValueError, match=r"score_threshold must be in \[0, 1\] \(got 2\)"):
         decode({}, score_threshold=2)
     with pytest.raises(ValueError, match=r"iou_threshold must be in \[0, 1\] \(got -1\)"):
-        suppress(torch.zeros(1, 4), torch.zeros(1), torch.zeros(1), -1)
+        non_max_suppression(torch.zeros(1, 4), torch.zeros(1), torch.zeros(1), -1)
     with pytest.raises(ValueError, match="got a batch of 2"):
         decode({"boxes": (torch.zeros(2, 64, 1, 1),)})
     nothing = Detections(torch.zeros(1, 4), torch.zeros(1), torch.zeros(1))

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from kernels.codecs.block_codecs import block_codec
 from kernels.codecs.block_payload import apply_blocks, decode_blocks, encode_blocks
-from kernels.codecs.frames import make_frame_codec
+from kernels.codecs.frame_codecs import make_frame_codec
+from kernels.codecs.h264_vectors import H264Aligner
 from kernels.codecs.pixel_delta import PixelDeltaReceiver, PixelDeltaSender
 from kernels.motion.classification import active_blocks
-from kernels.motion.encoder_vectors import H264Aligner
 from kernels.motion.field import MotionField, predict_vectors
-from kernels.motion.global_motion import estimate_pan
+from kernels.motion.global_motion import estimate_global_motion
 from kernels.motion.search import search_motion
 from kernels.motion.warp import warp_blocks_map, warp_image
 from kernels.similarity import cosine_similarity, embed
@@ -45,8 +45,8 @@ MESSAGE = decode_blocks(encode_blocks(IMAGE, [0]))
     (lambda: search_motion(IMAGE, IMAGE, predicted=ZERO[:1]), "predicted must have the shape (2, 3, 2)"),
     (lambda: search_motion(IMAGE, IMAGE, predicted=ZERO + 0.5), "predicted must be a numpy array of"),
     (lambda: search_motion(IMAGE, IMAGE, predicted=FAR), "predicted must lie within ±32767"),
-    (lambda: estimate_pan(IMAGE, IMAGE[:16]), "reference must have the frame's shape (32, 48, 3) (got (16,"),
-    (lambda: estimate_pan(IMAGE, IMAGE, 0.5), "reach_px must be an integer >= 0 px (got 0.5)"),
+    (lambda: estimate_global_motion(IMAGE, IMAGE[:16]), "reference must have the frame's shape (32, 48, 3)"),
+    (lambda: estimate_global_motion(IMAGE, IMAGE, 0.5), "reach_px must be an integer >= 0 px (got 0.5)"),
     (lambda: predict_vectors(ZERO, 0), "age_frames must be > 0 (got 0)"),
     (lambda: active_blocks(MotionField(ZERO, ZERO[..., 0]), 6.4), "threshold must be in [0, 1] (got 6.4)"),
     (lambda: warp_image(IMAGE, ZERO[:1]), "vectors must have the shape (2, 3, 2)"),

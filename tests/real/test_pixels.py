@@ -7,12 +7,13 @@ import pytest
 from PIL import Image
 
 from kernels.codecs.block_payload import apply_blocks, decode_blocks, encode_blocks
-from kernels.codecs.frames import H264Codec
+from kernels.codecs.frame_codecs import H264Codec
+from kernels.codecs.h264_vectors import H264Aligner
 from kernels.motion.classification import active_blocks
-from kernels.motion.encoder_vectors import H264Aligner
 from kernels.motion.field import predict_vectors
-from kernels.motion.global_motion import estimate_pan
-from kernels.motion.search import block_difference, prepare, search_motion
+from kernels.motion.global_motion import estimate_global_motion
+from kernels.motion.image_pyramid import build_pyramid
+from kernels.motion.search import block_difference, search_motion
 
 pytestmark = pytest.mark.data
 SEQUENCES = ("blackswan", "bmx-trees", "car-shadow", "dance-twirl")
@@ -36,7 +37,7 @@ def test_search_explains_most_of_a_moving_camera(data_dir, name):
 
 @pytest.mark.parametrize("name", SEQUENCES)
 def test_prediction_keeps_hold_of_an_old_reference(data_dir, name):
-    frames = [prepare(frame) for frame in davis(data_dir, name, 11)]
+    frames = [build_pyramid(frame) for frame in davis(data_dir, name, 11)]
     predicted = None
     for age, frame in enumerate(frames[1:], start=1):
         field = search_motion(frame, frames[0], predicted=predicted)
@@ -48,10 +49,10 @@ def test_prediction_keeps_hold_of_an_old_reference(data_dir, name):
 
 
 def test_the_cameras_motion_brings_a_fast_pan_within_reach(data_dir):
-    before, frame = (prepare(image) for image in davis(data_dir, "bmx-trees", 2))
+    before, frame = (build_pyramid(image) for image in davis(data_dir, "bmx-trees", 2))
     lost = search_motion(frame, before)
-    pan = np.full_like(lost.vectors, estimate_pan(frame, before))
-    found = search_motion(frame, before, predicted=pan)
+    moved = np.full_like(lost.vectors, estimate_global_motion(frame, before))
+    found = search_motion(frame, before, predicted=moved)
     assert (found.difference >= 0.025).mean() < 0.6 * (lost.difference >= 0.025).mean()
 
 

@@ -1,0 +1,1 @@
+"""Accuracy on sequences with masks: of dense inference, and of sparse inference against it."""

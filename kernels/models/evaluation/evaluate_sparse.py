@@ -1,7 +1,7 @@
 """Sparse inference on real sequences: how close to dense, how much reused, how fast, one row a sequence.
 
 The reference is the previous frame: the cache moves along the vectors and takes on what each frame computes,
-with no dense inference after the first frame. Preparing, searching and decoding are not timed.
+with no dense inference after the first frame. Motion search and decoding are not timed.
 
 `tables/yolo11n-seg_davis_sparse.csv` is made by `python -m kernels.models evaluate-sparse DAVIS WEIGHTS
 --policies fixed,truncate,exact --truncation conf/truncation/yolo11n-seg.json --output FILE`.
@@ -24,8 +24,9 @@ from kernels.models.evaluation.evaluate import davis_frames, mask_iou
 from kernels.models.predictions.letterbox import Letterbox
 from kernels.models.predictions.results import agreement, interpret
 from kernels.motion.classification import active_blocks
-from kernels.motion.global_motion import estimate_pan
-from kernels.motion.search import prepare, search_motion
+from kernels.motion.global_motion import estimate_global_motion
+from kernels.motion.image_pyramid import build_pyramid
+from kernels.motion.search import search_motion
 
 BLOCK_PX = 16
 
@@ -95,17 +96,17 @@ def evaluate_sparse(
     rows: list[tuple[float, ...]] = []
     for image in letterboxed(folder, input_px, frames):
         frame = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255.0
-        levels = prepare(image)
+        pyramid = build_pyramid(image)
         began_s = time.perf_counter()
         dense, fresh = executor.dense(frame)
         dense_s = time.perf_counter() - began_s
         truth = interpret(dense, input_px, input_px)
         if cache is None:
-            cache, previous = fresh, levels
+            cache, previous = fresh, pyramid
             continue
         grid = (input_px // BLOCK_PX, input_px // BLOCK_PX)
-        pan = np.full((*grid, 2), estimate_pan(levels, previous), np.int16)
-        field = search_motion(levels, previous, BLOCK_PX, predicted=pan)
+        moved = np.full((*grid, 2), estimate_global_motion(pyramid, previous), np.int16)
+        field = search_motion(pyramid, previous, BLOCK_PX, predicted=moved)
         active = torch.zeros(grid, dtype=torch.bool)
         active.view(-1)[torch.from_numpy(active_blocks(field, threshold)).long()] = True
         began_s = time.perf_counter()
@@ -122,7 +123,7 @@ def evaluate_sparse(
                 1e3 * sparse_s,
             )
         )
-        previous = levels
+        previous = pyramid
     columns = np.array(rows)
     means = columns[:, :4].mean(axis=0).tolist()
     return SparseScore(folder.name, policy, len(rows), *means, *np.median(columns[:, 4:], axis=0).tolist())

@@ -62,5 +62,5 @@ def _merge(inputs: int, outputs: int, *, fused: bool) -> nn.Sequential:
 
 
 def load_default_network() -> nn.Module:
-    """The default network with its trained weights, in evaluation mode."""
+    """The default network with the weights that come along, in evaluation mode."""
     return load_weights(DefaultNetwork(), WEIGHTS)

@@ -21,7 +21,7 @@ CLASS_COUNT = 80
 
 
 @dataclass(frozen=True, slots=True)
-class Scale:
+class ModelScale:
     """How a size differs from the base description: repeats × depth, channels × width up to a limit."""
 
     depth: float
@@ -38,15 +38,15 @@ class Scale:
 
 
 SCALES = {
-    "n": Scale(0.50, 0.25, 1024, False),
-    "s": Scale(0.50, 0.50, 1024, False),
-    "m": Scale(0.50, 1.00, 512, True),
-    "l": Scale(1.00, 1.00, 512, True),
-    "x": Scale(1.00, 1.50, 512, True),
+    "n": ModelScale(0.50, 0.25, 1024, False),
+    "s": ModelScale(0.50, 0.50, 1024, False),
+    "m": ModelScale(0.50, 1.00, 512, True),
+    "l": ModelScale(1.00, 1.00, 512, True),
+    "x": ModelScale(1.00, 1.50, 512, True),
 }
 
 
-class Head(nn.Module):
+class DetectionHead(nn.Module):
     """Raw maps of the three strides; ``cv2`` boxes, ``cv3`` classes, ``cv4`` mask coefficients."""
 
     def __init__(
@@ -114,7 +114,7 @@ class YOLO11(nn.Module):
     """
 
     def __init__(
-        self, scale: Scale, *, segment: bool, classes: int = CLASS_COUNT, fused: bool = True
+        self, scale: ModelScale, *, segment: bool, classes: int = CLASS_COUNT, fused: bool = True
     ) -> None:
         super().__init__()
         self.classes = classes
@@ -152,7 +152,7 @@ class YOLO11(nn.Module):
                 halve(c(512), c(512)),
                 nn.Identity(),  # 21: concatenation with layer 10
                 stage(c(512) + c(1024), c(1024), nested=True),
-                Head(
+                DetectionHead(
                     (c(256), c(512), c(1024)),
                     classes,
                     PROTOTYPE_COUNT if segment else 0,

@@ -84,7 +84,7 @@ def _areas(boxes: Tensor) -> Tensor:
     return (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(dim=1)
 
 
-def suppress(boxes: Tensor, scores: Tensor, classes: Tensor, iou_threshold: float) -> Tensor:
+def non_max_suppression(boxes: Tensor, scores: Tensor, classes: Tensor, iou_threshold: float) -> Tensor:
     """Greedy non-maximum suppression within each class.
 
     A box is kept if no kept box of its class with a higher score overlaps it by more than ``iou_threshold``;
@@ -149,7 +149,9 @@ def decode(
             candidates
         ]
     found = Detections(boxes[candidates], scores[candidates], labels[candidates], coefficients)
-    return found[suppress(found.boxes, found.scores, found.classes, iou_threshold)[:max_detections]]
+    return found[
+        non_max_suppression(found.boxes, found.scores, found.classes, iou_threshold)[:max_detections]
+    ]
 
 
 def assemble_masks(detections: Detections, prototypes: Tensor, height_px: int, width_px: int) -> Tensor:

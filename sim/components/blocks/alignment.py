@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.motion.field import MotionField, predict_vectors
-from kernels.motion.global_motion import estimate_pan
-from kernels.motion.search import SearchImage, block_difference, prepare, search_motion
+from kernels.motion.global_motion import estimate_global_motion
+from kernels.motion.image_pyramid import ImagePyramid, build_pyramid
+from kernels.motion.search import block_difference, search_motion
 
 
 HISTORY_FRAMES = 256  # longest chain of encoder vectors; an older reference is missed altogether
@@ -26,7 +27,7 @@ class Target(NamedTuple):
     """A reference as an aligner sees it: its image, its frame, and the previous search in it."""
 
     image: NDArray[np.uint8]
-    levels: SearchImage | None
+    levels: ImagePyramid | None
     frame_index: int
     last_vectors: NDArray[np.int16] | None
     last_frame_index: int
@@ -39,12 +40,12 @@ class Aligner(Protocol):
         """The motion field of `frame` against `target`."""
 
 
-def prepared(frame: Frame) -> SearchImage:
+def prepared(frame: Frame) -> ImagePyramid:
     """The frame with the levels that a search needs, made on first use."""
     if frame.prepared is None:
         assert frame.image is not None
-        frame.prepared = prepare(frame.image, "frame")
-    image: SearchImage = frame.prepared
+        frame.prepared = build_pyramid(frame.image, "frame")
+    image: ImagePyramid = frame.prepared
     return image
 
 
@@ -52,24 +53,24 @@ def prepared(frame: Frame) -> SearchImage:
 class SearchAligner:
     """Two-level block search around where the previous search in the same reference puts a block.
 
-    The first search in a reference starts from the camera's pan instead.
+    The first search in a reference starts from the global motion instead.
     """
 
     radius_px: int = 16
     block_px: int = 16
 
     def align(self, frame: Frame, target: Target) -> MotionField:
-        levels = target.levels if target.levels is not None else prepare(target.image, "reference")
+        levels = target.levels if target.levels is not None else build_pyramid(target.image, "reference")
         predicted = self._predict(frame, target, levels)
         return search_motion(prepared(frame), levels, self.block_px, self.radius_px, predicted)
 
-    def _predict(self, frame: Frame, target: Target, levels: SearchImage) -> NDArray[np.int16]:
+    def _predict(self, frame: Frame, target: Target, levels: ImagePyramid) -> NDArray[np.int16]:
         """Where the blocks should be by now: moved on from the previous search, or along with the camera."""
         last, age = target.last_vectors, target.last_frame_index - target.frame_index
         if last is None:
             rows, columns = (side // self.block_px for side in target.image.shape[:2])
-            pan = np.array(estimate_pan(prepared(frame), levels), np.int16)
-            return np.broadcast_to(pan, (rows, columns, 2))
+            moved = np.array(estimate_global_motion(prepared(frame), levels), np.int16)
+            return np.broadcast_to(moved, (rows, columns, 2))
         if age < 1:
             return last
         ahead = max(0, frame.index - target.last_frame_index)
@@ -113,7 +114,7 @@ class EncoderAligner:
         if self._steps and self._steps[-1][0] == frame.index:
             return
         if self._encoder is None:
-            from kernels.motion.encoder_vectors import H264Aligner
+            from kernels.codecs.h264_vectors import H264Aligner
 
             self._encoder = H264Aligner()
         assert frame.image is not None

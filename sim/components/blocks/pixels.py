@@ -16,7 +16,7 @@ from kernels.codecs.block_payload import (
     paste_blocks,
 )
 from kernels.motion.classification import active_blocks
-from kernels.motion.search import SearchImage, prepare
+from kernels.motion.image_pyramid import ImagePyramid, build_pyramid
 from kernels.motion.warp import warp_blocks_map, warp_image
 from sim.components.blocks.alignment import ALIGNERS, Aligner, Target, make_aligner
 from sim.components.blocks.interface import Match, Message, SharedImage
@@ -62,14 +62,14 @@ class PixelReference:
     aligner: Aligner
     image: NDArray[np.uint8] | None = None
     frame_index: int = -1
-    _levels: SearchImage | None = None
+    _levels: ImagePyramid | None = None
     _last: Match | None = None
 
     def match(self, frame: Frame) -> Match:
         if self.image is None:
             return Match(np.arange(self.geometry.blocks_total, dtype=np.int32), None, frame.index)
         if self._levels is None and self.options.aligner == "search":
-            self._levels = prepare(self.image, "reference")
+            self._levels = build_pyramid(self.image, "reference")
         last = self._last
         target = Target(
             self.image,

@@ -18,7 +18,7 @@ from kernels.models.predictions.decoding import (
     decode,
     expected_distances,
     level_boxes,
-    suppress,
+    non_max_suppression,
 )
 
 SEEDS = st.integers(0, 2**31 - 1)
@@ -102,7 +102,7 @@ def test_suppression_is_the_greedy_loop(seed: int, count: int, limit: float) -> 
     boxes = np.concatenate([low, low + random.integers(0, 6, (count, 2))], axis=1).astype(float)
     scores = random.integers(0, 5, count) / 5
     labels = random.integers(0, 2, count)
-    kept = suppress(
+    kept = non_max_suppression(
         torch.from_numpy(boxes), torch.from_numpy(scores), torch.from_numpy(labels), limit
     ).tolist()
     assert kept == naive_suppression(boxes.tolist(), scores.tolist(), labels.tolist(), limit)
@@ -115,7 +115,7 @@ def test_suppression_keeps_a_maximal_independent_set(seed: int) -> None:
     low = torch.rand(30, 2, generator=random) * 50
     boxes = torch.cat([low, low + torch.rand(30, 2, generator=random) * 50], dim=1)
     scores, labels = torch.rand(30, generator=random), torch.randint(0, 3, (30,), generator=random)
-    kept = suppress(boxes, scores, labels, 0.4)
+    kept = non_max_suppression(boxes, scores, labels, 0.4)
     conflict = (box_iou(boxes, boxes) > 0.4) & (labels[:, None] == labels[None])
     inside = conflict[kept][:, kept]
     assert not (inside & ~torch.eye(len(kept), dtype=torch.bool)).any()

@@ -7,9 +7,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from kernels.codecs.frames import H264Codec, QuantisedCodec, make_frame_codec
-from kernels.motion.encoder_vectors import H264Aligner
-from kernels.motion.search import block_difference, prepare
+from kernels.codecs.frame_codecs import H264Codec, QuantisedCodec, make_frame_codec
+from kernels.codecs.h264_vectors import H264Aligner
+from kernels.motion.image_pyramid import build_pyramid
+from kernels.motion.search import block_difference
 from kernels.similarity import cosine_similarity, embed, most_similar
 from tests.strategies.images import texture
 
@@ -102,14 +103,14 @@ def test_the_encoder_finds_the_pan(pan):
     assert 0 < len(aligner.packet) < frame.nbytes
 
 
-def test_like_frames_have_like_embeddings(pan):
+def test_similar_frames_have_similar_embeddings(pan):
     near, far = embed(pan[1]), embed(pan[5])
     first = embed(pan[0])
     assert cosine_similarity(first, first) == pytest.approx(1, abs=1e-6)
     assert cosine_similarity(first, near) > cosine_similarity(first, far)
     assert cosine_similarity(first, embed(255 - pan[0])) == pytest.approx(-1, abs=1e-5)
     assert cosine_similarity(first, embed(pan[0] // 2)) > 0.99  # exposure does not count
-    assert cosine_similarity(first, embed(prepare(pan[0]).quarter, 16).repeat(4)) < 1
+    assert cosine_similarity(first, embed(build_pyramid(pan[0]).quarter, 16).repeat(4)) < 1
     assert most_similar(near, [far, first, near]) == (2, pytest.approx(1, abs=1e-6))
     assert most_similar(near, []) is None
 

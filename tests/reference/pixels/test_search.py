@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels.motion.field import predict_vectors
-from kernels.motion.search import block_difference, prepare, search_motion
+from kernels.motion.image_pyramid import build_pyramid
+from kernels.motion.search import block_difference, search_motion
 from tests.strategies.images import images, texture, vector_fields
 
 
@@ -135,7 +136,7 @@ def test_prepared_images_give_the_same_field():
     frame = texture(64, 64, np.random.default_rng(1), 1.0, colour=True)
     reference = np.roll(frame, 3, axis=1)
     plain = search_motion(frame, reference)
-    prepared = search_motion(prepare(frame), prepare(reference))
+    prepared = search_motion(build_pyramid(frame), build_pyramid(reference))
     np.testing.assert_array_equal(plain.vectors, prepared.vectors)
     np.testing.assert_array_equal(plain.difference, prepared.difference)
 
@@ -158,7 +159,7 @@ def test_a_prediction_reaches_beyond_the_radius():
 
 def test_predicted_vectors_follow_a_pan_of_many_frames():
     scene = texture(128, 400, np.random.default_rng(4), 2.0, colour=False)
-    reference, predicted = prepare(scene[:, :192]), None
+    reference, predicted = build_pyramid(scene[:, :192]), None
     for age in range(1, 9):
         frame = scene[:, 11 * age : 11 * age + 192]
         field = search_motion(frame, reference, predicted=predicted)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernels.codecs.frames import H264Codec, QuantisedCodec, make_frame_codec
+from kernels.codecs.frame_codecs import H264Codec, QuantisedCodec, make_frame_codec
 from kernels.codecs.pixel_delta import PixelDeltaSender
 from kernels.similarity import cosine_similarity, embed
 from sim.physics.arrivals import ClosedLoop

@@ -1,9 +1,9 @@
 """Whole frames as bytes: what a full offload sends, and what really arrives.
 
 Every codec is an object with `encode(image) -> bytes` and `decode(bytes) -> image`; `make_frame_codec`
-builds one by name. Stateless codecs may be shared. `H264Codec` is one end of one stream: an edge encodes with
-its own, the server decodes with its own, every packet in order. A frame that is dropped must be dropped
-before it is encoded, or the stream must go on from a keyframe.
+builds one by name. Intra codecs have no state and may be shared. `H264Codec` is one end of one stream: an
+edge encodes with its own, the server decodes with its own, every packet in order. A frame that is dropped
+must be dropped before it is encoded, or the stream must go on from a keyframe.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Images with the levels that a motion search looks at."""
+"""The image pyramid that a motion search works on: full resolution, grey, a quarter of the resolution."""
 
 from __future__ import annotations
 
@@ -10,28 +10,33 @@ from numpy.typing import NDArray
 
 from kernels.motion.byte_rows import flat_bytes
 
-QUARTER = 4  # pixels of the image that one pixel of the coarse level covers, each way
+QUARTER = 4  # pixels of the image that one pixel of the coarsest level covers, each way
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SearchImage:
-    """An image with the levels a search needs, computed once for all its searches: see `prepare`."""
+class ImagePyramid:
+    """An image and its levels, computed once for all searches: see `build_pyramid`.
 
-    pixels: NDArray[
-        np.uint8
-    ]  # (H, W) or (H, W, 3), contiguous; shared with the caller, who must not write to it
-    grey: NDArray[np.uint8]  # (H, W)
-    quarter: NDArray[np.uint8]  # (⌊H/4⌋, ⌊W/4⌋), means of 4×4 pixels
+    Attributes:
+        pixels: (H, W) or (H, W, 3), contiguous; shared with the caller, who must not write to it.
+        grey: (H, W).
+        quarter: (⌊H/4⌋, ⌊W/4⌋), means of 4×4 grey pixels.
+    """
+
+    pixels: NDArray[np.uint8]
+    grey: NDArray[np.uint8]
+    quarter: NDArray[np.uint8]
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """The shape of `pixels`."""
         return self.pixels.shape
 
 
-def prepare(image: NDArray[np.uint8], name: str = "image") -> SearchImage:
+def build_pyramid(image: NDArray[np.uint8], name: str = "image") -> ImagePyramid:
     """Compute the grey and quarter-resolution levels of an image.
 
-    A frame that is searched against two references, or becomes the next reference, is prepared once.
+    A frame that is searched against two references, or becomes the next reference, needs one pyramid.
 
     Args:
         image: (H, W) or (H, W, 3) uint8, H and W at least 8; copied only if not contiguous or read-only.
@@ -59,7 +64,7 @@ def prepare(image: NDArray[np.uint8], name: str = "image") -> SearchImage:
         grey = pixels
     quarter = np.empty((height // QUARTER, width // QUARTER), np.uint8)
     _to_quarter(grey, quarter)
-    return SearchImage(pixels, grey, quarter)
+    return ImagePyramid(pixels, grey, quarter)
 
 
 @njit(cache=True, nogil=True)

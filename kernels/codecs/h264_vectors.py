@@ -1,7 +1,7 @@
-"""The vectors an H.264 encoder has already found, as an aligner.
+"""The motion vectors of an H.264 stream, in place of a motion search.
 
-A camera's encoder searches every macroblock in the previous frame anyway, and decoders hand those vectors
-out. They are chosen to save bits, not to follow objects, and only reach the previous frame; intra
+A camera's encoder searches every macroblock in the previous frame anyway, and decoders can export its
+vectors. They are chosen to save bits, not to follow objects, and only reach the previous frame; intra
 macroblocks have none.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.codecs.frames import H264Codec
+from kernels.codecs.frame_codecs import H264Codec
 from kernels.motion.field import MotionField, block_grid
 from kernels.motion.search import block_difference
 
@@ -20,7 +20,7 @@ MACROBLOCK_PX = 16
 
 
 class H264Aligner:
-    """Aligns each frame with the one before it, along the encoder's vectors.
+    """Motion fields of each frame against the one before it, from the encoder's vectors.
 
     A macroblock of several parts takes the part's vector, rounded to whole pixels, that leaves the smallest
     difference. What has no vector (intra macroblocks, the first frame, keyframes) is a miss: vector zero and
