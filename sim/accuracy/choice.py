@@ -67,8 +67,9 @@ def choose_network(card: ModelConfig, folders: Iterable[str] = ()) -> NetworkCho
         )
     known = ", ".join(lookup.names("network", folders))
     raise InputError(
-        f"model: card {card.name!r} has neither weights nor a stand-in, and accuracy is to be measured: expected "
-        f"model.weights=FILE of {card.network!r}, model.network or model.stand_in with its own (networks: {known})"
+        f"model: card {card.name!r} has neither weights nor a stand-in, and accuracy is to be measured: "
+        f"expected model.weights=FILE of {card.network!r}, or model.network or model.stand_in with its own "
+        f"(networks: {known})"
     )
 
 

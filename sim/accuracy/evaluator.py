@@ -1,8 +1,8 @@
 """Results against the truth, frame by frame: as captured, and as the world has moved on since.
 
 The truth of a frame is the result of dense inference on it as it was captured, and how far two results agree
-is their intersection over union (:func:`kernels.models.predictions.results.agreement`); or it is the frame's mask, and
-the measure region similarity (:mod:`sim.accuracy.masks`). The two have columns of their own.
+is their intersection over union (:func:`kernels.models.agreement`); or it is the frame's mask, and the
+measure region similarity (:mod:`sim.accuracy.masks`). The two have columns of their own.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MASK_NAMES = ("region_similarity", "region_similarity_ea", "streaming_region_sim
 BOTH_NAMES = ("dense_region_similarity",)
 
 
-class Dense(Protocol):
+class DenseResults(Protocol):
     """One camera's dense results."""
 
     def of(self, index: int) -> bytes:
@@ -30,7 +30,7 @@ class Dense(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Verdict:
+class Agreement:
     """How far results agree with the truth, (frames,) each, in the order of the table's rows.
 
     Args:
@@ -47,7 +47,7 @@ class Verdict:
 
 
 @dataclass(slots=True, eq=False)
-class Judge:
+class Evaluator:
     """Collects what clients are shown, and compares it once the run is over.
 
     Args:
@@ -57,7 +57,7 @@ class Judge:
     """
 
     system: str
-    truths: Sequence[Dense]
+    truths: Sequence[DenseResults]
     masks: Sequence[MaskTruth] = ()
     _results: dict[tuple[int, int], bytes] = field(default_factory=dict)
 
@@ -76,14 +76,14 @@ class Judge:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the columns that judging adds."""
+        """Of the columns that evaluation adds."""
         both = BOTH_NAMES if self.truths and self.masks else ()
         return (DENSE_NAMES if self.truths else ()) + (MASK_NAMES if self.masks else ()) + both
 
     def columns(
         self, rows: Mapping[str, NDArray[np.float64]], dense_accuracy: float, worth: NDArray[np.float64]
     ) -> dict[str, NDArray[np.float64]]:
-        """What judging adds to the table of frames.
+        """What evaluation adds to the table of frames.
 
         Args:
             rows: columns of the frame table, in order of camera and frame.
@@ -92,9 +92,9 @@ class Judge:
         """
         columns: dict[str, NDArray[np.float64]] = {}
         if self.truths:
-            verdict = self.compare(rows)
-            measured = dense_accuracy * verdict.at_capture
-            values = measured, measured * worth, verdict.foreground, dense_accuracy * verdict.streaming
+            found = self.compare(rows)
+            measured = dense_accuracy * found.at_capture
+            values = measured, measured * worth, found.foreground, dense_accuracy * found.streaming
             columns.update(zip(DENSE_NAMES, values, strict=True))
         if self.masks:
             region, streaming = self.compare_masks(rows)
@@ -103,22 +103,22 @@ class Judge:
             columns.update(zip(BOTH_NAMES, (self._dense_region(rows),), strict=True))
         return columns
 
-    def compare(self, rows: Mapping[str, NDArray[np.float64]]) -> Verdict:
+    def compare(self, rows: Mapping[str, NDArray[np.float64]]) -> Agreement:
         """Compare what was collected with dense inference.
 
         Args:
             rows: columns of the frame table, in order of camera and frame.
         """
         count = len(rows["frame"])
-        verdict = Verdict(np.full(count, np.nan), np.full(count, np.nan), np.zeros(count))
+        found = Agreement(np.full(count, np.nan), np.full(count, np.nan), np.zeros(count))
         for row, camera, frame, own, shown in self._shown(rows):
             expected = self.truths[camera].of(frame)
             if own is not None:
-                verdict.at_capture[row] = agreement_of(own, expected)
-                verdict.foreground[row] = foreground_iou(own, expected)
+                found.at_capture[row] = agreement_of(own, expected)
+                found.foreground[row] = foreground_iou(own, expected)
             if shown is not None:
-                verdict.streaming[row] = agreement_of(shown, expected)
-        return verdict
+                found.streaming[row] = agreement_of(shown, expected)
+        return found
 
     def compare_masks(
         self, rows: Mapping[str, NDArray[np.float64]]

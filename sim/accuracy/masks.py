@@ -50,7 +50,10 @@ class MaskTruth:
 
 
 def open_masks(
-    config: AccuracyConfig, choice: NetworkChoice, video: Any, masks: Sequence[Callable[[int], NDArray[np.uint8]]]
+    config: AccuracyConfig,
+    choice: NetworkChoice,
+    video: Any,
+    masks: Sequence[Callable[[int], NDArray[np.uint8]]],
 ) -> list[MaskTruth]:
     """Every camera's masks, as a configuration reads them.
 
@@ -74,7 +77,10 @@ def open_masks(
             f"found {config.reference!r}"
         )
     void = getattr(video, "void", 0)  # 0: every pixel is compared, those of no object as background
-    return [MaskTruth(mask, _ids(config, video.name, void), _only(void), _classes(config, choice)) for mask in masks]
+    return [
+        MaskTruth(mask, _ids(config, video.name, void), _only(void), _classes(config, choice))
+        for mask in masks
+    ]
 
 
 def _ids(config: AccuracyConfig, name: str, void: int) -> NDArray[np.bool_]:

@@ -96,10 +96,14 @@ def assemble(
     cloud_processor = Processor(env, "server", _crashes(config))
     cloud = Device(cloud_processor, cloud_profile, _noise(config, next(streams)))
     objective = EffectiveAccuracyObjective(config.decay_per_s, config.accuracy.dense)
-    scheduler: Scheduler = read_plugin("scheduler", config.scheduler, folders, ("lambda_per_s",)).make(objective)
+    scheduler: Scheduler = read_plugin("scheduler", config.scheduler, folders, ("lambda_per_s",)).make(
+        objective
+    )
     oracle = OracleScheduler(objective, OracleScheduler.Options()) if config.regret else None
     estimators = read_plugin("estimator", config.estimator, folders)
-    codec = find_plugin("codec", config.payload.codec, folders, "payload.codec", quality=config.payload.quality)
+    codec = find_plugin(
+        "codec", config.payload.codec, folders, "payload.codec", quality=config.payload.quality
+    )
     timeline = Timeline() if config.timeline else None
     overlay = _overlay(config, view, overlay_path)
     table = FrameTable()
@@ -150,15 +154,13 @@ def assemble(
                 view.images(number),
                 on_frame,
                 overlay if number == 0 else None,
-                evaluator,
+                None if evaluator is None else evaluator.collect,
                 outside_profile=view.outside_profile,
             )
         )
     return Assembly(
         simulation=Simulation(env, cameras, uplink, downlink, edges, cloud_processor, table),
-        metric=EffectiveAccuracyMetric(
-            config.accuracy.dense, config.decay_per_s, view.geometry.blocks_total
-        ),
+        metric=EffectiveAccuracyMetric(config.accuracy.dense, config.decay_per_s, view.geometry.blocks_total),
         edge=edge_profile,
         cloud=cloud_profile,
         system_name=system.name,
@@ -183,8 +185,8 @@ def _profile(device: str, card: ModelConfig, folders: tuple[str, ...], key: str)
     if tuple(profile.resolution_px) != card.resolution_px:
         height_px, width_px = card.resolution_px
         raise InputError(
-            f"model.resolution_px: expected {profile.resolution_px[0]}x{profile.resolution_px[1]} px, at which "
-            f"{card.profile!r} was profiled on {device!r}, found {height_px}x{width_px}"
+            f"model.resolution_px: expected {profile.resolution_px[0]}x{profile.resolution_px[1]} px, at "
+            f"which {card.profile!r} was profiled on {device!r}, found {height_px}x{width_px}"
         )
     return profile
 

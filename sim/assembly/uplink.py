@@ -20,9 +20,7 @@ MIN_TRACE_S = 10.0  # a shorter synthetic trace would hold too few bursts
 MAX_TRACE_S = 60.0  # a longer one would only take memory
 
 
-def load_uplink(
-    config: TraceConfig, seed: int, run_s: float, folders: Iterable[str] = ()
-) -> BandwidthTrace:
+def load_uplink(config: TraceConfig, seed: int, run_s: float, folders: Iterable[str] = ()) -> BandwidthTrace:
     """The uplink's trace: from its file, or synthetic and as long as a run of `run_s`."""
     if config.path is None:
         if config.mean_mbps is None:

@@ -52,7 +52,7 @@ class SystemContext:
     cloud: Profile
     scheduler: Scheduler
     codec: BlockCodec
-    matching: MatchingConfig = MatchingConfig()
+    matching: MatchingConfig = field(default_factory=MatchingConfig)
     networks: Callable[[str], Network] = _no_network
     cuts: Callable[[], tuple[Cut, ...]] = _no_cuts
     estimator: BandwidthEstimator | None = None
@@ -65,7 +65,7 @@ class SystemContext:
 
         Args:
             policy: how computed blocks go through it: "fixed" (the same at every layer) or "truncate" (what
-                they change spreads, and is pruned where it is small). The run's configuration may override it.
+                they change spreads, and is pruned where it is small). `accuracy.policy` may override it.
         """
         return self.networks(policy)
 
@@ -80,6 +80,6 @@ class SystemContext:
         """
         if self.counts is not None:
             raise InputError(
-                f"video.kind: this system needs {what}, which recorded statistics do not hold: expected scene "
-                "or file, found 'statistical'"
+                f"video.kind: this system needs {what}, which recorded statistics do not hold: expected "
+                "scene or file, found 'statistical'"
             )

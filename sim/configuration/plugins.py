@@ -1,4 +1,4 @@
-"""Classes that a YAML names: systems, schedulers, estimators, trace formats, codecs, networks, ours and anybody's.
+"""Classes that a YAML names, ours and anybody's: systems, schedulers, estimators, formats, codecs, networks.
 
     # conf/system/mine.yaml, or system/mine.yaml in any --config-dir
     _target_: package.module.Class
@@ -106,9 +106,7 @@ def read_plugin(
         elif name in lookup.names(group, folders):
             path = lookup.find(group, name, folders)
     elif TARGET not in content:
-        raise InputError(
-            f"{key}.name: expected one of {', '.join(lookup.names(group, folders))}, found none"
-        )
+        raise InputError(f"{key}.name: expected one of {', '.join(lookup.names(group, folders))}, found none")
     where = f"{path}:{lookup.line_of(path, TARGET)}" if path is not None else key
     if TARGET not in content:
         raise InputError(f"{where}: expected _target_: package.module.Class, found no such key")
@@ -122,7 +120,13 @@ def read_plugin(
             f"{place_of(kind)}: expected class {kind.__name__} to have a nested frozen dataclass Options, "
             f"found {options_kind!r}"
         )
-    return Plugin(group, name or kind.__name__, kind, read_section(options_kind, content, key))
+    try:
+        options = read_section(options_kind, content, key)
+    except InputError:
+        raise
+    except ValueError as error:  # a check of a class that knows no configuration: "<field>: expected …"
+        raise InputError(f"{key}.{error}") from None
+    return Plugin(group, name or kind.__name__, kind, options)
 
 
 def load_class(target: Any, where: str) -> type:
@@ -155,13 +159,11 @@ def load_class(target: Any, where: str) -> type:
 
 
 def _import_problem(error: Exception, module_name: str) -> str:
-    """What went wrong while a module was loaded, with the last line of anybody's code that it went through."""
+    """What went wrong while a module was loaded, and the last line of code that it went through."""
     if isinstance(error, ModuleNotFoundError) and error.name is not None:
         missing = error.name
         if module_name == missing or module_name.startswith(f"{missing}."):
-            return (
-                f"expected a module {module_name!r} on Python's path or in a folder of --config-dir, found none"
-            )
+            return f"expected a module {module_name!r} on Python's path or in a --config-dir, found none"
     if isinstance(error, SyntaxError):
         return f"{error.filename}:{error.lineno}: {error.msg}"
     frames = [

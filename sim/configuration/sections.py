@@ -249,7 +249,9 @@ def read_config(content: Mapping[str, Any]) -> RunConfig:
     Raises:
         InputError: an unknown key (with the nearest one), a value of the wrong type or out of range.
     """
-    named = {key: {"name": value} for key, value in content.items() if key in NAMED and isinstance(value, str)}
+    named = {
+        key: {"name": value} for key, value in content.items() if key in NAMED and isinstance(value, str)
+    }
     return read_section(RunConfig, {**content, **named}, "")
 
 

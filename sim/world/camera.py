@@ -8,12 +8,12 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from sim.world.frame import Frame
 from sim.physics.arrivals import Arrivals
 from sim.physics.events import Unreachable
 from sim.records.frame_table import FrameTable
 from sim.records.overlay import Overlay, ShowsBlocks
 from sim.world.camera_world import CameraWorld
+from sim.world.frame import Frame
 from sim.world.frame_world import FrameWorld
 from sim.world.system import System
 

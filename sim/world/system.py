@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any, Protocol
 
-from sim.world.frame import Frame
 from sim.records.outcome import Outcome
+from sim.world.frame import Frame
 from sim.world.frame_world import FrameWorld
 
 

@@ -17,7 +17,7 @@ from kernels.motion.field import MotionField, predict_vectors
 from kernels.motion.global_motion import estimate_global_motion
 from kernels.motion.image_pyramid import ImagePyramid, build_pyramid
 from kernels.motion.search import block_difference, search_motion
-
+from sim.world.frame import Frame
 
 HISTORY_FRAMES = 256  # longest chain of encoder vectors; an older reference is missed altogether
 ALIGNERS = ("search", "h264", "none")

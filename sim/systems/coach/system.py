@@ -32,8 +32,8 @@ from sim.components.context import SystemContext
 from sim.components.message_sizes import RESULT_BYTES
 from sim.components.splits import cut_after, feature_bytes, highest_precision, inner_cuts, most_even_cut
 from sim.records.outcome import Outcome
-from sim.world.frame_world import FrameWorld
 from sim.world.frame import Frame
+from sim.world.frame_world import FrameWorld
 from traces.errors import InputError
 
 Variant = Literal["frame", "split"]
@@ -53,15 +53,16 @@ class Coach:
 
         Args:
             variant: "frame" or "split".
-            similarity: θ, from which cosine of embeddings on a frame gets an earlier one's result (`frame`). How
-                often that happens depends on how far apart inferred frames are. On four DAVIS sequences 0.99
-                reuses 1.1 % at 120 ms a frame and none at 190 ms (1024×1024, stretched, 24 frames/s), where
-                0.96 reuses 1.7 % (the remap paper: 1.4 %), and 11 % at 80 ms (640×640, letterboxed).
+            similarity: θ, from which cosine of embeddings on a frame gets an earlier one's result (`frame`).
+                How often that happens depends on how far apart inferred frames are. On four DAVIS sequences
+                0.99 reuses 1.1 % at 120 ms a frame and none at 190 ms (1024×1024, stretched, 24 frames/s),
+                where 0.96 reuses 1.7 % (the remap paper: 1.4 %), and 11 % at 80 ms (640×640, letterboxed).
             history_frames: inferred frames that are remembered (`frame`).
             similarity_s: time of embedding and comparing on the edge (`frame`). The papers give none; this is
-                what `kernels.similarity` takes at 640×640 on one core of a desktop processor (5 ms at 1024×1024).
-            min_bits, max_bits: range of the precision, bits a value. Where `min_bits` is None, 6 for frames and 4
-                for features.
+                what `kernels.similarity` takes at 640×640 on one core of a desktop processor (5 ms at
+                1024×1024).
+            min_bits, max_bits: range of the precision, bits a value. Where `min_bits` is None, 6 for frames
+                and 4 for features.
             after: the layer to cut after; None chooses the most even cut at `nominal_bps` (`split`).
             nominal_bps: the uplink that the cut is chosen for (`split`).
             result_bytes: size of a result on the downlink.
@@ -83,7 +84,9 @@ class Coach:
             if not -1.0 <= self.similarity <= 1.0:
                 raise InputError(f"system.similarity: expected a cosine in [-1, 1], found {self.similarity}")
             if self.history_frames < 1:
-                raise InputError(f"system.history_frames: expected at least 1 frame, found {self.history_frames}")
+                raise InputError(
+                    f"system.history_frames: expected at least 1 frame, found {self.history_frames}"
+                )
             if not 0.0 <= self.similarity_s < inf:
                 raise InputError(f"system.similarity_s: expected a time >= 0 s, found {self.similarity_s}")
             if not 1 <= self.fewest_bits <= self.max_bits <= 8:
@@ -113,9 +116,7 @@ class Coach:
             from sim.systems.coach.history import FrameHistory
 
             geometry = context.geometry
-            self.history = FrameHistory(
-                options.history_frames, context.matching.threshold, geometry.block_px
-            )
+            self.history = FrameHistory(options.history_frames, context.matching.threshold, geometry.block_px)
             self.values = geometry.height_px * geometry.width_px * 3
             return
         if self.network.runs:
@@ -151,7 +152,7 @@ class Coach:
         encode_s = world.edge.profile.encoding_s(total)
         stage_s = max(options.similarity_s + encode_s, world.cloud.profile.dense_s)
         bits = self._precision(self._frame_bytes, world, stage_s)
-        from kernels.codecs.frames import QuantisedCodec
+        from kernels.codecs.frame_codecs import QuantisedCodec
 
         data = QuantisedCodec(bits, DEFLATE_LEVEL).encode(frame.pixels)
         self._learn(len(data), bits)

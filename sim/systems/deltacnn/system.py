@@ -7,8 +7,8 @@ aligned along motion, so a moving camera makes nearly everything active. Choices
 - Time: their profiles know only FluxShard's executor, so its T(k) stands in for DeltaCNN's kernels, k being
   the blocks that hold an active pixel; where dense inference is faster it is used (`dense_fallback`).
   Truncation between layers, which only a running network shows, is not modelled. The papers do not say
-  what the difference itself takes; `difference_s` is what `kernels.codecs.pixel_delta` needs for it at 640×640 on
-  one core of a desktop processor (2.5 ms at 1024×1024).
+  what the difference itself takes; `difference_s` is what `kernels.codecs.pixel_delta` needs for it at
+  640×640 on one core of a desktop processor (2.5 ms at 1024×1024).
 - Accuracy, where it is measured: FluxShard's executor stands in here, too, without motion. The blocks of a
   delta are computed on the accumulated reference, what they change spreads from layer to layer and is pruned
   where it is small (policy "truncate"): DeltaCNN's way, block by block instead of pixel by pixel.
@@ -34,8 +34,8 @@ from sim.components.server_memory import ServerMemory
 from sim.physics.events import Unreachable
 from sim.records.outcome import Outcome
 from sim.systems.deltacnn.deltas import Delta, DeltaFeatures, DeltaReference
-from sim.world.frame_world import FrameWorld
 from sim.world.frame import Frame
+from sim.world.frame_world import FrameWorld
 from traces.errors import InputError
 
 Placement = Literal["cloud", "edge", "latency"]
@@ -75,7 +75,9 @@ class DeltaCnn:
             if not 0.0 <= self.threshold <= 1.0:
                 raise InputError(f"system.threshold: expected a difference in [0, 1], found {self.threshold}")
             if self.dilation_px < 1 or self.dilation_px % 2 == 0:
-                raise InputError(f"system.dilation_px: expected an odd side >= 1 px, found {self.dilation_px}")
+                raise InputError(
+                    f"system.dilation_px: expected an odd side >= 1 px, found {self.dilation_px}"
+                )
             if self.placement not in get_args(Placement):
                 choices = ", ".join(get_args(Placement))
                 raise InputError(f"system.placement: expected one of {choices}, found {self.placement!r}")
@@ -123,9 +125,7 @@ class DeltaCnn:
         blocks = delta.blocks
         return Outcome("edge", blocks, blocks, 0, blocks, _blocks(other), extrapolated, result=result)
 
-    def _on_cloud(
-        self, other: Delta | None, delta: Delta, world: FrameWorld
-    ) -> Generator[Any, Any, Outcome]:
+    def _on_cloud(self, other: Delta | None, delta: Delta, world: FrameWorld) -> Generator[Any, Any, Outcome]:
         if (encoding := world.encode(delta.blocks)) is not None:
             yield encoding
         self.shared.commit(delta)

@@ -8,8 +8,8 @@ from typing import Any
 
 from sim.components.context import SystemContext
 from sim.records.outcome import Outcome
-from sim.world.frame_world import FrameWorld
 from sim.world.frame import Frame
+from sim.world.frame_world import FrameWorld
 
 
 class EdgeOnly:

@@ -11,8 +11,8 @@ from sim.components.message_sizes import NOTICE_BYTES
 from sim.physics.estimators import MIN_BYTES
 from sim.physics.link import BackgroundTransfer
 from sim.systems.fluxshard_ea.synchronisation import Synchronisation
-from sim.world.frame_world import FrameWorld
 from sim.world.frame import Frame
+from sim.world.frame_world import FrameWorld
 
 PROBE_BYTES = 2 * MIN_BYTES  # what the bandwidth can be learnt from
 

@@ -28,8 +28,8 @@ from sim.systems.fluxshard_ea.costs import PathCosts
 from sim.systems.fluxshard_ea.opportunistic import PROBE_BYTES, OpportunisticSender
 from sim.systems.fluxshard_ea.server import ServerHalf
 from sim.systems.fluxshard_ea.synchronisation import Synchronisation
-from sim.world.frame_world import FrameWorld
 from sim.world.frame import Frame
+from sim.world.frame_world import FrameWorld
 from traces.errors import InputError
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sim.world.frame import Frame
 
 if TYPE_CHECKING:
-    from kernels.codecs.frames import FrameCodec
+    from kernels.codecs.frame_codecs import FrameCodec
     from traces.video.block_statistics import BlockSampler
 
 
@@ -53,14 +53,14 @@ class Packet:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PixelFrameEncoder:
-    """Frames through a codec of `kernels.codecs.frames`."""
+    """Frames through a codec of `kernels.codecs.frame_codecs`."""
 
     codec: FrameCodec
 
     @classmethod
     def of(cls, codec: str, quality: int, crf: float, keyframe_interval: int) -> PixelFrameEncoder:
         """An encoder by its codec's name, with the options that the codec has."""
-        from kernels.codecs.frames import make_frame_codec
+        from kernels.codecs.frame_codecs import make_frame_codec
 
         if codec == "jpeg":
             return cls(make_frame_codec(codec, quality=quality))
@@ -72,7 +72,7 @@ class PixelFrameEncoder:
         return Packet(self.codec, self.codec.encode(frame.pixels))
 
     def restart(self) -> None:
-        from kernels.codecs.frames import H264Codec
+        from kernels.codecs.frame_codecs import H264Codec
 
         if isinstance(self.codec, H264Codec):
             self.codec.force_keyframe()

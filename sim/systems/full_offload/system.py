@@ -19,8 +19,8 @@ from sim.components.server_memory import ServerMemory
 from sim.physics.events import Unreachable
 from sim.records.outcome import Outcome
 from sim.systems.full_offload.encoders import DrawnFrameEncoder, FrameEncoder, PixelFrameEncoder
-from sim.world.frame_world import FrameWorld
 from sim.world.frame import Frame
+from sim.world.frame_world import FrameWorld
 from traces.errors import InputError
 
 Codec = Literal["raw", "png", "jpeg", "h264"]
@@ -37,7 +37,8 @@ class FullOffload:
         """How frames are encoded.
 
         Args:
-            codec: "raw", "png" (lossless), "jpeg" (4:2:0), or "h264" (one stream, each frame against the last).
+            codec: "raw", "png" (lossless), "jpeg" (4:2:0), or "h264" (one stream, each frame against the
+                last).
             quality: of JPEG, 1 to 95.
             crf: constant rate factor of H.264, 0 to 51; lower is better.
             keyframe_interval: frames of H.264 from one keyframe to the next at the latest.

@@ -22,8 +22,8 @@ from sim.components.context import SystemContext
 from sim.components.message_sizes import RESULT_BYTES
 from sim.components.splits import FLOAT_BITS, cut_after, fastest_cut, feature_bytes, inner_cuts
 from sim.records.outcome import Outcome
-from sim.world.frame_world import FrameWorld
 from sim.world.frame import Frame
+from sim.world.frame_world import FrameWorld
 from traces.errors import InputError
 
 

@@ -1,0 +1,158 @@
+"""One run, from the plain mappings that describe it to its record; nothing is written but the overlay."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sim.assembly import Assembly, assemble
+from sim.configuration import RunConfig, read_config
+from sim.records.summary import (
+    SUMMARY_KEYS,
+    RunRecord,
+    config_sha256,
+    energy_j,
+    git_sha,
+    mean,
+    package_version,
+    quantile,
+    quantile_interval,
+)
+from sim.world.simulation import RunResult
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedRun:
+    """What a run gave, and the world that it ran in."""
+
+    record: RunRecord
+    assembly: Assembly
+
+
+def run_once(
+    content: Mapping[str, Any],
+    overlay_path: Path | None = None,
+    on_begin: Callable[[int], None] | None = None,
+    on_frame: Callable[[int, int], None] | None = None,
+) -> FinishedRun:
+    """Run what a configuration describes.
+
+    Args:
+        content: the configuration as plain mappings.
+        overlay_path: where the video with its blocks drawn goes, if the configuration asks for it.
+        on_begin: told how many frames all cameras will see, when the world is ready.
+        on_frame: told (camera, frame) after each frame that ended.
+
+    Raises:
+        InputError: a key is unknown or holds a wrong value, or something that it names does not exist.
+    """
+    config = read_config(content)
+    began_s = time.perf_counter()
+    assembly = assemble(config, on_frame, overlay_path)
+    if on_begin is not None:
+        on_begin(config.cameras * assembly.frames_per_camera)
+    result = assembly.simulation.run()
+    record = summarise(config, content, assembly, result, time.perf_counter() - began_s)
+    if assembly.overlay is not None:
+        assembly.overlay.close()
+    return FinishedRun(record, assembly)
+
+
+def describe(config: RunConfig, content: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a summary that is known before a run: what it is, and from which sources."""
+    summary: dict[str, Any] = dict.fromkeys(SUMMARY_KEYS)
+    summary.update(
+        system=config.system.get("name"),
+        model=config.model.get("name"),
+        trace=config.trace.name,
+        video=config.video.name,
+        edge=config.edge,
+        cloud=config.cloud,
+        cameras=config.cameras,
+        seed=config.seed,
+        version=package_version(),
+        git_sha=git_sha(),
+        config_sha256=config_sha256(content),
+    )
+    return summary
+
+
+def summarise(
+    config: RunConfig, content: Mapping[str, Any], assembly: Assembly, result: RunResult, wall_s: float
+) -> RunRecord:
+    """Derive the frames' table and the summary of a run.
+
+    Means are over completed frames, every camera's alike. `uplink_bytes` are critical bytes (the sum of the
+    frames', what still waits in the link included), `uplink_bps_mean` is what the link has carried of both
+    classes over the simulated time. `edge_compute_fraction` is the
+    edge's share of the critical path's compute time; busy ratios include background work. `edge_energy_j` is
+    busy power times busy time, plus idle power times idle time where the profile knows it. Where accuracy is
+    measured, streaming means are over all captured frames, the others over completed ones.
+    """
+    evaluation_began_s = time.perf_counter()
+    measured = None
+    if assembly.evaluator is not None:
+        rows, metric = result.table.columns(), assembly.metric
+        worth = metric.decay(rows["completed_s"] - rows["captured_s"])
+        measured = assembly.evaluator.columns(rows, metric.dense_accuracy, worth)
+    frames = result.table.to_frame(assembly.metric, config.regret, measured)
+    if assembly.evaluator is not None:
+        wall_s += time.perf_counter() - evaluation_began_s
+    completed = frames[frames["outcome"] == "completed"]
+    counts = frames["outcome"].value_counts()
+    latency_s = completed["latency_s"].to_numpy()
+    low_s, high_s = quantile_interval(latency_s, 0.99)
+    edge_s, cloud_s = completed["edge_compute_s"].sum(), completed["cloud_compute_s"].sum()
+    simulated_s = result.simulated_s
+    opportunistic = result.uplink.opportunistic_delivered_bytes
+    uplink_bytes = int(frames["uplink_bytes"].sum())
+    edge_busy_s = sum(result.edge_busy_s) + sum(result.edge_background_s)
+    edge_time_s = simulated_s * config.cameras
+    summary = describe(config, content)
+    summary.update(
+        status="completed",
+        system=assembly.system_name,
+        model=assembly.model.name,
+        network=None if assembly.network is None else assembly.network.label,
+        trace=assembly.trace_name,
+        video=assembly.video_name,
+        frames_captured=len(frames),
+        frames_completed=len(completed),
+        frames_replaced=int(counts.get("replaced", 0)),
+        frames_dropped=int(counts.get("dropped", 0)),
+        accuracy_mean=mean(completed["accuracy"]),
+        ea_mean=mean(completed["ea"]),
+        latency_mean_s=mean(completed["latency_s"]),
+        latency_p50_s=quantile(latency_s, 0.50),
+        latency_p95_s=quantile(latency_s, 0.95),
+        latency_p99_s=quantile(latency_s, 0.99),
+        latency_p99_low_s=low_s,
+        latency_p99_high_s=high_s,
+        uplink_bytes=uplink_bytes,
+        uplink_opportunistic_bytes=int(opportunistic),
+        downlink_bytes=int(result.downlink.offered_bytes),
+        uplink_bps_mean=(
+            8.0 * (result.uplink.delivered_bytes + opportunistic) / simulated_s if simulated_s > 0 else None
+        ),
+        reuse_ratio_mean=mean(completed["reuse_ratio"]),
+        active_blocks_mean=mean((1.0 - completed["reuse_ratio"]) * assembly.metric.blocks_total),
+        offload_ratio=mean(completed["path"].isin(["cloud", "split"])),
+        edge_compute_fraction=float(edge_s / (edge_s + cloud_s)) if edge_s + cloud_s > 0 else None,
+        edge_busy_ratio=edge_busy_s / edge_time_s if edge_time_s > 0 else None,
+        cloud_busy_ratio=(
+            (result.cloud_busy_s + result.cloud_background_s) / simulated_s if simulated_s > 0 else None
+        ),
+        edge_energy_j=energy_j(assembly.edge, edge_busy_s, edge_time_s),
+        extrapolated_frames=int(completed["extrapolated"].sum()),
+        simulated_s=simulated_s,
+        wall_s=wall_s,
+    )
+    if config.regret:
+        summary["ea_regret_mean"] = mean(completed["ea_regret"].dropna())
+    if assembly.evaluator is not None:
+        for name in assembly.evaluator.names:
+            summary[f"{name}_mean"] = mean(frames[name].dropna())
+    return RunRecord(summary, frames)
