@@ -14,7 +14,7 @@ from statistics import median
 from typing import Any
 
 from sim.assembly import assemble
-from sim.config import read_config
+from sim.configuration import read_config
 
 REPEATS = 5
 TARGETS = {640: 90.0, 1024: 35.0}

@@ -25,8 +25,8 @@ import simpy
 
 from profiler.latency import Quadratic, load_profile, save_profile
 from sim.assembly import Assembly, assemble, load_uplink
-from sim.config import RunConfig, read_config
-from sim.content.interface import Frame
+from sim.configuration import RunConfig, read_config
+from sim.world.frame import Frame
 from sim.physics.trace_replay import replay
 
 REPEATS = 5

@@ -184,7 +184,7 @@ def test_vectors_belong_to_the_image_they_are_applied_to(
 ) -> None:
     """Also for a frame that was searched just before the server came back."""
     from sim.assembly import assemble
-    from sim.config import read_config
+    from sim.configuration import read_config
 
     content = pixels(
         options={"patience_s": 0.05},

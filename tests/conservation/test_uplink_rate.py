@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sim.assembly import assemble
-from sim.config import read_config
+from sim.configuration import read_config
 from sim.records.summary import summarise
 
 

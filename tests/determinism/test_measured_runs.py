@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from sim.assembly import assemble
-from sim.config import read_config
+from sim.configuration import read_config
 from sim.records.summary import Written, summarise
 from tests.strategies.sim import pixels
 
@@ -66,8 +66,8 @@ def test_the_next_run_frees_what_the_network_of_this_one_kept() -> None:
     config = read_config(pixels(accuracy={"mode": "measured"}, frames=5))
     assembly = assemble(config)
     assembly.simulation.run()
-    assert assembly.judge is not None
-    kept = weakref.ref(assembly.judge.truths[0].inference.executor)  # type: ignore[attr-defined]
+    assert assembly.evaluator is not None
+    kept = weakref.ref(assembly.evaluator.truths[0].inference.executor)  # type: ignore[attr-defined]
     del assembly
     assemble(config)
     assert kept() is None

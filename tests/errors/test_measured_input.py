@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from sim.assembly import assemble
-from sim.config import read_config
+from sim.configuration import read_config
 from sim.records.outcome import Outcome
 from sim.systems import registry
 from tests.strategies.sim import pixels, statistical

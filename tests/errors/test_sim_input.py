@@ -16,7 +16,7 @@ import yaml
 
 from sim import __main__ as command_line
 from sim.assembly import assemble
-from sim.config import read_config
+from sim.configuration import read_config
 from tests.strategies.sim import statistical
 from traces.errors import InputError
 

@@ -10,7 +10,7 @@ import pytest
 
 from analysis.__main__ import TABLES, golden_results, markers, readme_table
 from sim.assembly import assemble
-from sim.config import read_config
+from sim.configuration import read_config
 from sim.records.summary import summarise
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sim.assembly import assemble
-from sim.config import read_config
+from sim.configuration import read_config
 from sim.systems import registry
 
 

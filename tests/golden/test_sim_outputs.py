@@ -17,7 +17,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from sim import __main__ as command_line
-from sim.config import RunConfig, read_config
+from sim.configuration import RunConfig, read_config
 from sim.systems import registry
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent

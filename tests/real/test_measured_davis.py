@@ -14,7 +14,7 @@ from analysis.__main__ import golden_results
 from analysis.tables import system_name
 from sim.__main__ import main
 from sim.assembly import assemble
-from sim.config import read_config
+from sim.configuration import read_config
 from sim.records.summary import summarise
 
 pytestmark = pytest.mark.data

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sim.assembly import assemble
-from sim.config import read_config
+from sim.configuration import read_config
 from sim.records.summary import summarise
 
 pytestmark = pytest.mark.data

@@ -79,7 +79,7 @@ def test_a_measurement_leaves_a_sound_profile(measured: Path) -> None:
 def test_a_fresh_profile_drives_a_simulation(measured: Path) -> None:
     """Edge: as measured. Cloud: the same, ten times as fast."""
     from sim.assembly import assemble
-    from sim.config import read_config
+    from sim.configuration import read_config
 
     edge = read_profile(measured / "here" / "small.yaml")
     save_profile(_faster(edge, 10.0), measured / "fast" / "small.yaml")

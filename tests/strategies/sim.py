@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from simpy import Environment
 
 from sim.assembly import Assembly, assemble
-from sim.config import read_config
+from sim.configuration import read_config
 from sim.world.simulation import RunResult
 from traces.bandwidth.trace import OpportunityTrace, RateTrace
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from kernels.models.predictions.results import Segmentation
-from sim.accuracy.evaluator import Judge, agreement_of, foreground_iou
+from sim.accuracy.evaluator import Evaluator, agreement_of, foreground_iou
 from sim.accuracy.inference import Inference, SideNetwork, Truth, open_inference, pack
-from sim.config import AccuracyConfig
-from sim.content.interface import Frame, Message
+from sim.configuration import AccuracyConfig
+from sim.world.frame import Frame, Message
 from sim.content.pixels import PixelContent, PixelOptions, PixelSharedImage
 from traces.video.scenes.scene import Scene
 
@@ -225,7 +225,7 @@ def test_streaming_takes_the_newest_result_that_is_out(rows, data) -> None:
     """Against the definition: of all results out by a frame's capture, the one that came last."""
     drawn = maps()
     cameras = int(rows["camera"].max()) + 1
-    judge = Judge("any", [Shifting(drawn)] * cameras)
+    judge = Evaluator("any", [Shifting(drawn)] * cameras)
     table = list(zip(*(rows[name] for name in rows), strict=True))
     shown: dict[tuple[float, float], bytes] = {}
     for camera, frame, _, _, outcome in table:

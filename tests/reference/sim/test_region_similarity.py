@@ -13,7 +13,7 @@ from sim.accuracy.evaluator import BOTH_NAMES, DENSE_NAMES, MASK_NAMES, Judge
 from sim.accuracy.inference import pack
 from sim.accuracy.masks import MaskTruth, open_masks
 from sim.assembly import assemble
-from sim.config import AccuracyConfig, read_config
+from sim.configuration import AccuracyConfig, read_config
 from sim.records.summary import Written, summarise
 from tests.strategies.sim import pixels
 from traces.video.scenes.scene import Scene
@@ -67,7 +67,7 @@ def test_dense_labels_count_by_id_and_void_is_not_compared() -> None:
 
 def test_streaming_shows_the_newest_result_against_the_mask_of_the_frame() -> None:
     masks = truth(Labelled([0, 1, 1, 0]))
-    judge = Judge("any", [], [masks])
+    judge = Evaluator("any", [], [masks])
     judge.collect(0, 0, found(0, COCO_CAR, 0, 0))
     nan = np.nan
     rows = {

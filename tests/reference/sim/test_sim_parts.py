@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from simpy import Environment
 
 from sim.assembly import load_uplink
-from sim.config import read_config
+from sim.configuration import read_config
 from sim.physics.arrivals import Arrivals, PeriodicLatest, PeriodicQueue
 from sim.physics.fair_link import FairLink
 from sim.physics.link import Link, LinkConditions, Transfer
