@@ -65,7 +65,7 @@ def most_even_cut(
 ) -> Cut:
     """The inner cut of the smallest bottleneck, max(T_e, T_t, T_c); of equals, the faster one.
 
-    A pipeline's throughput is its slowest stage's, and the others idle meanwhile: COACH's bubbles.
+    A pipeline's throughput is its slowest stage's, and the others idle meanwhile: the pipeline's bubbles.
     """
 
     def cost(cut: Cut) -> tuple[float, float]:

@@ -113,7 +113,7 @@ class PoseNetwork(nn.Module):
 
     A convolutional stem to stride 4, one token per 16×16 pixels (16×12 of them), a token per keypoint, twelve
     transformer layers that the tokens pass ``cycles`` times, and a heatmap per keypoint token: 5.8 M
-    parameters against the 6 M of FluxShard (papers/fluxshard_ea.txt, section 6.1).
+    parameters against the 6 M of FluxShard (§6.1 of its first paper).
 
     ``forward(frame)`` with frame (1, 3, 256, 192) returns ``{"heatmaps": (maps,)}`` with maps
     (1, keypoints, 64, 48).

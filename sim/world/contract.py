@@ -1,0 +1,63 @@
+"""What a system must keep to, and what to say of one that does not: its own file and line, not the engine's."""
+
+from __future__ import annotations
+
+import inspect
+from types import CodeType, FrameType, GeneratorType
+from typing import Any
+
+from sim.records.outcome import PATHS, Outcome
+from traces.errors import InputError
+
+
+def checked_generator(made: Any, system: Any) -> Any:
+    """What `process` returned, if it is a generator.
+
+    Raises:
+        InputError: it is not: `process` yields nothing, so that no time can pass.
+    """
+    if isinstance(made, GeneratorType):
+        return made
+    raise InputError(
+        f"{_place(type(system).process.__code__)}: expected {type(system).__name__}.process to yield what it "
+        f"asks of the world, found one without yield, which returned {made!r}"
+    )
+
+
+def checked_outcome(outcome: Any, system: Any) -> Outcome:
+    """What a system returned for a frame, if it is an outcome.
+
+    Raises:
+        InputError: it is not, or its path is none of PATHS.
+    """
+    if isinstance(outcome, Outcome) and outcome.path in PATHS:
+        return outcome
+    found = f"path {outcome.path!r}" if isinstance(outcome, Outcome) else repr(outcome)
+    raise InputError(
+        f"{_place(type(system).process.__code__)}: expected {type(system).__name__}.process to return an "
+        f"Outcome whose path is one of {', '.join(PATHS)}, found {found}"
+    )
+
+
+def wrong_yield(generator: Any, found: str) -> InputError:
+    """The error for a system that yielded what the world did not give it.
+
+    Args:
+        generator: the system's, suspended where it yielded.
+        found: what it yielded.
+    """
+    frame = _innermost(generator)
+    place = f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else "a system"
+    return InputError(f"{place}: expected yield of what a method of world returned, found {found}")
+
+
+def _innermost(generator: Any) -> FrameType | None:
+    """Where a generator stands, followed through `yield from`."""
+    frame: FrameType | None = None
+    while inspect.isgenerator(generator) and generator.gi_frame is not None:
+        frame, generator = generator.gi_frame, generator.gi_yieldfrom
+    return frame
+
+
+def _place(code: CodeType) -> str:
+    return f"{code.co_filename}:{code.co_firstlineno}"
