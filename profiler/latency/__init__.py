@@ -1,4 +1,4 @@
-"""The fitted latency model: all of the profiler that the simulator sees. Reads, writes, evaluates; measures nothing."""
+"""The fitted latency model, the part of the profiler that the simulator imports: read, write, evaluate."""
 
 from __future__ import annotations
 

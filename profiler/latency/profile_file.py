@@ -13,8 +13,8 @@ import yaml
 
 from profiler.latency.curves import PiecewiseLinear, Quadratic
 from profiler.latency.files import whole_file
-from profiler.latency.keys import Keys
 from profiler.latency.profile import Encoding, Layer, Power, Profile, Residuals
+from profiler.latency.yaml_section import YamlSection
 from traces.errors import InputError
 
 PROFILE_FOLDER = Path(__file__).resolve().parent.parent.parent / "conf" / "profile"
@@ -78,7 +78,7 @@ def read_profile(path: Path | str) -> Profile:
         raise InputError(
             f"{path}: expected a profile in YAML, found {' '.join(str(error).split())}"
         ) from error
-    keys = Keys(f"{path}", "", content)
+    keys = YamlSection(f"{path}", "", content)
     keys.only(Profile.__dataclass_fields__)
     k_min, k_max = keys.optional_whole("k_min"), keys.optional_whole("k_max", minimum=1)
     if k_min is not None and k_max is not None and k_min > k_max:
@@ -146,23 +146,23 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _read_quadratic(keys: Keys) -> Quadratic:
+def _read_quadratic(keys: YamlSection) -> Quadratic:
     keys.only(Quadratic.__dataclass_fields__)
     errors = [keys.optional_number(name) for name in ("a_stderr_s", "b_stderr_s", "c_stderr_s")]
     return Quadratic(keys.number("a_s"), keys.number("b_s"), keys.number("c_s"), *errors)
 
 
-def _read_encoding(keys: Keys) -> Encoding:
+def _read_encoding(keys: YamlSection) -> Encoding:
     keys.only(Encoding.__dataclass_fields__)
     return Encoding(keys.number("base_s"), keys.number("per_block_s"))
 
 
-def _read_power(keys: Keys) -> Power:
+def _read_power(keys: YamlSection) -> Power:
     keys.only(Power.__dataclass_fields__)
     return Power(keys.optional_number("idle_w"), keys.optional_number("busy_w"))
 
 
-def _read_layer(keys: Keys) -> Layer:
+def _read_layer(keys: YamlSection) -> Layer:
     keys.only(Layer.__dataclass_fields__)
     return Layer(
         keys.text("name"),
@@ -172,7 +172,7 @@ def _read_layer(keys: Keys) -> Layer:
     )
 
 
-def _read_alternative(keys: Keys) -> PiecewiseLinear:
+def _read_alternative(keys: YamlSection) -> PiecewiseLinear:
     keys.only(("k", "seconds", "heldout_error"))
     k, knot_s = keys.increasing("k"), keys.numbers("seconds")
     if len(k) != len(knot_s):
@@ -182,7 +182,7 @@ def _read_alternative(keys: Keys) -> PiecewiseLinear:
     return PiecewiseLinear(k, knot_s, keys.optional_number("heldout_error"))
 
 
-def _read_residuals(keys: Keys) -> Residuals:
+def _read_residuals(keys: YamlSection) -> Residuals:
     keys.only(Residuals.__dataclass_fields__)
     levels, k = keys.increasing("levels", maximum=1.0), keys.increasing("k")
 

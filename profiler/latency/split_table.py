@@ -15,7 +15,7 @@ from pathlib import Path
 
 import yaml
 
-from profiler.latency.keys import Keys
+from profiler.latency.yaml_section import YamlSection
 from traces.errors import InputError
 
 SPLIT_FOLDER = Path(__file__).resolve().parent.parent.parent / "conf" / "split"
@@ -65,7 +65,7 @@ def _read(path: Path) -> SplitTable:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"{path}: expected YAML, found {' '.join(str(error).split())}") from error
-    keys = Keys(str(path), "", content)
+    keys = YamlSection(str(path), "", content)
     keys.only(("model", "resolution_px", "provenance", "multiplications", "cuts"))
     cuts = []
     for entry in keys.sections("cuts"):

@@ -124,7 +124,7 @@ def save_trace(
         )
     notes: list[str] = []
     if format == "csv":
-        text = delimited.dump(trace)
+        text = delimited.dumps(trace)
     elif format == "mahimahi":
         if isinstance(trace, RateTrace):
             notes.append("rates became millisecond opportunities of 1500 bytes; less than one packet is lost")
@@ -138,7 +138,7 @@ def save_trace(
             notes.append(
                 f"the loop starts {silence_ms} ms earlier, since the format ends with an opportunity"
             )
-        text = mahimahi.dump(trace)
+        text = mahimahi.dumps(trace)
     else:
         if isinstance(trace, OpportunityTrace):
             notes.append(f"the millisecond structure is lost: rates in bins of {bin_s:g} s")
@@ -150,7 +150,7 @@ def save_trace(
                 f"the last segment holds {lengths_s[-1]:g} s; the format does not say so, readers assume "
                 f"the median step {median_s:g} s"
             )
-        text = cooked.dump(trace)
+        text = cooked.dumps(trace)
     partial = path.with_name(path.name + ".part")
     try:
         partial.write_text(text)

@@ -12,8 +12,8 @@ from traces.bandwidth.formats.falcon import Falcon
 from traces.bandwidth.formats.ghent import Ghent
 from traces.bandwidth.formats.madrid import Madrid
 from traces.bandwidth.formats.mahimahi import Mahimahi
+from traces.bandwidth.formats.parsing import FileSample, is_number, read_text, sample_file, shorten
 from traces.bandwidth.formats.sigcomm21 import Sigcomm21
-from traces.bandwidth.formats.text import FileSample, is_number, read_text, sample_file, shorten
 from traces.bandwidth.trace import BandwidthTrace, OpportunityTrace, RateTrace
 from traces.bandwidth.trace_format import TraceFormat
 from traces.errors import InputError, class_path, failure_in

@@ -17,12 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from traces.bandwidth.formats.text import (
+from traces.bandwidth.formats.parsing import (
     is_number,
     is_whole,
-    number,
     numbered_rows,
-    rate,
+    parse_number,
+    parse_rate,
     read_text,
     segments_from_stamps,
     shorten,
@@ -97,7 +97,7 @@ class Csv:
         return _rates(path, header, time_index, seconds, rate_index, factor, table, notes)
 
 
-def dump(trace: BandwidthTrace) -> str:
+def dumps(trace: BandwidthTrace) -> str:
     """The trace as csv: numbers in full precision, so that reading it back gives the same trace."""
     lines = [f"# name: {trace.name}", f"# synthetic: {str(trace.synthetic).lower()}"]
     if isinstance(trace, OpportunityTrace):
@@ -127,10 +127,14 @@ def _rates(
     end_s: float | None = None
     if table and table[-1][1][rate_index] == "" and len(table) > 1:
         line, cells = table.pop()
-        end_s = seconds * number(cells[time_index], f"{header[time_index]}, the end", path, line)
+        end_s = seconds * parse_number(cells[time_index], f"{header[time_index]}, the end", path, line)
     lines = [line for line, _ in table]
-    stamps_s = [seconds * number(cells[time_index], header[time_index], path, line) for line, cells in table]
-    rates_bps = [factor * rate(cells[rate_index], header[rate_index], path, line) for line, cells in table]
+    stamps_s = [
+        seconds * parse_number(cells[time_index], header[time_index], path, line) for line, cells in table
+    ]
+    rates_bps = [
+        factor * parse_rate(cells[rate_index], header[rate_index], path, line) for line, cells in table
+    ]
     if end_s is not None:
         # As a last row of its own: the rows before it then need no guess at how long the last one holds.
         lines.append(lines[-1] + 1)
@@ -163,7 +167,7 @@ def _opportunities(
     times_ms: list[int] = []
     counts: list[int] = []
     for line, cells in table:
-        time_ms = number(cells[time_index], time_name, path, line) * seconds * MS_PER_S
+        time_ms = parse_number(cells[time_index], time_name, path, line) * seconds * MS_PER_S
         if not 0 <= time_ms <= MAX_TIME_MS or abs(time_ms - round(time_ms)) > 1e-6:
             most = f" and at most {MAX_TIME_MS:.0e}" if time_ms > MAX_TIME_MS else ""
             raise InputError(

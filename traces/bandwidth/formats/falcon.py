@@ -4,7 +4,7 @@ Columns: timestamp [s], sfn, subframe, rnti, direction (1 downlink, 0 uplink), m
 [bit], tbs_0, tbs_1, format, ndi, ndi_1, harq_idx, ncce, L, cfi, histval, nof_bits, hex. Falkenberg and
 Wietfeld, "FALCON: An Accurate Real-Time Monitor for Client-Based Mobile Network Data Analytics", IEEE
 GLOBECOM 2019. Retransmissions (mcs_idx 29 to 31) carry no new bits. For what the result means, see
-traces.bandwidth.formats.scheduled.
+traces.bandwidth.formats.lte_grants.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from traces.bandwidth.formats.scheduled import DIRECTION_CODE, opportunities_from_blocks
-from traces.bandwidth.formats.text import (
+from traces.bandwidth.formats.lte_grants import DIRECTION_CODE, opportunities_from_grants
+from traces.bandwidth.formats.parsing import (
     is_number,
     is_whole,
     mostly,
-    number,
     numbered_rows,
+    parse_number,
     read_text,
     shorten,
 )
@@ -38,7 +38,7 @@ LEAST_COLUMNS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class BlockRuleCheck:
+class TransportBlockCheck:
     """The transport-block rule against the sizes that a log gives.
 
     rows: single-block grants that are no retransmission; exact_ratio: share the rule meets exactly;
@@ -85,10 +85,10 @@ class Falcon:
                 f"{path}: expected {direction} rows (direction = {DIRECTION_CODE[direction]}), found none"
             )
         bits = np.where(grants[:, 0] < FIRST_RETRANSMISSION_MCS, grants[:, 2], 0)
-        return opportunities_from_blocks(path, direction, lines, "line", stamps_s, bits)
+        return opportunities_from_grants(path, direction, lines, "line", stamps_s, bits)
 
 
-def check_block_rule(path: Path, direction: str = "uplink") -> BlockRuleCheck:
+def check_transport_blocks(path: Path, direction: str = "uplink") -> TransportBlockCheck:
     """Compare `transport_block_bits` with the sizes in a log, over grants of one transport block.
 
     Raises:
@@ -101,7 +101,7 @@ def check_block_rule(path: Path, direction: str = "uplink") -> BlockRuleCheck:
         raise InputError(f"{path}: expected {direction} grants of one transport block, found none")
     rule = transport_block_bits(grants[:, 0], grants[:, 1], uplink=direction == "uplink")
     errors = np.abs(rule / grants[:, 2] - 1.0)
-    return BlockRuleCheck(
+    return TransportBlockCheck(
         rows=len(grants),
         exact_ratio=float((errors == 0).mean()),
         mean_error=float(errors.mean()),
@@ -133,7 +133,7 @@ def _read(path: Path, direction: str) -> tuple[NDArray[np.int64], NDArray[np.flo
         if code != DIRECTION_CODE[direction]:
             continue
         lines.append(line)
-        stamps_s.append(number(cells[0], "a timestamp in seconds", path, line))
+        stamps_s.append(parse_number(cells[0], "a timestamp in seconds", path, line))
         grants.append(
             (
                 _whole(cells[5], f"mcs_idx in [0, {MAX_MCS}]", MAX_MCS, path, line),

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from traces.bandwidth.formats.text import is_whole, mostly, numbered_rows, read_text, shorten
+from traces.bandwidth.formats.parsing import is_whole, mostly, numbered_rows, read_text, shorten
 from traces.bandwidth.trace import OpportunityTrace
 from traces.errors import InputError
 
@@ -85,7 +85,7 @@ def _line_by_line(path: Path, text: str) -> NDArray[np.int64]:
     return np.array(times_ms, dtype=np.int64)
 
 
-def dump(trace: OpportunityTrace) -> str:
+def dumps(trace: OpportunityTrace) -> str:
     """The trace as a mahimahi file.
 
     The format has no room for a silence after the last opportunity. Where there is one, the loop is entered

@@ -10,12 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from traces.bandwidth.formats.text import (
+from traces.bandwidth.formats.parsing import (
     is_number,
     mostly,
-    number,
     numbered_rows,
-    rate,
+    parse_number,
+    parse_rate,
     read_text,
     segments_from_stamps,
     shorten,
@@ -61,8 +61,10 @@ class Sigcomm21:
             if len(cells) < LEAST_COLUMNS:
                 raise InputError(f"{path}, line {line}: expected {self.expects}, found {shorten(text)!r}")
             lines.append(line)
-            stamps_s.append(number(cells[0], "a time in seconds", path, line))
-            rates_bps.append(1e6 * rate(cells[RATE_COLUMN[direction]], f"{direction} in Mbit/s", path, line))
+            stamps_s.append(parse_number(cells[0], "a time in seconds", path, line))
+            rates_bps.append(
+                1e6 * parse_rate(cells[RATE_COLUMN[direction]], f"{direction} in Mbit/s", path, line)
+            )
         times_s, rates, period_s = segments_from_stamps(
             path, lines, stamps_s, rates_bps, lambda i: f"{stamps_s[i]:g} s"
         )

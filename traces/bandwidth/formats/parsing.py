@@ -93,7 +93,7 @@ def is_whole(token: str) -> bool:
     return token.isascii() and token.isdigit()
 
 
-def number(token: str, what: str, path: Path, line: int) -> float:
+def parse_number(token: str, what: str, path: Path, line: int) -> float:
     """The token as a finite number.
 
     Raises:
@@ -109,13 +109,13 @@ def number(token: str, what: str, path: Path, line: int) -> float:
     return value
 
 
-def rate(token: str, what: str, path: Path, line: int) -> float:
+def parse_rate(token: str, what: str, path: Path, line: int) -> float:
     """The token as a rate >= 0.
 
     Raises:
         InputError: it is no finite number or negative.
     """
-    value = number(token, what, path, line)
+    value = parse_number(token, what, path, line)
     if value < 0:
         raise InputError(f"{path}, line {line}: expected {what} >= 0, found {token}")
     return value

@@ -21,7 +21,7 @@ REORDER_S = 0.02  # decoders emit the two directions of a frame (10 ms) out of o
 DIRECTION_CODE = {"uplink": 0, "downlink": 1}
 
 
-def opportunities_from_blocks(
+def opportunities_from_grants(
     path: Path,
     direction: str,
     places: NDArray[np.int64],
