@@ -175,8 +175,8 @@ def summary(found: Comparison, a: SampleTable, b: SampleTable) -> str:
     verdict = by_times
     if found.disturbed:
         verdict = (
-            f"UNDECIDED: {' and '.join(sorted({one[0] for one in found.disturbed}))} did not have the machine"
-            f" in peace, measure again (by the times alone: {by_times})"
+            f"UNDECIDED: the run of {' and of '.join(sorted({one[0] for one in found.disturbed}))} was"
+            f" disturbed, measure again (by the times alone: {by_times})"
         )
     lines = [f"A  {names[0]}", f"B  {names[1]}", verdict]
     lines += [f"reason: {reason}" for reason in found.disturbed]

@@ -172,7 +172,7 @@ def fit_and_write(
     """Fit a samples file and write the profile and its picture (see :func:`plot_path`).
 
     Raises:
-        InputError: the samples are unsound or do not determine a curve, or ``out`` holds published figures or
+        InputError: the samples are invalid or do not determine a curve, or ``out`` holds published figures or
             cannot be written.
     """
     _refuse_published(Path(out))

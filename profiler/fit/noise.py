@@ -1,4 +1,4 @@
-"""How repeats at one k scatter: how widely, in what shape, and whether there are enough of them to tell.
+"""The noise of repeats at one k: its standard deviation, its shape, and how many repeats an estimate needs.
 
 Repeats at one k are few, so estimates pool several k: the standard deviation is a smooth function of T, the
 shape of the distribution comes from the nearest k after dividing by the standard deviation.

@@ -95,7 +95,7 @@ def fit_quadratic(
         where: what error messages call the samples.
 
     Raises:
-        InputError: fewer than three distinct k, no sample to spare for an error, or an unsound sample.
+        InputError: fewer than three distinct k, no degree of freedom left for an error, or an invalid sample.
     """
     groups = group_by_k(k, seconds, where)
     distinct, counts = groups.k, groups.counts

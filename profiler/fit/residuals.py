@@ -42,7 +42,9 @@ def residual_quantiles(
         shape = nearby(scaled, curve_s, i) if everywhere is None else everywhere
         centre = _shrunken_mean(groups.values[i], float(curve), float(sd))
         ratio = (centre + sd * shape) / curve
-        fastest = groups.values[i].min() / curve  # pooling must not promise times nobody saw, let alone < 0
+        fastest = (
+            groups.values[i].min() / curve
+        )  # pooling must not give times far below any measured, let alone < 0
         rows.append(
             _row(np.maximum(ratio, 0.5 * fastest)) if len(shape) else (float(centre / curve),) * len(LEVELS)
         )

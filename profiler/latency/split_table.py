@@ -45,7 +45,7 @@ def load_split_table(model: str, directories: Iterable[Path | str] = (SPLIT_FOLD
     """Read a model's split table from the first of ``directories`` that has one.
 
     Raises:
-        InputError: there is none (those that exist are named), or the file is unsound.
+        InputError: there is none (those that exist are named), or the file is not a valid table.
     """
     folders = tuple(Path(folder) for folder in directories)
     for folder in folders:

@@ -1,4 +1,4 @@
-"""Checked access to the keys of a YAML file: a complaint says where, what was expected, what was found."""
+"""Checked access to the keys of a YAML file: an error says where, what was expected and what was found."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from traces.errors import InputError
 
 
 class YamlSection:
-    """A mapping from a file; ``prefix`` is the dotted way to it, so that errors name the whole key.
+    """A mapping in a YAML file; ``prefix`` is the dotted path to it, so that errors name the whole key.
 
     Every method raises InputError if the key is missing or holds something else.
     """

@@ -1,4 +1,4 @@
-"""Raw samples of a profiling run: one row a measurement, kept for good, in a Parquet file with its meta.
+"""Raw samples of a profiling run: one row a measurement, in a Parquet file with its metadata.
 
 The columns are ``op`` (``dense``, ``sparse``, ``extract``, ``encode``, ``layer:<name>``), ``k`` (null where
 it has no meaning), ``mask`` (``random``, ``clustered``, ``recorded``; null likewise), ``repeat`` and

@@ -42,7 +42,7 @@ class SamplingPlan:
     """How much to measure.
 
     Attributes:
-        repeats: rounds.
+        repeats: rounds, each of which times every operation.
         budget_s: time after which no further round starts, once there are five.
         masks: kinds of mask.
         max_k: most block counts on the grid after refinement.
@@ -375,7 +375,7 @@ class _Sampler:
             self.note(throttle_note(reason, done))
 
     def watch_drift(self) -> None:
-        """Dense inference is timed every round: its drift is the machine's."""
+        """Note a drift of dense inference, which is timed every round: it is a drift of the machine."""
         dense = np.array([row.seconds for row in self.store.rows if row.op == "dense"])
         third = len(dense) // 3
         if third < 2:

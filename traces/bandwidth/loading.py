@@ -56,7 +56,7 @@ def load_trace(
     column: the rate column, for a csv that has several.
     start_s, end_s: keep this part of the recording (end_s None: to its end).
     offset_s: enter the loop this far in.
-    loop_to_s: repeat (and cut) to this length; every trace loops anyway, this sets the length of a round.
+    loop_to_s: repeat (and cut) to this length; every trace loops anyway, this sets the length of a period.
     mean_bps: scale to this mean.
     name: what tables call it (default: the file's name).
     They apply in this order.

@@ -1,4 +1,4 @@
-"""A clip: any container that PyAV reads, decoded to RGB images by frame number."""
+"""A video file: any container that PyAV reads, decoded to RGB images by frame number."""
 
 from __future__ import annotations
 

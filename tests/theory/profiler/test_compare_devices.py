@@ -100,7 +100,7 @@ def test_a_disturbed_run_is_neither_the_same_nor_different(meta: dict[str, objec
     found = compare(first, second)
     assert (found.verdict, found.verdict_from_times) == ("undecided", "same" if slower == 1 else "different")
     text = summary(found, first, second)
-    assert "UNDECIDED: B did not have the machine in peace" in text
+    assert "UNDECIDED: the run of B was disturbed" in text
     assert text.count(f"reason: {found.disturbed[0]}") == 1
     assert compare(second, first).disturbed[0].startswith("A: ")
 

@@ -17,7 +17,7 @@ from traces.bandwidth.formats.parsing import (
     parse_number,
     parse_rate,
     read_text,
-    segments_from_stamps,
+    segments_from_timestamps,
     shorten,
 )
 from traces.bandwidth.trace import RateTrace
@@ -49,7 +49,7 @@ class Cooked:
                 zeros.
         """
         lines: list[int] = []
-        stamps_s: list[float] = []
+        timestamps_s: list[float] = []
         rates_bps: list[float] = []
         tokens: list[str] = []
         for line, text in numbered_rows(read_text(path)):
@@ -58,10 +58,10 @@ class Cooked:
                 raise InputError(f"{path}, line {line}: expected {self.expects}, found {shorten(text)!r}")
             lines.append(line)
             tokens.append(row[0])
-            stamps_s.append(parse_number(row[0], "a time in seconds", path, line))
+            timestamps_s.append(parse_number(row[0], "a time in seconds", path, line))
             rates_bps.append(1e6 * parse_rate(row[1], "a rate in Mbit/s", path, line))
-        times_s, rates, period_s = segments_from_stamps(
-            path, lines, stamps_s, rates_bps, lambda i: f"{tokens[i]} s"
+        times_s, rates, period_s = segments_from_timestamps(
+            path, lines, timestamps_s, rates_bps, lambda i: f"{tokens[i]} s"
         )
         return RateTrace(
             name=path.name, times_s=times_s, rates_bps=rates, period_s=period_s, source=str(path)

@@ -17,7 +17,7 @@ import numpy as np
 
 from traces.bandwidth.formats.parsing import (
     is_number,
-    is_whole,
+    is_unsigned_integer,
     mostly,
     numbered_rows,
     parse_number,
@@ -98,9 +98,9 @@ def _has_shape(line: str) -> bool:
     cells = line.split()
     return (
         len(cells) == COLUMNS
-        and is_whole(cells[0])
-        and is_whole(cells[1])
+        and is_unsigned_integer(cells[0])
+        and is_unsigned_integer(cells[1])
         and is_number(cells[2])
         and is_number(cells[3])
-        and is_whole(cells[5])
+        and is_unsigned_integer(cells[5])
     )

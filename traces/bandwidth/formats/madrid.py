@@ -54,8 +54,10 @@ class Madrid:
                 times that go back, or no grant in that direction.
         """
         columns = _read_columns(path)
-        stamps_s, directions, schemes, widths = (columns[name] for name in COLUMNS)
-        decoded = np.isfinite(stamps_s) & np.isfinite(directions) & np.isfinite(schemes) & np.isfinite(widths)
+        timestamps_s, directions, schemes, widths = (columns[name] for name in COLUMNS)
+        decoded = (
+            np.isfinite(timestamps_s) & np.isfinite(directions) & np.isfinite(schemes) & np.isfinite(widths)
+        )
         wanted = decoded & (directions == DIRECTION_CODE[direction])
         if not wanted.any():
             others = int((decoded & (directions != DIRECTION_CODE[direction])).sum())
@@ -74,7 +76,7 @@ class Madrid:
         bits = transport_block_bits(
             schemes[rows].astype(np.int64), widths[rows].astype(np.int64), uplink=direction == "uplink"
         )
-        return opportunities_from_grants(path, direction, rows, "row (from 0)", stamps_s[rows], bits)
+        return opportunities_from_grants(path, direction, rows, "row (from 0)", timestamps_s[rows], bits)
 
 
 def _read_columns(path: Path) -> dict[str, NDArray[np.float64]]:

@@ -1,4 +1,4 @@
-"""How the camera and the objects of a scene move: tables of positions, drawn once from a seed.
+"""Motion of the camera and the objects of a scene: tables of positions, drawn once from a seed.
 
 Every table is built from the first frame on, so a longer scene begins exactly like a shorter one.
 """

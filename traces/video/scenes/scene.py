@@ -1,4 +1,4 @@
-"""Moving-camera scenes that need no download: a street, things that pass in it, and the exact truth.
+"""Moving-camera scenes that need no download: a street, objects that pass in it, and exact ground truth.
 
 A camera held in a hand walks along a street and rests now and then; objects cut out of other photographs
 pass at several depths and hide each other. Every frame is a pure function of the seed and its index.
@@ -41,14 +41,14 @@ SCENE_OBJECTS = (
 
 @dataclass(frozen=True, slots=True)
 class ScenePreset:
-    """A difficulty: how things move, and how many objects pass."""
+    """How the camera and the objects move, and how many objects there are."""
 
     motion: MotionParameters
     objects: int
 
 
 PRESETS: dict[str, ScenePreset] = {
-    # pan, pause, shake, zoom, objects' speed, exposure
+    # camera speed, pause, shake, zoom, objects' speed, exposure
     "calm": ScenePreset(MotionParameters(20.0, 0.8, 0.4, 0.004, 60.0, 0.01), objects=6),
     "walk": ScenePreset(MotionParameters(190.0, 0.2, 3.0, 0.03, 150.0, 0.02), objects=9),
     "drive": ScenePreset(MotionParameters(390.0, 0.1, 1.5, 0.04, 260.0, 0.03), objects=10),
