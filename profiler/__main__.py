@@ -100,13 +100,13 @@ def _measure(arguments: list[str]) -> int:
         raise InputError(f"command: expected key=value, refit, compare, plan or table, found {words[0]!r}")
     if "model" not in values:
         raise InputError("model: expected model=<name>, found none")
-    from profiler.report.report import summary
-    from profiler.run import Request, picture_path, profile_device
+    from profiler.report.profile_report import summary
+    from profiler.run import ProfilingOptions, plot_path, profile_device
 
     if "resolution" in values:
         values["resolution_px"] = values.pop("resolution")
-    found, path = profile_device(Request(**values), say=lambda line: print(line, flush=True))
-    print(f"\n{summary(found)}\n\n{path}\n{found.samples.where}\n{picture_path(found.samples.where, path)}")
+    found, path = profile_device(ProfilingOptions(**values), say=lambda line: print(line, flush=True))
+    print(f"\n{summary(found)}\n\n{path}\n{found.samples.where}\n{plot_path(found.samples.where, path)}")
     return 0
 
 
@@ -114,8 +114,8 @@ def _refit(arguments: list[str]) -> int:
     words, values = options.parse(arguments, REFIT)
     if len(words) != 1:
         raise InputError(f"refit: expected one samples file, found {words}")
-    from profiler.report.report import summary
-    from profiler.run import fit_and_write, picture_path
+    from profiler.report.profile_report import summary
+    from profiler.run import fit_and_write, plot_path
 
     samples = _samples_path(words[0])
     out = values.pop("out", None) or _profile_beside(samples)
@@ -129,7 +129,7 @@ def _refit(arguments: list[str]) -> int:
             print(
                 f"note: the samples name no {key}: {name!r} from where the profile lies; {key}= names another"
             )
-    print(f"{summary(found)}\n\n{path}\n{picture_path(samples, path)}")
+    print(f"{summary(found)}\n\n{path}\n{plot_path(samples, path)}")
     return 0
 
 
@@ -177,7 +177,7 @@ def _plan(arguments: list[str]) -> int:
 
 
 def _table(arguments: list[str]) -> int:
-    from profiler.report.table import insert, markdown, measured_profiles
+    from profiler.report.profile_table import insert, markdown, measured_profiles
 
     words, values = options.parse(arguments, {"out": str})
     if len(words) > 1:

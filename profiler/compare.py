@@ -1,12 +1,12 @@
-"""Are two profiles of the same device? A test with a stated error rate, not an eyeball.
+"""Are two profiles of the same device? A statistical test with a stated error rate.
 
 At every k that both measured (and for dense inference and extraction) the ratio of geometric mean times gets
 an interval from the logarithms, kinds of active set apart and then averaged, all intervals together at the
 stated confidence (Šidák). Two runs on one machine are never equal to the last per mille, so the question is
 asked with a margin. *Different*: some ratio is shown to lie outside 1 ± margin. *Same*: none is, the average
 is shown to lie inside, and a difference of twice the margin in any of them would have been seen. Else
-*undecided*; and so where a run warns that others kept the machine busy or that its clock changed, whatever
-its times say: they are not the device's alone. Two runs of one device that differ by no more than the margin
+*undecided*. A run that warns of load by other processes, of throttling or of drift is undecided, whatever
+its times say. Two runs of one device that differ by no more than the margin
 are called different with probability at most 1 − confidence.
 
 Samples are paired by repeat: two runs with one seed measure the same active sets with the same vectors, so
@@ -22,17 +22,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from profiler.fit.groups import GROSS
-from profiler.fit.least_squares import Vector
+from profiler.fit.grouped_samples import OUTLIER_FACTOR
+from profiler.fit.least_squares import FloatArray
 from profiler.measure.disturbance import disturbances
-from profiler.measure.samples import MASKS, Samples
+from profiler.measure.samples import MASKS, SampleTable
 from traces.errors import InputError
 
-SAME_SUBJECT = ("model", "resolution_px", "block_px", "precision", "policy", "backend", "clock")
+COMPARED_KEYS = ("model", "resolution_px", "block_px", "precision", "policy", "backend", "clock")
 
 
 @dataclass(frozen=True, slots=True)
-class Ratio:
+class LatencyRatio:
     """Time of B over time of A for one operation, with its simultaneous interval."""
 
     what: str
@@ -47,25 +47,25 @@ class Comparison:
 
     Attributes:
         verdict: ``same``, ``different`` or ``undecided``.
-        apparent: the same by the times alone, as if no run had been disturbed.
+        verdict_from_times: the same by the times alone, as if no run had been disturbed.
         disturbed: ``A: note`` or ``B: note`` for each warning of a run that forbids a verdict.
     """
 
     verdict: str
-    apparent: str
+    verdict_from_times: str
     disturbed: tuple[str, ...]
-    ratios: tuple[Ratio, ...]
-    average: Ratio
+    ratios: tuple[LatencyRatio, ...]
+    average: LatencyRatio
     margin: float
     confidence: float
 
     @property
-    def worst(self) -> Ratio:
+    def worst(self) -> LatencyRatio:
         """The ratio farthest from 1, on the side that its interval supports."""
         return max(self.ratios, key=lambda one: max(math.log(one.low), -math.log(one.high), 0.0) or 1e-12)
 
 
-def compare(a: Samples, b: Samples, *, margin: float = 0.05, confidence: float = 0.95) -> Comparison:
+def compare(a: SampleTable, b: SampleTable, *, margin: float = 0.05, confidence: float = 0.95) -> Comparison:
     """Compare two sets of samples.
 
     Args:
@@ -80,7 +80,7 @@ def compare(a: Samples, b: Samples, *, margin: float = 0.05, confidence: float =
         raise InputError(f"margin: expected a share in [0, 1), found {margin}")
     if not 0 < confidence < 1:
         raise InputError(f"confidence: expected a probability in (0, 1), found {confidence}")
-    for key in SAME_SUBJECT:
+    for key in COMPARED_KEYS:
         one, other = a.meta.get(key), b.meta.get(key)
         if one is not None and other is not None and one != other:
             raise InputError(f"compare: expected profiles of the same {key}, found {one!r} and {other!r}")
@@ -95,21 +95,21 @@ def compare(a: Samples, b: Samples, *, margin: float = 0.05, confidence: float =
     average = _average(pairs, confidence)
     low, high = 1 / (1 + margin), 1 + margin
     if any(one.low > high or one.high < low for one in ratios):
-        apparent = "different"
+        verdict_from_times = "different"
     elif (
         low <= average.low
         and average.high <= high
         and all(low**2 <= one.low and one.high <= high**2 for one in ratios)
     ):
-        apparent = "same"
+        verdict_from_times = "same"
     else:
-        apparent = "undecided"
+        verdict_from_times = "undecided"
     disturbed = tuple(f"{name}: {note}" for name, one in (("A", a), ("B", b)) for note in disturbances(one))
-    verdict = "undecided" if disturbed else apparent
-    return Comparison(verdict, apparent, disturbed, ratios, average, margin, confidence)
+    verdict = "undecided" if disturbed else verdict_from_times
+    return Comparison(verdict, verdict_from_times, disturbed, ratios, average, margin, confidence)
 
 
-def _pairs(a: Samples, b: Samples) -> list[tuple[str, list[Vector]]]:
+def _pairs(a: SampleTable, b: SampleTable) -> list[tuple[str, list[FloatArray]]]:
     """What both measured: log-ratios by repeat, split into the kinds of active set that both have."""
     shared = np.intersect1d(a.curve()[0], b.curve()[0])
     kinds = (None, *MASKS)
@@ -119,43 +119,43 @@ def _pairs(a: Samples, b: Samples) -> list[tuple[str, list[Vector]]]:
     return [(what, strata) for what, strata in kept if strata]
 
 
-def _log_ratios(a: Samples, b: Samples, op: str, k: float | None, mask: str | None) -> Vector:
-    """log(B/A) of every repeat that both have; accidents (see ``groups.GROSS``) left out."""
+def _log_ratios(a: SampleTable, b: SampleTable, op: str, k: float | None, mask: str | None) -> FloatArray:
+    """log(B/A) of every repeat that both have; outliers (see ``OUTLIER_FACTOR``) left out."""
     first, second = _by_repeat(a, op, k, mask), _by_repeat(b, op, k, mask)
     shared = sorted(first.keys() & second.keys())
     one, other = (np.array([times[repeat] for repeat in shared]) for times in (first, second))
     sound = _sound(one) & _sound(other) if shared else np.zeros(0, bool)
-    ratios: Vector = np.log(other[sound] / one[sound])
+    ratios: FloatArray = np.log(other[sound] / one[sound])
     return ratios
 
 
-def _by_repeat(samples: Samples, op: str, k: float | None, mask: str | None) -> dict[int, float]:
+def _by_repeat(samples: SampleTable, op: str, k: float | None, mask: str | None) -> dict[int, float]:
     chosen = samples.op == op
     if k is not None:
         chosen = chosen & (samples.k == k) & (samples.mask == mask)
     return dict(zip(samples.repeat[chosen].tolist(), samples.seconds[chosen].tolist(), strict=True))
 
 
-def _sound(seconds: Vector) -> NDArray[np.bool_]:
+def _sound(seconds: FloatArray) -> NDArray[np.bool_]:
     typical = np.median(seconds)
-    return (seconds <= GROSS * typical) & (seconds >= typical / GROSS)
+    return (seconds <= OUTLIER_FACTOR * typical) & (seconds >= typical / OUTLIER_FACTOR)
 
 
-def _ratio(what: str, strata: list[Vector], error_rate: float) -> Ratio:
+def _ratio(what: str, strata: list[FloatArray], error_rate: float) -> LatencyRatio:
     gap, variance, freedom = _gap(strata)
     reach = float(stats.t.ppf(1 - error_rate / 2, freedom)) * math.sqrt(variance)
-    return Ratio(what, math.exp(gap), math.exp(gap - reach), math.exp(gap + reach))
+    return LatencyRatio(what, math.exp(gap), math.exp(gap - reach), math.exp(gap + reach))
 
 
-def _average(pairs: list[tuple[str, list[Vector]]], confidence: float) -> Ratio:
+def _average(pairs: list[tuple[str, list[FloatArray]]], confidence: float) -> LatencyRatio:
     """Geometric mean of all ratios; hundreds of samples stand behind it, so the normal quantile serves."""
     gaps = [_gap(strata) for _, strata in pairs]
     gap = sum(one for one, _, _ in gaps) / len(gaps)
     reach = float(stats.norm.ppf(0.5 + confidence / 2)) * math.sqrt(sum(v for _, v, _ in gaps)) / len(gaps)
-    return Ratio("average", math.exp(gap), math.exp(gap - reach), math.exp(gap + reach))
+    return LatencyRatio("average", math.exp(gap), math.exp(gap - reach), math.exp(gap + reach))
 
 
-def _gap(strata: list[Vector]) -> tuple[float, float, float]:
+def _gap(strata: list[FloatArray]) -> tuple[float, float, float]:
     """Mean over strata of the mean log-ratio, its variance, and Satterthwaite's degrees of freedom."""
     parts = [float(own.var(ddof=1)) / len(own) / len(strata) ** 2 for own in strata]
     variance = sum(parts)
@@ -164,19 +164,19 @@ def _gap(strata: list[Vector]) -> tuple[float, float, float]:
     return sum(float(own.mean()) for own in strata) / len(strata), variance, freedom
 
 
-def summary(found: Comparison, a: Samples, b: Samples) -> str:
+def summary(found: Comparison, a: SampleTable, b: SampleTable) -> str:
     """A screen of text: the verdict, then every ratio."""
     names = [f"{one.meta.get('device', 'unnamed')} ({one.where})" for one in (a, b)]
-    apparent = {
+    by_times = {
         "same": f"SAME: on average within ±{found.margin:.0%}, and nowhere shown to be outside",
         "different": f"DIFFERENT: {found.worst.what} is shown to lie outside ±{found.margin:.0%}",
         "undecided": f"UNDECIDED at a margin of ±{found.margin:.0%}: more repeats would tell",
-    }[found.apparent]
-    verdict = apparent
+    }[found.verdict_from_times]
+    verdict = by_times
     if found.disturbed:
         verdict = (
-            f"UNDECIDED: {' and '.join(sorted({one[0] for one in found.disturbed}))} did not have the machine"
-            f" in peace, measure again (by the times alone: {apparent})"
+            f"UNDECIDED: the run of {' and of '.join(sorted({one[0] for one in found.disturbed}))} was"
+            f" disturbed, measure again (by the times alone: {by_times})"
         )
     lines = [f"A  {names[0]}", f"B  {names[1]}", verdict]
     lines += [f"reason: {reason}" for reason in found.disturbed]

@@ -1,4 +1,4 @@
-"""``key=value`` arguments, checked: an unknown key names its neighbours, a bad value what was expected."""
+"""Parsing of ``key=value`` arguments: errors name the nearest known key or the value expected."""
 
 from __future__ import annotations
 

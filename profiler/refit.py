@@ -10,40 +10,40 @@ from typing import Any
 import numpy as np
 
 from profiler.fit.breakeven import BreakEven, break_even
-from profiler.fit.free_quadratic import bending_error, fit_bending
-from profiler.fit.groups import GROSS, group
+from profiler.fit.free_quadratic import fit_free_quadratic, free_quadratic_error
+from profiler.fit.grouped_samples import OUTLIER_FACTOR, group_by_k
 from profiler.fit.holdout import heldout_errors, median_error
-from profiler.fit.least_squares import Vector, solve_nonnegative
+from profiler.fit.least_squares import FloatArray, nonnegative_least_squares
 from profiler.fit.piecewise import fit_piecewise
 from profiler.fit.quadratic import QuadraticFit, fit_quadratic, predict_quadratic
 from profiler.fit.residuals import residual_quantiles
 from profiler.latency import Encoding, Layer, PiecewiseLinear, Power, Profile, Quadratic
-from profiler.measure.samples import MASKS, Samples
+from profiler.measure.samples import MASKS, SampleTable
 from traces.errors import InputError
 
-QUADRATIC, RIVAL = "quadratic", "piecewise_linear"
+QUADRATIC, PIECEWISE = "quadratic", "piecewise_linear"
 IDENTITY = ("device", "model", "resolution_px", "block_px", "precision")
 
 
 @dataclass(frozen=True, slots=True)
-class Analysis:
+class FittedProfile:
     """A profile and the fits it was made from."""
 
     profile: Profile
     fit: QuadraticFit
-    rival: PiecewiseLinear
+    piecewise: PiecewiseLinear
     heldout_error: float | None
     better: str | None
-    bending_error: float | None
+    free_quadratic_error: float | None
     breakeven: BreakEven
     mask_ratios: Mapping[str, float]
     findings: tuple[str, ...]
-    samples: Samples
+    samples: SampleTable
 
 
-def analyse(
-    samples: Samples, overrides: Mapping[str, Any] | None = None, *, seed: int = 0, draws: int = 1000
-) -> Analysis:
+def fit_profile(
+    samples: SampleTable, overrides: Mapping[str, Any] | None = None, *, seed: int = 0, draws: int = 1000
+) -> FittedProfile:
     """Fit everything a profile holds.
 
     Args:
@@ -62,7 +62,7 @@ def analyse(
     height, width = identity["resolution_px"]
     block = identity["block_px"]
     blocks = -(-height // block) * -(-width // block)
-    followed = followed_masks(samples)
+    followed = fitted_masks(samples)
     k, seconds = samples.curve(masks=followed)
     if len(k) and k.max() > blocks:
         raise InputError(
@@ -73,23 +73,26 @@ def analyse(
         k, seconds, draws=draws, generator=np.random.default_rng(seed), where=f"{samples.where}: sparse"
     )
     findings += fit.findings
-    rival = fit_piecewise(fit.groups)
+    piecewise = fit_piecewise(fit.groups)
     heldout = median_error(heldout_errors(fit.groups, predict_quadratic))
-    dense, extract = (_without_gross(samples, op, findings) for op in ("dense", "extract"))
+    dense, extract = (_without_outliers(samples, op, findings) for op in ("dense", "extract"))
     if len(dense):
         dense_s = float(np.median(dense))
         dense_error = float(1.2533 * dense.std() / math.sqrt(len(dense)))  # of a median, normal noise
     else:
         dense_s, dense_error = float(fit.seconds(np.array([blocks]))[0]), 0.0
         findings.append("no dense samples: dense_s is T(all blocks), which says nothing about break-even")
-    better = _better(heldout, rival.heldout_error)
-    bending, bent_error = fit_bending(fit.groups, blocks), bending_error(fit.groups, blocks)
-    if heldout is not None and bent_error is not None and bending.a_s < 0 and bent_error < 0.5 * heldout:
+    better = _better(heldout, piecewise.heldout_error)
+    free, free_error = (
+        fit_free_quadratic(fit.groups, blocks),
+        free_quadratic_error(fit.groups, blocks),
+    )
+    if heldout is not None and free_error is not None and free.a_s < 0 and free_error < 0.5 * heldout:
         findings.append(
-            f"free to bend down, the quadratic would predict held-out points to {bent_error:.1%} instead of"
-            f" {heldout:.1%}"
+            f"a free quadratic would predict held-out points to {free_error:.1%} instead of {heldout:.1%}:"
+            " the curvature is negative"
         )
-    crossing = break_even(fit, rival if better == RIVAL else None, dense_s, dense_error, blocks)
+    crossing = break_even(fit, piecewise if better == PIECEWISE else None, dense_s, dense_error, blocks)
     ratios = _mask_ratios(samples, fit)
     for mask, ratio in ratios.items():
         if abs(ratio - 1) > 0.05:
@@ -101,7 +104,7 @@ def analyse(
         quadratic=Quadratic(*map(_short, fit.coefficients), *map(_short, fit.standard_errors)),
         provenance={
             **_provenance(samples, fit, better, crossing, ratios, followed, findings),
-            "bending_quadratic": _bending(bending, bent_error),
+            "free_quadratic": _free_quadratic(free, free_error),
         },
         extract_s=_short(float(np.median(extract))) if len(extract) else None,
         encode_s=_encoding(samples),
@@ -118,20 +121,20 @@ def analyse(
             extract if len(extract) else None,
         ),
         alternative=PiecewiseLinear(
-            rival.k,
-            tuple(map(_short, rival.knot_s)),
-            None if rival.heldout_error is None else round(rival.heldout_error, 6),
+            piecewise.k,
+            tuple(map(_short, piecewise.knot_s)),
+            None if piecewise.heldout_error is None else round(piecewise.heldout_error, 6),
         ),
         power_w=Power(**samples.meta["power_w"]) if samples.meta.get("power_w") else None,
         layers=_layers(samples),
     )
-    return Analysis(
+    return FittedProfile(
         profile,
         fit,
-        rival,
+        piecewise,
         heldout,
         better,
-        bent_error,
+        free_error,
         crossing,
         ratios,
         tuple(findings),
@@ -139,23 +142,23 @@ def analyse(
     )
 
 
-def _without_gross(samples: Samples, op: str, findings: list[str]) -> Vector:
-    """(m,) times of an operation, without those that are an accident and not a tail."""
+def _without_outliers(samples: SampleTable, op: str, findings: list[str]) -> FloatArray:
+    """(m,) times of an operation, without outliers."""
     seconds = samples.seconds_of(op)
     if not len(seconds):
         return seconds
-    groups = group(np.zeros_like(seconds), seconds, f"{samples.where}: {op}")
+    groups = group_by_k(np.zeros_like(seconds), seconds, f"{samples.where}: {op}")
     if groups.outliers:
         _, worst, typical = max(groups.outliers, key=lambda one: one[1] / one[2])
         findings.append(
-            f"{len(groups.outliers)} of {len(seconds)} {op} samples lie more than {GROSS:g} times off and"
-            f" were left out ({worst:.3g} s, typical {typical:.3g} s)"
+            f"{len(groups.outliers)} of {len(seconds)} {op} samples lie more than {OUTLIER_FACTOR:g}"
+            f" times off and were left out ({worst:.3g} s, typical {typical:.3g} s)"
         )
     return groups.flat[1]
 
 
-def followed_masks(samples: Samples) -> tuple[str, ...] | None:
-    """The kinds of active set that the curve follows; None for all.
+def fitted_masks(samples: SampleTable) -> tuple[str, ...] | None:
+    """The kinds of mask whose samples the curve is fitted to; None for all.
 
     Recorded ones where every k has at least five of them: they are what a system meets on real video. Random
     sets touch more of the deep maps and clustered ones fewer, and pooling all three would pass the difference
@@ -168,13 +171,13 @@ def followed_masks(samples: Samples) -> tuple[str, ...] | None:
     return ("recorded",) if enough else None
 
 
-def _better(quadratic: float | None, rival: float | None) -> str | None:
-    if quadratic is None or rival is None:
+def _better(quadratic: float | None, piecewise: float | None) -> str | None:
+    if quadratic is None or piecewise is None:
         return None
-    return QUADRATIC if quadratic <= rival else RIVAL
+    return QUADRATIC if quadratic <= piecewise else PIECEWISE
 
 
-def _identity(samples: Samples, overrides: Mapping[str, Any], findings: list[str]) -> dict[str, Any]:
+def _identity(samples: SampleTable, overrides: Mapping[str, Any], findings: list[str]) -> dict[str, Any]:
     meta = samples.meta
     for name in ("resolution_px", "block_px", "precision"):
         asked, measured = overrides.get(name), meta.get(name)
@@ -202,7 +205,7 @@ def _identity(samples: Samples, overrides: Mapping[str, Any], findings: list[str
     }
 
 
-def _mask_ratios(samples: Samples, fit: QuadraticFit) -> dict[str, float]:
+def _mask_ratios(samples: SampleTable, fit: QuadraticFit) -> dict[str, float]:
     """Median of measured over fitted time for each kind of active set."""
     chosen = (samples.op == "sparse") & ~np.isnan(samples.k)
     ratio = samples.seconds[chosen] / fit.seconds(samples.k[chosen])
@@ -210,18 +213,18 @@ def _mask_ratios(samples: Samples, fit: QuadraticFit) -> dict[str, float]:
     return {mask: float(np.median(ratio[masks == mask])) for mask in MASKS if (masks == mask).any()}
 
 
-def _encoding(samples: Samples) -> Encoding | None:
+def _encoding(samples: SampleTable) -> Encoding | None:
     k, seconds = samples.curve("encode")
     if len(np.unique(k)) < 2:
         return None
-    groups = group(k, seconds, f"{samples.where}: encode")
+    groups = group_by_k(k, seconds, f"{samples.where}: encode")
     columns = np.column_stack([np.ones_like(groups.k), groups.k])
     medians = np.array([np.median(own) for own in groups.values])
-    base, slope = solve_nonnegative(columns, medians, groups.counts / medians**2)
+    base, slope = nonnegative_least_squares(columns, medians, groups.counts / medians**2)
     return Encoding(_short(base), _short(slope))
 
 
-def _layers(samples: Samples) -> tuple[Layer, ...] | None:
+def _layers(samples: SampleTable) -> tuple[Layer, ...] | None:
     sizes = samples.meta.get("layers")
     if not sizes or not samples.layers:
         return None
@@ -239,7 +242,7 @@ def _layers(samples: Samples) -> tuple[Layer, ...] | None:
 
 
 def _provenance(
-    samples: Samples,
+    samples: SampleTable,
     fit: QuadraticFit,
     better: str | None,
     crossing: BreakEven,
@@ -267,12 +270,12 @@ def _provenance(
     }
 
 
-def _bending(curve: Quadratic, error: float | None) -> dict[str, float | None]:
+def _free_quadratic(curve: Quadratic, error: float | None) -> dict[str, float | None]:
     coefficients = {"a_s": _short(curve.a_s), "b_s": _short(curve.b_s), "c_s": _short(curve.c_s)}
     return {**coefficients, "heldout_error": None if error is None else round(error, 6)}
 
 
-def _intervals(interval: Vector) -> dict[str, list[float]]:
+def _intervals(interval: FloatArray) -> dict[str, list[float]]:
     return {
         f"{name}_s": [_short(low), _short(high)] for name, (low, high) in zip("abc", interval, strict=True)
     }

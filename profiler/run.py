@@ -1,4 +1,4 @@
-"""A whole profiling run: describe the machine, build the workload, measure, fit, write the profile."""
+"""A whole profiling run: describe the machine, build the model, measure, fit, write the profile."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from typing import Any
 
 from conf.search_path import checkout_folder, writable_folder
 from profiler.latency import read_profile, save_profile
-from profiler.measure.active_sets import Recording, kinds_of, record
 from profiler.measure.devices import background_cores, check_device, clock_for, describe, tune_allocator
 from profiler.measure.disturbance import BUSY_CORES, busy_note, disturbing
+from profiler.measure.masks import FramePairs, available_masks, collect_frame_pairs
 from profiler.measure.power import find_meter
+from profiler.measure.profiled_model import SparseExecutorModel
 from profiler.measure.samples import read_samples
-from profiler.measure.sampling import Plan, explain, measure
+from profiler.measure.sampling import SamplingPlan, device_failure, measure
 from profiler.measure.store import SampleStore
-from profiler.measure.workload import ExecutorWorkload
-from profiler.refit import Analysis, analyse
-from profiler.report.report import draw
+from profiler.refit import FittedProfile, fit_profile
+from profiler.report.profile_report import plot_profile
 from traces.errors import InputError
 
 DEFAULT_RESOLUTION_PX = (640, 640)
@@ -30,7 +30,7 @@ BLOCK_PX = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ProfilingOptions:
     """What to profile; the fields are the command's keys.
 
     Attributes:
@@ -70,7 +70,7 @@ class Request:
 
     @property
     def command(self) -> str:
-        """The command that this request stands for; of files only the names."""
+        """The command with these options; of files only the names."""
         words = [f"model={self.model}", f"device={self.device}"]
         for field in fields(self):
             value = getattr(self, field.name)
@@ -85,7 +85,9 @@ class Request:
         return " ".join(["python -m profiler", *words])
 
 
-def profile_device(request: Request, say: Callable[[str], None] = print) -> tuple[Analysis, Path]:
+def profile_device(
+    options: ProfilingOptions, say: Callable[[str], None] = print
+) -> tuple[FittedProfile, Path]:
     """Measure a model on a device; writes the profile, its samples and its picture.
 
     Returns:
@@ -93,42 +95,42 @@ def profile_device(request: Request, say: Callable[[str], None] = print) -> tupl
         model's name with ``samples.parquet`` and ``profile.png``.
 
     Raises:
-        InputError: the request cannot be met; samples that were taken stay on the disk.
+        InputError: the options cannot be met; samples that were taken stay on the disk.
     """
-    check_device(request.device)
-    clock = clock_for(request.device, request.clock, request.threads)
+    check_device(options.device)
+    clock = clock_for(options.device, options.clock, options.threads)
     allocator = tune_allocator()  # before torch allocates anything large
     import torch
 
     from kernels.models.registry import check_name
 
     try:
-        check_name(request.model, "model")
+        check_name(options.model, "model")
     except ValueError as error:
         raise InputError(str(error)) from error
-    torch.set_num_threads(request.threads)
-    info = describe(request.device, request.threads)
-    slug = request.name or info.slug
-    folder = Path(request.out) / slug
-    profile_path = folder / f"{request.profile_name}.yaml"
-    _spare_published(profile_path)
-    say(f"{info.name}, torch {info.versions['torch']}, {request.threads} thread(s); profile {slug}")
+    torch.set_num_threads(options.threads)
+    info = describe(options.device, options.threads)
+    slug = options.name or info.slug
+    folder = Path(options.out) / slug
+    profile_path = folder / f"{options.profile_name}.yaml"
+    _refuse_published(profile_path)
+    say(f"{info.name}, torch {info.versions['torch']}, {options.threads} thread(s); profile {slug}")
     with ExitStack() as stack:
-        meter = find_meter(request.device)
+        meter = find_meter(options.device)
         if meter:
             stack.callback(meter.close)
         busy = background_cores()
         idle_w = meter.read_w() if meter else None
-        findings = _judge_background(request, busy, say)
-        model = _build(request)
-        say("recording motion")
+        findings = _background_findings(options, busy, say)
+        model = _build_network(options)
+        say("searching motion in the video")
         try:
-            recording = record(request.video, request.resolution_px, BLOCK_PX)
+            pairs = collect_frame_pairs(options.video, options.resolution_px, BLOCK_PX)
         except MemoryError as error:
             raise InputError(f"resolution: expected frames that fit in memory, found: {error}") from error
-        workload = _load(request, model, recording)
+        profiled = _prepare_model(options, model, pairs)
         meta = {
-            **_identity(request, slug, workload, recording),
+            **_identity(options, slug, profiled, pairs),
             "hardware": info.name,
             "driver": info.driver,
             "versions": info.versions,
@@ -137,21 +139,21 @@ def profile_device(request: Request, say: Callable[[str], None] = print) -> tupl
             "background_cores": None if busy is None else round(busy, 2),
             "commit": _commit(),
             "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
-            "source": request.command,
-            "layers": [asdict(one) for one in workload.layer_sizes()],
+            "source": options.command,
+            "layers": [asdict(one) for one in profiled.layer_sizes()],
         }
-        store = SampleStore(folder / request.profile_name / "samples.parquet", meta, fresh=request.fresh)
+        store = SampleStore(folder / options.profile_name / "samples.parquet", meta, fresh=options.fresh)
         if store.resumed:
             say(f"resuming: {store.resumed} samples found in {store.path}")
-        plan = Plan(
-            repeats=request.repeats,
-            budget_s=request.budget_s,
-            kinds=tuple(kinds_of(recording)),
-            seed=request.seed,
+        plan = SamplingPlan(
+            repeats=options.repeats,
+            budget_s=options.budget_s,
+            masks=tuple(available_masks(pairs)),
+            seed=options.seed,
         )
         earlier = disturbing(store.previous.get("notes", ()))
         store.meta["notes"] = [*earlier, *findings]  # should the run be cut short
-        outcome = measure(workload, clock, store, plan, recording.difference, meter=meter, say=say)
+        outcome = measure(profiled, clock, store, plan, pairs.difference, meter=meter, say=say)
         if outcome.rounds:
             store.meta["elapsed_s"] = round(outcome.elapsed_s, 1)
             store.meta["notes"] = list(dict.fromkeys([*earlier, *findings, *outcome.findings]))
@@ -168,39 +170,41 @@ def profile_device(request: Request, say: Callable[[str], None] = print) -> tupl
 
 def fit_and_write(
     samples_path: Path | str, out: Path | str, overrides: dict[str, Any] | None = None, *, seed: int = 0
-) -> tuple[Analysis, Path]:
-    """Fit a samples file and write the profile and its picture (see :func:`picture_path`).
+) -> tuple[FittedProfile, Path]:
+    """Fit a samples file and write the profile and its picture (see :func:`plot_path`).
 
     Raises:
-        InputError: the samples are unsound or do not determine a curve, or ``out`` holds published figures or
+        InputError: the samples are invalid or do not determine a curve, or ``out`` holds published figures or
             cannot be written.
     """
-    _spare_published(Path(out))
+    _refuse_published(Path(out))
     samples = read_samples(samples_path)
     place = Path(out).resolve()
     names = {"device": place.parent.name, "model": place.stem}  # what a loader will ask of this place
     unnamed = {key: name for key, name in names.items() if key not in samples.meta}
-    found = analyse(samples, {**unnamed, **(overrides or {})}, seed=seed)
+    found = fit_profile(samples, {**unnamed, **(overrides or {})}, seed=seed)
     save_profile(found.profile, out)
-    draw(found, picture_path(samples_path, out))
+    plot_profile(found, plot_path(samples_path, out))
     return found, Path(out)
 
 
-def picture_path(samples_path: Path | str, out: Path | str) -> Path:
+def plot_path(samples_path: Path | str, out: Path | str) -> Path:
     """``<model>/profile.png`` beside the profile's own samples; else the profile's name with ``.png``."""
     samples, out = Path(samples_path), Path(out)
     own = samples.resolve() == (out.with_suffix("") / "samples.parquet").resolve()
     return samples.with_name("profile.png") if own else out.with_suffix(".png")
 
 
-def _spare_published(path: Path) -> None:
-    """A board of the papers' kind gets the papers' name: its measurement must not replace their figures."""
+def _refuse_published(path: Path) -> None:
+    """Refuse to overwrite a published profile: a board of the papers' kind has the same name."""
     if path.is_file() and read_profile(path).provenance["kind"] != "measured":
         raise InputError(f"{path}: holds published figures: give name=<another device name> or out=")
 
 
-def _judge_background(request: Request, busy: float | None, say: Callable[[str], None]) -> list[str]:
-    if request.clock == "thread":
+def _background_findings(
+    options: ProfilingOptions, busy: float | None, say: Callable[[str], None]
+) -> list[str]:
+    if options.clock == "thread":
         return ["processor time of one thread: waiting for a core is left out, tails are too thin"]
     if busy is None or busy <= BUSY_CORES:
         return []
@@ -210,49 +214,49 @@ def _judge_background(request: Request, busy: float | None, say: Callable[[str],
 
 
 def _identity(
-    request: Request, slug: str, workload: ExecutorWorkload, recording: Recording
+    options: ProfilingOptions, slug: str, profiled: SparseExecutorModel, pairs: FramePairs
 ) -> dict[str, Any]:
-    """What samples of one file must share, by the names of ``store.SAME_RUN``."""
+    """What samples of one file must share, by the names of ``store.RUN_KEYS``."""
     return {
         "device": slug,
-        "model": request.profile_name,
-        "resolution_px": list(request.resolution_px),
+        "model": options.profile_name,
+        "resolution_px": list(options.resolution_px),
         "block_px": BLOCK_PX,
-        "precision": request.precision,
-        "policy": request.policy,
-        "backend": workload.backend,
-        "threads": request.threads,
-        "clock": request.clock,
-        "weights": Path(request.weights).name if request.weights else "random",
-        "video": recording.name if recording.filmed else f"{recording.name} (composed)",
+        "precision": options.precision,
+        "policy": options.policy,
+        "backend": profiled.backend,
+        "threads": options.threads,
+        "clock": options.clock,
+        "weights": Path(options.weights).name if options.weights else "random",
+        "video": f"{pairs.name} (composed)" if pairs.synthetic else pairs.name,
     }
 
 
-def _load(request: Request, model: Any, recording: Recording) -> ExecutorWorkload:
+def _prepare_model(options: ProfilingOptions, model: Any, pairs: FramePairs) -> SparseExecutorModel:
     try:
-        return ExecutorWorkload(
+        return SparseExecutorModel(
             model,
-            recording,
-            device=request.device,
-            precision=request.precision,
-            policy=request.policy,
-            backend=request.backend,
+            pairs,
+            device=options.device,
+            precision=options.precision,
+            policy=options.policy,
+            backend=options.backend,
             block_px=BLOCK_PX,
         )
     except (MemoryError, RuntimeError) as error:
-        raise explain(error) from error
+        raise device_failure(error) from error
 
 
-def _build(request: Request) -> Any:
+def _build_network(options: ProfilingOptions) -> Any:
     from kernels.models import build_model, load_weights
 
     try:
-        model = build_model(request.model)
-        return load_weights(model, request.weights) if request.weights else model
+        model = build_model(options.model)
+        return load_weights(model, options.weights) if options.weights else model
     except (ValueError, OSError) as error:
         raise InputError(f"model: {error}") from error
     except MemoryError as error:
-        raise InputError(f"model: expected one that fits in memory, found {request.model!r}") from error
+        raise InputError(f"model: expected one that fits in memory, found {options.model!r}") from error
 
 
 def _commit() -> str | None:

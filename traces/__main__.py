@@ -80,14 +80,14 @@ def _show(options: argparse.Namespace) -> None:
     if format in ("madrid", "falcon"):
         _line("meaning", "the scheduled load of a cell, not the capacity of a link")
     if format == "falcon":
-        check = falcon.check_block_rule(Path(options.file), options.direction)
+        check = falcon.check_transport_blocks(Path(options.file), options.direction)
         _line(
             "block sizes",
             f"computed sizes equal the log's in {check.exact_ratio:.1%} of {check.rows} grants, "
             f"mean error {check.mean_error:.2%}, worst {check.worst_error:.1%}",
         )
     if not options.no_plot:
-        from traces.bandwidth.picture import plot_trace
+        from traces.bandwidth.plot import plot_trace
 
         picture = Path(options.plot or f"{Path(options.file).name}.png")
         try:

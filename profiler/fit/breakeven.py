@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from profiler.fit.least_squares import Vector
+from profiler.fit.least_squares import FloatArray
 from profiler.fit.quadratic import QuadraticFit
 from profiler.latency import PiecewiseLinear
 
@@ -22,7 +22,7 @@ class BreakEven:
 
 
 def break_even(
-    fit: QuadraticFit, rival: PiecewiseLinear | None, dense_s: float, dense_error_s: float, blocks: int
+    fit: QuadraticFit, piecewise: PiecewiseLinear | None, dense_s: float, dense_error_s: float, blocks: int
 ) -> BreakEven:
     """Where the latency curve crosses the dense time.
 
@@ -30,8 +30,9 @@ def break_even(
     of zero (Fieller's argument for a curve), so it opens to one side where the curves run side by side.
 
     Args:
-        fit: the fitted quadratic; the curve, unless there is a ``rival``.
-        rival: the piecewise curve, where it predicts better; its error at k is that of the measured means.
+        fit: the fitted quadratic; the curve, where ``piecewise`` is None.
+        piecewise: the piecewise-linear curve, where it predicts better; its error at k is that of the
+            measured means.
         dense_s: dense latency.
         dense_error_s: its standard error.
         blocks: blocks of the whole frame; nothing beyond them is meaningful.
@@ -41,14 +42,14 @@ def break_even(
         block is slower.
     """
     k = np.linspace(0.0, blocks, 4001)
-    if rival is None:
+    if piecewise is None:
         curve, error = fit.seconds(k), fit.mean_error_s(k)
     else:
-        curve = np.array([rival.seconds(float(one)) for one in k])
+        curve = np.array([piecewise.seconds(float(one)) for one in k])
         error = np.interp(k, fit.groups.k, fit.noise_s / np.sqrt(fit.groups.counts))
     gap, reach = curve - dense_s, 1.96 * np.hypot(error, dense_error_s)
     return BreakEven(_first(k, gap >= 0), _first(k, gap + reach >= 0), _first(k, gap - reach >= 0))
 
 
-def _first(k: Vector, beyond: NDArray[np.bool_]) -> float:
+def _first(k: FloatArray, beyond: NDArray[np.bool_]) -> float:
     return float(k[np.argmax(beyond)]) if beyond.any() else float("inf")

@@ -1,4 +1,4 @@
-"""How well a model predicts block counts that it was not fitted to."""
+"""Leave-one-out cross-validation: how well a curve predicts block counts that it was not fitted to."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from profiler.fit.groups import Groups
-from profiler.fit.least_squares import Vector
+from profiler.fit.grouped_samples import GroupedSamples
+from profiler.fit.least_squares import FloatArray
 
-Predictor = Callable[[Groups, float], float]
+Predictor = Callable[[GroupedSamples, float], float]
 """Fits some curve to groups and evaluates it at one k."""
 
 
-def heldout_errors(groups: Groups, predict: Predictor) -> Vector:
+def heldout_errors(groups: GroupedSamples, predict: Predictor) -> FloatArray:
     """(G − 2,) |prediction − mean| / mean at each inner k, predicted from all the other k.
 
     The outermost two stay in: leaving one out would ask for an extrapolation, which a simulation flags and
@@ -24,10 +24,10 @@ def heldout_errors(groups: Groups, predict: Predictor) -> Vector:
     means = groups.means_s[1:-1]
     inner = range(1, len(groups.k) - 1)
     predicted = np.array([predict(groups.without(i), float(groups.k[i])) for i in inner])
-    errors: Vector = np.abs(predicted - means) / means
+    errors: FloatArray = np.abs(predicted - means) / means
     return errors
 
 
-def median_error(errors: Vector) -> float | None:
+def median_error(errors: FloatArray) -> float | None:
     """Median of held-out errors; None where there are none."""
     return float(np.median(errors)) if len(errors) else None

@@ -13,11 +13,11 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-Vector = NDArray[np.float64]
+FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Solution:
+class LeastSquaresResult:
     """A least-squares solution with what is known about its error.
 
     Attributes:
@@ -28,25 +28,27 @@ class Solution:
         condition: 2-norm condition number of the weighted design after scaling its columns to length 1.
     """
 
-    coefficients: Vector
-    covariance: Vector
+    coefficients: FloatArray
+    covariance: FloatArray
     residual_sd: float
     degrees_of_freedom: int
     condition: float
 
     @property
-    def standard_errors(self) -> Vector:
+    def standard_errors(self) -> FloatArray:
         """(p,) square roots of the covariance's diagonal."""
         return np.sqrt(np.diag(self.covariance))
 
 
-def design(k: Vector) -> Vector:
+def design_matrix(k: FloatArray) -> FloatArray:
     """(n, 3) columns k², k, 1 of a quadratic in k."""
     k = np.asarray(k, float)
     return np.column_stack([k**2, k, np.ones_like(k)])
 
 
-def solve(design: Vector, response: Vector, weights: Vector | None = None) -> Solution:
+def weighted_least_squares(
+    design: FloatArray, response: FloatArray, weights: FloatArray | None = None
+) -> LeastSquaresResult:
     """Minimise Σ wᵢ (yᵢ − xᵢ·β)² over β.
 
     Args:
@@ -86,12 +88,14 @@ def solve(design: Vector, response: Vector, weights: Vector | None = None) -> So
     freedom = rows - columns
     variance = float(residual @ residual) / freedom
     inverse = np.linalg.inv(r) / scale[:, None]
-    return Solution(
+    return LeastSquaresResult(
         coefficients, variance * (inverse @ inverse.T), float(np.sqrt(variance)), freedom, condition
     )
 
 
-def solve_nonnegative(design: Vector, responses: Vector, weights: Vector | None = None) -> Vector:
+def nonnegative_least_squares(
+    design: FloatArray, responses: FloatArray, weights: FloatArray | None = None
+) -> FloatArray:
     """Minimise Σ wᵢ (yᵢ − xᵢ·β)² over β ≥ 0, exactly, for each of many responses at once.
 
     The minimiser is the unconstrained one on some subset of the columns, so all 2^p subsets are solved and

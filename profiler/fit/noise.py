@@ -1,7 +1,7 @@
-"""How repeats at one k scatter: how widely, in what shape, and whether there are enough of them to tell.
+"""The noise of repeats at one k: its standard deviation, its shape, and how many repeats an estimate needs.
 
-Repeats at one k are few and one k alone says little, so what neighbouring k have in common is borrowed: the
-spread as a smooth function of T, the shape from the nearest k after dividing by the spread.
+Repeats at one k are few, so estimates pool several k: the standard deviation is a smooth function of T, the
+shape of the distribution comes from the nearest k after dividing by the standard deviation.
 """
 
 from __future__ import annotations
@@ -11,18 +11,19 @@ from itertools import combinations
 import numpy as np
 from scipy import stats
 
-from profiler.fit.groups import Groups
-from profiler.fit.least_squares import Vector, solve_nonnegative
+from profiler.fit.grouped_samples import GroupedSamples
+from profiler.fit.least_squares import FloatArray, nonnegative_least_squares
 
 SKEWED = 1.0
 """Skewness from which means of a few repeats are no longer nearly normal; an exponential has 2."""
 
 POOL, ALONE = 100, 40
-"""Samples that a shape is taken from where it changes with k, and those that do where no other k is alike.
-From all together, a slow mode that only short runs have would put p99 at both ends off by 15 to 40 %."""
+"""Samples to pool for the shape of the noise where it changes with k, and how many suffice where no other k
+is close. Pooled over all k, a slow mode that only short runs have would put p99 at both ends off by 15 to
+40 %."""
 
 
-def noise_sd(groups: Groups, curve_s: Vector) -> Vector:
+def noise_sd(groups: GroupedSamples, curve_s: FloatArray) -> FloatArray:
     """(G,) standard deviation of one sample, smooth in the curve: σ(k) = α + β·T(k) + γ·T(k)², all ≥ 0.
 
     A group's own deviation would be a poor weight: a group that happens to lack its slow samples looks
@@ -40,11 +41,11 @@ def noise_sd(groups: Groups, curve_s: Vector) -> Vector:
     else:
         spread, weights = np.abs(groups.means_s - curve_s), 1.0 / curve_s**2
     columns = np.column_stack([np.ones_like(curve_s), curve_s, curve_s**2])
-    smooth: Vector = columns @ solve_nonnegative(columns, spread, weights)
+    smooth: FloatArray = columns @ nonnegative_least_squares(columns, spread, weights)
     return np.maximum(smooth, 1e-4 * curve_s)  # no clock repeats better, and weights must stay finite
 
 
-def noise_variance(groups: Groups, curve_s: Vector) -> Vector:
+def noise_variance(groups: GroupedSamples, curve_s: FloatArray) -> FloatArray:
     """(G,) variance of one sample, smooth in the curve: σ²(k) = α + β·T(k)² + γ·T(k)⁴, all ≥ 0.
 
     Not the square of :func:`noise_sd`: where slow runs are rare most groups hold none, their standard
@@ -57,11 +58,11 @@ def noise_variance(groups: Groups, curve_s: Vector) -> Vector:
     weights = np.where(repeated, groups.counts - 1, 1e-9) / curve_s**4
     scaled = curve_s / curve_s.max()
     columns = np.column_stack([np.ones_like(scaled), scaled**2, scaled**4])
-    smooth: Vector = columns @ solve_nonnegative(columns, own, weights)
+    smooth: FloatArray = columns @ nonnegative_least_squares(columns, own, weights)
     return np.maximum(smooth, (1e-4 * curve_s) ** 2)
 
 
-def deviations(groups: Groups, sd: Vector) -> list[Vector]:
+def deviations(groups: GroupedSamples, sd: FloatArray) -> list[FloatArray]:
     """Repeats less their mean, over ``sd`` (G,), with the variance that the mean took put back.
 
     Empty for a k that was measured once.
@@ -72,7 +73,7 @@ def deviations(groups: Groups, sd: Vector) -> list[Vector]:
     ]
 
 
-def skewness(scaled: list[Vector]) -> float:
+def skewness(scaled: list[FloatArray]) -> float:
     """Third standardised moment of all deviations together; 0 where they do not vary."""
     pooled = np.concatenate(scaled)
     variance = float((pooled**2).mean()) if len(pooled) else 0.0
@@ -87,7 +88,7 @@ def repeats_for_normal_means(skew: float) -> float:
     return 25.0 * skew**2 if abs(skew) > SKEWED else 0.0
 
 
-def local_sd(groups: Groups, sd: Vector) -> Vector:
+def local_sd(groups: GroupedSamples, sd: FloatArray) -> FloatArray:
     """(G,) the smooth spread ``sd``, moved towards each k's own as far as it leaves it by more than chance.
 
     Own over smooth variances, averaged over each k and its two neighbours (¼, ½, ¼), are shrunk towards 1
@@ -106,11 +107,11 @@ def local_sd(groups: Groups, sd: Vector) -> Vector:
     kurtosis = float((pooled**4).mean() / (pooled**2).mean() ** 2)
     chance = (kurtosis - 1) / float(groups.counts.mean()) * 3 / 8
     real = max(0.0, float(((smooth - 1) ** 2).mean()) - chance)
-    moved: Vector = sd * np.sqrt(1 + (smooth - 1) * real / (real + chance)) if real > 0 else sd
+    moved: FloatArray = sd * np.sqrt(1 + (smooth - 1) * real / (real + chance)) if real > 0 else sd
     return moved
 
 
-def shape_changes(scaled: list[Vector], curve_s: Vector) -> bool:
+def shape_changes(scaled: list[FloatArray], curve_s: FloatArray) -> bool:
     """Whether short, middling and long runs scatter in different shapes, by a test at 5 %.
 
     Kolmogorov and Smirnov's, between each two thirds of the k; three tests, so each at a third of that.
@@ -125,7 +126,7 @@ def shape_changes(scaled: list[Vector], curve_s: Vector) -> bool:
     return any(stats.ks_2samp(*pair, method="asymp").pvalue < 0.05 / 3 for pair in pairs)
 
 
-def nearby(scaled: list[Vector], curve_s: Vector, index: int) -> Vector:
+def nearby(scaled: list[FloatArray], curve_s: FloatArray, index: int) -> FloatArray:
     """Deviations of one k and of those nearest to it in T: 100, or 40 within a factor of 2.
 
     Noise may change its shape with the length of a run (an interruption of fixed length is a tail to a short
@@ -137,7 +138,7 @@ def nearby(scaled: list[Vector], curve_s: Vector, index: int) -> Vector:
         index: of the k.
     """
     away = np.abs(np.log(curve_s / curve_s[index]))
-    taken: list[Vector] = []
+    taken: list[FloatArray] = []
     for j in np.argsort(away, kind="stable"):
         have = sum(map(len, taken))
         if have >= POOL or (have >= ALONE and away[j] > np.log(2)):

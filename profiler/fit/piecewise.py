@@ -1,20 +1,20 @@
-"""The quadratic's rival: a monotone piecewise-linear curve, for devices that bend where no parabola does."""
+"""A monotone piecewise-linear curve, for devices whose latency is no quadratic in k."""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy.optimize import nnls
 
-from profiler.fit.groups import Groups
+from profiler.fit.grouped_samples import GroupedSamples
 from profiler.fit.holdout import heldout_errors, median_error
-from profiler.fit.least_squares import Vector, design, solve_nonnegative
+from profiler.fit.least_squares import FloatArray, design_matrix, nonnegative_least_squares
 from profiler.fit.noise import noise_sd
 from profiler.latency import PiecewiseLinear
 
 KNOTS = 8
 
 
-def knots_for(k: Vector) -> Vector:
+def knots_for(k: FloatArray) -> FloatArray:
     """At most 8 of the measured k, both ends among them, evenly spaced in their order.
 
     Fixed by the grid and never by the times, so that the comparison with the quadratic on held-out points
@@ -23,7 +23,7 @@ def knots_for(k: Vector) -> Vector:
     return np.unique(k[np.round(np.linspace(0, len(k) - 1, min(KNOTS, len(k)))).astype(int)])
 
 
-def fit_piecewise(groups: Groups, *, with_error: bool = True) -> PiecewiseLinear:
+def fit_piecewise(groups: GroupedSamples, *, with_error: bool = True) -> PiecewiseLinear:
     """Weighted least squares over curves that are linear between knots and never fall.
 
     T(k) = c + Σⱼ sⱼ·clip(k − tⱼ, 0, tⱼ₊₁ − tⱼ) with c and every slope sⱼ ≥ 0 is linear in its unknowns, so
@@ -35,7 +35,9 @@ def fit_piecewise(groups: Groups, *, with_error: bool = True) -> PiecewiseLinear
     """
     knots = knots_for(groups.k)
     means = groups.means_s
-    first = design(groups.k) @ solve_nonnegative(design(groups.k), means, groups.counts / means**2)
+    first = design_matrix(groups.k) @ nonnegative_least_squares(
+        design_matrix(groups.k), means, groups.counts / means**2
+    )
     root = np.sqrt(groups.counts) / noise_sd(groups, first)
     ramps = np.clip(groups.k[:, None] - knots[:-1], 0.0, np.diff(knots))
     columns = np.column_stack([np.ones_like(means), ramps]) * root[:, None]
@@ -47,6 +49,6 @@ def fit_piecewise(groups: Groups, *, with_error: bool = True) -> PiecewiseLinear
     return PiecewiseLinear(tuple(map(float, knots)), tuple(map(float, heights)), error)
 
 
-def predict_piecewise(groups: Groups, k: float) -> float:
+def predict_piecewise(groups: GroupedSamples, k: float) -> float:
     """T(k) of the piecewise curve fitted to ``groups``."""
     return fit_piecewise(groups, with_error=False).seconds(k)

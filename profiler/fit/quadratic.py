@@ -1,8 +1,8 @@
 """Fit T(k) = a·k² + b·k + c to measured latencies, and say how far the result can be trusted.
 
-The form is the papers' (FluxShard, §4.2). Coefficients are held at or above zero: a device that gets faster
-with more blocks is noise. Every complaint a reader should know about is a line in ``findings``; designs
-from which no quadratic follows are refused.
+The form is the papers' (FluxShard, §4.2). Coefficients are bounded below by zero: a device that gets faster
+with more blocks is noise. What a reader should know about the fit is a line in ``findings``; samples that
+do not determine a quadratic are refused.
 """
 
 from __future__ import annotations
@@ -13,11 +13,16 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from profiler.fit.groups import Groups
-from profiler.fit.groups import group as group_samples
-from profiler.fit.least_squares import Solution, Vector, design, solve, solve_nonnegative
+from profiler.fit.grouped_samples import GroupedSamples, group_by_k
+from profiler.fit.least_squares import (
+    FloatArray,
+    LeastSquaresResult,
+    design_matrix,
+    nonnegative_least_squares,
+    weighted_least_squares,
+)
 from profiler.fit.noise import noise_sd, repeats_for_normal_means
-from profiler.fit.uncertainty import analytic_errors, bootstrap, borrowed_variance
+from profiler.fit.uncertainty import analytic_errors, bootstrap, pooled_variance
 from traces.errors import InputError
 
 NAMES = ("a", "b", "c")
@@ -37,8 +42,8 @@ class QuadraticFit:
         interval: (3, 2) analytic confidence interval, cut at 0: estimate without the bound ± t·error.
         bootstrap_interval: (3, 2) percentiles of refits to resampled repeats; None where it was not asked.
         bootstrap_errors: standard deviations of the same refits.
-        covariance: (3, 3) of the fit without the bound (see ``profiler.fit.uncertainty``): right even where the
-            smooth noise model behind the weights is not.
+        covariance: (3, 3) of the fit without the bound (see ``profiler.fit.uncertainty``): right even where
+            the smooth noise model behind the weights is not.
         r2: share of the samples' variance that the curve explains.
         lack_of_fit_p: p-value of the F test of the group means against the curve; None with fewer than 4
             distinct k or without repeats.
@@ -47,32 +52,32 @@ class QuadraticFit:
 
     coefficients: tuple[float, float, float]
     standard_errors: tuple[float, float, float]
-    interval: Vector
-    bootstrap_interval: Vector | None
-    bootstrap_errors: Vector | None
-    covariance: Vector
+    interval: FloatArray
+    bootstrap_interval: FloatArray | None
+    bootstrap_errors: FloatArray | None
+    covariance: FloatArray
     r2: float
     lack_of_fit_p: float | None
     degrees_of_freedom: int
     findings: tuple[str, ...]
-    groups: Groups
-    noise_s: Vector
+    groups: GroupedSamples
+    noise_s: FloatArray
 
-    def seconds(self, k: Vector) -> Vector:
+    def seconds(self, k: FloatArray) -> FloatArray:
         """T(k)."""
-        curve: Vector = design(k) @ np.array(self.coefficients)
+        curve: FloatArray = design_matrix(k) @ np.array(self.coefficients)
         return curve
 
-    def mean_error_s(self, k: Vector) -> Vector:
+    def mean_error_s(self, k: FloatArray) -> FloatArray:
         """Standard error of T at each k."""
-        rows = design(k)
-        variance: Vector = np.einsum("ni,ij,nj->n", rows, self.covariance, rows)
+        rows = design_matrix(k)
+        variance: FloatArray = np.einsum("ni,ij,nj->n", rows, self.covariance, rows)
         return np.sqrt(np.maximum(variance, 0.0))
 
 
 def fit_quadratic(
-    k: Vector,
-    seconds: Vector,
+    k: FloatArray,
+    seconds: FloatArray,
     *,
     confidence: float = 0.95,
     draws: int = 1000,
@@ -87,12 +92,12 @@ def fit_quadratic(
         confidence: of the intervals, in (0, 1).
         draws: bootstrap refits; 0 leaves the bootstrap out.
         generator: source of the bootstrap's draws; needed when ``draws`` > 0.
-        where: what to call the samples in a complaint.
+        where: what error messages call the samples.
 
     Raises:
-        InputError: fewer than three distinct k, no sample to spare for an error, or an unsound sample.
+        InputError: fewer than three distinct k, no degree of freedom left for an error, or an invalid sample.
     """
-    groups = group_samples(k, seconds, where)
+    groups = group_by_k(k, seconds, where)
     distinct, counts = groups.k, groups.counts
     if len(distinct) < 3:
         listed = " and ".join(f"{one:g}" for one in distinct)
@@ -101,25 +106,25 @@ def fit_quadratic(
         )
     if counts.sum() < 4:
         raise InputError(f"{where}: 3 samples always fit a quadratic: expected more, found {counts.sum()}")
-    means, columns = groups.means_s, design(distinct)
-    first = solve_nonnegative(columns, means, counts / means**2)
+    means, columns = groups.means_s, design_matrix(distinct)
+    first = nonnegative_least_squares(columns, means, counts / means**2)
     noise = noise_sd(groups, columns @ first)
     group_weights = counts / noise**2
     flat_k, flat_s = groups.flat
-    free = solve(design(flat_k), flat_s, np.repeat(1.0 / noise**2, counts))
-    bounded = solve_nonnegative(columns, means, group_weights)
+    free = weighted_least_squares(design_matrix(flat_k), flat_s, np.repeat(1.0 / noise**2, counts))
+    bounded = nonnegative_least_squares(columns, means, group_weights)
 
-    borrowed, skew = borrowed_variance(groups, noise, columns @ first)
-    covariance, interval, fitted = analytic_errors(groups, noise, borrowed, confidence)
+    pooled, skew = pooled_variance(groups, noise, columns @ first)
+    covariance, interval, fitted = analytic_errors(groups, noise, pooled, confidence)
     errors = np.sqrt(np.diag(covariance))
     refits = None
     if draws:
         if generator is None:
             raise ValueError("generator must be given when draws > 0")
-        refits = bootstrap(groups, noise, borrowed, draws, generator)
+        refits = bootstrap(groups, noise, pooled, draws, generator)
     tails = (0.5 - confidence / 2, 0.5 + confidence / 2)
     total = float(((flat_s - flat_s.mean()) ** 2).sum())
-    left = float(((flat_s - design(flat_k) @ bounded) ** 2).sum())
+    left = float(((flat_s - design_matrix(flat_k) @ bounded) ** 2).sum())
     lack_p = _lack_of_fit(groups, noise, columns @ fitted)
     return QuadraticFit(
         coefficients=_triple(bounded),
@@ -137,16 +142,16 @@ def fit_quadratic(
     )
 
 
-def predict_quadratic(groups: Groups, k: float) -> float:
-    """T(k) of the quadratic fitted to ``groups``: what :func:`heldout_errors` asks of a model."""
-    columns, means = design(groups.k), groups.means_s
-    first = solve_nonnegative(columns, means, groups.counts / means**2)
+def predict_quadratic(groups: GroupedSamples, k: float) -> float:
+    """T(k) of the quadratic fitted to ``groups``: a ``Predictor`` for :func:`heldout_errors`."""
+    columns, means = design_matrix(groups.k), groups.means_s
+    first = nonnegative_least_squares(columns, means, groups.counts / means**2)
     weights = groups.counts / noise_sd(groups, columns @ first) ** 2
-    a, b, c = solve_nonnegative(columns, means, weights)
+    a, b, c = nonnegative_least_squares(columns, means, weights)
     return float((a * k + b) * k + c)
 
 
-def _lack_of_fit(groups: Groups, noise: Vector, curve_s: Vector) -> float | None:
+def _lack_of_fit(groups: GroupedSamples, noise: FloatArray, curve_s: FloatArray) -> float | None:
     counts, spare = groups.counts, len(groups.k) - 3
     repeats = int(counts.sum()) - len(groups.k)
     if spare < 1 or repeats < 1:
@@ -158,7 +163,12 @@ def _lack_of_fit(groups: Groups, noise: Vector, curve_s: Vector) -> float | None
 
 
 def _findings(
-    groups: Groups, skew: float, free: Solution, errors: Vector, bounded: Vector, lack_p: float | None
+    groups: GroupedSamples,
+    skew: float,
+    free: LeastSquaresResult,
+    errors: FloatArray,
+    bounded: FloatArray,
+    lack_p: float | None,
 ) -> list[str]:
     found: list[str] = []
     counts, k = groups.counts, groups.k
@@ -189,7 +199,7 @@ def _findings(
             bends = name == "a" and error == 0.0  # shown to be negative, so taken as 0
             why = "; the curve bends down, which this form cannot follow" if bends else ""
             found.append(f"{name} was held at 0: without the bound it is {value:.2e}{why}")
-    misfit = np.abs(groups.means_s - design(k) @ bounded) / groups.means_s
+    misfit = np.abs(groups.means_s - design_matrix(k) @ bounded) / groups.means_s
     if lack_p is not None and lack_p < 0.01 and misfit.max() > 0.02:
         found.append(
             f"the means leave the quadratic by up to {misfit.max():.1%} (k = {k[misfit.argmax()]:g}), more"
@@ -198,6 +208,6 @@ def _findings(
     return found
 
 
-def _triple(values: Vector) -> tuple[float, float, float]:
+def _triple(values: FloatArray) -> tuple[float, float, float]:
     a, b, c = map(float, values)
     return a, b, c

@@ -1,7 +1,7 @@
-"""What a fitted curve leaves over: quantiles of measured over modelled time as a function of k.
+"""Residuals of a fitted curve: quantiles of measured over modelled time as a function of k.
 
-A deterministic T(k) has no tail, and p99 is made of nothing else. Fifteen repeats at one k do not hold a
-p99, so repeats are pooled after dividing out how their spread grows with k: those of all k where one shape
+A deterministic T(k) has no tail, and p99 is the tail. Fifteen repeats at one k do not determine a p99, so
+repeats are pooled after dividing out how their spread grows with k: those of all k where one shape
 fits all, those of the nearest where it does not. A clock that steps, or an interruption of fixed length,
 shapes short runs and long ones differently.
 """
@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from profiler.fit.groups import Groups
-from profiler.fit.least_squares import Vector
+from profiler.fit.grouped_samples import GroupedSamples
+from profiler.fit.least_squares import FloatArray
 from profiler.fit.noise import deviations, local_sd, nearby, shape_changes
 from profiler.latency import Residuals
 
@@ -19,11 +19,11 @@ LEVELS = (0.0, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.
 
 
 def residual_quantiles(
-    groups: Groups,
-    curve_s: Vector,
-    noise_s: Vector,
-    dense_s: Vector | None = None,
-    extract_s: Vector | None = None,
+    groups: GroupedSamples,
+    curve_s: FloatArray,
+    noise_s: FloatArray,
+    dense_s: FloatArray | None = None,
+    extract_s: FloatArray | None = None,
 ) -> Residuals:
     """Quantiles of measured time over T(k), one row for each measured k.
 
@@ -42,7 +42,9 @@ def residual_quantiles(
         shape = nearby(scaled, curve_s, i) if everywhere is None else everywhere
         centre = _shrunken_mean(groups.values[i], float(curve), float(sd))
         ratio = (centre + sd * shape) / curve
-        fastest = groups.values[i].min() / curve  # pooling must not promise times nobody saw, let alone < 0
+        fastest = (
+            groups.values[i].min() / curve
+        )  # pooling must not give times far below any measured, let alone < 0
         rows.append(
             _row(np.maximum(ratio, 0.5 * fastest)) if len(shape) else (float(centre / curve),) * len(LEVELS)
         )
@@ -55,7 +57,7 @@ def residual_quantiles(
     )
 
 
-def _shrunken_mean(own: Vector, curve: float, sd: float) -> float:
+def _shrunken_mean(own: FloatArray, curve: float, sd: float) -> float:
     """The group's mean where it clearly leaves the curve, the curve where the difference is noise.
 
     Positive-part James–Stein: T + (m − T)·max(0, 1 − se²/(m − T)²).
@@ -66,6 +68,6 @@ def _shrunken_mean(own: Vector, curve: float, sd: float) -> float:
     return curve + gap * max(0.0, 1.0 - sd**2 / len(own) / gap**2)
 
 
-def _row(ratio: Vector) -> tuple[float, ...]:
+def _row(ratio: FloatArray) -> tuple[float, ...]:
     # numpy's default is short in the tail: of 100 samples, its p99 is exceeded in 2 % (Hyndman and Fan 1996).
     return tuple(float(round(value, 5)) for value in np.quantile(ratio, LEVELS, method="median_unbiased"))

@@ -1,4 +1,4 @@
-"""The fitted latency model: all that the simulator sees of the profiler. Nothing is measured here."""
+"""The fitted latency model, the part of the profiler that the simulator imports: read, write, evaluate."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ import yaml
 from conf.search_path import group_folders, package_folder
 from profiler.latency.curves import PiecewiseLinear, Quadratic, Tabulated
 from profiler.latency.files import whole_file
-from profiler.latency.keys import Keys
 from profiler.latency.profile import Encoding, Layer, Power, Profile, Residuals
+from profiler.latency.yaml_section import YamlSection
 from traces.errors import InputError
 
 PROFILE_FOLDER = package_folder() / "profile"  # those that come with the package
@@ -80,7 +80,7 @@ def read_profile(path: Path | str) -> Profile:
         raise InputError(
             f"{path}: expected a profile in YAML, found {' '.join(str(error).split())}"
         ) from error
-    keys = Keys(f"{path}", "", content)
+    keys = YamlSection(f"{path}", "", content)
     keys.only(_keys_of(Profile))
     k_min, k_max = keys.optional_whole("k_min"), keys.optional_whole("k_max", minimum=1)
     if k_min is not None and k_max is not None and k_min > k_max:
@@ -156,23 +156,23 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _read_quadratic(keys: Keys) -> Quadratic:
+def _read_quadratic(keys: YamlSection) -> Quadratic:
     keys.only(_keys_of(Quadratic))
     errors = [keys.optional_number(name) for name in ("a_stderr_s", "b_stderr_s", "c_stderr_s")]
     return Quadratic(keys.number("a_s"), keys.number("b_s"), keys.number("c_s"), *errors)
 
 
-def _read_encoding(keys: Keys) -> Encoding:
+def _read_encoding(keys: YamlSection) -> Encoding:
     keys.only(_keys_of(Encoding))
     return Encoding(keys.number("base_s"), keys.number("per_block_s"))
 
 
-def _read_power(keys: Keys) -> Power:
+def _read_power(keys: YamlSection) -> Power:
     keys.only(_keys_of(Power))
     return Power(keys.optional_number("idle_w"), keys.optional_number("busy_w"))
 
 
-def _read_layer(keys: Keys) -> Layer:
+def _read_layer(keys: YamlSection) -> Layer:
     keys.only(_keys_of(Layer))
     return Layer(
         keys.text("name"),
@@ -182,7 +182,7 @@ def _read_layer(keys: Keys) -> Layer:
     )
 
 
-def _read_alternative(keys: Keys) -> PiecewiseLinear | Tabulated:
+def _read_alternative(keys: YamlSection) -> PiecewiseLinear | Tabulated:
     curve = keys.text("curve") if keys.has("curve") else PiecewiseLinear.name
     if curve not in (PiecewiseLinear.name, Tabulated.name):
         raise keys.error("curve", f"{PiecewiseLinear.name} or {Tabulated.name}", curve)
@@ -199,7 +199,7 @@ def _read_alternative(keys: Keys) -> PiecewiseLinear | Tabulated:
     return Tabulated(whole, seconds)
 
 
-def _read_residuals(keys: Keys) -> Residuals:
+def _read_residuals(keys: YamlSection) -> Residuals:
     keys.only(_keys_of(Residuals))
     levels, k = keys.increasing("levels", maximum=1.0), keys.increasing("k")
 

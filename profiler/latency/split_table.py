@@ -16,7 +16,7 @@ from pathlib import Path
 import yaml
 
 from conf.search_path import group_folders, package_folder
-from profiler.latency.keys import Keys
+from profiler.latency.yaml_section import YamlSection
 from traces.errors import InputError
 
 SPLIT_FOLDER = package_folder() / "split"  # those that come with the package
@@ -46,7 +46,7 @@ def load_split_table(model: str, directories: Iterable[Path | str] | None = None
     """Read a model's split table from the first of ``directories`` that has one; None: of the search path.
 
     Raises:
-        InputError: there is none (those that exist are named), or the file is unsound.
+        InputError: there is none (those that exist are named), or the file is not a valid table.
     """
     folders = tuple(map(Path, group_folders("split") if directories is None else directories))
     for folder in folders:
@@ -66,7 +66,7 @@ def _read(path: Path) -> SplitTable:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"{path}: expected YAML, found {' '.join(str(error).split())}") from error
-    keys = Keys(str(path), "", content)
+    keys = YamlSection(str(path), "", content)
     keys.only(("model", "resolution_px", "provenance", "multiplications", "cuts"))
     cuts = []
     for entry in keys.sections("cuts"):

@@ -1,4 +1,4 @@
-"""The machine under measurement: what it is, how its time is read, and whether it is left in peace."""
+"""The machine under measurement: what it is, how its time is read, and the load of other processes."""
 
 from __future__ import annotations
 

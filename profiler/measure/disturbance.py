@@ -1,10 +1,10 @@
-"""What disturbs a measurement, in the words that a run leaves in its samples and a comparison looks for."""
+"""Disturbances of a measurement: the notes that a run writes into its samples and a comparison looks for."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from profiler.measure.samples import Samples
+from profiler.measure.samples import SampleTable
 
 BUSY_CORES = 0.15
 """Cores kept busy by others from which on a machine is not quiet."""
@@ -46,8 +46,8 @@ def disturbing(notes: Iterable[object]) -> list[str]:
     return [note for note in map(str, notes) if note.startswith(words)]
 
 
-def disturbances(samples: Samples) -> tuple[str, ...]:
-    """The notes of a run that say its times may be somebody else's doing; empty for a quiet run.
+def disturbances(samples: SampleTable) -> tuple[str, ...]:
+    """The notes of a run on other load, throttling or drift; empty for a quiet run.
 
     A file may hold the load that was measured without a note about it. Under ``clock=thread`` load is no
     disturbance: waiting for a core is left out of the times.

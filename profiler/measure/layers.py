@@ -22,8 +22,8 @@ class LayerSize:
     live_bytes: int
 
 
-class _Units(fx.Tracer):
-    """Stops at the first module below the root that is not a mere container: a layer as the papers count."""
+class _LayerTracer(fx.Tracer):
+    """Stops at the first module below the root that is not a container: a layer as the papers count."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return not isinstance(m, CONTAINERS)
@@ -40,7 +40,7 @@ class LayerTable:
     def of(cls, model: nn.Module) -> LayerTable | None:
         """The layers of a model; None where its control flow depends on values and cannot be traced."""
         try:
-            return cls(fx.GraphModule(model, _Units().trace(model)))
+            return cls(fx.GraphModule(model, _LayerTracer().trace(model)))
         except (fx.proxy.TraceError, TypeError, NotImplementedError):
             return None
 

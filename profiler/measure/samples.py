@@ -1,4 +1,4 @@
-"""Raw samples of a profiling run: one row a measurement, kept for good, in a Parquet file with its meta.
+"""Raw samples of a profiling run: one row a measurement, in a Parquet file with its metadata.
 
 The columns are ``op`` (``dense``, ``sparse``, ``extract``, ``encode``, ``layer:<name>``), ``k`` (null where
 it has no meaning), ``mask`` (``random``, ``clustered``, ``recorded``; null likewise), ``repeat`` and
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from profiler.fit.least_squares import Vector
+from profiler.fit.least_squares import FloatArray
 from profiler.latency.files import whole_file
 from traces.errors import InputError
 
@@ -38,26 +38,26 @@ class Sample(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Samples:
+class SampleTable:
     """Columns of a samples file, and its meta (empty for a file made elsewhere).
 
     ``op`` and ``mask`` are (n,) object arrays, ``k`` (n,) with NaN for null, ``seconds`` (n,).
     """
 
     op: NDArray[np.object_]
-    k: Vector
+    k: FloatArray
     mask: NDArray[np.object_]
     repeat: NDArray[np.int64]
-    seconds: Vector
+    seconds: FloatArray
     meta: Mapping[str, Any] = field(default_factory=dict)
     where: str = "samples"
 
-    def seconds_of(self, op: str) -> Vector:
+    def seconds_of(self, op: str) -> FloatArray:
         """(m,) times of one operation."""
-        chosen: Vector = self.seconds[self.op == op]
+        chosen: FloatArray = self.seconds[self.op == op]
         return chosen
 
-    def curve(self, op: str = "sparse", masks: Sequence[str] | None = None) -> tuple[Vector, Vector]:
+    def curve(self, op: str = "sparse", masks: Sequence[str] | None = None) -> tuple[FloatArray, FloatArray]:
         """(m,) k and (m,) seconds of an operation that depends on k, for some kinds of active set or all."""
         chosen = (self.op == op) & ~np.isnan(self.k)
         if masks is not None:
@@ -89,7 +89,7 @@ def write_samples(path: Path | str, rows: Sequence[Sample], meta: Mapping[str, A
         parquet.write_table(table, part, compression="zstd")
 
 
-def read_samples(path: Path | str) -> Samples:
+def read_samples(path: Path | str) -> SampleTable:
     """Read and check a samples file.
 
     Raises:
@@ -118,7 +118,7 @@ def read_samples(path: Path | str) -> Samples:
         raise InputError(f"{path}: expected numbers in k, repeat and seconds, found {error}") from error
     op = np.array(table.column("op").to_pylist(), dtype=object)
     mask = np.array(table.column("mask").to_pylist(), dtype=object)
-    samples = Samples(
+    samples = SampleTable(
         op=op,
         k=numbers["k"],
         mask=mask,
@@ -131,7 +131,7 @@ def read_samples(path: Path | str) -> Samples:
     return samples
 
 
-def _check(samples: Samples) -> None:
+def _check(samples: SampleTable) -> None:
     if not len(samples.op):
         raise InputError(f"{samples.where}: expected samples, found none")
     known_op = np.array([one in OPS or str(one).startswith("layer:") for one in samples.op])
@@ -162,8 +162,8 @@ def _check(samples: Samples) -> None:
             )
 
 
-def rows_of(samples: Samples) -> list[Sample]:
-    """The rows of a file, to be carried on by a resumed run."""
+def rows_of(samples: SampleTable) -> list[Sample]:
+    """The rows of a file, for a resumed run to continue."""
     return [
         Sample(
             str(op), None if np.isnan(k) else int(k), None if mask is None else str(mask), int(r), float(s)

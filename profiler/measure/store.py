@@ -11,7 +11,7 @@ from profiler.latency.files import check_writable
 from profiler.measure.samples import Sample, read_samples, rows_of, write_samples
 from traces.errors import InputError
 
-SAME_RUN = (
+RUN_KEYS = (
     "device",
     "model",
     "resolution_px",
@@ -49,7 +49,7 @@ class SampleStore:
         self.previous: Mapping[str, Any] = {}
         if self.path.is_file() and not fresh:
             found = read_samples(self.path)
-            for key in SAME_RUN:
+            for key in RUN_KEYS:
                 old, new = found.meta.get(key), meta.get(key)
                 if old != new:
                     raise InputError(
@@ -65,7 +65,7 @@ class SampleStore:
         return f"SampleStore({self.path}, {len(self.rows)} samples)"
 
     def count(self, op: str, k: int | None, mask: str | None) -> int:
-        """Repeats taken so far of one cell."""
+        """Samples taken so far of one operation."""
         return self._counts[op, k, mask]
 
     def add(self, rows: Iterable[Sample]) -> None:

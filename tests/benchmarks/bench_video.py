@@ -20,7 +20,7 @@ import numpy as np
 from traces.video.block_statistics import BlockStatistics
 from traces.video.loading import load_video
 from traces.video.scenes.scene import Scene
-from traces.video.sequence import Repeated, Resizer, place
+from traces.video.sequence import RepeatedVideo, Resizer, resize_geometry
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 REPEATS = 60
@@ -29,7 +29,7 @@ REPEATS = 60
 def sources(folder: Path) -> dict[str, Callable[[int], Any]]:
     """What to time, by name; each takes the number of a frame."""
     pixels = np.random.default_rng(0).integers(0, 256, (480, 854, 3), dtype=np.uint8)
-    letterbox = Resizer(place(480, 854, 640, "letterbox"))
+    letterbox = Resizer(resize_geometry(480, 854, 640, "letterbox"))
     small, large = (Scene("walk", 0, 300, side, cache_bytes=0) for side in (640, 1024))
     timed: dict[str, Callable[[int], Any]] = {
         "resize 854x480 to 640²": lambda i: letterbox.image(pixels),
@@ -39,7 +39,7 @@ def sources(folder: Path) -> dict[str, Callable[[int], Any]]:
     }
     for name in ("davis/blackswan", "udacity_solidWhiteRight.mp4"):
         if (folder / name).exists():
-            timed[f"{name} 640²"] = Repeated(load_video(folder / name), REPEATS + 2, "loop").image
+            timed[f"{name} 640²"] = RepeatedVideo(load_video(folder / name), REPEATS + 2, "loop").image
     sampler = BlockStatistics.load(ROOT / "conf" / "statistics" / "scene_walk.yaml").sampler(0)
     frames = count()
 

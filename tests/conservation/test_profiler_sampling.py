@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from profiler.measure.active_sets import clustered_mask, random_mask, recorded_mask
 from profiler.measure.disturbance import disturbances
+from profiler.measure.masks import clustered_mask, random_mask, recorded_mask
 from profiler.measure.samples import read_samples
-from profiler.measure.sampling import Plan, first_grid, measure, refine, warm_up
+from profiler.measure.sampling import SamplingPlan, initial_grid, measure, refine_grid, warm_up
 from profiler.measure.store import SampleStore
 from tests.strategies.profiler import XAVIER, SyntheticDevice
 from traces.errors import InputError
@@ -68,18 +68,18 @@ class SyntheticWorkload:
 
 
 class SyntheticClock:
-    def __init__(self, workload: SyntheticWorkload) -> None:
-        self.workload = workload
+    def __init__(self, profiled: SyntheticWorkload) -> None:
+        self.profiled = profiled
 
     def seconds(self, call: Callable[[], object]) -> float:
-        start = self.workload.now_s
+        start = self.profiled.now_s
         call()
-        return self.workload.now_s - start
+        return self.profiled.now_s - start
 
 
-def take(path: Path, workload: SyntheticWorkload) -> SampleStore:
+def take(path: Path, profiled: SyntheticWorkload) -> SampleStore:
     store = SampleStore(path, META)
-    measure(workload, SyntheticClock(workload), store, Plan(repeats=5), DIFFERENCES)
+    measure(profiled, SyntheticClock(profiled), store, SamplingPlan(repeats=5), DIFFERENCES)
     store.flush(complete=True)
     return store
 
@@ -93,7 +93,7 @@ def test_every_cell_gets_its_repeats(tmp_path: Path) -> None:
     for (op, _, mask), count in found.items():
         assert count == (15 if op in ("dense", "extract") or mask == "recorded" else 5)
     sparse_k = {k for op, k, _ in found if op == "sparse"}
-    assert set(first_grid(ROWS * COLUMNS)) <= sparse_k
+    assert set(initial_grid(ROWS * COLUMNS)) <= sparse_k
     assert {mask for op, _, mask in found if op == "sparse"} == {"random", "clustered", "recorded"}
     assert {op for op, _, _ in found} == {
         "dense",
@@ -160,7 +160,7 @@ def test_the_grid_grows_at_a_knee_and_nowhere_else(tmp_path: Path) -> None:
     bent = {
         k for op, k, _ in cells(take(tmp_path / "b.parquet", SyntheticWorkload(knee=True))) if op == "sparse"
     }
-    assert plain == set(first_grid(ROWS * COLUMNS))
+    assert plain == set(initial_grid(ROWS * COLUMNS))
     added = bent - plain
     assert added
     assert all(100 <= k <= 200 for k in added), f"the knee is at 150, added {sorted(added)}"
@@ -171,7 +171,7 @@ def test_a_throttled_clock_is_noticed(tmp_path: Path) -> None:
     honest = work.spend
     work.spend = lambda seconds: honest(seconds * (1.4 if work.calls > 250 else 1.0))  # type: ignore[method-assign]
     store = SampleStore(tmp_path / "samples.parquet", META)
-    outcome = measure(work, SyntheticClock(work), store, Plan(repeats=6), DIFFERENCES)
+    outcome = measure(work, SyntheticClock(work), store, SamplingPlan(repeats=6), DIFFERENCES)
     assert any("clock throttled" in finding for finding in outcome.findings)
 
 
@@ -183,14 +183,17 @@ def test_load_during_the_run_is_noticed(
     monkeypatch.setattr("profiler.measure.sampling.LoadMeter", lambda: SimpleNamespace(read=lambda: cores))
     work = SyntheticWorkload()
     store = SampleStore(tmp_path / "samples.parquet", META)
-    outcome = measure(work, SyntheticClock(work), store, Plan(repeats=5), DIFFERENCES)
+    outcome = measure(work, SyntheticClock(work), store, SamplingPlan(repeats=5), DIFFERENCES)
     assert outcome.background_cores == cores
     assert ("other processes kept 1.3 cores busy while measuring" in outcome.findings) == noted
     store.flush(complete=True)
     assert bool(disturbances(read_samples(store.path))) == noted
     again = SampleStore(store.path, META)
     assert again.previous["complete"]
-    assert measure(work, SyntheticClock(work), again, Plan(repeats=5), DIFFERENCES).background_cores is None
+    assert (
+        measure(work, SyntheticClock(work), again, SamplingPlan(repeats=5), DIFFERENCES).background_cores
+        is None
+    )
 
 
 def test_warm_up_ends_when_times_settle_and_gives_up_when_they_do_not() -> None:
@@ -231,10 +234,10 @@ def test_refinement_ignores_bends_that_noise_explains() -> None:
     grid = (1, 100, 200, 300, 400)
     straight = [np.full(5, 0.1 + 1e-3 * k) for k in grid]
     noisy = [own * generator.normal(1, 0.3, 5) for own in straight]
-    assert refine(grid, noisy, 0.02, 18) == grid
+    assert refine_grid(grid, noisy, 0.02, 18) == grid
     bent = [own + (0.1 if k == 200 else 0.0) for k, own in zip(grid, straight, strict=True)]
-    assert {150, 250} <= set(refine(grid, bent, 0.02, 18))
-    assert len(refine(grid, bent, 0.02, 6)) == 6
+    assert {150, 250} <= set(refine_grid(grid, bent, 0.02, 18))
+    assert len(refine_grid(grid, bent, 0.02, 6)) == 6
 
 
 def test_samples_by_another_clock_are_not_mixed_in(tmp_path: Path) -> None:

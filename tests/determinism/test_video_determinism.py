@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.strategies.video import write_clip
-from traces.video.clip import Clip
 from traces.video.scenes.scene import Scene
+from traces.video.video_file import VideoFile
 
 
 def test_the_order_of_access_changes_nothing():
@@ -55,7 +55,7 @@ def test_arrays_are_read_only():
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv", "clip.avi"])
 def test_a_clip_out_of_order_equals_the_clip_in_order(tmp_path, name):
     path = write_clip(tmp_path / name)
-    whole, tight = Clip(path, 96), Clip(path, 96, cache_bytes=3 * 96 * 96 * 3)
+    whole, tight = VideoFile(path, 96), VideoFile(path, 96, cache_bytes=3 * 96 * 96 * 3)
     images = [whole.image(i) for i in range(whole.frame_count)]
     assert len({image.tobytes() for image in images}) == 30
     for i in (17, 18, 5, 5, 29, 0, 16, 15, 14, 8, 7):

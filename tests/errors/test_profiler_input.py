@@ -10,14 +10,14 @@ import pandas as pd
 import pytest
 
 from profiler.__main__ import main
-from profiler.fit.groups import group
+from profiler.fit.grouped_samples import group_by_k
 from profiler.fit.quadratic import fit_quadratic
 from profiler.latency import save_profile
 from profiler.latency.files import whole_file
 from profiler.measure.devices import check_device
 from profiler.measure.samples import Sample, read_samples, write_samples
 from profiler.measure.store import SampleStore
-from profiler.refit import analyse
+from profiler.refit import fit_profile
 from tests.strategies.profiler import SyntheticDevice, as_samples
 from traces.errors import InputError
 
@@ -85,7 +85,7 @@ def test_a_block_count_without_end_is_refused(tmp_path: Path) -> None:
 def test_a_steep_curve_has_no_outliers(grid: tuple[int, ...]) -> None:
     k = np.array(grid, float)
     seconds = 1e-6 + 1e-6 * k**2
-    assert not group(k, seconds).outliers
+    assert not group_by_k(k, seconds).outliers
 
 
 def test_constant_k_and_two_points_are_refused() -> None:
@@ -114,7 +114,7 @@ def test_an_accident_in_the_other_operations_is_said_and_is_no_tail(op: str) -> 
     taken = rows()
     at = next(i for i, row in enumerate(taken) if row.op == op)
     taken[at] = taken[at]._replace(seconds=100 * taken[at].seconds)
-    found = analyse(as_samples(taken, **META))
+    found = fit_profile(as_samples(taken, **META))
     assert any(f"1 of {sum(row.op == op for row in taken)} {op} samples" in note for note in found.findings)
     quantiles = found.profile.residual_quantiles
     assert quantiles is not None
@@ -143,7 +143,7 @@ def test_a_resolution_that_was_not_measured_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"resolution_px: measured at \(640, 640\), asked for \(1024, 1024\)"
     ):
-        analyse(samples, {"resolution_px": (1024, 1024)})
+        fit_profile(samples, {"resolution_px": (1024, 1024)})
     path = tmp_path / "samples.parquet"
     write_samples(path, rows(), META)
     assert main(["refit", str(path), "resolution=1024"]) == 2
@@ -151,7 +151,7 @@ def test_a_resolution_that_was_not_measured_is_refused(tmp_path: Path) -> None:
 
 def test_more_blocks_than_the_frame_has_are_refused() -> None:
     with pytest.raises(InputError, match=r"at most 400 blocks \(320x320 px in blocks of 16\), found 1600"):
-        analyse(as_samples(rows()), {"resolution_px": (320, 320)})
+        fit_profile(as_samples(rows()), {"resolution_px": (320, 320)})
 
 
 def test_unknown_devices_are_refused() -> None:
@@ -218,7 +218,7 @@ def test_a_place_that_cannot_be_written_is_said_before_anything_is_measured(tmp_
 def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     folder = tmp_path / "net.yaml"
     folder.mkdir()
-    profile = analyse(as_samples(rows(), **META), draws=0).profile
+    profile = fit_profile(as_samples(rows(), **META), draws=0).profile
     with pytest.raises(InputError, match="expected a path that can be written"):
         save_profile(profile, folder)
 

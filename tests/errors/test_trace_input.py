@@ -165,7 +165,7 @@ def test_unknown_options(tmp_path: Path) -> None:
         ({"end_s": 51.0}, r"\(got 0 to 51 s\)"),
         ({"loop_to_s": 0.0}, "the duration must be finite and > 0 s"),
         ({"offset_s": float("inf")}, "offset_s must be finite"),
-        ({"loop_to_s": 1e12}, "a length of 1e.12 s needs 1e.12 opportunities or segments in a round"),
+        ({"loop_to_s": 1e12}, "a length of 1e.12 s needs 1e.12 opportunities or segments in a period"),
         ({"mean_bps": 0.0}, "the mean must be a finite rate > 0 bit/s"),
         ({"mean_bps": float("nan")}, r"\(got nan\)"),
     ],

@@ -10,11 +10,11 @@ from PIL import Image
 
 from tests.strategies.video import Numbered, write_clip, write_folder
 from traces.errors import InputError
-from traces.video.clip import Clip
 from traces.video.image_folder import ImageFolder
 from traces.video.loading import load_video
 from traces.video.scenes.scene import Scene
-from traces.video.sequence import Repeated
+from traces.video.sequence import RepeatedVideo
+from traces.video.video_file import VideoFile
 
 
 def refused(message: str, *where: object):
@@ -139,7 +139,7 @@ def test_a_clip_cut_short_names_the_first_frame_that_is_missing(tmp_path):
     content = file.read_bytes()
     file.write_bytes(content[: len(content) * 2 // 3])
     with refused("expected 30 frames as the header says, found", file, "frame 1"):
-        Clip(file, 96)
+        VideoFile(file, 96)
 
 
 def test_a_cut_clip_whose_header_counts_seconds(tmp_path):
@@ -147,7 +147,7 @@ def test_a_cut_clip_whose_header_counts_seconds(tmp_path):
     content = file.read_bytes()
     file.write_bytes(content[: len(content) * 2 // 3])
     with refused("expected 3.000 s of video as the header says, found 2.000 s; the clip is truncated", file):
-        Clip(file, 96)
+        VideoFile(file, 96)
 
 
 def test_a_clip_with_damaged_data_names_the_frame(tmp_path):
@@ -156,7 +156,7 @@ def test_a_clip_with_damaged_data_names_the_frame(tmp_path):
     middle = len(content) // 2
     content[middle : middle + 3000] = b"\x5a" * 3000
     file.write_bytes(content)
-    clip = Clip(file, 96)
+    clip = VideoFile(file, 96)
     with refused("the clip is damaged", file, "frame"):
         for index in range(clip.frame_count):
             clip.image(index)
@@ -164,14 +164,14 @@ def test_a_clip_with_damaged_data_names_the_frame(tmp_path):
 
 def test_more_frames_than_there_are():
     with refused("frames: video 'numbered' has 4 frames, got 5 with repeat=stop"):
-        Repeated(Numbered(4), 5, "stop")
+        RepeatedVideo(Numbered(4), 5, "stop")
 
 
 def test_an_unknown_repetition_and_no_frames():
     with refused("repeat: expected one of pingpong, loop, stop, got 'bounce'"):
-        Repeated(Numbered(4), 4, "bounce")
+        RepeatedVideo(Numbered(4), 4, "bounce")
     with refused("frames: expected a positive number of frames, got 0"):
-        Repeated(Numbered(4), 0)
+        RepeatedVideo(Numbered(4), 0)
 
 
 def test_a_scene_out_of_range():

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from profiler.__main__ import main
 from profiler.latency import Profile, Quadratic, load_profile, read_profile, save_profile
-from profiler.measure.active_sets import kinds_of, record
 from profiler.measure.devices import HostClock
-from profiler.measure.sampling import Plan, measure
+from profiler.measure.masks import available_masks, collect_frame_pairs
+from profiler.measure.profiled_model import SparseExecutorModel
+from profiler.measure.sampling import SamplingPlan, measure
 from profiler.measure.store import SampleStore
-from profiler.measure.workload import ExecutorWorkload
-from profiler.run import Request, fit_and_write
+from profiler.run import ProfilingOptions, fit_and_write
 from traces.errors import InputError
 
 RESOLUTION_PX = (128, 128)
@@ -47,16 +47,16 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("profiles")
-    recording = record(None, RESOLUTION_PX, 16)
-    workload = ExecutorWorkload(SmallNet(), recording)
+    pairs = collect_frame_pairs(None, RESOLUTION_PX, 16)
+    profiled = SparseExecutorModel(SmallNet(), pairs)
     meta = {"device": "here", "model": "small", "resolution_px": list(RESOLUTION_PX), "block_px": 16}
     sizes = [
         {"name": one.name, "output_bytes": one.output_bytes, "live_bytes": one.live_bytes}
-        for one in workload.layer_sizes()
+        for one in profiled.layer_sizes()
     ]
     store = SampleStore(folder / "here" / "small" / "samples.parquet", {**meta, "layers": sizes})
-    plan = Plan(repeats=4, budget_s=20.0, kinds=tuple(kinds_of(recording)))
-    measure(workload, HostClock(), store, plan, recording.difference)
+    plan = SamplingPlan(repeats=4, budget_s=20.0, masks=tuple(available_masks(pairs)))
+    measure(profiled, HostClock(), store, plan, pairs.difference)
     store.flush(complete=True)
     fit_and_write(store.path, folder / "here" / "small.yaml")
     return folder
@@ -134,9 +134,9 @@ def test_two_profiles_of_this_machine_can_be_compared(
 
 
 def test_a_precision_that_the_device_lacks_is_refused() -> None:
-    recording = record(None, RESOLUTION_PX, 16, pairs=2)
+    pairs = collect_frame_pairs(None, RESOLUTION_PX, 16, pairs=2)
     with pytest.raises(InputError, match=r"precision: .* on cpu"):
-        ExecutorWorkload(SmallNet(), recording, precision="fp16")
+        SparseExecutorModel(SmallNet(), pairs, precision="fp16")
 
 
 def test_a_model_that_the_executor_refuses_is_named() -> None:
@@ -148,17 +148,19 @@ def test_a_model_that_the_executor_refuses_is_named() -> None:
         def forward(self, frame: Tensor) -> Tensor:
             return frame
 
-    recording = record(None, RESOLUTION_PX, 16, pairs=2)
+    pairs = collect_frame_pairs(None, RESOLUTION_PX, 16, pairs=2)
     with pytest.raises(InputError, match=r"model: the sparse executor cannot run it: .*memory"):
-        ExecutorWorkload(Recurrent(), recording)
+        SparseExecutorModel(Recurrent(), pairs)
 
 
 @pytest.mark.data
 def test_real_video_gives_recorded_sets(data_dir: Path) -> None:
-    recording = record(data_dir / "videos" / "udacity_solidWhiteRight.mp4", RESOLUTION_PX, 16, pairs=2)
-    assert "recorded" in kinds_of(recording)
-    assert recording.difference.shape == (2, 8, 8)
-    assert np.abs(recording.vectors).max() > 0
+    pairs = collect_frame_pairs(
+        data_dir / "videos" / "udacity_solidWhiteRight.mp4", RESOLUTION_PX, 16, pairs=2
+    )
+    assert "recorded" in available_masks(pairs)
+    assert pairs.difference.shape == (2, 8, 8)
+    assert np.abs(pairs.vectors).max() > 0
 
 
 def _faster(profile: Profile, factor: float) -> Profile:
@@ -172,12 +174,14 @@ def _faster(profile: Profile, factor: float) -> Profile:
 
 
 def test_a_profile_names_the_command_that_made_it_and_no_folder_of_this_machine() -> None:
-    request = Request(model="yolo11n", resolution_px=(256, 192), video="/somewhere/clip.mp4", repeats=5)
+    request = ProfilingOptions(
+        model="yolo11n", resolution_px=(256, 192), video="/somewhere/clip.mp4", repeats=5
+    )
     assert request.command == (
         "python -m profiler model=yolo11n device=cpu resolution=256x192 video=clip.mp4 repeats=5"
     )
     assert request.profile_name == "yolo11n-256x192"
-    assert Request(model="yolo11n").profile_name == "yolo11n"
+    assert ProfilingOptions(model="yolo11n").profile_name == "yolo11n"
 
 
 def test_the_command_measures_writes_and_has_nothing_left_to_do_the_second_time(

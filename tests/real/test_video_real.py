@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from traces.video.clip import Clip
 from traces.video.loading import load_video
+from traces.video.video_file import VideoFile
 
 pytestmark = pytest.mark.data
 CLIPS = {
@@ -23,7 +23,7 @@ def test_clip_frames_equal_a_sequential_decode(data_dir, name):
 
     count, fps, height, width = CLIPS[name]
     size_px = (height // 16 * 16, width // 16 * 16)
-    clip = Clip(data_dir / "videos" / name, size_px, "crop", cache_bytes=4 * 2**20)
+    clip = VideoFile(data_dir / "videos" / name, size_px, "crop", cache_bytes=4 * 2**20)
     assert (clip.frame_count, clip.fps) == (count, fps)
     wanted = {0, 1, 29, 30, 31, 59, 60, 61, 119, 120, 121, 200, count - 1}
     truth = {}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from profiler.measure.samples import Sample, Samples
+from profiler.measure.samples import Sample, SampleTable
 
 NOISES = ("heteroscedastic", "heavy_tailed", "bimodal")
 RARE = ("rare_slow", "interrupted")
@@ -77,10 +77,10 @@ class SyntheticDevice:
         return rows
 
 
-def as_samples(rows: list[Sample], **meta: object) -> Samples:
+def as_samples(rows: list[Sample], **meta: object) -> SampleTable:
     """Rows as the columns that the fits read, without the detour over a file."""
     op, k, mask, repeat, seconds = zip(*rows, strict=True)
-    return Samples(
+    return SampleTable(
         np.array(op, dtype=object),
         np.array([np.nan if one is None else one for one in k]),
         np.array(mask, dtype=object),

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from sim.content.pixels import PixelContent, PixelOptions
 from simpy import Environment
 
 from profiler.latency import Cut, Profile, Quadratic
-from sim.content.pixels import PixelContent, PixelOptions
 from sim.physics.arrivals import PeriodicLatest
 from sim.physics.estimators import Ewma
 from sim.physics.link import Link, LinkConditions

@@ -1,0 +1,1 @@
+"""Bandwidth traces: the two kinds, file formats, loading, conversion, synthetic traffic, statistics."""

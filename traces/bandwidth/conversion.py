@@ -26,22 +26,22 @@ def to_opportunities(trace: RateTrace, packet_bytes: int = mahimahi.PACKET_BYTES
     """Delivery opportunities of a rate trace: a packet leaves in the millisecond in which its last byte fits.
 
     The k-th packet takes the first millisecond t with integral of the rate up to t >= k * packet_bytes. Less
-    than one packet a round is lost.
+    than one packet a period is lost.
 
     Raises:
-        InputError: a round carries less than one packet.
+        InputError: a period carries less than one packet.
     """
     carried_bytes = np.concatenate(([0.0], np.cumsum(trace.rates_bps * trace.durations_s / 8.0)))
-    # A round that carries a whole number of packets up to rounding carries them all.
+    # A period that carries a whole number of packets up to rounding carries them all.
     packets = int(carried_bytes[-1] / packet_bytes * (1 + 1e-12))
     if packets < 1:
         raise InputError(
-            f"{trace.source or trace.name}: a round carries {carried_bytes[-1]:g} bytes, less than one "
+            f"{trace.source or trace.name}: a period carries {carried_bytes[-1]:g} bytes, less than one "
             f"packet of {packet_bytes} bytes"
         )
     if packets > MAX_OPPORTUNITIES:
         raise InputError(
-            f"{trace.source or trace.name}: {packets:.3g} packets in a round; at most "
+            f"{trace.source or trace.name}: {packets:.3g} packets in a period; at most "
             f"{MAX_OPPORTUNITIES:.0e} are allowed"
         )
     wanted_bytes = np.minimum(np.arange(1, packets + 1) * float(packet_bytes), carried_bytes[-1])
@@ -60,7 +60,7 @@ def to_opportunities(trace: RateTrace, packet_bytes: int = mahimahi.PACKET_BYTES
 
 
 def to_rates(trace: OpportunityTrace, bin_s: float) -> RateTrace:
-    """Mean rates in bins of bin_s, a last shorter bin included; every byte of the round is kept.
+    """Mean rates in bins of bin_s, a last shorter bin included; every byte of the period is kept.
 
     The bursts within a bin are lost, and with them delay: use it where a format or tool knows rates only.
 
@@ -124,7 +124,7 @@ def save_trace(
         )
     notes: list[str] = []
     if format == "csv":
-        text = delimited.dump(trace)
+        text = delimited.dumps(trace)
     elif format == "mahimahi":
         if isinstance(trace, RateTrace):
             notes.append("rates became millisecond opportunities of 1500 bytes; less than one packet is lost")
@@ -138,7 +138,7 @@ def save_trace(
             notes.append(
                 f"the loop starts {silence_ms} ms earlier, since the format ends with an opportunity"
             )
-        text = mahimahi.dump(trace)
+        text = mahimahi.dumps(trace)
     else:
         if isinstance(trace, OpportunityTrace):
             notes.append(f"the millisecond structure is lost: rates in bins of {bin_s:g} s")
@@ -150,7 +150,7 @@ def save_trace(
                 f"the last segment holds {lengths_s[-1]:g} s; the format does not say so, readers assume "
                 f"the median step {median_s:g} s"
             )
-        text = cooked.dump(trace)
+        text = cooked.dumps(trace)
     partial = path.with_name(path.name + ".part")
     try:
         partial.write_text(text)

@@ -12,8 +12,8 @@ from traces.bandwidth.formats.falcon import Falcon
 from traces.bandwidth.formats.ghent import Ghent
 from traces.bandwidth.formats.madrid import Madrid
 from traces.bandwidth.formats.mahimahi import Mahimahi
+from traces.bandwidth.formats.parsing import FileSample, is_number, read_text, sample_file, shorten
 from traces.bandwidth.formats.sigcomm21 import Sigcomm21
-from traces.bandwidth.formats.text import FileSample, is_number, read_text, sample_file, shorten
 from traces.bandwidth.trace import BandwidthTrace, OpportunityTrace, RateTrace
 from traces.bandwidth.trace_format import TraceFormat
 from traces.errors import InputError, class_path, failure_in
@@ -56,7 +56,7 @@ def load_trace(
     column: the rate column, for a csv that has several.
     start_s, end_s: keep this part of the recording (end_s None: to its end).
     offset_s: enter the loop this far in.
-    loop_to_s: repeat (and cut) to this length; every trace loops anyway, this sets the length of a round.
+    loop_to_s: repeat (and cut) to this length; every trace loops anyway, this sets the length of a period.
     mean_bps: scale to this mean.
     name: what tables call it (default: the file's name).
     They apply in this order.

@@ -1,4 +1,4 @@
-"""Statistics of a bandwidth trace: rates in bins, their spread and memory, and how long it is silent."""
+"""Statistics of a bandwidth trace: rates in bins, their spread and autocorrelation, and outages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OUTAGE_S = 0.1  # a silence this long stalls a frame at 10 fps or more
 
 @dataclass(frozen=True, slots=True)
 class TraceStatistics:
-    """What one round of a trace looks like.
+    """What one period of a trace looks like.
 
     The coefficient of variation is standard deviation over mean of the rate in bins of 1 ms, 100 ms and
     1 s; None where the trace holds fewer than two such bins, and at 1 ms for a rate trace, which has no
@@ -50,14 +50,14 @@ def binned_rates_bps(trace: BandwidthTrace, bin_s: float) -> NDArray[np.float64]
     bins = int(trace.duration_s / bin_s + 1e-9)
     if bins > MAX_OPPORTUNITIES:
         raise InputError(
-            f"{trace.source or trace.name}: expected a round of at most {MAX_OPPORTUNITIES:.0e} bins of "
+            f"{trace.source or trace.name}: expected a period of at most {MAX_OPPORTUNITIES:.0e} bins of "
             f"{bin_s:g} s, found {trace.duration_s:g} s; does a time jump?"
         )
     if isinstance(trace, OpportunityTrace):
         bin_ms = round(bin_s * MS_PER_S)
         if bin_ms < 1 or abs(bin_ms - bin_s * MS_PER_S) > 1e-6:
             raise InputError(f"bin_s(={bin_s:g}) must be whole milliseconds for {trace.name}")
-        # The last millisecond of a mahimahi file is the first of the next round.
+        # The last millisecond of a mahimahi file is the first of the next period.
         counts = np.bincount(trace.times_ms % trace.period_ms // bin_ms, minlength=bins)[:bins]
         return np.asarray(counts * (8.0 * trace.packet_bytes / bin_s), dtype=np.float64)
     edges_s = np.append(trace.times_s, trace.period_s)
@@ -81,7 +81,7 @@ def outages_s(trace: BandwidthTrace, at_least_s: float = OUTAGE_S) -> NDArray[np
 
 
 def statistics(trace: BandwidthTrace) -> TraceStatistics:
-    """Measure one round of the trace."""
+    """Measure one period of the trace."""
     rates_bps = {
         bin_s: binned_rates_bps(trace, bin_s)
         for bin_s in (0.001, 0.1, 1.0)

@@ -53,7 +53,7 @@ def synthetic_uplink(
         w(t) = min(ceiling, users(t) * shadowing(t) * fading(t) * grant(t)) * (0 in an outage)
 
     and its packets are the increments of round(m * sum(w up to t) / sum(w)), where m is the number of
-    1500-byte packets of the mean: the mean is exact to half a packet a round, and the same seed gives the
+    1500-byte packets of the mean: the mean is exact to half a packet a period, and the same seed gives the
     same shape at every mean.
 
     - users: on-off sources with Pareto bursts and pauses; their sum is bursty at every time scale

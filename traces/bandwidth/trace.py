@@ -2,7 +2,7 @@
 
 Two kinds, because the sources come in two kinds. An *opportunity trace* lists the milliseconds at which one
 packet may leave; it keeps the bursts and silences of a cellular link. A *rate trace* lists (time, rate)
-segments, like water through a tap. Turning the first into the second hides delay (a median of 13 ms instead
+segments of a fluid link. Turning the first into the second hides delay (a median of 13 ms instead
 of 21 ms on an LTE uplink at 30 % load), so both are kept as they come.
 
 Every trace loops: what happens at time t also happens at t + period.
@@ -27,14 +27,14 @@ MAX_OPPORTUNITIES = 100_000_000  # 0.8 GB; more is a slip of a unit, and would e
 class OpportunityTrace:
     """Milliseconds at which one packet may leave (the mahimahi model).
 
-    Opportunity i of round j occurs at times_ms[i] + j * period_ms. An opportunity that finds no bytes
+    Opportunity i of repetition j occurs at times_ms[i] + j * period_ms. An opportunity that finds no bytes
     waiting is wasted; bytes of several messages share one.
 
-    name: what tables and pictures call it.
+    name: what tables and plots call it.
     times_ms: (n,) int64, n >= 1, non-decreasing, within [0, period_ms]; a repeated value means several
         packets in that millisecond. A last value equal to period_ms (as in every mahimahi file) coincides
-        with millisecond 0 of the next round.
-    period_ms: length of one round, >= 1.
+        with millisecond 0 of the next period.
+    period_ms: length of one period, >= 1.
     packet_bytes: bytes that one opportunity carries.
     synthetic: made by a generator, not measured.
     source: file or generator, for messages.
@@ -87,17 +87,17 @@ class OpportunityTrace:
 
     @property
     def duration_s(self) -> float:
-        """Length of one round."""
+        """Length of one period."""
         return self.period_ms / MS_PER_S
 
     @property
     def bytes_per_period(self) -> float:
-        """What one round carries if every opportunity is used."""
+        """What one period carries if every opportunity is used."""
         return float(self.times_ms.size * self.packet_bytes)
 
     @property
     def mean_bps(self) -> float:
-        """Capacity of one round over its length."""
+        """Capacity of one period over its length."""
         return 8.0 * self.bytes_per_period / self.duration_s
 
     def scaled_to_mean(self, mean_bps: float) -> OpportunityTrace:
@@ -106,12 +106,12 @@ class OpportunityTrace:
         Packets keep their size. With n opportunities and m = round(mean_bps * duration / packet bits)
         wanted, the k-th new one (k = 0..m-1) takes the millisecond of the old one numbered
         floor((k + 1/2) * n / m). At every instant the new cumulative count is then within half a packet of
-        m/n times the old one, and the total is m exactly: the mean is met to half a packet a round. No
+        m/n times the old one, and the total is m exactly: the mean is met to half a packet a period. No
         millisecond that was silent gains a packet, so scaling a sparse trace up makes bigger bursts, not
         shorter silences.
 
         Raises:
-            InputError: mean_bps is not finite and positive, or leaves less than one packet a round.
+            InputError: mean_bps is not finite and positive, or leaves less than one packet a period.
         """
         _check_mean(mean_bps, self.source or self.name)
         n = self.times_ms.size
@@ -119,7 +119,7 @@ class OpportunityTrace:
         if m < 1:
             raise InputError(
                 f"{self.source or self.name}: a mean of {mean_bps:g} bit/s leaves no packet of "
-                f"{self.packet_bytes} bytes in a round of {self.duration_s:g} s"
+                f"{self.packet_bytes} bytes in a period of {self.duration_s:g} s"
             )
         if m == n:
             return self
@@ -161,15 +161,17 @@ class OpportunityTrace:
         return replace(self, times_ms=times_ms)
 
     def looped_to(self, duration_s: float) -> OpportunityTrace:
-        """One round of exactly duration_s (to the millisecond): repeated, the last repetition cut."""
+        """One period of exactly duration_s (to the millisecond): repeated, the last repetition cut."""
         _check_duration(duration_s, self.source or self.name)
         duration_ms = max(1, round(duration_s * MS_PER_S))
-        rounds = -(-duration_ms // self.period_ms)
-        _check_size(rounds * self.times_ms.size, f"a length of {duration_s:g} s", self.source or self.name)
-        starts_ms = np.arange(rounds, dtype=np.int64) * self.period_ms
-        # A packet at the period's end and one at the next round's 0 share a millisecond: order is kept.
+        repetitions = -(-duration_ms // self.period_ms)
+        _check_size(
+            repetitions * self.times_ms.size, f"a length of {duration_s:g} s", self.source or self.name
+        )
+        starts_ms = np.arange(repetitions, dtype=np.int64) * self.period_ms
+        # A packet at the period's end and one at the next period's 0 share a millisecond: order is kept.
         times_ms = (starts_ms[:, None] + self.times_ms[None, :]).ravel()
-        whole = replace(self, times_ms=times_ms, period_ms=rounds * self.period_ms)
+        whole = replace(self, times_ms=times_ms, period_ms=repetitions * self.period_ms)
         return whole.sliced(0.0, duration_ms / MS_PER_S)
 
 
@@ -180,10 +182,10 @@ class RateTrace:
     Segment i carries rates_bps[i] from times_s[i] to times_s[i + 1], the last one to period_s; then the
     trace starts again.
 
-    name: what tables and pictures call it.
+    name: what tables and plots call it.
     times_s: (n,) float64, n >= 1, strictly increasing, times_s[0] == 0.
     rates_bps: (n,) float64, finite, >= 0, at least one > 0.
-    period_s: length of one round, > times_s[-1].
+    period_s: length of one period, > times_s[-1].
     synthetic: made by a generator, not measured.
     source: file or generator, for messages.
 
@@ -243,7 +245,7 @@ class RateTrace:
 
     @property
     def duration_s(self) -> float:
-        """Length of one round."""
+        """Length of one period."""
         return self.period_s
 
     @property
@@ -253,12 +255,12 @@ class RateTrace:
 
     @property
     def bytes_per_period(self) -> float:
-        """What one round carries if the link is never idle."""
+        """What one period carries if the link is never idle."""
         return float(self.rates_bps @ self.durations_s) / 8.0
 
     @property
     def mean_bps(self) -> float:
-        """Capacity of one round over its length."""
+        """Capacity of one period over its length."""
         return 8.0 * self.bytes_per_period / self.duration_s
 
     def scaled_to_mean(self, mean_bps: float) -> RateTrace:
@@ -306,14 +308,16 @@ class RateTrace:
         return _rate_trace_without_empty_segments(self, times_s, rates_bps, self.period_s)
 
     def looped_to(self, duration_s: float) -> RateTrace:
-        """One round of exactly duration_s: repeated, the last repetition cut."""
+        """One period of exactly duration_s: repeated, the last repetition cut."""
         _check_duration(duration_s, self.source or self.name)
-        rounds = max(1, math.ceil(duration_s / self.period_s))
-        _check_size(rounds * self.times_s.size, f"a length of {duration_s:g} s", self.source or self.name)
-        starts_s = np.arange(rounds) * self.period_s
+        repetitions = max(1, math.ceil(duration_s / self.period_s))
+        _check_size(
+            repetitions * self.times_s.size, f"a length of {duration_s:g} s", self.source or self.name
+        )
+        starts_s = np.arange(repetitions) * self.period_s
         times_s = (starts_s[:, None] + self.times_s[None, :]).ravel()
-        rates_bps = np.tile(self.rates_bps, rounds)
-        whole = _rate_trace_without_empty_segments(self, times_s, rates_bps, rounds * self.period_s)
+        rates_bps = np.tile(self.rates_bps, repetitions)
+        whole = _rate_trace_without_empty_segments(self, times_s, rates_bps, repetitions * self.period_s)
         return whole.sliced(0.0, min(duration_s, whole.period_s))
 
 
@@ -348,7 +352,7 @@ def _check_duration(duration_s: float, label: str) -> None:
 def _check_size(opportunities: int, cause: str, label: str) -> None:
     if opportunities > MAX_OPPORTUNITIES:
         raise InputError(
-            f"{label}: {cause} needs {opportunities:.3g} opportunities or segments in a round; "
+            f"{label}: {cause} needs {opportunities:.3g} opportunities or segments in a period; "
             f"at most {MAX_OPPORTUNITIES:.0e} are allowed"
         )
 

@@ -1,0 +1,1 @@
+"""Downloads of public traces and videos, listed in registry.yaml."""

@@ -22,7 +22,7 @@ _ENTRY_KEYS = {"kind", "description", "page", "licence", "citation", "format", "
 
 
 @dataclass(frozen=True, slots=True)
-class PublicFile:
+class DatasetFile:
     """A file to download: its name in the cache, its address, its sha256 if recorded, whether to unzip it."""
 
     file: str
@@ -32,7 +32,7 @@ class PublicFile:
 
 
 @dataclass(frozen=True, slots=True)
-class PublicData:
+class Dataset:
     """An entry of the registry: files that belong together, with licence and citation."""
 
     name: str
@@ -42,11 +42,11 @@ class PublicData:
     licence: str
     citation: str
     format: str | None
-    files: tuple[PublicFile, ...]
+    files: tuple[DatasetFile, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
+class Download:
     """A file that is now in the cache: where (the folder of an unpacked archive), its hash, how it came."""
 
     path: Path
@@ -55,7 +55,7 @@ class Fetched:
     downloaded: bool
 
 
-def read_registry(path: Path = REGISTRY) -> dict[str, PublicData]:
+def read_registry(path: Path = REGISTRY) -> dict[str, Dataset]:
     """All entries by name.
 
     Raises:
@@ -73,7 +73,7 @@ def read_registry(path: Path = REGISTRY) -> dict[str, PublicData]:
     return {name: _entry(path, name, fields) for name, fields in content.items()}
 
 
-def find(registry: dict[str, PublicData], name: str) -> PublicData:
+def find(registry: dict[str, Dataset], name: str) -> Dataset:
     """The entry `name`, or the entry with one of its files for `name/file`.
 
     Raises:
@@ -90,7 +90,7 @@ def find(registry: dict[str, PublicData], name: str) -> PublicData:
     if not chosen:
         files = [file.file for file in entry.files]
         raise InputError(f"{entry_name}: file must be in {files} (got {file_name!r})")
-    return PublicData(
+    return Dataset(
         entry.name,
         entry.kind,
         entry.description,
@@ -102,7 +102,7 @@ def find(registry: dict[str, PublicData], name: str) -> PublicData:
     )
 
 
-def fetch(entry: PublicData, file: PublicFile, cache: Path) -> Fetched:
+def fetch(entry: Dataset, file: DatasetFile, cache: Path) -> Download:
     """Download a file unless the cache has it, check its hash where one is recorded, unzip where asked.
 
     A file whose hash is wrong is not kept.
@@ -143,7 +143,7 @@ def fetch(entry: PublicData, file: PublicFile, cache: Path) -> Fetched:
     except OSError as error:
         raise InputError(f"{target}: expected a cache that can be written, found {error.strerror}") from error
     path = _unpack(target) if file.unpack else target
-    return Fetched(path, _sha256_of(target), checked=file.sha256 is not None, downloaded=not before)
+    return Download(path, _sha256_of(target), checked=file.sha256 is not None, downloaded=not before)
 
 
 def _unpack(archive: Path) -> Path:
@@ -177,7 +177,7 @@ def _sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _entry(path: Path, name: str, fields: Any) -> PublicData:
+def _entry(path: Path, name: str, fields: Any) -> Dataset:
     if not isinstance(fields, dict) or set(fields) != _ENTRY_KEYS:
         raise InputError(f"{path}, entry {name}: expected the keys {', '.join(sorted(_ENTRY_KEYS))}")
     if fields["kind"] not in ("trace", "video"):
@@ -185,7 +185,7 @@ def _entry(path: Path, name: str, fields: Any) -> PublicData:
     files = fields["files"]
     if not isinstance(files, list) or not files:
         raise InputError(f"{path}, entry {name}: expected at least one file")
-    return PublicData(
+    return Dataset(
         name=name,
         kind=fields["kind"],
         description=fields["description"],
@@ -197,7 +197,7 @@ def _entry(path: Path, name: str, fields: Any) -> PublicData:
     )
 
 
-def _file(path: Path, name: str, fields: Any) -> PublicFile:
+def _file(path: Path, name: str, fields: Any) -> DatasetFile:
     if not isinstance(fields, dict) or not {"file", "address", "sha256"} <= set(fields) <= _FILE_KEYS:
         raise InputError(f"{path}, entry {name}: expected each file to have file, address, sha256 (or null)")
     sha256 = fields["sha256"]
@@ -206,4 +206,4 @@ def _file(path: Path, name: str, fields: Any) -> PublicFile:
     file_name = str(fields["file"])
     if Path(file_name).name != file_name:
         raise InputError(f"{path}, entry {name}: file must be a plain name (got {file_name!r})")
-    return PublicFile(file_name, fields["address"], sha256, bool(fields.get("unpack", False)))
+    return DatasetFile(file_name, fields["address"], sha256, bool(fields.get("unpack", False)))

@@ -23,7 +23,7 @@ from traces.video.sequence import (
     SizePx,
     check_fps,
     check_index,
-    place,
+    resize_geometry,
 )
 
 LAYOUTS = (("JPEGImages", "Annotations", 0), ("images", "labels", 11))  # the last is the id of no class
@@ -79,7 +79,7 @@ class ImageFolder:
                     f"{file}: expected {width}×{height} px as {self._images[0].name}, "
                     f"got {found[0]}×{found[1]} px"
                 )
-        self._resizer = Resizer(place(height, width, size_px, fit), self.void)
+        self._resizer = Resizer(resize_geometry(height, width, size_px, fit), self.void)
         self.height_px = self._resizer.placement.height_px
         self.width_px = self._resizer.placement.width_px
         self._image_cache = FrameCache(cache_bytes)

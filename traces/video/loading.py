@@ -43,6 +43,6 @@ def load_video(
             f"{source}: expected a folder of images or a clip ({', '.join(sorted(CLIP_SUFFIXES))}), "
             f"got a file with the suffix {source.suffix!r}"
         )
-    from traces.video.clip import Clip
+    from traces.video.video_file import VideoFile
 
-    return cast(VideoSequence, Clip(source, size_px=size_px, fit=fit, fps=fps))
+    return cast(VideoSequence, VideoFile(source, size_px=size_px, fit=fit, fps=fps))

@@ -1,7 +1,7 @@
 """A video as the simulator sees it: numbered RGB images of one size, with ground truth where there is any.
 
 A sequence has as many frames as its source; `RepeatedVideo` makes it as long as a run needs. Sources are
-clips (`traces.video.clip`), folders of images (`traces.video.image_folder`) and composed scenes
+clips (`traces.video.video_file`), folders of images (`traces.video.image_folder`) and composed scenes
 (`traces.video.scenes.scene`).
 """
 
@@ -100,7 +100,7 @@ def check_fps(fps: float, key: str = "fps") -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Placement:
+class ResizeGeometry:
     """Where a source image lands in the resized one.
 
     The box (left, top, right, bottom) of the source, in px, is scaled to scaled_height_px ×
@@ -120,7 +120,7 @@ class Placement:
         return (self.scaled_height_px, self.scaled_width_px) != (self.height_px, self.width_px)
 
 
-def place(source_height_px: int, source_width_px: int, size_px: SizePx, fit: str) -> Placement:
+def resize_geometry(source_height_px: int, source_width_px: int, size_px: SizePx, fit: str) -> ResizeGeometry:
     """Geometry of one resize.
 
     `letterbox` keeps the whole source and its aspect ratio and pads evenly, `stretch` keeps the whole
@@ -134,19 +134,19 @@ def place(source_height_px: int, source_width_px: int, size_px: SizePx, fit: str
         raise InputError(f"fit: expected one of {', '.join(FITS)}, got {fit!r}")
     whole = (0, 0, source_width_px, source_height_px)
     if fit == "stretch":
-        return Placement(height, width, whole, height, width, 0, 0)
+        return ResizeGeometry(height, width, whole, height, width, 0, 0)
     if fit == "crop":
         scale = max(height / source_height_px, width / source_width_px)
         kept_height, kept_width = max(1, round(height / scale)), max(1, round(width / scale))
         left, top = (source_width_px - kept_width) // 2, (source_height_px - kept_height) // 2
-        return Placement(
+        return ResizeGeometry(
             height, width, (left, top, left + kept_width, top + kept_height), height, width, 0, 0
         )
     scale = min(height / source_height_px, width / source_width_px)
     scaled_height = max(1, min(height, round(source_height_px * scale)))
     scaled_width = max(1, min(width, round(source_width_px * scale)))
     top_px, left_px = (height - scaled_height) // 2, (width - scaled_width) // 2
-    return Placement(height, width, whole, scaled_height, scaled_width, top_px, left_px)
+    return ResizeGeometry(height, width, whole, scaled_height, scaled_width, top_px, left_px)
 
 
 class Resizer:
@@ -155,7 +155,7 @@ class Resizer:
     Images go through libswscale's bilinear filter, which averages when it shrinks; masks keep the nearest id.
     """
 
-    def __init__(self, placement: Placement, void: int = 0) -> None:
+    def __init__(self, placement: ResizeGeometry, void: int = 0) -> None:
         from av.video.reformatter import VideoReformatter
 
         self.placement = placement
@@ -190,7 +190,7 @@ def _nearest(source: int, target: int) -> NDArray[np.intp]:
     return np.asarray((2 * np.arange(target) + 1) * source // (2 * target), dtype=np.intp)
 
 
-def _pad(pixels: NDArray[np.uint8], placement: Placement, value: int) -> NDArray[np.uint8]:
+def _pad(pixels: NDArray[np.uint8], placement: ResizeGeometry, value: int) -> NDArray[np.uint8]:
     if not placement.padded:
         return read_only(np.ascontiguousarray(pixels, dtype=np.uint8))
     padded = np.full((placement.height_px, placement.width_px, *pixels.shape[2:]), value, dtype=np.uint8)
@@ -237,7 +237,7 @@ class FrameCache:
             self.held_bytes -= oldest.nbytes
 
 
-class Repeated:
+class RepeatedVideo:
     """A sequence stretched to any number of frames.
 
     `pingpong` plays forward and back without a cut and without showing an end frame twice, `loop` starts
@@ -267,7 +267,7 @@ class Repeated:
         self.synthetic = sequence.synthetic
 
     def __repr__(self) -> str:
-        return f"Repeated({self.sequence!r}, {self.frame_count}, {self.mode!r})"
+        return f"RepeatedVideo({self.sequence!r}, {self.frame_count}, {self.mode!r})"
 
     def source_index(self, index: int) -> int:
         """The frame of the source that is shown as frame `index`."""

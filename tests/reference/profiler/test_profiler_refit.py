@@ -12,7 +12,7 @@ import yaml
 from profiler.__main__ import main
 from profiler.latency import load_profile, read_profile
 from profiler.measure.samples import COLUMNS, read_samples, rows_of, write_samples
-from profiler.report.table import BEGIN, END
+from profiler.report.profile_table import BEGIN, END
 from tests.strategies.profiler import XAVIER, SyntheticDevice
 
 GRID = np.array([1, 40, 80, 160, 280, 400, 600, 800, 1200, 1600], float)

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from tests.strategies.traces import opportunity_traces, rate_traces
 from traces import load_trace
 from traces.bandwidth.conversion import save_trace
-from traces.bandwidth.formats.falcon import check_block_rule
+from traces.bandwidth.formats.falcon import check_transport_blocks
 from traces.bandwidth.formats.madrid import Madrid
 from traces.bandwidth.formats.transport_block import transport_block_bits
 from traces.bandwidth.loading import FORMATS, detect_format
@@ -125,7 +125,7 @@ def test_falcon_counts_new_bits_of_one_direction(tmp_path: Path) -> None:
 
 def test_a_falcon_log_checks_the_block_size_rule(tmp_path: Path) -> None:
     rows = _falcon_row(1.0, 0, 20, 50, 20616) + _falcon_row(1.001, 0, 20, 50, 20000)
-    check = check_block_rule(_file(tmp_path, rows))
+    check = check_transport_blocks(_file(tmp_path, rows))
     rule_bits = int(transport_block_bits(20, 50))
     assert (check.rows, check.worst_error) == (
         2,

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from profiler.fit.free_quadratic import bending_error, fit_bending
-from profiler.fit.groups import group
+from profiler.fit.free_quadratic import fit_free_quadratic, free_quadratic_error
+from profiler.fit.grouped_samples import group_by_k
 from profiler.fit.holdout import heldout_errors
 from profiler.fit.piecewise import fit_piecewise, predict_piecewise
 from profiler.fit.quadratic import QuadraticFit, fit_quadratic, predict_quadratic
-from profiler.refit import analyse
+from profiler.refit import fit_profile
 from tests.strategies.profiler import NOISES, SHIFTING, XAVIER, SyntheticDevice, as_samples
 
 RUNS, CONFIDENCE = 1000, 0.95
@@ -94,7 +94,9 @@ def test_too_few_repeats_for_the_noise_are_said_in_the_profile() -> None:
     assert sum(warned("interrupted")) >= 75
     assert sum(warned("heteroscedastic")) == 0
     rows = SyntheticDevice(noise="rare_slow").rows(generator, GRID, repeats=15)
-    assert any("rare slow runs" in line for line in analyse(as_samples(rows)).profile.provenance["findings"])
+    assert any(
+        "rare slow runs" in line for line in fit_profile(as_samples(rows)).profile.provenance["findings"]
+    )
 
 
 def test_estimates_are_unbiased(fits: list[QuadraticFit]) -> None:
@@ -112,7 +114,7 @@ def test_false_alarms_of_the_lack_of_fit_test_are_as_rare_as_stated(fits: list[Q
 def test_p99_from_the_residuals_is_within_five_per_cent(noise: str) -> None:
     generator = np.random.default_rng(4)
     device = SyntheticDevice(noise=noise)
-    profile = analyse(as_samples(device.rows(generator, GRID, repeats=20)), draws=0).profile
+    profile = fit_profile(as_samples(device.rows(generator, GRID, repeats=20)), draws=0).profile
     for k in (40, 300, 777, 1500):
         true_p99 = np.quantile(device.measure(np.full(400_000, float(k)), generator), 0.99)
         assert profile.sample_s(k, 0.99) == pytest.approx(true_p99, rel=0.05)
@@ -125,7 +127,7 @@ def test_p99_holds_where_the_shape_of_the_noise_changes_with_k(noise: str) -> No
     """Pooled over all k, the slow mode of one end puts p99 of an end off by 10 to 45 %."""
     generator = np.random.default_rng(8)
     device = SyntheticDevice(noise=noise)
-    runs = [analyse(as_samples(device.rows(generator, GRID, 45)), draws=0).profile for _ in range(9)]
+    runs = [fit_profile(as_samples(device.rows(generator, GRID, 45)), draws=0).profile for _ in range(9)]
     for k in (1, 1600):
         true_p99 = np.quantile(device.measure(np.full(400_000, float(k)), generator), 0.99)
         assert np.median([one.sample_s(k, 0.99) for one in runs]) == pytest.approx(true_p99, rel=0.05)
@@ -137,7 +139,7 @@ def test_a_device_that_steps_is_better_predicted_by_the_rival() -> None:
     grid = np.linspace(1, 1600, 22).round()
     k = np.repeat(grid, 12)
     knee_s = 0.01 + 1e-5 * np.minimum(k, 550) + 2e-4 * np.maximum(k - 550, 0)
-    groups = group(k, knee_s * generator.normal(1, 0.01, len(k)))
+    groups = group_by_k(k, knee_s * generator.normal(1, 0.01, len(k)))
     quadratic = np.median(heldout_errors(groups, predict_quadratic))
     assert fit_piecewise(groups).heldout_error < 0.5 * quadratic
     fit = fit_quadratic(k, knee_s * generator.normal(1, 0.01, len(k)), draws=0)
@@ -150,9 +152,9 @@ def test_free_to_bend_down_the_quadratic_finds_either_sign(a_s: float) -> None:
     generator = np.random.default_rng(9)
     k = np.repeat(GRID, 15)
     seconds = (0.008 + 1.2e-4 * k + a_s * k**2) * generator.normal(1, 0.01, len(k))
-    found = fit_bending(group(k, seconds), 1600)
+    found = fit_free_quadratic(group_by_k(k, seconds), 1600)
     assert found.a_s == pytest.approx(a_s, abs=3e-9)
-    error, bounded = bending_error(group(k, seconds), 1600), fit_quadratic(k, seconds, draws=0)
+    error, bounded = free_quadratic_error(group_by_k(k, seconds), 1600), fit_quadratic(k, seconds, draws=0)
     assert error is not None
     assert error < 0.01
     assert bounded.coefficients[0] == pytest.approx(max(a_s, 0.0), abs=3e-9)
@@ -162,8 +164,8 @@ def test_a_curve_that_bends_down_never_falls_on_the_frame() -> None:
     """A plateau from 400 blocks on would turn a free parabola down before 1600."""
     generator = np.random.default_rng(10)
     k = np.repeat(GRID, 15)
-    found = fit_bending(
-        group(k, (0.01 + 1e-4 * np.minimum(k, 400)) * generator.normal(1, 0.01, len(k))), 1600
+    found = fit_free_quadratic(
+        group_by_k(k, (0.01 + 1e-4 * np.minimum(k, 400)) * generator.normal(1, 0.01, len(k))), 1600
     )
     assert found.a_s < 0
     assert found.b_s + 2 * found.a_s * 1600 >= -1e-12
@@ -172,6 +174,6 @@ def test_a_curve_that_bends_down_never_falls_on_the_frame() -> None:
 def test_a_true_quadratic_is_predicted_within_three_per_cent() -> None:
     generator = np.random.default_rng(6)
     k = np.repeat(GRID, 45)
-    groups = group(k, SyntheticDevice(noise="bimodal").measure(k, generator))
+    groups = group_by_k(k, SyntheticDevice(noise="bimodal").measure(k, generator))
     assert np.median(heldout_errors(groups, predict_quadratic)) < 0.03
     assert predict_piecewise(groups, 800.0) == pytest.approx(predict_quadratic(groups, 800.0), rel=0.05)

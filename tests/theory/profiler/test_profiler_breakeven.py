@@ -12,7 +12,7 @@ from profiler.fit.breakeven import break_even
 from profiler.fit.quadratic import fit_quadratic
 from profiler.latency import Quadratic
 from profiler.measure.samples import Sample
-from profiler.refit import analyse
+from profiler.refit import fit_profile
 from tests.strategies.profiler import XAVIER, SyntheticDevice, as_samples
 
 GRID = np.linspace(1, 1600, 12).round()
@@ -53,7 +53,7 @@ def test_where_the_curve_bends_down_the_measured_course_decides() -> None:
     ]
     dense_s = 0.06 * math.sqrt(0.6)
     rows += [Sample("dense", None, None, r, dense_s) for r in range(10)]
-    found = analyse(as_samples(rows), {"resolution_px": (640, 640)}, draws=0)
+    found = fit_profile(as_samples(rows), {"resolution_px": (640, 640)}, draws=0)
     assert found.better == "piecewise_linear"
     assert found.profile.quadratic.a_s == 0.0
     assert any("bends down" in finding for finding in found.findings)

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sim.systems.interface import RESULT_BYTES
+from sim.systems.splits import fastest_cut, feature_bytes, highest_precision, most_even_cut
 
 from kernels.codecs.frame_codecs import H264Codec, QuantisedCodec, make_frame_codec
 from kernels.codecs.pixel_delta import PixelDeltaSender
@@ -17,9 +19,7 @@ from sim.systems.coach import Coach, CoachOptions
 from sim.systems.deltacnn import DeltaCnn, DeltaCnnOptions
 from sim.systems.edge_only import EdgeOnly
 from sim.systems.full_offload import CODECS, FullOffload, FullOffloadOptions
-from sim.systems.interface import RESULT_BYTES
 from sim.systems.spinn import Spinn, SpinnOptions
-from sim.systems.splits import fastest_cut, feature_bytes, highest_precision, most_even_cut
 from tests.strategies.images import texture
 from tests.strategies.systems import CUTS, DELAY_S, DOWNLINK_BPS, EDGE, SIDE_PX, UPLINK_BPS, run
 

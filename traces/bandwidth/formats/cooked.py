@@ -10,14 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from traces.bandwidth.formats.text import (
+from traces.bandwidth.formats.parsing import (
     is_number,
     mostly,
-    number,
     numbered_rows,
-    rate,
+    parse_number,
+    parse_rate,
     read_text,
-    segments_from_stamps,
+    segments_from_timestamps,
     shorten,
 )
 from traces.bandwidth.trace import RateTrace
@@ -49,7 +49,7 @@ class Cooked:
                 zeros.
         """
         lines: list[int] = []
-        stamps_s: list[float] = []
+        timestamps_s: list[float] = []
         rates_bps: list[float] = []
         tokens: list[str] = []
         for line, text in numbered_rows(read_text(path)):
@@ -58,10 +58,10 @@ class Cooked:
                 raise InputError(f"{path}, line {line}: expected {self.expects}, found {shorten(text)!r}")
             lines.append(line)
             tokens.append(row[0])
-            stamps_s.append(number(row[0], "a time in seconds", path, line))
-            rates_bps.append(1e6 * rate(row[1], "a rate in Mbit/s", path, line))
-        times_s, rates, period_s = segments_from_stamps(
-            path, lines, stamps_s, rates_bps, lambda i: f"{tokens[i]} s"
+            timestamps_s.append(parse_number(row[0], "a time in seconds", path, line))
+            rates_bps.append(1e6 * parse_rate(row[1], "a rate in Mbit/s", path, line))
+        times_s, rates, period_s = segments_from_timestamps(
+            path, lines, timestamps_s, rates_bps, lambda i: f"{tokens[i]} s"
         )
         return RateTrace(
             name=path.name, times_s=times_s, rates_bps=rates, period_s=period_s, source=str(path)
@@ -73,7 +73,7 @@ def _has_shape(line: str) -> bool:
     return len(cells) == 2 and all(map(is_number, cells))
 
 
-def dump(trace: RateTrace) -> str:
+def dumps(trace: RateTrace) -> str:
     """The trace as a cooked file; the length of its last segment is lost (a reader assumes the median)."""
     rows = zip(trace.times_s.tolist(), (trace.rates_bps / 1e6).tolist(), strict=True)
     return "".join(f"{time_s!r}\t{rate_mbps!r}\n" for time_s, rate_mbps in rows)

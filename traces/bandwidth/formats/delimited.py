@@ -17,14 +17,14 @@ from pathlib import Path
 
 import numpy as np
 
-from traces.bandwidth.formats.text import (
+from traces.bandwidth.formats.parsing import (
     is_number,
-    is_whole,
-    number,
+    is_unsigned_integer,
     numbered_rows,
-    rate,
+    parse_number,
+    parse_rate,
     read_text,
-    segments_from_stamps,
+    segments_from_timestamps,
     shorten,
 )
 from traces.bandwidth.trace import MAX_OPPORTUNITIES, MS_PER_S, BandwidthTrace, OpportunityTrace, RateTrace
@@ -97,7 +97,7 @@ class Csv:
         return _rates(path, header, time_index, seconds, rate_index, factor, table, notes)
 
 
-def dump(trace: BandwidthTrace) -> str:
+def dumps(trace: BandwidthTrace) -> str:
     """The trace as csv: numbers in full precision, so that reading it back gives the same trace."""
     lines = [f"# name: {trace.name}", f"# synthetic: {str(trace.synthetic).lower()}"]
     if isinstance(trace, OpportunityTrace):
@@ -127,17 +127,21 @@ def _rates(
     end_s: float | None = None
     if table and table[-1][1][rate_index] == "" and len(table) > 1:
         line, cells = table.pop()
-        end_s = seconds * number(cells[time_index], f"{header[time_index]}, the end", path, line)
+        end_s = seconds * parse_number(cells[time_index], f"{header[time_index]}, the end", path, line)
     lines = [line for line, _ in table]
-    stamps_s = [seconds * number(cells[time_index], header[time_index], path, line) for line, cells in table]
-    rates_bps = [factor * rate(cells[rate_index], header[rate_index], path, line) for line, cells in table]
+    timestamps_s = [
+        seconds * parse_number(cells[time_index], header[time_index], path, line) for line, cells in table
+    ]
+    rates_bps = [
+        factor * parse_rate(cells[rate_index], header[rate_index], path, line) for line, cells in table
+    ]
     if end_s is not None:
         # As a last row of its own: the rows before it then need no guess at how long the last one holds.
         lines.append(lines[-1] + 1)
-        stamps_s.append(end_s)
+        timestamps_s.append(end_s)
         rates_bps.append(0.0)
-    times_s, rates, period_s = segments_from_stamps(
-        path, lines, stamps_s, rates_bps, lambda i: f"{stamps_s[i] / seconds:g} {header[time_index]}"
+    times_s, rates, period_s = segments_from_timestamps(
+        path, lines, timestamps_s, rates_bps, lambda i: f"{timestamps_s[i] / seconds:g} {header[time_index]}"
     )
     if end_s is not None:
         times_s, rates, period_s = times_s[:-1], rates[:-1], float(times_s[-1])
@@ -163,7 +167,7 @@ def _opportunities(
     times_ms: list[int] = []
     counts: list[int] = []
     for line, cells in table:
-        time_ms = number(cells[time_index], time_name, path, line) * seconds * MS_PER_S
+        time_ms = parse_number(cells[time_index], time_name, path, line) * seconds * MS_PER_S
         if not 0 <= time_ms <= MAX_TIME_MS or abs(time_ms - round(time_ms)) > 1e-6:
             most = f" and at most {MAX_TIME_MS:.0e}" if time_ms > MAX_TIME_MS else ""
             raise InputError(
@@ -175,7 +179,7 @@ def _opportunities(
                 f"after {times_ms[-1]} ms"
             )
         count = cells[packets_index]
-        if not is_whole(count) or len(count) > MAX_DIGITS:
+        if not is_unsigned_integer(count) or len(count) > MAX_DIGITS:
             raise InputError(
                 f"{path}, line {line}: expected a whole number of packets >= 0, found {shorten(count)!r}"
             )
@@ -188,7 +192,7 @@ def _opportunities(
     if times_ms[-1] == 0:
         raise InputError(f"{path}: expected a last time > 0 ms (the trace loops there), found 0")
     packet_bytes = notes.get("packet_bytes", "1500")
-    if not is_whole(packet_bytes) or len(packet_bytes) > MAX_DIGITS:
+    if not is_unsigned_integer(packet_bytes) or len(packet_bytes) > MAX_DIGITS:
         raise InputError(f"{path}: expected packet_bytes as a whole number, found {shorten(packet_bytes)!r}")
     return OpportunityTrace(
         name=notes.get("name", path.name),

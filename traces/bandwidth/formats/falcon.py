@@ -4,7 +4,7 @@ Columns: timestamp [s], sfn, subframe, rnti, direction (1 downlink, 0 uplink), m
 [bit], tbs_0, tbs_1, format, ndi, ndi_1, harq_idx, ncce, L, cfi, histval, nof_bits, hex. Falkenberg and
 Wietfeld, "FALCON: An Accurate Real-Time Monitor for Client-Based Mobile Network Data Analytics", IEEE
 GLOBECOM 2019. Retransmissions (mcs_idx 29 to 31) carry no new bits. For what the result means, see
-traces.bandwidth.formats.scheduled.
+traces.bandwidth.formats.lte_grants.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from traces.bandwidth.formats.scheduled import DIRECTION_CODE, opportunities_from_blocks
-from traces.bandwidth.formats.text import (
+from traces.bandwidth.formats.lte_grants import DIRECTION_CODE, opportunities_from_grants
+from traces.bandwidth.formats.parsing import (
     is_number,
-    is_whole,
+    is_unsigned_integer,
     mostly,
-    number,
     numbered_rows,
+    parse_number,
     read_text,
     shorten,
 )
@@ -38,7 +38,7 @@ LEAST_COLUMNS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class BlockRuleCheck:
+class TransportBlockCheck:
     """The transport-block rule against the sizes that a log gives.
 
     rows: single-block grants that are no retransmission; exact_ratio: share the rule meets exactly;
@@ -79,16 +79,16 @@ class Falcon:
             InputError: a row that does not fit the columns, times that go back, or no grant in that
                 direction.
         """
-        lines, stamps_s, grants = _read(path, direction)
+        lines, timestamps_s, grants = _read(path, direction)
         if not lines.size:
             raise InputError(
                 f"{path}: expected {direction} rows (direction = {DIRECTION_CODE[direction]}), found none"
             )
         bits = np.where(grants[:, 0] < FIRST_RETRANSMISSION_MCS, grants[:, 2], 0)
-        return opportunities_from_blocks(path, direction, lines, "line", stamps_s, bits)
+        return opportunities_from_grants(path, direction, lines, "line", timestamps_s, bits)
 
 
-def check_block_rule(path: Path, direction: str = "uplink") -> BlockRuleCheck:
+def check_transport_blocks(path: Path, direction: str = "uplink") -> TransportBlockCheck:
     """Compare `transport_block_bits` with the sizes in a log, over grants of one transport block.
 
     Raises:
@@ -101,7 +101,7 @@ def check_block_rule(path: Path, direction: str = "uplink") -> BlockRuleCheck:
         raise InputError(f"{path}: expected {direction} grants of one transport block, found none")
     rule = transport_block_bits(grants[:, 0], grants[:, 1], uplink=direction == "uplink")
     errors = np.abs(rule / grants[:, 2] - 1.0)
-    return BlockRuleCheck(
+    return TransportBlockCheck(
         rows=len(grants),
         exact_ratio=float((errors == 0).mean()),
         mean_error=float(errors.mean()),
@@ -115,7 +115,7 @@ def _has_shape(line: str) -> bool:
     return (
         len(cells) >= LEAST_COLUMNS
         and is_number(cells[0])
-        and all(map(is_whole, cells[1:4]))
+        and all(map(is_unsigned_integer, cells[1:4]))
         and cells[4] in ("0", "1")
     )
 
@@ -123,7 +123,7 @@ def _has_shape(line: str) -> bool:
 def _read(path: Path, direction: str) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
     """(line numbers, stamps [s], (n, 4) of mcs, prb, tbs_sum, tbs_1) of one direction."""
     lines: list[int] = []
-    stamps_s: list[float] = []
+    timestamps_s: list[float] = []
     grants: list[tuple[int, int, int, int]] = []
     for line, text in numbered_rows(read_text(path)):
         cells = text.split("\t")
@@ -133,19 +133,19 @@ def _read(path: Path, direction: str) -> tuple[NDArray[np.int64], NDArray[np.flo
         if code != DIRECTION_CODE[direction]:
             continue
         lines.append(line)
-        stamps_s.append(number(cells[0], "a timestamp in seconds", path, line))
+        timestamps_s.append(parse_number(cells[0], "a timestamp in seconds", path, line))
         grants.append(
             (
                 _whole(cells[5], f"mcs_idx in [0, {MAX_MCS}]", MAX_MCS, path, line),
                 _whole(cells[6], f"nof_prb in [0, {MAX_PRB}]", MAX_PRB, path, line),
                 _whole(cells[7], "tbs_sum in bits, >= 0", 10**9, path, line),
-                int(cells[9]) if len(cells) > 9 and is_whole(cells[9]) else 0,
+                int(cells[9]) if len(cells) > 9 and is_unsigned_integer(cells[9]) else 0,
             )
         )
-    return np.array(lines, np.int64), np.array(stamps_s), np.array(grants, np.int64).reshape(-1, 4)
+    return np.array(lines, np.int64), np.array(timestamps_s), np.array(grants, np.int64).reshape(-1, 4)
 
 
 def _whole(cell: str, what: str, highest: int, path: Path, line: int) -> int:
-    if not is_whole(cell) or int(cell) > highest:
+    if not is_unsigned_integer(cell) or int(cell) > highest:
         raise InputError(f"{path}, line {line}: expected {what}, found {shorten(cell)!r}")
     return int(cell)

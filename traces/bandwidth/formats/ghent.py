@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from traces.bandwidth.formats.text import (
+from traces.bandwidth.formats.parsing import (
     is_number,
-    is_whole,
+    is_unsigned_integer,
     mostly,
-    number,
     numbered_rows,
-    rate,
+    parse_number,
+    parse_rate,
     read_text,
     shorten,
 )
@@ -65,9 +65,9 @@ class Ghent:
             cells = text.split()
             if len(cells) != COLUMNS:
                 raise InputError(f"{path}, line {line}: expected {self.expects}, found {shorten(text)!r}")
-            since_start_ms = number(cells[1], "ms since the start", path, line)
-            size_bytes = rate(cells[4], "bytes since the last row", path, line)
-            interval_ms = rate(cells[5], "ms since the last row", path, line)
+            since_start_ms = parse_number(cells[1], "ms since the start", path, line)
+            size_bytes = parse_rate(cells[4], "bytes since the last row", path, line)
+            interval_ms = parse_rate(cells[5], "ms since the last row", path, line)
             if since_start_ms < previous_ms:
                 raise InputError(
                     f"{path}, line {line}: expected times that do not go back, found {since_start_ms:g} ms "
@@ -98,9 +98,9 @@ def _has_shape(line: str) -> bool:
     cells = line.split()
     return (
         len(cells) == COLUMNS
-        and is_whole(cells[0])
-        and is_whole(cells[1])
+        and is_unsigned_integer(cells[0])
+        and is_unsigned_integer(cells[1])
         and is_number(cells[2])
         and is_number(cells[3])
-        and is_whole(cells[5])
+        and is_unsigned_integer(cells[5])
     )

@@ -5,7 +5,7 @@ Millisecond Level", ACM WiNTECH 2023. The bits of a grant follow from its scheme
 `transport_block_bits`). Rows with a NaN are undecoded and dropped. Retransmissions (mcs_idx 29 to 31) carry
 no new bits, but count as time: their millisecond stays silent unless another grant falls into it. Uplink
 data flows 4 ms after its grant; that constant shift is left out. For what the result means, see
-traces.bandwidth.formats.scheduled.
+traces.bandwidth.formats.lte_grants.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from traces.bandwidth.formats.scheduled import DIRECTION_CODE, opportunities_from_blocks
+from traces.bandwidth.formats.lte_grants import DIRECTION_CODE, opportunities_from_grants
 from traces.bandwidth.formats.transport_block import MAX_MCS, MAX_PRB, transport_block_bits
 from traces.bandwidth.trace import OpportunityTrace
 from traces.errors import InputError
@@ -54,8 +54,10 @@ class Madrid:
                 times that go back, or no grant in that direction.
         """
         columns = _read_columns(path)
-        stamps_s, directions, schemes, widths = (columns[name] for name in COLUMNS)
-        decoded = np.isfinite(stamps_s) & np.isfinite(directions) & np.isfinite(schemes) & np.isfinite(widths)
+        timestamps_s, directions, schemes, widths = (columns[name] for name in COLUMNS)
+        decoded = (
+            np.isfinite(timestamps_s) & np.isfinite(directions) & np.isfinite(schemes) & np.isfinite(widths)
+        )
         wanted = decoded & (directions == DIRECTION_CODE[direction])
         if not wanted.any():
             others = int((decoded & (directions != DIRECTION_CODE[direction])).sum())
@@ -74,7 +76,7 @@ class Madrid:
         bits = transport_block_bits(
             schemes[rows].astype(np.int64), widths[rows].astype(np.int64), uplink=direction == "uplink"
         )
-        return opportunities_from_blocks(path, direction, rows, "row (from 0)", stamps_s[rows], bits)
+        return opportunities_from_grants(path, direction, rows, "row (from 0)", timestamps_s[rows], bits)
 
 
 def _read_columns(path: Path) -> dict[str, NDArray[np.float64]]:

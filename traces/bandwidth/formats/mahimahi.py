@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from traces.bandwidth.formats.text import is_whole, mostly, numbered_rows, read_text, shorten
+from traces.bandwidth.formats.parsing import is_unsigned_integer, mostly, numbered_rows, read_text, shorten
 from traces.bandwidth.trace import OpportunityTrace
 from traces.errors import InputError
 
@@ -39,7 +39,7 @@ class Mahimahi:
 
     def matches(self, sample_lines: list[str]) -> bool:
         """Whether the sampled lines are one whole number each."""
-        return mostly(sample_lines, is_whole)
+        return mostly(sample_lines, is_unsigned_integer)
 
     def read(self, path: Path, direction: str = "uplink", column: str | None = None) -> OpportunityTrace:
         """Read a mahimahi file.
@@ -77,7 +77,7 @@ def _line_by_line(path: Path, text: str) -> NDArray[np.int64]:
     """The timestamps of a file with comments, spaces or mistakes in it."""
     times_ms: list[int] = []
     for line, row in numbered_rows(text):
-        if not is_whole(row) or len(row) > MAX_DIGITS:
+        if not is_unsigned_integer(row) or len(row) > MAX_DIGITS:
             raise InputError(f"{path}, line {line}: expected {Mahimahi.expects}, found {shorten(row)!r}")
         times_ms.append(int(row))
     if not times_ms:
@@ -85,7 +85,7 @@ def _line_by_line(path: Path, text: str) -> NDArray[np.int64]:
     return np.array(times_ms, dtype=np.int64)
 
 
-def dump(trace: OpportunityTrace) -> str:
+def dumps(trace: OpportunityTrace) -> str:
     """The trace as a mahimahi file.
 
     The format has no room for a silence after the last opportunity. Where there is one, the loop is entered

@@ -10,14 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from traces.bandwidth.formats.text import (
+from traces.bandwidth.formats.parsing import (
     is_number,
     mostly,
-    number,
     numbered_rows,
-    rate,
+    parse_number,
+    parse_rate,
     read_text,
-    segments_from_stamps,
+    segments_from_timestamps,
     shorten,
 )
 from traces.bandwidth.trace import RateTrace
@@ -54,17 +54,19 @@ class Sigcomm21:
             InputError: a row that does not fit the columns, a negative rate, times that go back, only zeros.
         """
         lines: list[int] = []
-        stamps_s: list[float] = []
+        timestamps_s: list[float] = []
         rates_bps: list[float] = []
         for line, text in numbered_rows(read_text(path)):
             cells = text.split(",")
             if len(cells) < LEAST_COLUMNS:
                 raise InputError(f"{path}, line {line}: expected {self.expects}, found {shorten(text)!r}")
             lines.append(line)
-            stamps_s.append(number(cells[0], "a time in seconds", path, line))
-            rates_bps.append(1e6 * rate(cells[RATE_COLUMN[direction]], f"{direction} in Mbit/s", path, line))
-        times_s, rates, period_s = segments_from_stamps(
-            path, lines, stamps_s, rates_bps, lambda i: f"{stamps_s[i]:g} s"
+            timestamps_s.append(parse_number(cells[0], "a time in seconds", path, line))
+            rates_bps.append(
+                1e6 * parse_rate(cells[RATE_COLUMN[direction]], f"{direction} in Mbit/s", path, line)
+            )
+        times_s, rates, period_s = segments_from_timestamps(
+            path, lines, timestamps_s, rates_bps, lambda i: f"{timestamps_s[i]:g} s"
         )
         return RateTrace(
             name=f"{path.name} {direction}",

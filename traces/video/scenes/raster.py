@@ -66,7 +66,7 @@ def draw_background(
 
 
 @njit(cache=True, nogil=True)
-def draw_cutout(
+def draw_sprite(
     frame: NDArray[np.uint8],
     ids: NDArray[np.uint8],
     sprite: NDArray[np.uint8],
@@ -149,12 +149,12 @@ def displacements(
     reference_shift_px: NDArray[np.float64],
     camera: NDArray[np.float64],
     reference_camera: NDArray[np.float64],
-    cutouts: NDArray[np.float64],
-    reference_cutouts: NDArray[np.float64],
+    sprite_corners: NDArray[np.float64],
+    reference_sprite_corners: NDArray[np.float64],
 ) -> NDArray[np.float32]:
     """(H, W, 2) displacement (dx, dy) in px of every pixel: where it is in the reference minus where it is.
 
-    `camera` is (panorama row at the centre, zoom), `cutouts` is (objects, 2) with (left, top) of each.
+    `camera` is (panorama row at the centre, zoom), `sprite_corners` is (objects, 2) with (left, top) of each.
     """
     height, width = ids.shape
     moved = np.empty((height, width, 2), dtype=np.float32)
@@ -170,8 +170,8 @@ def displacements(
             if k == 0:
                 dx, dy = shift, top - reference_top
             else:
-                dx = reference_cutouts[k - 1, 0] - cutouts[k - 1, 0]
-                dy = reference_cutouts[k - 1, 1] - cutouts[k - 1, 1]
+                dx = reference_sprite_corners[k - 1, 0] - sprite_corners[k - 1, 0]
+                dy = reference_sprite_corners[k - 1, 1] - sprite_corners[k - 1, 1]
             moved[i, j, 0] = (x + dx) / reference_zoom + width // 2 - j
             moved[i, j, 1] = (y + dy) / reference_zoom + height // 2 - i
     return moved

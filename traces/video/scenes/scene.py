@@ -1,4 +1,4 @@
-"""Moving-camera scenes that need no download: a street, things that pass in it, and the exact truth.
+"""Moving-camera scenes that need no download: a street, objects that pass in it, and exact ground truth.
 
 A camera held in a hand walks along a street and rests now and then; objects cut out of other photographs
 pass at several depths and hide each other. Every frame is a pure function of the seed and its index.
@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from traces.errors import InputError
-from traces.video.scenes.camera_path import Motion, drift, legs, shake
+from traces.video.scenes.motion import MotionParameters, drift, shake, stop_and_go
 from traces.video.sequence import FrameCache, SizePx, check_fps, check_index, check_size
 
 NOISE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class SceneObject:
     """A kind of object: its height and the rows it stands on, in heights of the picture, and its bounce."""
 
     name: str
@@ -29,29 +29,29 @@ class Kind:
 
 
 # People are cut off below the hips in their photographs, so they pass in front, with the picture's border.
-KINDS = (
-    Kind("van", 0.27, (1.05, 1.16), 0.006),
-    Kind("ball", 0.09, (1.05, 1.22), 0.5),
-    Kind("astronaut", 0.30, (1.34, 1.40), 0.02),
-    Kind("van", 0.24, (1.05, 1.10), 0.006),
-    Kind("ball", 0.07, (1.05, 1.22), 0.8),
-    Kind("cameraman", 0.34, (1.34, 1.40), 0.02),
+SCENE_OBJECTS = (
+    SceneObject("van", 0.27, (1.05, 1.16), 0.006),
+    SceneObject("ball", 0.09, (1.05, 1.22), 0.5),
+    SceneObject("astronaut", 0.30, (1.34, 1.40), 0.02),
+    SceneObject("van", 0.24, (1.05, 1.10), 0.006),
+    SceneObject("ball", 0.07, (1.05, 1.22), 0.8),
+    SceneObject("cameraman", 0.34, (1.34, 1.40), 0.02),
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Preset:
-    """A difficulty: how things move, and how many objects pass."""
+class ScenePreset:
+    """How the camera and the objects move, and how many objects there are."""
 
-    motion: Motion
+    motion: MotionParameters
     objects: int
 
 
-PRESETS: dict[str, Preset] = {
-    # pan, pause, shake, zoom, objects' speed, exposure
-    "calm": Preset(Motion(20.0, 0.8, 0.4, 0.004, 60.0, 0.01), objects=6),
-    "walk": Preset(Motion(190.0, 0.2, 3.0, 0.03, 150.0, 0.02), objects=9),
-    "drive": Preset(Motion(390.0, 0.1, 1.5, 0.04, 260.0, 0.03), objects=10),
+PRESETS: dict[str, ScenePreset] = {
+    # camera speed, pause, shake, zoom, objects' speed, exposure
+    "calm": ScenePreset(MotionParameters(20.0, 0.8, 0.4, 0.004, 60.0, 0.01), objects=6),
+    "walk": ScenePreset(MotionParameters(190.0, 0.2, 3.0, 0.03, 150.0, 0.02), objects=9),
+    "drive": ScenePreset(MotionParameters(390.0, 0.1, 1.5, 0.04, 260.0, 0.03), objects=10),
 }
 
 
@@ -116,18 +116,18 @@ class Scene:
     def __repr__(self) -> str:
         return f"Scene({self.preset!r}, seed={self.seed}, {self.frame_count} frames)"
 
-    def _compose(self, preset: Preset, exposure: bool) -> None:
-        from traces.video.scenes.world import paint_panorama
+    def _compose(self, preset: ScenePreset, exposure: bool) -> None:
+        from traces.video.scenes.assets import render_panorama
 
         world_seed, camera_seed, noise_seed, object_seed = np.random.SeedSequence(self.seed).spawn(4)
         world_rng, camera_rng, noise_rng = map(np.random.default_rng, (world_seed, camera_seed, noise_seed))
         scale = self.height_px / 640.0
         motion = preset.motion
         times_s = np.arange(self.frame_count) / self.fps
-        self._panorama = paint_panorama(self.height_px, self.width_px, world_rng)
-        along = camera_rng.uniform(0, float(self._panorama.period_px[self._panorama.ground_px])) + legs(
-            camera_rng, times_s, motion.pan_px_per_s * scale, motion.pause_ratio, (1.5, 4.0)
-        )
+        self._panorama = render_panorama(self.height_px, self.width_px, world_rng)
+        along = camera_rng.uniform(
+            0, float(self._panorama.period_px[self._panorama.ground_px])
+        ) + stop_and_go(camera_rng, times_s, motion.camera_px_per_s * scale, motion.pause_ratio, (1.5, 4.0))
         self._along_px = along + shake(camera_rng, times_s, motion.shake_px * scale)
         rest_px = self._panorama.ground_px - 0.27 * self.height_px
         self._row_px = (
@@ -142,20 +142,22 @@ class Scene:
         if self.whole_px:
             self._along_px, self._row_px = np.rint(self._along_px), np.rint(self._row_px)
 
-        self._sprites, self._cutouts, self.object_kinds = self._place_objects(preset, times_s, object_seed)
+        self._sprites, self._sprite_corners, self.object_kinds = self._place_objects(
+            preset, times_s, object_seed
+        )
         if self.whole_px:
-            self._cutouts = np.rint(self._cutouts)
+            self._sprite_corners = np.rint(self._sprite_corners)
         grains = noise_rng.standard_normal(NOISE_BYTES, dtype=np.float32) * self.noise_sigma
         self._noise = np.clip(np.rint(grains), -127, 127).astype(np.int8)
 
     def _place_objects(
-        self, preset: Preset, times_s: NDArray[np.float64], seed: np.random.SeedSequence
+        self, preset: ScenePreset, times_s: NDArray[np.float64], seed: np.random.SeedSequence
     ) -> tuple[list[NDArray[np.uint8]], NDArray[np.float64], tuple[str, ...]]:
         """The cut-outs, far ones first, (frames, objects, 2) their left and top, and their kinds."""
-        from traces.video.scenes.world import paint_cutout
+        from traces.video.scenes.assets import render_sprite
 
         scale, height = self.height_px / 640.0, self.height_px
-        kinds = [KINDS[k % len(KINDS)] for k in range(preset.objects)]
+        kinds = [SCENE_OBJECTS[k % len(SCENE_OBJECTS)] for k in range(preset.objects)]
         rngs = [np.random.default_rng(child) for child in seed.spawn(preset.objects)]
         feet_px = [rng.uniform(*kind.feet) * height for kind, rng in zip(kinds, rngs, strict=True)]
         order = sorted(range(preset.objects), key=feet_px.__getitem__)
@@ -168,10 +170,10 @@ class Scene:
             kind, rng = kinds[k], rngs[k]
             near = float(self._panorama.parallax[int(feet_px[k])])
             tall_px = int(kind.tall * near * height * rng.uniform(0.85, 1.1))
-            sprite = paint_cutout(kind.name, tall_px, rng)
+            sprite = render_sprite(kind.name, tall_px, rng)
             names.append(kind.name)
             speed = preset.motion.object_px_per_s * scale * near
-            walked = rng.uniform(0, apart_px) + legs(rng, times_s, speed, 0.1, (1.0, 3.0))
+            walked = rng.uniform(0, apart_px) + stop_and_go(rng, times_s, speed, 0.1, (1.0, 3.0))
             left = (walked - near * self._along_px) % apart_px - apart_px / 2 - sprite.shape[1] / 2
             lifted = kind.bounce * tall_px * np.abs(np.sin(np.pi * rng.uniform(1.2, 2.2) * times_s))
             places[:, position] = np.stack(
@@ -215,8 +217,8 @@ class Scene:
                 zoom,
             )
         for k, sprite in enumerate(self._sprites):
-            left, top = self._cutouts[index, k]
-            raster.draw_cutout(frame, ids, sprite, left, top, zoom, k + 1, colour)
+            left, top = self._sprite_corners[index, k]
+            raster.draw_sprite(frame, ids, sprite, left, top, zoom, k + 1, colour)
         if colour:
             rng = np.random.default_rng([self.seed, index])
             starts = rng.integers(0, NOISE_BYTES - 3 * self.width_px, self.height_px)
@@ -239,8 +241,8 @@ class Scene:
             self._row_shift_px(reference),
             np.array([self._row_px[index], self._zoom[index]]),
             np.array([self._row_px[reference], self._zoom[reference]]),
-            self._cutouts[index],
-            self._cutouts[reference],
+            self._sprite_corners[index],
+            self._sprite_corners[reference],
         )
 
     def vectors(self, index: int, reference: int) -> NDArray[np.int16]:

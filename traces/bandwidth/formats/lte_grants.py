@@ -21,12 +21,12 @@ REORDER_S = 0.02  # decoders emit the two directions of a frame (10 ms) out of o
 DIRECTION_CODE = {"uplink": 0, "downlink": 1}
 
 
-def opportunities_from_blocks(
+def opportunities_from_grants(
     path: Path,
     direction: str,
     places: NDArray[np.int64],
     word: str,
-    stamps_s: NDArray[np.float64],
+    timestamps_s: NDArray[np.float64],
     bits: NDArray[np.int64],
 ) -> OpportunityTrace:
     """Delivery opportunities of 1500 bytes from transport blocks.
@@ -35,28 +35,29 @@ def opportunities_from_blocks(
     packet is carried to the next grant, and less than one packet is lost at the end. Milliseconds count
     from the first row of the direction; the trace loops after its last millisecond.
 
-    places, word: (n,) line or row numbers and what they are, for messages; stamps_s: (n,) times; bits: (n,)
-    new information bits.
+    places, word: (n,) line or row numbers and what they are, for messages.
+    timestamps_s: (n,) times of the grants.
+    bits: (n,) new information bits.
 
     Raises:
         InputError: no row, times that go back by more than 20 ms, or less than one packet in all.
     """
-    if stamps_s.size == 0:
+    if timestamps_s.size == 0:
         raise InputError(f"{path}: expected {direction} rows, found none")
-    steps_s = np.diff(stamps_s)
+    steps_s = np.diff(timestamps_s)
     if steps_s.size and steps_s.min() < -REORDER_S:
         i = int(np.argmax(steps_s < -REORDER_S)) + 1
         raise InputError(
-            f"{path}, {word} {places[i]}: expected times that do not go back, found {stamps_s[i]:.6f} s "
-            f"after {stamps_s[i - 1]:.6f} s"
+            f"{path}, {word} {places[i]}: expected times that do not go back, found {timestamps_s[i]:.6f} s "
+            f"after {timestamps_s[i - 1]:.6f} s"
         )
-    order = np.argsort(stamps_s, kind="stable")
-    times_ms = np.rint((stamps_s[order] - stamps_s.min()) * MS_PER_S).astype(np.int64)
+    order = np.argsort(timestamps_s, kind="stable")
+    times_ms = np.rint((timestamps_s[order] - timestamps_s.min()) * MS_PER_S).astype(np.int64)
     packets = np.diff(np.cumsum(bits[order]) // (8 * PACKET_BYTES), prepend=0)
     if packets.sum() == 0:
         raise InputError(
             f"{path}: expected at least one packet of {PACKET_BYTES} bytes of new {direction} data, "
-            f"found {int(bits.sum())} bits in {stamps_s.size} rows"
+            f"found {int(bits.sum())} bits in {timestamps_s.size} rows"
         )
     return OpportunityTrace(
         name=f"{path.name} {direction}",

@@ -97,7 +97,7 @@ def photograph(name: str) -> Image.Image:
         return image.convert("RGB")
 
 
-def paint_panorama(height_px: int, width_px: int, rng: np.random.Generator) -> Panorama:
+def render_panorama(height_px: int, width_px: int, rng: np.random.Generator) -> Panorama:
     """Sky, a brick wall hung with photographs, a strip of grass and a gravel path, in perspective.
 
     On flat ground the depth of a row is inverse to its distance from the horizon, and so a nearer row is
@@ -294,7 +294,7 @@ def _ball(rng: np.random.Generator) -> Image.Image:
     return ball
 
 
-def paint_cutout(kind: str, tall_px: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+def render_sprite(kind: str, tall_px: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     """One object, (h, w, 4) RGBA with opacity 0 or 255 and a transparent border, `tall_px` high."""
     if kind == "astronaut":
         cut = _person("astronaut", ASTRONAUT)

@@ -1,4 +1,4 @@
-"""What is measured: the operations of one model on one device, each a call without arguments to tune."""
+"""What is measured: the operations of one model on one device."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from profiler.measure.active_sets import Recording
+from profiler.measure.masks import FramePairs
 from traces.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PRECISIONS = ("fp32", "tf32", "fp16")
 
 
-class Workload(Protocol):
+class ProfiledModel(Protocol):
     """The operations of a profile. Each runs to its end, or has queued all its work, when it returns."""
 
     @property
@@ -34,11 +34,11 @@ class Workload(Protocol):
         ...
 
     def sparse(self, active: NDArray[np.bool_], step: int) -> None:
-        """Inference on the active blocks, (rows, columns), with the vectors of recorded frame ``step``."""
+        """Inference on the active blocks, (rows, columns), with the vectors of frame ``step``."""
         ...
 
     def settle(self) -> None:
-        """Finish what the last sparse call has left for idle time, after its result."""
+        """Finish what the last sparse call has deferred to idle time, after its result."""
         ...
 
     def extract(self, step: int) -> None:
@@ -46,7 +46,7 @@ class Workload(Protocol):
         ...
 
     def encode(self, active: NDArray[np.bool_], step: int) -> None:
-        """Encoding of the active blocks and all vectors into a message."""
+        """Encode the active blocks and all vectors into a message."""
         ...
 
     def layers(self, seconds: Callable[[Callable[[], object]], float]) -> list[tuple[str, float]]:
@@ -54,15 +54,15 @@ class Workload(Protocol):
         ...
 
 
-class ExecutorWorkload:
-    """A model in the sparse executor, fed with the frames of a recording.
+class SparseExecutorModel:
+    """A model in the sparse executor, with frames of a video as input.
 
     Each sparse call continues from the cache that the one before left, as in a running system. What the
-    executor leaves for idle time (moving what was reused into the new cache) is ``settle``.
+    executor defers to idle time (moving reused results into the new cache) is ``settle``.
 
     Args:
         model: network with a (1, 3, H, W) input.
-        recording: frames at the resolution to measure.
+        pairs: frames at the resolution to measure.
         device: ``cpu`` or ``cuda:<index>``.
         precision: ``fp32``; on CUDA also ``tf32``, and ``fp16`` where the executor takes it.
         policy: how the executor propagates active sets; ``fixed`` is the papers'.
@@ -75,7 +75,7 @@ class ExecutorWorkload:
     def __init__(
         self,
         model: torch.nn.Module,
-        recording: Recording,
+        pairs: FramePairs,
         *,
         device: str = "cpu",
         precision: str = "fp32",
@@ -97,14 +97,14 @@ class ExecutorWorkload:
         # cuDNN rounds fp32 convolutions to TF32 unless told otherwise: a profile says which it was.
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
         self._torch = torch
-        self._recording, self._block_px = recording, block_px
+        self._pairs, self._block_px = pairs, block_px
         self._model = model.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._frames = [
             torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None].to(device).float() / 255
-            for image in recording.frames
+            for image in pairs.frames
         ]
-        self._vectors = [torch.from_numpy(field.astype(np.int64)).to(device) for field in recording.vectors]
-        self._references = [build_pyramid(image) for image in recording.references]
+        self._vectors = [torch.from_numpy(field.astype(np.int64)).to(device) for field in pairs.vectors]
+        self._references = [build_pyramid(image) for image in pairs.references]
         self._device = device
         kind = "cpu" if device == "cpu" else "cuda"
         try:
@@ -128,7 +128,7 @@ class ExecutorWorkload:
 
     @property
     def blocks_total(self) -> int:
-        rows, columns = self._recording.difference.shape[1:]
+        rows, columns = self._pairs.difference.shape[1:]
         return int(rows * columns)
 
     def dense(self) -> None:
@@ -148,7 +148,7 @@ class ExecutorWorkload:
         from kernels.motion.search import search_motion
 
         step %= len(self._vectors)
-        frame = build_pyramid(self._recording.frames[step])  # a reference was prepared when it was a frame
+        frame = build_pyramid(self._pairs.frames[step])  # a reference was prepared when it was a frame
         active_blocks(search_motion(frame, self._references[step], block_px=self._block_px))
 
     def encode(self, active: NDArray[np.bool_], step: int) -> None:
@@ -156,9 +156,9 @@ class ExecutorWorkload:
 
         step %= len(self._vectors)
         encode_blocks(
-            self._recording.frames[step],
+            self._pairs.frames[step],
             np.flatnonzero(active),
-            self._recording.vectors[step],
+            self._pairs.vectors[step],
             block_px=self._block_px,
         )
 

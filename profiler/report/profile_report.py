@@ -1,4 +1,4 @@
-"""A profile for the eye: one picture and one screen of text."""
+"""A report on a fitted profile: a plot and a screen of text."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from profiler.latency.files import whole_file
-from profiler.refit import Analysis
+from profiler.refit import FittedProfile
 
 COLOURS = {"random": "#3b6fb6", "clustered": "#d1782b", "recorded": "#4f9a57"}
 
 
-def summary(found: Analysis) -> str:
+def summary(found: FittedProfile) -> str:
     """A screen of text: the curve with its errors, how well it predicts, and what to know about it."""
     profile, fit = found.profile, found.fit
     height, width = profile.resolution_px
@@ -34,11 +34,11 @@ def summary(found: Analysis) -> str:
             f"  {name}  {('s/block²', 's/block ', 's       ')[i]}             {value:.3e}   {errors[i]:.1e}"
             f"      {low:.3e} to {high:.3e}   {boot}"
         )
-    rival = found.rival.heldout_error
+    piecewise = found.piecewise.heldout_error
     lines += [
         "",
         f"R² {fit.r2:.4f}; held-out error {_percent(found.heldout_error)}, piecewise linear"
-        f" {_percent(rival)}, free to bend down {_percent(found.bending_error)}:"
+        f" {_percent(piecewise)}, free quadratic {_percent(found.free_quadratic_error)}:"
         f" of the first two the {(found.better or 'unknown').replace('_', ' ')} predicts better",
         f"dense {profile.dense_s * 1e3:.2f} ms; break-even {_breakeven(found)}",
     ]
@@ -60,7 +60,7 @@ def summary(found: Analysis) -> str:
     return "\n".join(lines)
 
 
-def draw(found: Analysis, path: Path | str) -> None:
+def plot_profile(found: FittedProfile, path: Path | str) -> None:
     """Draw samples, fit, intervals and break-even above the residuals, as a PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -86,8 +86,8 @@ def draw(found: Analysis, path: Path | str) -> None:
     above.plot(grid, curve, color="black", lw=1.5, label="quadratic, 95 % of the mean")
     above.fill_between(grid, curve - error, curve + error, color="black", alpha=0.2, lw=0)
     above.plot(
-        found.rival.k,
-        np.array(found.rival.knot_s) * 1e3,
+        found.piecewise.k,
+        np.array(found.piecewise.knot_s) * 1e3,
         "--",
         color="#8a3ba8",
         lw=1,
@@ -123,7 +123,7 @@ def draw(found: Analysis, path: Path | str) -> None:
         figure.savefig(part, format="png", dpi=110, metadata={"Software": None})
 
 
-def _breakeven(found: Analysis) -> str:
+def _breakeven(found: FittedProfile) -> str:
     if found.profile.breakeven_k is None:
         if not len(found.samples.seconds_of("dense")):
             return "unknown: no dense samples"

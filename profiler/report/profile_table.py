@@ -50,7 +50,7 @@ def insert(table: str, path: Path | str) -> None:
 
 def _row(profile: Profile) -> str:
     curve = profile.quadratic
-    rival = profile.alternative.heldout_error if profile.alternative else None
+    piecewise = profile.alternative.heldout_error if profile.alternative else None
     cells = (
         profile.device,
         profile.model,
@@ -59,7 +59,7 @@ def _row(profile: Profile) -> str:
         _value(curve.c_s, curve.c_stderr_s, 1e3, 2),
         "" if profile.r2 is None else f"{profile.r2:.3f}",
         _percent(profile.heldout_error),
-        _percent(rival),
+        _percent(piecewise),
         f"{profile.dense_s * 1e3:.1f}",
         "none" if profile.breakeven_k is None else f"{profile.breakeven_k / profile.block_count:.0%}",
         str(profile.provenance.get("clock", "")),

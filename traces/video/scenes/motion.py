@@ -1,4 +1,4 @@
-"""How the camera and the objects of a scene move: tables of positions, drawn once from a seed.
+"""Motion of the camera and the objects of a scene: tables of positions, drawn once from a seed.
 
 Every table is built from the first frame on, so a longer scene begins exactly like a shorter one.
 """
@@ -14,10 +14,10 @@ SHAKE_HZ = (0.7, 1.1, 1.9, 2.7, 4.3, 6.1)  # hand tremor and steps; amplitudes f
 
 
 @dataclass(frozen=True, slots=True)
-class Motion:
+class MotionParameters:
     """Magnitudes of movement, for a picture 640 px high; lengths grow with the picture.
 
-    pan_px_per_s: speed of the camera along the street while it moves.
+    camera_px_per_s: speed of the camera along the street while it moves.
     pause_ratio: share of its time that the camera rests, in [0, 1).
     shake_px: standard deviation of the camera's shake, each axis.
     zoom_ratio: largest change of scale, 0.05 for ±5 %.
@@ -25,7 +25,7 @@ class Motion:
     exposure_ratio: largest drift of the brightness, 0.02 for ±2 %.
     """
 
-    pan_px_per_s: float
+    camera_px_per_s: float
     pause_ratio: float
     shake_px: float
     zoom_ratio: float
@@ -33,7 +33,7 @@ class Motion:
     exposure_ratio: float
 
 
-def legs(
+def stop_and_go(
     rng: np.random.Generator,
     times_s: NDArray[np.float64],
     speed_px_per_s: float,

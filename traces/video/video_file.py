@@ -1,4 +1,4 @@
-"""A clip: any container that PyAV reads, decoded to RGB images by frame number."""
+"""A video file: any container that PyAV reads, decoded to RGB images by frame number."""
 
 from __future__ import annotations
 
@@ -12,12 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from traces.errors import InputError
-from traces.video.sequence import CACHE_BYTES, FrameCache, Resizer, SizePx, check_fps, check_index, place
+from traces.video.sequence import (
+    CACHE_BYTES,
+    FrameCache,
+    Resizer,
+    SizePx,
+    check_fps,
+    check_index,
+    resize_geometry,
+)
 
 TAIL_FRAMES = 3  # what a whole clip may lack at its end by rounding
 
 
-class Clip:
+class VideoFile:
     """The first video stream of a file.
 
     Opening reads the packets once, without decoding, for the presentation times and key frames: frame i is
@@ -49,7 +57,7 @@ class Clip:
             rate if fps is None else fps, "fps" if fps is not None else f"{path}: frame rate"
         )
         self._shape = (height, width)
-        self._resizer = Resizer(place(height, width, size_px, fit))
+        self._resizer = Resizer(resize_geometry(height, width, size_px, fit))
         self.height_px = self._resizer.placement.height_px
         self.width_px = self._resizer.placement.width_px
         self._cache = FrameCache(cache_bytes)
@@ -58,7 +66,7 @@ class Clip:
         self._next = -1  # the frame the decoder gives next; -1 before the first
 
     def __repr__(self) -> str:
-        return f"Clip({str(self.path)!r}, {self.frame_count} frames, {self.fps:g} fps)"
+        return f"VideoFile({str(self.path)!r}, {self.frame_count} frames, {self.fps:g} fps)"
 
     def image(self, index: int) -> NDArray[np.uint8]:
         """Frame `index`, (H, W, 3) RGB, read-only.

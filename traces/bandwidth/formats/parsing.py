@@ -1,4 +1,4 @@
-"""Reading text files so that every complaint names the file and the line."""
+"""Parsing text files so that every error message names the file and the line."""
 
 from __future__ import annotations
 
@@ -88,12 +88,12 @@ def is_number(token: str) -> bool:
     return True
 
 
-def is_whole(token: str) -> bool:
+def is_unsigned_integer(token: str) -> bool:
     """Whether a token is a whole number >= 0 without a point, as mahimahi and the log formats write them."""
     return token.isascii() and token.isdigit()
 
 
-def number(token: str, what: str, path: Path, line: int) -> float:
+def parse_number(token: str, what: str, path: Path, line: int) -> float:
     """The token as a finite number.
 
     Raises:
@@ -109,13 +109,13 @@ def number(token: str, what: str, path: Path, line: int) -> float:
     return value
 
 
-def rate(token: str, what: str, path: Path, line: int) -> float:
+def parse_rate(token: str, what: str, path: Path, line: int) -> float:
     """The token as a rate >= 0.
 
     Raises:
         InputError: it is no finite number or negative.
     """
-    value = number(token, what, path, line)
+    value = parse_number(token, what, path, line)
     if value < 0:
         raise InputError(f"{path}, line {line}: expected {what} >= 0, found {token}")
     return value
@@ -126,10 +126,10 @@ def shorten(text: str, limit: int = 40) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def segments_from_stamps(
+def segments_from_timestamps(
     path: Path,
     lines: list[int],
-    stamps_s: list[float],
+    timestamps_s: list[float],
     rates_bps: list[float],
     time_text: Callable[[int], str],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
@@ -144,13 +144,13 @@ def segments_from_stamps(
     Raises:
         InputError: no row, a time that goes back, one row only, or every rate 0.
     """
-    if not stamps_s:
+    if not timestamps_s:
         raise InputError(f"{path}: expected rows of time and rate, found none")
-    if len(stamps_s) == 1:
+    if len(timestamps_s) == 1:
         raise InputError(
             f"{path}, line {lines[0]}: expected at least two rows, found one; how long it holds is unknown"
         )
-    times_s, rates = np.array(stamps_s), np.array(rates_bps)
+    times_s, rates = np.array(timestamps_s), np.array(rates_bps)
     steps_s = np.diff(times_s)
     if steps_s.min() < 0:
         i = int(np.argmax(steps_s < 0)) + 1

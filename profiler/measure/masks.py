@@ -1,4 +1,4 @@
-"""Active sets to measure with: k blocks at random, in clusters, or as real video orders them."""
+"""Masks of active blocks to measure with: k blocks at random, in clusters, or as they change in a video."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
-class Recording:
-    """Pairs of neighbouring frames from all over a video, with the motion between them.
+class FramePairs:
+    """Pairs of successive frames spread over a video, with the motion between them.
 
     Attributes:
         frames: (S, H, W, 3) uint8 images.
@@ -28,7 +28,7 @@ class Recording:
         vectors: (S, rows, columns, 2) of each frame against its reference.
         difference: (S, rows, columns) mean absolute difference of each block.
         name: of the video.
-        filmed: False for a composed scene.
+        synthetic: composed, not filmed.
     """
 
     frames: NDArray[np.uint8]
@@ -36,7 +36,7 @@ class Recording:
     vectors: NDArray[np.int16]
     difference: NDArray[np.float32]
     name: str
-    filmed: bool
+    synthetic: bool
 
 
 def random_mask(k: int, rows: int, columns: int, generator: np.random.Generator) -> Mask:
@@ -47,7 +47,7 @@ def random_mask(k: int, rows: int, columns: int, generator: np.random.Generator)
 
 
 def clustered_mask(k: int, rows: int, columns: int, generator: np.random.Generator) -> Mask:
-    """k blocks in one to four ragged discs, as objects are."""
+    """k blocks in one to four discs with ragged edges, as objects are."""
     y, x = np.mgrid[:rows, :columns]
     centres = generator.uniform((0, 0), (rows, columns), (int(generator.integers(1, 5)), 2))
     away = np.min([np.hypot(y - cy, x - cx) for cy, cx in centres], axis=0)
@@ -65,7 +65,7 @@ def recorded_mask(k: int, difference: NDArray[np.float32]) -> Mask:
 
 
 def draw_mask(kind: str, k: int, difference: NDArray[np.float32], generator: np.random.Generator) -> Mask:
-    """One active set of a kind over the grid of a recorded frame."""
+    """One mask of a kind over the block grid of a frame."""
     rows, columns = difference.shape
     if kind == "random":
         return random_mask(k, rows, columns, generator)
@@ -76,10 +76,10 @@ def draw_mask(kind: str, k: int, difference: NDArray[np.float32], generator: np.
     raise ValueError(f"kind must be random, clustered or recorded (got {kind!r})")
 
 
-def record(
+def collect_frame_pairs(
     video: str | Path | None, resolution_px: tuple[int, int], block_px: int, pairs: int = 8
-) -> Recording:
-    """Search the motion in pairs of frames spread over a video, or the embedded scene where none is given.
+) -> FramePairs:
+    """Read pairs of frames spread over a video, or the embedded scene by default; search their motion.
 
     Args:
         video: a clip or a folder of images.
@@ -105,16 +105,16 @@ def record(
     references = np.stack([sequence.image(int(i) - 1) for i in chosen])
     frames = np.stack([sequence.image(int(i)) for i in chosen])
     fields = [search_motion(*both, block_px=block_px) for both in zip(frames, references, strict=True)]
-    return Recording(
+    return FramePairs(
         frames,
         references,
         np.stack([field.vectors for field in fields]),
         np.stack([field.difference for field in fields]),
         sequence.name,
-        not sequence.synthetic,
+        sequence.synthetic,
     )
 
 
-def kinds_of(recording: Recording) -> Sequence[str]:
-    """The kinds of active set that a recording supports: a composed scene is no recording."""
-    return ("random", "clustered", "recorded") if recording.filmed else ("random", "clustered")
+def available_masks(pairs: FramePairs) -> Sequence[str]:
+    """The kinds of mask that the frames support: `recorded` needs a real video, not a composed scene."""
+    return ("random", "clustered") if pairs.synthetic else ("random", "clustered", "recorded")

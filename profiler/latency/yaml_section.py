@@ -1,4 +1,4 @@
-"""Checked access to the keys of a YAML file: a complaint says where, what was expected, what was found."""
+"""Checked access to the keys of a YAML file: an error says where, what was expected and what was found."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 from traces.errors import InputError
 
 
-class Keys:
-    """A mapping from a file; ``prefix`` is the dotted way to it, so that errors name the whole key.
+class YamlSection:
+    """A mapping in a YAML file; ``prefix`` is the dotted path to it, so that errors name the whole key.
 
     Every method raises InputError if the key is missing or holds something else.
     """
@@ -42,14 +42,14 @@ class Keys:
             raise InputError(f"{self.path}: {self.prefix}{key}: expected {expected}, found no such key")
         return self.content[key]
 
-    def section(self, key: str) -> Keys:
-        return Keys(self.path, f"{self.prefix}{key}.", self.required(key, "keys"))
+    def section(self, key: str) -> YamlSection:
+        return YamlSection(self.path, f"{self.prefix}{key}.", self.required(key, "keys"))
 
-    def sections(self, key: str) -> list[Keys]:
+    def sections(self, key: str) -> list[YamlSection]:
         items = self.required(key, "a list")
         if not isinstance(items, list) or not items:
             raise self.error(key, "a list with at least one entry", items)
-        return [Keys(self.path, f"{self.prefix}{key}[{i}].", item) for i, item in enumerate(items)]
+        return [YamlSection(self.path, f"{self.prefix}{key}[{i}].", item) for i, item in enumerate(items)]
 
     def text(self, key: str) -> str:
         value = self.required(key, "text")

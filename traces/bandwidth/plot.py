@@ -1,4 +1,4 @@
-"""A picture of a trace: its rate over time, the distribution of that rate, and its finest structure."""
+"""A plot of a trace: its rate over time, the distribution of that rate, and its finest structure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COLOUR, SMOOTH_COLOUR, FAINT = "#2a6f97", "#c1440e", "#8a8a8a"
 
 
 def plot_trace(trace: BandwidthTrace, path: str | Path) -> Path:
-    """Write the picture (the suffix chooses the format) and return its path."""
+    """Write the plot (the suffix chooses the file format) and return its path."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10.0, 6.0), layout="constrained")
