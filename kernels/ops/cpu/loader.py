@@ -14,7 +14,7 @@ import shutil
 from functools import cache
 from pathlib import Path
 
-from kernels.ops.libraries import BuildError, Recipe, cache_folder, load, obtain
+from kernels.ops.libraries import BuildError, BuildRecipe, cache_folder, load, obtain
 
 __all__ = ["BuildError", "cache_folder", "compiler", "library", "processor"]
 
@@ -56,7 +56,7 @@ def library() -> ctypes.CDLL:
         raise BuildError(missing)
     files = sorted(SOURCES.glob("*.cpp"))
     sources = (*files, *SOURCES.glob("*.h"))
-    loaded = load(obtain(Recipe("cpu", files, sources, FLAGS, machine=processor()), path, missing))
+    loaded = load(obtain(BuildRecipe("cpu", files, sources, FLAGS, machine=processor()), path, missing))
     for name in _FUNCTIONS:
         getattr(loaded, name).restype = None
     return loaded
