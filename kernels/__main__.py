@@ -102,12 +102,12 @@ def _check(chosen: argparse.Namespace) -> int:
     from kernels.bench.check import check
 
     checked = failed = 0
-    for outcome in check(chosen.seed):
-        checked += outcome.error is not None
-        failed += not outcome.passed
-        verdict = "ok" if outcome.passed else f"WRONG (tolerance {outcome.tolerance:g})"
-        result = outcome.note if outcome.error is None else f"{verdict}: {outcome.error:.1e} of the range"
-        print(f"{outcome.backend:10} {outcome.device:5} {outcome.operation:17} {result}")
+    for result in check(chosen.seed):
+        checked += result.error is not None
+        failed += not result.passed
+        verdict = "ok" if result.passed else f"WRONG (tolerance {result.tolerance:g})"
+        text = result.note if result.error is None else f"{verdict}: {result.error:.1e} of the range"
+        print(f"{result.backend:10} {result.device:5} {result.operation:17} {text}")
     if not checked:
         print("nothing could be checked: `python -m kernels info` says why")
     return 1 if failed or not checked else 0
@@ -116,7 +116,7 @@ def _check(chosen: argparse.Namespace) -> int:
 def _truncation(chosen: argparse.Namespace) -> int:
     import torch
 
-    from kernels.bench.truncation import build_profile, effects, measure, read_frames
+    from kernels.bench.truncation import build_profile, epsilon_effects, measure, read_frames
     from kernels.models import build_model, load_default_network, load_weights
 
     _check_side(chosen.size_px)
@@ -144,7 +144,7 @@ def _truncation(chosen: argparse.Namespace) -> int:
         "threshold": chosen.threshold,
     }
     profile.save(chosen.output, provenance)
-    for effect in effects(samples, chosen.tolerance):
+    for effect in epsilon_effects(samples, chosen.tolerance):
         print(
             f"ε = {effect.epsilon:.2f}: reused {effect.reused:4.0%}, {effect.cost:.2f} × dense, error "
             f"{effect.error:.3f} deviations ({effect.added:.3f} by ε), tolerated by {effect.tolerated:4.0%}"
@@ -161,7 +161,7 @@ def _truncation(chosen: argparse.Namespace) -> int:
 def _bench(chosen: argparse.Namespace) -> int:
     import torch
 
-    from kernels.bench.layers import Setting, run
+    from kernels.bench.layers import BenchmarkSetting, run
 
     if chosen.repeats < 1:
         raise ValueError(f"--repeats must be at least 1 (got {chosen.repeats})")
@@ -185,7 +185,7 @@ def _bench(chosen: argparse.Namespace) -> int:
         return max([bench_gpu(["--model", model, *options]) for model in models])
     try:
         dtype = getattr(torch, chosen.dtype or "float32")
-        setting = Setting(chosen.device, chosen.backend, dtype, chosen.repeats)
+        setting = BenchmarkSetting(chosen.device, chosen.backend, dtype, chosen.repeats)
         run(chosen.output or Path("outputs/benchmarks/kernels.csv"), setting, networks)
     except RuntimeError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -197,7 +197,7 @@ def _plan(chosen: argparse.Namespace) -> int:
     import torch
 
     from kernels.executor import SparseExecutor
-    from kernels.executor.summary import summarise, table
+    from kernels.executor.reports.plan_table import summarise, table
     from kernels.models import build_model
     from kernels.models.registry import check_name
 

@@ -20,7 +20,7 @@ TOLERANCES = {torch.float32: TOLERANCE, torch.float16: 4e-3}
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class CheckResult:
     """One comparison: `error` as a share of the reference's range, or why it was not made."""
 
     backend: str
@@ -40,27 +40,27 @@ def devices() -> list[str]:
     return ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
 
 
-def check(seed: int = 0) -> Iterator[Outcome]:
+def check(seed: int = 0) -> Iterator[CheckResult]:
     """Compare every available backend with the reference, one operation after another."""
     for device in devices():
         for name in registry.BACKENDS:
             reason = registry.unavailable(name, device)
             if reason is not None:
-                yield Outcome(name, device, "all", None, reason)
+                yield CheckResult(name, device, "all", None, reason)
             elif name != "reference":
                 yield from _check_operations(name, device, seed, torch.float32)
                 yield from _check_operations(name, device, seed, torch.float16)
                 yield _check_executor(name, device, seed)
 
 
-def _check_operations(name: str, device: str, seed: int, dtype: torch.dtype) -> Iterator[Outcome]:
+def _check_operations(name: str, device: str, seed: int, dtype: torch.dtype) -> Iterator[CheckResult]:
     single = dtype == torch.float32
     for operation in registry.OPERATIONS:
         choice = registry.choose(operation, device, name, dtype=dtype, bilinear=False)
         if choice.name != name:
             if single:
                 why = f"falls back to {choice.name}: {choice.refusals[0]}"
-                yield Outcome(name, device, operation, None, why)
+                yield CheckResult(name, device, operation, None, why)
             continue
         with arithmetic("float32"):  # the reference is torch's, which would round to TF32 on a GPU
             made, wanted = (_run(operation, each, device, seed, dtype) for each in (choice.module, reference))
@@ -72,7 +72,7 @@ def _check_operations(name: str, device: str, seed: int, dtype: torch.dtype) -> 
                 float((one - other).float().nan_to_num().abs().max()) / span if same_places else float("inf")
             )
         label = operation if single else f"{operation} float16"
-        yield Outcome(name, device, label, max(errors), tolerance=TOLERANCES[dtype])
+        yield CheckResult(name, device, label, max(errors), tolerance=TOLERANCES[dtype])
 
 
 def _run(
@@ -156,7 +156,7 @@ def _run(
     return results
 
 
-def _check_executor(name: str, device: str, seed: int) -> Outcome:
+def _check_executor(name: str, device: str, seed: int) -> CheckResult:
     """A small network under `exact` against the module itself."""
     torch.manual_seed(seed)
     network = nn.Sequential(
@@ -178,4 +178,4 @@ def _check_executor(name: str, device: str, seed: int) -> Outcome:
         _, cache = executor.dense(reference_frame)
         outputs, _, _ = executor.sparse(frame, active, vectors, cache)
         wanted = network(frame)
-    return Outcome(name, device, "executor", float((outputs - wanted).abs().max() / wanted.abs().max()))
+    return CheckResult(name, device, "executor", float((outputs - wanted).abs().max() / wanted.abs().max()))

@@ -28,10 +28,10 @@ from kernels.bench.gpu_comparison import (
     BACKENDS,
     FRACTIONS,
     PRECISIONS,
-    Row,
+    GpuBenchmarkRow,
     measure_layer,
     measure_network,
-    or_note,
+    rows_or_note,
     shapes_of,
 )
 from kernels.bench.gpu_timing import arithmetic, describe, state, steady_seconds
@@ -49,7 +49,7 @@ def run(
     device: str = "cuda",
     layers: bool = True,
     capture: Callable[[Callable[[], Any]], Callable[[], Any]] | None = None,
-) -> list[Row]:
+) -> list[GpuBenchmarkRow]:
     """Measure a network and its layers, print as it goes, and write `kernels.csv` and `kernels.json`.
 
     The table is written after every subject: what was measured before an interruption is kept, marked
@@ -60,7 +60,7 @@ def run(
         device: "cuda"; "cpu" is for trying this out.
         capture: makes a graph; other than CUDA's only for trying this out.
     """
-    rows: list[Row] = []
+    rows: list[GpuBenchmarkRow] = []
     meta = {
         **describe(),
         "command": f"python -m kernels.bench.gpu --model {name}:{size_px} --repeats {repeats}",
@@ -71,8 +71,10 @@ def run(
     _write(folder, rows, meta)  # an unwritable folder shows before the work, not after
     before_s = steady_seconds(device)
 
-    def add(measure: Callable[[], Sequence[Row]], subject: str, precision: str, backend: str = "") -> None:
-        rows.extend(_shown(or_note(measure, subject, precision, backend)))
+    def add(
+        measure: Callable[[], Sequence[GpuBenchmarkRow]], subject: str, precision: str, backend: str = ""
+    ) -> None:
+        rows.extend(_shown(rows_or_note(measure, subject, precision, backend)))
         _write(folder, rows, meta)
 
     backends = [backend for backend in BACKENDS[device] if registry.unavailable(backend, device) is None]
@@ -103,18 +105,18 @@ def run(
     return rows
 
 
-def _write(folder: Path, rows: Sequence[Row], meta: dict[str, Any]) -> None:
+def _write(folder: Path, rows: Sequence[GpuBenchmarkRow], meta: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "kernels.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
+        writer = csv.DictWriter(file, [field.name for field in fields(GpuBenchmarkRow)], lineterminator="\n")
         writer.writeheader()
         writer.writerows(asdict(row) for row in rows)
     (folder / "kernels.json").write_text(json.dumps(meta, indent=1) + "\n")
 
 
-def _shown(rows: list[Row]) -> list[Row]:
+def _shown(rows: list[GpuBenchmarkRow]) -> list[GpuBenchmarkRow]:
     """Print the ratios of a subject, one line for each backend, mode and pattern."""
-    lines: dict[tuple[str, str, str], list[Row]] = {}
+    lines: dict[tuple[str, str, str], list[GpuBenchmarkRow]] = {}
     for row in rows:
         lines.setdefault((row.backend, row.mode, row.pattern), []).append(row)
     for (backend, mode, pattern), cells in lines.items():
@@ -153,10 +155,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     print("checking every operation first; kernels are compiled as they are needed", file=sys.stderr)
     try:
-        outcomes = [outcome for outcome in check() if outcome.device == "cuda"]
+        checks = [one for one in check() if one.device == "cuda"]
     except RuntimeError as error:  # such as a driver that is older than the toolkit
         return _refuse(f"the kernels cannot be launched: {str(error).splitlines()[0]}")
-    wrong = [f"{outcome.backend} {outcome.operation}" for outcome in outcomes if not outcome.passed]
+    wrong = [f"{one.backend} {one.operation}" for one in checks if not one.passed]
     if wrong:
         print(f"error: wrong results, nothing measured: {', '.join(wrong)}", file=sys.stderr)
         return 1

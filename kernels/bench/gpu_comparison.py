@@ -26,8 +26,8 @@ from torch.utils import _pytree as pytree
 from kernels.bench.gpu_timing import Timing, arithmetic, timings
 from kernels.bench.layers import PATTERNS, TOLERANCE, active_set
 from kernels.executor import SparseExecutor
-from kernels.executor.cuda_graph import Replay, as_graph
-from kernels.executor.graph.nodes import Convolve
+from kernels.executor.cuda_graph import CudaGraphRunner, capture_graph
+from kernels.executor.graph.nodes import Convolution
 from kernels.executor.state.active_sets import tile_of
 from kernels.ops import registry
 from kernels.ops.maps import Window, list_tiles
@@ -41,7 +41,7 @@ _RUNS = 20  # of a convolution in one graph: what a replay costs is then a small
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class GpuBenchmarkRow:
     """One measurement.
 
     Attributes:
@@ -74,7 +74,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class Comparison:
     """What the rows of one measurement have in common."""
 
     name: str
@@ -89,9 +89,9 @@ class Subject:
         error: float,
         dense: Timing,
         sparse: Timing,
-    ) -> Row:
+    ) -> GpuBenchmarkRow:
         """A finished measurement of a case, which is a pattern and a fraction."""
-        return Row(
+        return GpuBenchmarkRow(
             self.name,
             self.precision,
             backend,
@@ -108,7 +108,7 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class ConvolutionShape:
     """A convolution of the network: its geometry and the size of its output."""
 
     inputs: int
@@ -138,7 +138,7 @@ class Shape:
         ]
 
 
-def build(name: str, size_px: int, device: str) -> tuple[torch.nn.Module, torch.Tensor]:
+def build_network(name: str, size_px: int, device: str) -> tuple[torch.nn.Module, torch.Tensor]:
     """A network with seeded weights and a frame; times do not depend on the values."""
     from kernels.models import build_model
 
@@ -148,22 +148,24 @@ def build(name: str, size_px: int, device: str) -> tuple[torch.nn.Module, torch.
     return model.to(device), frame.to(device)
 
 
-def shapes_of(name: str, size_px: int, precision: str, device: str) -> list[Shape]:
+def shapes_of(name: str, size_px: int, precision: str, device: str) -> list[ConvolutionShape]:
     """The different convolutions of a network, in the order of their first use."""
-    model, frame = build(name, size_px, device)
+    model, frame = build_network(name, size_px, device)
     plan = SparseExecutor(model, "fixed", None, BLOCK_PX, dtype=PRECISIONS[precision]).plan(frame)
-    found: dict[Shape, None] = {}
+    found: dict[ConvolutionShape, None] = {}
     for index, node in enumerate(plan.nodes):
-        if isinstance(node.work, Convolve):
-            work, (height, width, _) = node.work, node.map_shape()
-            tile = tile_of(plan.resolutions[plan.level(index)], BLOCK_PX)
-            inputs, outputs = work.weight.shape[1] * work.groups, work.weight.shape[0]
-            shape = Shape(inputs, outputs, work.window, work.groups, work.activation, height, width, tile)
+        if isinstance(node.operation, Convolution):
+            operation, (height, width, _) = node.operation, node.map_shape()
+            tile = tile_of(plan.resolutions[plan.resolution_of(index)], BLOCK_PX)
+            inputs, outputs = operation.weight.shape[1] * operation.groups, operation.weight.shape[0]
+            shape = ConvolutionShape(
+                inputs, outputs, operation.window, operation.groups, operation.activation, height, width, tile
+            )
             found[shape] = None
     return list(found)
 
 
-def contestants(shape: Shape, precision: str, device: str) -> list[tuple[str, Any, dict[str, int]]]:
+def candidates(shape: ConvolutionShape, precision: str, device: str) -> list[tuple[str, Any, dict[str, int]]]:
     """(name, backend module, extra arguments) of everything that can run a convolution here."""
     found: list[tuple[str, Any, dict[str, int]]] = []
     traits = {
@@ -195,8 +197,8 @@ def contestants(shape: Shape, precision: str, device: str) -> list[tuple[str, An
 
 
 def measure_layer(
-    shape: Shape, precision: str, device: str, repeats: int, graphs: bool | None = None
-) -> list[Row]:
+    shape: ConvolutionShape, precision: str, device: str, repeats: int, graphs: bool | None = None
+) -> list[GpuBenchmarkRow]:
     """One convolution at every share of active blocks, by every contestant, against cuDNN in this layout."""
     graphs = device == "cuda" if graphs is None else graphs
     generator = torch.Generator().manual_seed(0)
@@ -223,7 +225,7 @@ def measure_layer(
     corners = torch.tensor(shape.tile, dtype=torch.int32)
     cases: list[tuple[str, tuple[str, float], float]] = []
     runs: list[Callable[[], object]] = [dense]
-    for name, module, extra in contestants(shape, precision, device):
+    for name, module, extra in candidates(shape, precision, device):
         packed = module.pack_convolution(weight, bias, window, groups, shape.activation)
         for fraction in FRACTIONS:
             for pattern in PATTERNS:
@@ -238,20 +240,20 @@ def measure_layer(
                 cases.append((name, (pattern, fraction), error))
                 runs.append(run)
     if graphs:
-        runs = [as_graph(run, _RUNS) for run in runs]
+        runs = [capture_graph(run, _RUNS) for run in runs]
     count = _RUNS if graphs else 1
     dense_t, *times = (
         Timing(one.median_s / count, one.spread)
         for one in timings(runs, repeats, "device" if graphs else "wall")
     )
-    subject = Subject(shape.name, precision, tolerance)
+    comparison = Comparison(shape.name, precision, tolerance)
     return [
-        subject.row(name, "graph" if graphs else "eager", case, error, dense_t, sparse_t)
+        comparison.row(name, "graph" if graphs else "eager", case, error, dense_t, sparse_t)
         for (name, case, error), sparse_t in zip(cases, times, strict=True)
     ]
 
 
-def _covered(tiles: torch.Tensor, shape: Shape) -> torch.Tensor:
+def _covered(tiles: torch.Tensor, shape: ConvolutionShape) -> torch.Tensor:
     """Which positions of the output lie in a tile: bool (height, width)."""
     mask = torch.zeros(shape.height, shape.width, dtype=torch.bool)
     for y, x in tiles.tolist():
@@ -267,22 +269,22 @@ def measure_network(
     backend: str | None,
     repeats: int,
     capture: Callable[[Callable[[], Any]], Callable[[], Any]] | None = None,
-) -> list[Row]:
+) -> list[GpuBenchmarkRow]:
     """A network under `fixed`, with motion, against itself in channels_last.
 
     Args:
-        capture: makes a graph; other than `as_graph` only where there is no GPU.
+        capture: makes a graph; other than `capture_graph` only where there is no GPU.
     """
     from kernels.models import build_model
 
-    model, frame = build(name, size_px, device)
+    model, frame = build_network(name, size_px, device)
     plain = build_model(name).eval().to(device)
     plain.load_state_dict(model.state_dict())
     plain.to(PRECISIONS[precision]).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     image = frame.to(PRECISIONS[precision]).contiguous(memory_format=torch.channels_last)
     executor = SparseExecutor(model, "fixed", backend, BLOCK_PX, dtype=PRECISIONS[precision])
     plan = executor.plan(frame)
-    used = {choice.name for choice in plan.choices.values()}
+    used = {choice.name for choice in plan.backends.values()}
     if backend is not None and backend not in used:
         return []  # it refuses everything: what ran instead has rows of its own
     oracle = SparseExecutor(model, "fixed", "reference", BLOCK_PX)
@@ -297,12 +299,12 @@ def measure_network(
     tolerance = TOLERANCE if precision == "float32" else max(TOLERANCE, 2 * largest_error(dense(), wanted))
     made, cache = executor.dense(frame)
     first = largest_error(made, wanted)
-    subject = Subject(f"{name} @{size_px}", precision, tolerance)
+    comparison = Comparison(f"{name} @{size_px}", precision, tolerance)
     label = "+".join(sorted(used))
-    graph, reason, replay = None, "", None
+    graph, reason, runner = None, "", None
     try:
-        graph = (capture or as_graph)(dense)
-        replay = Replay(plan, BLOCK_PX, capture=capture)
+        graph = (capture or capture_graph)(dense)
+        runner = CudaGraphRunner(plan, BLOCK_PX, capture=capture)
     except RuntimeError as refused:
         reason = _first_line(refused)
 
@@ -311,7 +313,7 @@ def measure_network(
         assert graph is not None
         return graph()
 
-    rows: list[Row] = []
+    rows: list[GpuBenchmarkRow] = []
     blocks = size_px // BLOCK_PX
     vectors = _motion(blocks)
     for fraction in FRACTIONS:
@@ -322,22 +324,32 @@ def measure_network(
                 right, _, _ = oracle.sparse(*request, before)
             error = max(first, largest_error(executor.sparse(*request, cache)[0], right))
             eager = partial(_settled, executor, *request, cache)
-            rows.append(subject.row(label, "eager", case, error, *timings([dense, eager], repeats, "wall")))
-            if graph is None or replay is None:
-                rows += [Row(subject.name, precision, label, mode, *case, note=reason) for mode in _GRAPHS]
+            rows.append(
+                comparison.row(label, "eager", case, error, *timings([dense, eager], repeats, "wall"))
+            )
+            if graph is None or runner is None:
+                rows += [
+                    GpuBenchmarkRow(comparison.name, precision, label, mode, *case, note=reason)
+                    for mode in _GRAPHS
+                ]
                 continue
             try:
-                replay.start(cache)
-                error = max(first, largest_error(replay.sparse(*request), right))
-                replay.sparse(*request)  # back from the other arena: a graph of its own
-                whole = timings([dense_frame, partial(replay.sparse, *request)], repeats, "wall")
-                alone = timings([graph, replay.again], repeats, "device" if device == "cuda" else "wall")
+                runner.start(cache)
+                error = max(first, largest_error(runner.sparse(*request), right))
+                runner.sparse(*request)  # back from the other arena: a graph of its own
+                whole = timings([dense_frame, partial(runner.sparse, *request)], repeats, "wall")
+                alone = timings(
+                    [graph, runner.replay_last], repeats, "device" if device == "cuda" else "wall"
+                )
             except RuntimeError as raised:
                 note = _first_line(raised)
-                rows += [Row(subject.name, precision, label, mode, *case, note=note) for mode in _GRAPHS]
+                rows += [
+                    GpuBenchmarkRow(comparison.name, precision, label, mode, *case, note=note)
+                    for mode in _GRAPHS
+                ]
                 continue
-            rows.append(subject.row(label, "replay", case, error, *whole))
-            rows.append(subject.row(label, "graph", case, error, *alone))
+            rows.append(comparison.row(label, "replay", case, error, *whole))
+            rows.append(comparison.row(label, "graph", case, error, *alone))
     return rows
 
 
@@ -368,7 +380,9 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
-def or_note(measure: Callable[[], Sequence[Row]], subject: str, precision: str, backend: str) -> list[Row]:
+def rows_or_note(
+    measure: Callable[[], Sequence[GpuBenchmarkRow]], subject: str, precision: str, backend: str
+) -> list[GpuBenchmarkRow]:
     """Its rows, or where the device's memory is too small, one that says so."""
     try:
         return list(measure())
@@ -377,4 +391,4 @@ def or_note(measure: Callable[[], Sequence[Row]], subject: str, precision: str, 
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    return [Row(subject, precision, backend, "", "", 0.0, note=note)]
+    return [GpuBenchmarkRow(subject, precision, backend, "", "", 0.0, note=note)]

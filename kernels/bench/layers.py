@@ -31,7 +31,7 @@ TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class ConvolutionCase:
     """A convolution to measure: channels, kernel, stride, groups, side of its output, active tile."""
 
     inputs: int
@@ -50,23 +50,23 @@ class Layer:
 
 
 LAYERS = (
-    Layer(32, 32, 3, 1, 1, 256, 16),
-    Layer(64, 64, 3, 1, 1, 128, 16),
-    Layer(128, 128, 3, 1, 1, 64, 16),
-    Layer(256, 256, 3, 1, 1, 32, 16),
-    Layer(64, 64, 1, 1, 1, 128, 16),
-    Layer(3, 16, 3, 2, 1, 320, 8),
-    Layer(16, 32, 3, 2, 1, 160, 4),
-    Layer(16, 8, 3, 1, 1, 160, 4),
-    Layer(64, 64, 3, 1, 1, 80, 2),
-    Layer(128, 128, 3, 1, 1, 40, 1),
-    Layer(256, 256, 1, 1, 1, 20, 1),
-    Layer(80, 80, 3, 1, 80, 80, 2),
+    ConvolutionCase(32, 32, 3, 1, 1, 256, 16),
+    ConvolutionCase(64, 64, 3, 1, 1, 128, 16),
+    ConvolutionCase(128, 128, 3, 1, 1, 64, 16),
+    ConvolutionCase(256, 256, 3, 1, 1, 32, 16),
+    ConvolutionCase(64, 64, 1, 1, 1, 128, 16),
+    ConvolutionCase(3, 16, 3, 2, 1, 320, 8),
+    ConvolutionCase(16, 32, 3, 2, 1, 160, 4),
+    ConvolutionCase(16, 8, 3, 1, 1, 160, 4),
+    ConvolutionCase(64, 64, 3, 1, 1, 80, 2),
+    ConvolutionCase(128, 128, 3, 1, 1, 40, 1),
+    ConvolutionCase(256, 256, 1, 1, 1, 20, 1),
+    ConvolutionCase(80, 80, 3, 1, 80, 80, 2),
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class BenchmarkSetting:
     """Where and how to measure: device, backend (None: the best), precision, repeats of each run."""
 
     device: str = "cpu"
@@ -76,7 +76,7 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class BenchmarkRow:
     """One measurement.
 
     Attributes:
@@ -129,7 +129,7 @@ def active_set(rows: int, columns: int, fraction: float, pattern: str, seed: int
     return mask.view(rows, columns)
 
 
-def interleaved(runs: Sequence[Callable[[], object]], setting: Setting) -> list[float]:
+def interleaved(runs: Sequence[Callable[[], object]], setting: BenchmarkSetting) -> list[float]:
     """Median seconds of each run, taken in turns so that none has the quiet moments to itself."""
     on_gpu = setting.device != "cpu"
     clock = time.perf_counter if on_gpu else time.thread_time
@@ -145,7 +145,7 @@ def interleaved(runs: Sequence[Callable[[], object]], setting: Setting) -> list[
     return [statistics.median(one) for one in times]
 
 
-def measure_layer(layer: Layer, setting: Setting) -> list[Row]:
+def measure_layer(layer: ConvolutionCase, setting: BenchmarkSetting) -> list[BenchmarkRow]:
     """One convolution with bias and SiLU at every fraction, against torch's in channels_last."""
     device, dtype = setting.device, setting.dtype
     generator = torch.Generator().manual_seed(0)
@@ -206,7 +206,7 @@ def measure_layer(layer: Layer, setting: Setting) -> list[Row]:
     ]
 
 
-def measure_network(name: str, size_px: int, setting: Setting) -> list[Row]:
+def measure_network(name: str, size_px: int, setting: BenchmarkSetting) -> list[BenchmarkRow]:
     """A network under `fixed`, with motion; dense is the module itself in channels_last.
 
     Not calibrated: up to a full set every layer runs sparsely. What `fixed` computes has no dense twin: each
@@ -254,7 +254,7 @@ def measure_network(name: str, size_px: int, setting: Setting) -> list[Row]:
             errors.append(max(first, _error(one, two)))
             runs += [partial(sparse, active), partial(sparse_and_settle, active)]
     dense_s, *times = interleaved([dense, *runs], setting)
-    used = "+".join(sorted({choice.name for choice in executor.plan(frame).choices.values()}))
+    used = "+".join(sorted({choice.name for choice in executor.plan(frame).backends.values()}))
     measured = zip(cases, times[::2], times[1::2], errors, strict=True)
     return [
         _row(setting, used, f"{name} @{size_px}", case, (dense_s, result_s, sparse_s), error, own)
@@ -269,27 +269,27 @@ def _error(made: object, wanted: object) -> float:
 
 
 def _row(
-    setting: Setting,
+    setting: BenchmarkSetting,
     backend: str,
     subject: str,
     case: tuple[float, str],
     times: tuple[float, float, float],
     error: float,
     own_error: float,
-) -> Row:
+) -> BenchmarkRow:
     """`own_error` is that of torch's dense run in the same precision."""
     tolerance = TOLERANCE if setting.dtype == torch.float32 else max(TOLERANCE, 2 * own_error)
     ratio = times[2] / times[0] if error <= tolerance else None
     precision = str(setting.dtype).removeprefix("torch.")
     fraction, pattern = case
-    return Row(
+    return BenchmarkRow(
         setting.device, backend, precision, subject, pattern, fraction, *times, ratio, error, tolerance
     )
 
 
 def run(
-    target: Path, setting: Setting, networks: Sequence[tuple[str, int]] = (("yolo11n-seg", 640),)
-) -> list[Row]:
+    target: Path, setting: BenchmarkSetting, networks: Sequence[tuple[str, int]] = (("yolo11n-seg", 640),)
+) -> list[BenchmarkRow]:
     """Measure everything, print a table, write `target` (CSV).
 
     Raises:
@@ -297,7 +297,7 @@ def run(
     """
     keep_freed_memory()
     torch.set_num_threads(1)
-    rows: list[Row] = []
+    rows: list[BenchmarkRow] = []
     print(f"{'':34}" + "".join(f"{fraction:>7.0%}" for fraction in FRACTIONS) + "   sparse / dense")
     for layer in LAYERS:
         rows += _shown(measure_layer(layer, setting))
@@ -306,7 +306,7 @@ def run(
         rows += _shown(measure_network(name, size_px, setting))
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Row)])
+        writer = csv.DictWriter(file, [field.name for field in fields(BenchmarkRow)])
         writer.writeheader()
         writer.writerows(asdict(row) for row in rows)
     print(f"{len(rows)} measurements in {target}")
@@ -316,7 +316,7 @@ def run(
     return rows
 
 
-def _shown(rows: list[Row]) -> list[Row]:
+def _shown(rows: list[BenchmarkRow]) -> list[BenchmarkRow]:
     for pattern in PATTERNS:
         cells = [row for row in rows if row.pattern == pattern]
         shown = "".join(f"{row.ratio:>7.2f}" if row.ratio is not None else "  wrong" for row in cells)

@@ -21,7 +21,7 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from kernels.executor import SparseExecutor
-from kernels.executor.thresholds import MotionStatistics, Row, TruncationProfile
+from kernels.executor.calibration.truncation_profile import MotionStatistics, TruncationProfile, TruncationRow
 from kernels.motion.search import search_motion
 
 EPSILONS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
@@ -29,7 +29,7 @@ IMAGES = (".png", ".jpg", ".jpeg", ".bmp")
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class TruncationSample:
     """One pair of frames at one ε.
 
     Attributes:
@@ -81,7 +81,7 @@ def measure(
     threshold: float = 0.025,
     gaps: Sequence[int] = (1, 2, 4),
     epsilons: Sequence[float] = EPSILONS,
-) -> Iterator[Sample]:
+) -> Iterator[TruncationSample]:
     """Run pairs of frames, `gaps` apart, at every ε.
 
     Args:
@@ -107,16 +107,16 @@ def measure(
             dense_s = time.thread_time() - began_s
             statistics = MotionStatistics.of(active, vectors)
             for epsilon in epsilons:
-                executor.truncation = TruncationProfile((Row(0.0, 0.0, 0.0, epsilon),))
+                executor.truncation = TruncationProfile((TruncationRow(0.0, 0.0, 0.0, epsilon),))
                 began_s = time.thread_time()
                 made, _, report = executor.sparse(frame, active, vectors, cache)
                 cost = (time.thread_time() - began_s) / dense_s
                 reused = float(np.mean(list(report.reused.values())))
-                yield Sample(statistics, epsilon, _error(made, truth), reused, cost)
+                yield TruncationSample(statistics, epsilon, _error(made, truth), reused, cost)
 
 
 @dataclass(frozen=True, slots=True)
-class Effect:
+class EpsilonEffect:
     """What one ε did over all samples: the median cost, and means of the rest.
 
     Attributes:
@@ -132,7 +132,7 @@ class Effect:
     tolerated: float
 
 
-def effects(samples: Sequence[Sample], tolerance: float) -> list[Effect]:
+def epsilon_effects(samples: Sequence[TruncationSample], tolerance: float) -> list[EpsilonEffect]:
     """The trade that a choice of ε makes, smallest ε first; `tolerance` as in `build_profile`."""
     floor: dict[MotionStatistics, float] = {}
     for sample in samples:
@@ -142,7 +142,7 @@ def effects(samples: Sequence[Sample], tolerance: float) -> list[Effect]:
         runs = [sample for sample in samples if sample.epsilon == epsilon]
         added = [run.error - floor[run.statistics] for run in runs]
         found.append(
-            Effect(
+            EpsilonEffect(
                 epsilon=epsilon,
                 reused=float(np.mean([run.reused for run in runs])),
                 cost=float(np.median([run.cost for run in runs])),
@@ -154,7 +154,7 @@ def effects(samples: Sequence[Sample], tolerance: float) -> list[Effect]:
     return found
 
 
-def build_profile(samples: Sequence[Sample], tolerance: float, bins: int = 3) -> TruncationProfile:
+def build_profile(samples: Sequence[TruncationSample], tolerance: float, bins: int = 3) -> TruncationProfile:
     """Choose ε for frames that move alike.
 
     Samples are cut into `bins` of equal number by the mean length of their vectors, each of these by their
@@ -167,7 +167,7 @@ def build_profile(samples: Sequence[Sample], tolerance: float, bins: int = 3) ->
     Raises:
         ValueError: no samples.
     """
-    frames: dict[MotionStatistics, list[Sample]] = {}
+    frames: dict[MotionStatistics, list[TruncationSample]] = {}
     for sample in samples:
         frames.setdefault(sample.statistics, []).append(sample)
     if not frames:
@@ -184,8 +184,8 @@ def build_profile(samples: Sequence[Sample], tolerance: float, bins: int = 3) ->
     return TruncationProfile(tuple(rows))
 
 
-def _row(cell: list[tuple[MotionStatistics, float]]) -> Row:
-    return Row(
+def _row(cell: list[tuple[MotionStatistics, float]]) -> TruncationRow:
+    return TruncationRow(
         length_px=float(np.mean([statistics.length_px for statistics, _ in cell])),
         spread_px=float(np.mean([statistics.spread_px for statistics, _ in cell])),
         active_ratio=float(np.mean([statistics.active_ratio for statistics, _ in cell])),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from kernels.executor.calibration.truncation_profile import TruncationProfile
 from kernels.executor.executor import SparseExecutor
-from kernels.executor.graph.trace import UnsupportedModule
-from kernels.executor.report import Report
-from kernels.executor.thresholds import TruncationProfile
+from kernels.executor.graph.tracing import UnsupportedModule
+from kernels.executor.reports.reuse_report import ReuseReport
 
-__all__ = ["Report", "SparseExecutor", "TruncationProfile", "UnsupportedModule"]
+__all__ = ["ReuseReport", "SparseExecutor", "TruncationProfile", "UnsupportedModule"]

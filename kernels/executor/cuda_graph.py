@@ -4,7 +4,7 @@ A fast GPU is done with a frame before Python has launched it. A graph is captur
 blocks and replayed for every frame that has as many or fewer: the lists of tiles are filled up with tiles
 beyond the map, of which nothing is written. Captured are the copy of the block set from pinned memory, all
 operations, and the moving of what was reused; what is left to the processor is to decide by block
-(`draft_levels`) and to round the number of active blocks up.
+(`decide_active_sets`) and to round the number of active blocks up.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ from typing import Any, TypeVar
 
 import torch
 
-from kernels.executor.plan.plan import Plan
-from kernels.executor.policies.fixed import draft_of, run_fixed
-from kernels.executor.policies.request import Request
-from kernels.executor.state.active_sets import Draft
-from kernels.executor.state.cache import Arena, Cache, Pool
+from kernels.executor.plan.execution_plan import ExecutionPlan
+from kernels.executor.policies.fixed import host_active_sets, run_fixed
+from kernels.executor.policies.sparse_request import SparseRequest
+from kernels.executor.state.active_sets import HostActiveSets
+from kernels.executor.state.arenas import Arena, ArenaPool
+from kernels.executor.state.feature_cache import FeatureCache
 
 _Result = TypeVar("_Result")
 _NEVER = 2.0  # a break-even that no share of active blocks reaches
 
 
-def as_graph(run: Callable[[], _Result], times: int = 1, pool: Any = None) -> Callable[[], _Result]:
+def capture_graph(run: Callable[[], _Result], times: int = 1, pool: Any = None) -> Callable[[], _Result]:
     """`run` captured once, replayed from then on; each replay returns the same tensors, filled anew.
 
     Args:
@@ -54,56 +55,56 @@ def as_graph(run: Callable[[], _Result], times: int = 1, pool: Any = None) -> Ca
     return replay
 
 
-class _TwoArenas(Pool):
+class _AlternatingArenas(ArenaPool):
     """A pool of two arenas that take turns: a graph's addresses stay what they were."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: ExecutionPlan) -> None:
         super().__init__(plan)
         self.arenas = [Arena(plan, plan.kept, plan.cache_floats) for _ in range(2)]
         self.turn = 0  # the arena of the reference; the other takes the new frame
 
-    def take(self) -> Arena:
+    def acquire(self) -> Arena:
         return self.arenas[1 - self.turn]
 
-    def give(self, arena: Arena) -> None:
+    def release(self, arena: Arena) -> None:
         """They stay here."""
 
 
-class Replay:
+class CudaGraphRunner:
     """A chain of sparse frames, each from the one before, by graphs that are captured when first needed.
 
     Args:
         plan: of an executor whose policy is `fixed`.
         block_px: side of a block.
         steps: into how many equal numbers of active blocks a frame's is rounded up; a graph or two for each.
-        capture: makes a function repeatable at the same addresses; other than `as_graph` only where there is
+        capture: makes a function repeatable at the same addresses; other than `capture_graph` only where there is
             no GPU.
     """
 
     def __init__(
         self,
-        plan: Plan,
+        plan: ExecutionPlan,
         block_px: int,
-        steps: int = 16,
+        buckets: int = 16,
         capture: Callable[[Callable[[], Any]], Callable[[], Any]] | None = None,
     ) -> None:
         height, width = plan.graph.frame_shape[2:]
         grid = -(-height // block_px), -(-width // block_px)
         self.plan, self._block_px = plan, block_px
-        self._step = -(-grid[0] * grid[1] // steps)
-        self._pool = _TwoArenas(plan)
+        self._bucket = -(-grid[0] * grid[1] // buckets)
+        self._pool = _AlternatingArenas(plan)
         self._frame = torch.zeros(tuple(plan.graph.frame_shape), device=plan.device)
         self._active = torch.zeros(grid, dtype=torch.bool)
         self._vectors = torch.zeros(*grid, 2, dtype=torch.int64)
         self._residuals: dict[int, torch.Tensor | None] = {}
-        self._graphs: dict[tuple[int, int], _Graph] = {}
+        self._graphs: dict[tuple[int, int], _CapturedGraph] = {}
         self._last: Callable[[], Any] | None = None
         if capture is None:
             memory = torch.cuda.graph_pool_handle()
-            capture = lambda run: as_graph(run, pool=memory)  # noqa: E731
+            capture = lambda run: capture_graph(run, pool=memory)  # noqa: E731
         self._capture = capture
 
-    def start(self, cache: Cache) -> None:
+    def start(self, cache: FeatureCache) -> None:
         """Take a cache of the same plan for the reference of the next frame; it is copied.
 
         Raises:
@@ -126,12 +127,12 @@ class Replay:
             RuntimeError: the network does something that cannot be captured.
         """
         turn, request = self._pool.turn, self._request(active, vectors)
-        draft = draft_of(self.plan, request)
-        room = max(1, -(-draft.blocks // self._step)) * self._step
+        host_sets = host_active_sets(self.plan, request)
+        room = max(1, -(-host_sets.blocks // self._bucket)) * self._bucket
         found = self._graphs.get((room, turn))
         if found is None:
-            found = self._graphs[room, turn] = _Graph(self.plan.device.type == "cuda")
-        found.fill(draft.padded(room))
+            found = self._graphs[room, turn] = _CapturedGraph(self.plan.device.type == "cuda")
+        found.fill(host_sets.padded(room))
         self._frame.copy_(frame)
         self._active.copy_(active)
         self._vectors.copy_(vectors)
@@ -140,12 +141,12 @@ class Replay:
         outputs = found.run()
         found.mark()
         self._last = found.run
-        self._residuals = draft.residuals()
+        self._residuals = host_sets.residuals()
         self._pool.turn = 1 - turn
         return outputs
 
     @torch.no_grad()
-    def again(self) -> Any:
+    def replay_last(self) -> Any:
         """The last frame once more, without the processor's part: to time the device.
 
         Raises:
@@ -159,36 +160,36 @@ class Replay:
         finally:
             self._pool.turn = 1 - self._pool.turn
 
-    def _request(self, active: torch.Tensor, vectors: torch.Tensor) -> Request:
-        cache = Cache(self._pool, self._pool.arenas[self._pool.turn], None)
+    def _request(self, active: torch.Tensor, vectors: torch.Tensor) -> SparseRequest:
+        cache = FeatureCache(self._pool, self._pool.arenas[self._pool.turn], None)
         cache.residuals = self._residuals
-        return Request(self._frame, active, vectors.long(), cache, self._block_px, _NEVER)
+        return SparseRequest(self._frame, active, vectors.long(), cache, self._block_px, _NEVER)
 
-    def _once(self, graph: _Graph) -> Any:
+    def _once(self, graph: _CapturedGraph) -> Any:
         request = self._request(self._active, self._vectors)
-        steps, after, _ = run_fixed(self.plan, self._pool, request, graph.draft)
+        runner, after, _ = run_fixed(self.plan, self._pool, request, graph.host_sets)
         after.settle()
-        return steps.outputs()
+        return runner.outputs()
 
 
-class _Graph:
+class _CapturedGraph:
     """A graph, the pinned memory that it reads, and when it last did."""
 
-    __slots__ = ("_memory", "_on_gpu", "_read", "draft", "run")
+    __slots__ = ("_memory", "_on_gpu", "_read", "host_sets", "run")
 
     def __init__(self, on_gpu: bool) -> None:
         self.run: Callable[[], Any] | None = None
-        self.draft: Draft | None = None
+        self.host_sets: HostActiveSets | None = None
         self._on_gpu = on_gpu
         self._memory: torch.Tensor | None = None
         self._read: torch.cuda.Event | None = None
 
-    def fill(self, draft: Draft) -> None:
+    def fill(self, host_sets: HostActiveSets) -> None:
         """Put a frame's block set where the graph reads it, once it has read the one before."""
         if self._read is not None:
             self._read.synchronize()
-        self._memory = draft.pack(self._memory, pin=self._on_gpu)
-        self.draft = draft
+        self._memory = host_sets.pack(self._memory, pin=self._on_gpu)
+        self.host_sets = host_sets
 
     def mark(self) -> None:
         """Remember that the graph was launched."""

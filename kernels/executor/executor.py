@@ -14,13 +14,14 @@ import torch
 from torch import nn
 
 from kernels.executor import policies
-from kernels.executor.calibration import measure_layers
+from kernels.executor.calibration.break_even import measure_layers
+from kernels.executor.calibration.truncation_profile import LayerDeviations, TruncationProfile
 from kernels.executor.graph.lowering import lower
-from kernels.executor.graph.trace import check_module, trace
-from kernels.executor.plan.plan import Plan, make_plan
-from kernels.executor.report import Report
-from kernels.executor.state.cache import Cache, Pool
-from kernels.executor.thresholds import Thresholds, TruncationProfile
+from kernels.executor.graph.tracing import check_module, trace_module
+from kernels.executor.plan.execution_plan import ExecutionPlan, build_plan
+from kernels.executor.reports.reuse_report import ReuseReport
+from kernels.executor.state.arenas import ArenaPool
+from kernels.executor.state.feature_cache import FeatureCache
 from kernels.ops import registry
 
 POLICIES = ("exact", "truncate", "fixed")
@@ -59,9 +60,9 @@ def _whole_pixels(block_px: object) -> int:
 
 @dataclass(slots=True)
 class _Prepared:
-    plan: Plan
-    pool: Pool
-    thresholds: Thresholds | None = None
+    plan: ExecutionPlan
+    pool: ArenaPool
+    deviations: LayerDeviations | None = None
 
 
 class SparseExecutor:
@@ -154,13 +155,13 @@ class SparseExecutor:
         return f"<SparseExecutor of {type(self.model).__name__}, {self.policy}, prepared for {sizes}>"
 
     @_outside_modes
-    def plan(self, frame: torch.Tensor) -> Plan:
+    def plan(self, frame: torch.Tensor) -> ExecutionPlan:
         """The plan for frames of this one's shape, made now if there is none yet."""
         self._check_frame(frame)
         return self._prepare(frame).plan
 
     @_outside_modes
-    def dense(self, frame: torch.Tensor) -> tuple[Any, Cache]:
+    def dense(self, frame: torch.Tensor) -> tuple[Any, FeatureCache]:
         """Run the whole frame.
 
         Args:
@@ -175,10 +176,10 @@ class SparseExecutor:
         """
         self._check_frame(frame)
         prepared = self._prepare(frame)
-        steps, cache = policies.run_dense(prepared.plan, prepared.pool, frame, self.block_px)
-        if self.policy == "truncate" and prepared.thresholds is None:
-            prepared.thresholds = Thresholds.measure(prepared.plan, steps)
-        return steps.outputs(), cache
+        runner, cache = policies.run_dense(prepared.plan, prepared.pool, frame, self.block_px)
+        if self.policy == "truncate" and prepared.deviations is None:
+            prepared.deviations = LayerDeviations.measure(prepared.plan, runner)
+        return runner.outputs(), cache
 
     @_outside_modes
     def calibrate(self, frame: torch.Tensor, repeats: int = 5) -> float:
@@ -213,7 +214,7 @@ class SparseExecutor:
         vectors = torch.zeros(*shape, 2, dtype=torch.int64)
         _, cache = policies.run_dense(prepared.plan, prepared.pool, frame, self.block_px)
         requests = [
-            policies.Request(frame, order < share * order.numel(), vectors, cache, self.block_px)
+            policies.SparseRequest(frame, order < share * order.numel(), vectors, cache, self.block_px)
             for share in (0.1, 0.9)
         ]
         times = [float("inf")] * 3
@@ -228,14 +229,14 @@ class SparseExecutor:
                     torch.cuda.synchronize()
                 times[run] = min(times[run], time.perf_counter() - start)
         slope = (times[1] - times[0]) / 0.8
-        crossing = 0.1 + (times[2] - times[0]) / slope if slope > 0 else 1.0
-        self.break_even = min(1.0, max(0.0, crossing))
+        share = 0.1 + (times[2] - times[0]) / slope if slope > 0 else 1.0
+        self.break_even = min(1.0, max(0.0, share))
         return self.break_even
 
     @_outside_modes
     def sparse(
-        self, frame: torch.Tensor, active: torch.Tensor, vectors: torch.Tensor, cache: Cache
-    ) -> tuple[Any, Cache, Report]:
+        self, frame: torch.Tensor, active: torch.Tensor, vectors: torch.Tensor, cache: FeatureCache
+    ) -> tuple[Any, FeatureCache, ReuseReport]:
         """Run what changed, and reuse the rest from `cache`, moved along `vectors`.
 
         An empty set returns the moved cache (`exact`: a full computation where the vectors reproduce
@@ -258,7 +259,7 @@ class SparseExecutor:
             TypeError, ValueError: naming the argument.
         """
         self._check_frame(frame)
-        if not isinstance(cache, Cache):
+        if not isinstance(cache, FeatureCache):
             raise TypeError(f"cache must come from dense() or sparse() (got {type(cache).__name__})")
         prepared = self._prepared.get(tuple(frame.shape))
         if prepared is None or cache.plan is not prepared.plan:
@@ -268,22 +269,22 @@ class SparseExecutor:
             )
         self._prepared[tuple(frame.shape)] = self._prepared.pop(tuple(frame.shape))  # the last one used
         self._check_blocks(frame, active, vectors)
-        request = policies.Request(
+        request = policies.SparseRequest(
             frame, active.cpu(), vectors.cpu().long(), cache, self.block_px, self.break_even
         )
         plan, pool = prepared.plan, prepared.pool
         if self.policy == "exact":
-            steps, made, report = policies.run_exact(plan, pool, request)
+            runner, made, report = policies.run_exact(plan, pool, request)
         elif self.policy == "truncate":
-            assert prepared.thresholds is not None
+            assert prepared.deviations is not None
             factor = self.truncation.lookup(active, vectors)
-            thresholds = prepared.thresholds
-            steps, made, report = policies.run_truncate(
-                plan, pool, request, lambda index: factor * thresholds.spread[index]
+            deviations = prepared.deviations
+            runner, made, report = policies.run_truncate(
+                plan, pool, request, lambda index: factor * deviations.deviation[index]
             )
         else:
-            steps, made, report = policies.run_fixed(plan, pool, request)
-        return steps.outputs(), made, report
+            runner, made, report = policies.run_fixed(plan, pool, request)
+        return runner.outputs(), made, report
 
     def _prepare(self, frame: torch.Tensor) -> _Prepared:
         shape = tuple(frame.shape)
@@ -293,12 +294,14 @@ class SparseExecutor:
         else:
             check_module(self.model)  # it may have been put in training mode since
             # A clone is no inference tensor: calls on those are recorded whole ("conv2d"), not taken apart.
-            graph = lower(trace(self.model, frame.clone(memory_format=torch.contiguous_format)), self.model)
+            graph = lower(
+                trace_module(self.model, frame.clone(memory_format=torch.contiguous_format)), self.model
+            )
             bilinear = self.sampling == "bilinear" and self.policy != "exact"
-            plan = make_plan(graph, self.policy, self.backend, self.device, bilinear, self.dtype)
+            plan = build_plan(graph, self.policy, self.backend, self.device, bilinear, self.dtype)
             while len(self._prepared) >= MOST_SIZES:
                 del self._prepared[next(iter(self._prepared))]
-            self._prepared[shape] = _Prepared(plan, Pool(plan))
+            self._prepared[shape] = _Prepared(plan, ArenaPool(plan))
         return self._prepared[shape]
 
     def _check_frame(self, frame: torch.Tensor) -> None:

@@ -101,7 +101,7 @@ def _evaluate(chosen: argparse.Namespace) -> None:
 def _evaluate_sparse(chosen: argparse.Namespace) -> None:
     import torch
 
-    from kernels.executor.thresholds import TruncationProfile
+    from kernels.executor.calibration.truncation_profile import TruncationProfile
     from kernels.models import build_model, load_weights
     from kernels.models.evaluation.evaluate import DAVIS_OBJECTS, write_table
     from kernels.models.evaluation.evaluate_sparse import evaluate_sparse

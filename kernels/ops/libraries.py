@@ -26,7 +26,7 @@ class BuildError(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class BuildRecipe:
     """What a library is made from.
 
     Attributes:
@@ -53,7 +53,7 @@ class Recipe:
         return f"{self.name}-{digest.hexdigest()[:_DIGITS]}"
 
 
-def obtain(recipe: Recipe, compiler: str | None, missing: str) -> Path:
+def obtain(recipe: BuildRecipe, compiler: str | None, missing: str) -> Path:
     """The library of a recipe: from the cache, or made now.
 
     Args:
@@ -110,7 +110,7 @@ def _version(compiler: str) -> str:
     return done.stdout
 
 
-def _build(recipe: Recipe, compiler: str, stem: str) -> Path:
+def _build(recipe: BuildRecipe, compiler: str, stem: str) -> Path:
     cache = cache_folder()
     try:
         cache.mkdir(parents=True, exist_ok=True)

@@ -73,7 +73,7 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Convolution:
+class PackedConvolution:
     """A convolution with its bias and activation, as one backend's `pack_convolution` prepared it.
 
     Attributes:

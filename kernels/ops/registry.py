@@ -27,7 +27,7 @@ _PREFERENCE = {"cpu": ("cpu", "reference"), "cuda": ("triton", "cuda", "referenc
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ChosenBackend:
     """The backend chosen for one operation, and the reasons of those preferred to it that were refused."""
 
     name: str
@@ -77,7 +77,7 @@ def preferences(device: str, backend: str | None = None) -> tuple[str, ...]:
     return (asked, *(name for name in order if name != asked))
 
 
-def choose(operation: str, device: str, backend: str | None = None, **traits: Any) -> Choice:
+def choose(operation: str, device: str, backend: str | None = None, **traits: Any) -> ChosenBackend:
     """The best available backend that does `operation` with these traits.
 
     Raises:
@@ -95,6 +95,6 @@ def choose(operation: str, device: str, backend: str | None = None, **traits: An
             else:
                 reason = module.refuses(operation, **traits)
             if reason is None:
-                return Choice(name, module, tuple(refusals))
+                return ChosenBackend(name, module, tuple(refusals))
         refusals.append(f"{name}: {reason}")
     raise RuntimeError(f"no backend for {operation} on {device}: {'; '.join(refusals)}")

@@ -1,4 +1,4 @@
-"""What a system must keep to, and what to say of one that does not: its own file and line, not the engine's."""
+"""What a system must keep to; one that does not is told so with its own file and line."""
 
 from __future__ import annotations
 

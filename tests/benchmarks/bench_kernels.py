@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kernels.bench.layers import Setting, run
+from kernels.bench.layers import BenchmarkSetting, run
 
 if __name__ == "__main__":
-    run(Path("outputs/benchmarks/kernels.csv"), Setting())
+    run(Path("outputs/benchmarks/kernels.csv"), BenchmarkSetting())

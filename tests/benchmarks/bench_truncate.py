@@ -20,7 +20,7 @@ from skimage import data, transform
 from kernels import SparseExecutor
 from kernels.allocator import keep_freed_memory
 from kernels.bench.layers import active_set
-from kernels.executor.thresholds import Row, TruncationProfile
+from kernels.executor.calibration.truncation_profile import TruncationProfile, TruncationRow
 from kernels.models import build_model, load_weights
 from kernels.models.evaluation.evaluate import DAVIS_OBJECTS, mask_iou
 from kernels.models.evaluation.evaluate_sparse import letterboxed
@@ -44,7 +44,7 @@ STILL = [(pattern, share) for pattern in ("clustered", "random") for share in (0
 
 
 def constant(epsilon: float) -> TruncationProfile:
-    return TruncationProfile((Row(0.0, 0.0, 0.0, epsilon),))
+    return TruncationProfile((TruncationRow(0.0, 0.0, 0.0, epsilon),))
 
 
 def still_cases() -> list[Case]:

@@ -66,12 +66,14 @@ def test_bad_input_is_one_line_and_exit_code_2(
 
 def test_a_wrong_result_gets_no_ratio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The benchmark prints no speed-up that its own inputs do not back."""
-    layer = layers.Layer(4, 4, 3, 1, 1, 16, 4)
-    assert all(row.ratio is not None for row in layers.measure_layer(layer, layers.Setting(repeats=1)))
+    layer = layers.ConvolutionCase(4, 4, 3, 1, 1, 16, 4)
+    assert all(
+        row.ratio is not None for row in layers.measure_layer(layer, layers.BenchmarkSetting(repeats=1))
+    )
     monkeypatch.setattr(layers, "LAYERS", (layer,))
     monkeypatch.setattr(layers, "TOLERANCE", -1.0)
     with pytest.raises(RuntimeError, match=r"wrong results, no ratio: 4→4"):
-        layers.run(tmp_path / "rows.csv", layers.Setting(repeats=1), networks=())
+        layers.run(tmp_path / "rows.csv", layers.BenchmarkSetting(repeats=1), networks=())
     assert ",," in (tmp_path / "rows.csv").read_text()
 
 

@@ -16,13 +16,13 @@ import torch
 from hypothesis import strategies as st
 from torch import nn
 
-from kernels.executor.state import cache
+from kernels.executor.state import arenas
 
 BITS = 23
 
 
 @dataclass(frozen=True)
-class Step:
+class LayerSpec:
     """One operation of a random network: its kind, the earlier maps it reads, and its settings."""
 
     kind: str
@@ -33,7 +33,7 @@ class Step:
 class RandomNetwork(nn.Module):
     """Runs a list of steps and returns every map it made."""
 
-    def __init__(self, channels: int, steps: list[Step], seed: int) -> None:
+    def __init__(self, channels: int, steps: list[LayerSpec], seed: int) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
         self.channels = channels
@@ -75,7 +75,7 @@ def _integers(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tenso
 
 
 def _build(
-    step: Step, counts: list[int], bits: list[float], generator: torch.Generator
+    step: LayerSpec, counts: list[int], bits: list[float], generator: torch.Generator
 ) -> tuple[nn.Module, int, float]:
     """The layer of a step, its output channels, and the bits its values need."""
     source = step.sources[0]
@@ -120,7 +120,7 @@ def _build(
 def networks(draw: st.DrawFn, most: int = 7, size: int = 32) -> RandomNetwork:
     """A network for frames of size × size pixels with 1 to 3 channels."""
     channels = draw(st.integers(1, 3))
-    steps: list[Step] = []
+    steps: list[LayerSpec] = []
     shapes = [(channels, size)]  # channels, height
     for _ in range(draw(st.integers(1, most))):
         source = draw(st.integers(max(0, len(shapes) - 3), len(shapes) - 1))
@@ -141,21 +141,21 @@ def networks(draw: st.DrawFn, most: int = 7, size: int = 32) -> RandomNetwork:
                 kind = "convolve"
             else:
                 second = draw(st.sampled_from(fitting))
-                steps.append(Step(kind, (source, second)))
+                steps.append(LayerSpec(kind, (source, second)))
                 shapes.append((count if kind == "add" else count + shapes[second][0], height))
                 continue
         if kind in ("nearest", "bilinear", "unfold") and height < size:
             kernel = draw(st.sampled_from([2, 4]))
-            steps.append(Step(kind, (source,), (kernel,) if kind == "unfold" else ()))
+            steps.append(LayerSpec(kind, (source,), (kernel,) if kind == "unfold" else ()))
             shapes.append((count, height * 2))
             continue
         if kind in ("pool", "average") and height >= 8:
             settings = draw(st.sampled_from([(2, 2, 0), (3, 2, 1), (3, 1, 1), (5, 1, 2)]))
-            steps.append(Step(kind, (source,), settings if kind == "pool" else ()))
+            steps.append(LayerSpec(kind, (source,), settings if kind == "pool" else ()))
             shapes.append((count, height if kind == "pool" and settings[1] == 1 else height // 2))
             continue
         if kind == "half":
-            steps.append(Step(kind, (source,)))
+            steps.append(LayerSpec(kind, (source,)))
             shapes.append((count // 2 if count >= 2 else count, height))
             continue
         stride = draw(st.sampled_from([1, 1, 2])) if height >= 8 else 1
@@ -166,13 +166,13 @@ def networks(draw: st.DrawFn, most: int = 7, size: int = 32) -> RandomNetwork:
         settings = (outputs, kernel, stride, dilation, groups, draw(st.integers(0, 3)), 1)
         if groups == 2 and count == 2 and outputs % 2 == 0:
             outputs = 2
-        steps.append(Step("convolve", (source,), settings))
+        steps.append(LayerSpec("convolve", (source,), settings))
         shapes.append((outputs, height // stride))
     return RandomNetwork(channels, steps, draw(st.integers(0, 2**31)))
 
 
 @dataclass(frozen=True)
-class Motion:
+class MovingFrame:
     """A reference, a frame, the vectors that lead from it to the reference, and blocks flagged active."""
 
     reference: torch.Tensor
@@ -182,7 +182,7 @@ class Motion:
 
 
 @st.composite
-def motions(draw: st.DrawFn, channels: int, size: int = 32, block: int = 8) -> Motion:
+def moving_frames(draw: st.DrawFn, channels: int, size: int = 32, block: int = 8) -> MovingFrame:
     """Blocks translated by vectors, with occlusions; what comes from outside is new content."""
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
     reference = torch.randint(-3, 4, (1, channels, size, size), generator=generator).float()
@@ -208,36 +208,44 @@ def motions(draw: st.DrawFn, channels: int, size: int = 32, block: int = 8) -> M
         y, x = draw(st.integers(0, size - 1)), draw(st.integers(0, size - 1))
         frame[0, :, y : y + 3, x : x + 2] += 1
     active = torch.rand(blocks, blocks, generator=generator) < draw(st.sampled_from([0.0, 0.0, 0.2]))
-    return Motion(reference, frame, vectors, active)
+    return MovingFrame(reference, frame, vectors, active)
 
 
 @st.composite
-def cases(draw: st.DrawFn, most: int = 7) -> tuple[RandomNetwork, Motion]:
+def cases(draw: st.DrawFn, most: int = 7) -> tuple[RandomNetwork, MovingFrame]:
     """A network and motion that fits it."""
     network = draw(networks(most=most))
-    return network, draw(motions(network.channels))
+    return network, draw(moving_frames(network.channels))
 
 
 @contextmanager
 def poisoned_memory() -> Iterator[None]:
     """Every tensor that is allocated without a value, and every reused buffer, is full of NaN."""
-    empty, take = torch.empty, cache.Pool.take
+    empty, acquire = torch.empty, arenas.ArenaPool.acquire
 
     def poisoned_empty(*args: object, **kwargs: object) -> torch.Tensor:
         made = empty(*args, **kwargs)
         return made.fill_(float("nan")) if made.is_floating_point() else made
 
-    def poisoned_take(self: cache.Pool) -> cache.Arena:
-        arena = take(self)
-        for buffer in (*arena.buffers.values(), *self.shared.buffers.values()):
+    def poisoned_acquire(self: arenas.ArenaPool) -> arenas.Arena:
+        arena = acquire(self)
+        for buffer in (*arena.buffers.values(), *self.workspace.buffers.values()):
             buffer.fill_(float("nan"))
         return arena
 
     with (
         mock.patch.object(torch, "empty", poisoned_empty),
-        mock.patch.object(cache.Pool, "take", poisoned_take),
+        mock.patch.object(arenas.ArenaPool, "acquire", poisoned_acquire),
     ):
         yield
 
 
-__all__ = ["Motion", "RandomNetwork", "Step", "cases", "motions", "networks", "poisoned_memory"]
+__all__ = [
+    "LayerSpec",
+    "MovingFrame",
+    "RandomNetwork",
+    "cases",
+    "moving_frames",
+    "networks",
+    "poisoned_memory",
+]

@@ -23,8 +23,8 @@ from dataclasses import dataclass
 
 import torch
 
-from kernels.executor.certificates.classes import CertificateClass, Classes
-from kernels.executor.graph import geometry
+from kernels.executor.certificates.classes import CertificateClass, CertificateClasses
+from kernels.executor.graph import tap_tables
 from kernels.executor.state.active_sets import per_pixel
 from kernels.ops import registry
 from kernels.ops.cpu import certify as compiled
@@ -32,7 +32,7 @@ from kernels.ops.maps import list_tiles
 
 CONDITIONS = frozenset({"constant", "period", "pixels", "border"})
 MIXED = torch.iinfo(torch.int32).max  # above all vectors
-NOTHING = torch.iinfo(torch.int32).min  # of padding alone; its own negative, and below all vectors
+PADDING_ONLY = torch.iinfo(torch.int32).min  # of padding alone; its own negative, and below all vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +72,10 @@ class Certifier:
             None where that is not followed.
     """
 
-    def __init__(self, classes: Classes, wanted: Sequence[int] | None = None) -> None:
+    def __init__(self, classes: CertificateClasses, wanted: Sequence[int] | None = None) -> None:
         self.classes = classes
-        self.still: torch.Tensor | None = None
-        self._compiled: compiled.Certifier | None = None
+        self.unmoved: torch.Tensor | None = None
+        self._compiled: compiled.CompiledCertifier | None = None
         if registry.unavailable("cpu", "cpu") is None:
             self._compiled = _compile(classes, wanted)
             self._views = [
@@ -94,7 +94,7 @@ class Certifier:
         vectors: torch.Tensor,
         block_px: int,
         conditions: frozenset[str] = CONDITIONS,
-        held: torch.Tensor | None = None,
+        up_to_date: torch.Tensor | None = None,
     ) -> list[Certificate]:
         """The certificate of every class.
 
@@ -107,13 +107,15 @@ class Certifier:
             vectors: int (rows, columns, 2), (dx, dy) of every block in pixels.
             block_px: side of a block.
             conditions: which of `CONDITIONS` to ask for; dropping one shows that it is needed.
-            held: as `still`: where the maps to be made have already what the reference has.
+            up_to_date: as `unmoved`: where the maps to be made have already what the reference has.
         """
-        self.still = None
+        self.unmoved = None
         if self._compiled is None or conditions != CONDITIONS:
-            return certify(self.classes, frame, reference, active, vectors, block_px, conditions)
+            return certify_in_torch(self.classes, frame, reference, active, vectors, block_px, conditions)
         images = frame.float().contiguous(), reference.float().contiguous()
-        counts, certified, self.still = self._compiled.run(*images, _labels(active, vectors), block_px, held)
+        counts, certified, self.unmoved = self._compiled.run(
+            *images, _labels(active, vectors), block_px, up_to_date
+        )
         made = []
         for known, span, count, views in zip(
             self.classes.classes, self._compiled.spans, counts, self._views, strict=True
@@ -127,8 +129,8 @@ class Certifier:
         return made
 
 
-def certify(
-    classes: Classes,
+def certify_in_torch(
+    classes: CertificateClasses,
     frame: torch.Tensor,
     reference: torch.Tensor,
     active: torch.Tensor,
@@ -145,7 +147,7 @@ def certify(
         if not labels:
             state = _pixels(frame, reference, active, vectors, block_px, conditions)
             unchanged = not bool(state.any())
-        elif known.behind_value:
+        elif known.from_dense_call:
             # What is behind a value has seen the whole frame: it holds if nothing has changed or moved.
             state = torch.zeros(known.size, dtype=torch.int32) if unchanged else None
         else:
@@ -158,21 +160,27 @@ def certify(
     return found
 
 
-def _compile(classes: Classes, wanted: Sequence[int] | None) -> compiled.Certifier:
+def _compile(classes: CertificateClasses, wanted: Sequence[int] | None) -> compiled.CompiledCertifier:
     made = []
     for index, known in enumerate(classes.classes):
-        kind = compiled.BEHIND_VALUE if known.behind_value else compiled.PARTS if index else compiled.FRAME
-        parts = []
-        for part in known.parts:
-            height, width = classes.classes[part.source].size
-            vertical = part.vertical, geometry.regular(part.vertical, height)
-            horizontal = part.horizontal, geometry.regular(part.horizontal, width)
-            parts.append((part.source, vertical, horizontal))
+        kind = (
+            compiled.FROM_DENSE_CALL
+            if known.from_dense_call
+            else compiled.INPUTS
+            if index
+            else compiled.FRAME
+        )
+        inputs = []
+        for read in known.inputs:
+            height, width = classes.classes[read.source].size
+            vertical = read.vertical, tap_tables.strided_form(read.vertical, height)
+            horizontal = read.horizontal, tap_tables.strided_form(read.horizontal, width)
+            inputs.append((read.source, vertical, horizontal))
         scale = known.resolution.scale_y, known.resolution.scale_x
         border = known.rows, known.columns
         asked = wanted is None or index in wanted
-        made.append(compiled.ClassOf(kind, known.size, known.period, scale, border, parts, asked))
-    return compiled.Certifier(made)
+        made.append(compiled.CompiledClass(kind, known.size, known.period, scale, border, inputs, asked))
+    return compiled.CompiledCertifier(made)
 
 
 def _labels(active: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
@@ -207,17 +215,17 @@ def _pixels(
     return labels.masked_fill(~same, MIXED)
 
 
-def spread_labels(
+def labels_over_taps(
     labels: torch.Tensor,
     vertical: torch.Tensor,
     horizontal: torch.Tensor,
     conditions: frozenset[str] = CONDITIONS,
 ) -> torch.Tensor:
-    """The label of what each output reads: int32 (h, w) to (H, W), by tables of `kernels.executor.graph.geometry`.
+    """The label of what each output reads: int32 (h, w) to (H, W), by tables of `kernels.executor.graph.tap_tables`.
 
     Labels agree where the largest of them is the smallest, which is the largest negative's negative.
     """
-    return _agreed(geometry.spread(torch.stack([labels, -labels]), vertical, horizontal), conditions)
+    return _agreed(tap_tables.max_over_taps(torch.stack([labels, -labels]), vertical, horizontal), conditions)
 
 
 def _agreed(extremes: torch.Tensor, conditions: frozenset[str]) -> torch.Tensor:
@@ -230,11 +238,11 @@ def _joined(
 ) -> torch.Tensor | None:
     """Labels of a class; None where nothing behind a part can be certified any more."""
     joined: torch.Tensor | None = None
-    for part in known.parts:
-        source = labels[part.source]
+    for read in known.inputs:
+        source = labels[read.source]
         if source is None:
             return None
-        state = spread_labels(source, part.vertical, part.horizontal, conditions)
+        state = labels_over_taps(source, read.vertical, read.horizontal, conditions)
         if joined is not None:
             extremes = torch.stack([torch.maximum(state, joined), torch.maximum(-state, -joined)])
             state = _agreed(extremes, conditions)
@@ -248,7 +256,7 @@ def _judge(
     """Conditions 2 and 4; and the labels, MIXED where no layer further on can be certified either."""
     height, width = known.size
     right, down = _vector(labels)
-    possible = (labels != MIXED) & (labels != NOTHING)
+    possible = (labels != MIXED) & (labels != PADDING_ONLY)
     if "period" in conditions:
         period_y, period_x = known.period
         possible = possible & (right % period_x == 0) & (down % period_y == 0)
@@ -262,7 +270,7 @@ def _judge(
         crossing_x = known.columns[None, :] | known.columns[column.clamp(0, width - 1)]
         crossing_y = known.rows[:, None] | known.rows[row.clamp(0, height - 1)]
         certified = certified & ((right == 0) | ~crossing_x) & ((down == 0) | ~crossing_y)
-    left = labels.masked_fill(~possible & (labels != NOTHING), MIXED) if bool(possible.any()) else None
+    left = labels.masked_fill(~possible & (labels != PADDING_ONLY), MIXED) if bool(possible.any()) else None
     count = int(certified.sum())
     if count == 0:
         return left, Certificate(0, certified)

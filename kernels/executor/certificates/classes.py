@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 
 import torch
 
-from kernels.executor.graph.geometry import is_identity, is_own
-from kernels.executor.graph.nodes import Enter, Input, Node
-from kernels.executor.plan.plan import Plan, Resolution
+from kernels.executor.graph.nodes import Input, Node, TensorToMap
+from kernels.executor.graph.tap_tables import includes_identity, is_identity
+from kernels.executor.plan.execution_plan import ExecutionPlan, Resolution
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """What a class reads of another: the tables of `kernels.executor.graph.geometry`, (outputs, K) each."""
+class ClassInput:
+    """What a class reads of another: the tables of `kernels.executor.graph.tap_tables`, (outputs, K) each."""
 
     source: int
     vertical: torch.Tensor
@@ -41,8 +41,8 @@ class CertificateClass:
     period: tuple[int, int]
     rows: torch.Tensor
     columns: torch.Tensor
-    parts: tuple[Part, ...] = ()
-    behind_value: bool = False
+    inputs: tuple[ClassInput, ...] = ()
+    from_dense_call: bool = False
 
     @property
     def size(self) -> tuple[int, int]:
@@ -50,7 +50,7 @@ class CertificateClass:
 
 
 @dataclass(slots=True)
-class Classes:
+class CertificateClasses:
     """The classes of a plan, each behind those it depends on; the frame's is the first.
 
     Attributes:
@@ -68,9 +68,9 @@ class Classes:
         return found
 
 
-def find_classes(plan: Plan) -> Classes:
+def find_classes(plan: ExecutionPlan) -> CertificateClasses:
     """The certificate classes of a plan's maps."""
-    made = Classes()
+    made = CertificateClasses()
     known: dict[object, int] = {}
     identities: list[tuple[object, ...]] = []
     # Classes whose every position depends on at least the pixels of the same position of another.
@@ -81,51 +81,51 @@ def find_classes(plan: Plan) -> Classes:
             continue
         border = plan.borders[index]
         assert border is not None
-        parts = _parts(made, node, covered)
-        identity = (plan.level(index), node.period, id(border[0]), id(border[1]))
-        key = (isinstance(node.work, Enter), _key(parts), identity)
-        if len(parts) == 1 and _reads_itself(parts[0]) and identities[parts[0].source] == identity:
-            known[key] = parts[0].source
+        inputs = _inputs(made, node, covered)
+        identity = (plan.resolution_of(index), node.period, id(border[0]), id(border[1]))
+        key = (isinstance(node.operation, TensorToMap), _key(inputs), identity)
+        if len(inputs) == 1 and _reads_itself(inputs[0]) and identities[inputs[0].source] == identity:
+            known[key] = inputs[0].source
         if key not in known:
             known[key] = len(made.classes)
             identities.append(identity)
-            entered = isinstance(node.work, Enter)
-            resolution = plan.resolutions[plan.level(index)]
-            made.classes.append(CertificateClass(resolution, node.period, *border, parts, entered))
-            own = (covered[part.source] for part in parts if _covers(part))
+            entered = isinstance(node.operation, TensorToMap)
+            resolution = plan.resolutions[plan.resolution_of(index)]
+            made.classes.append(CertificateClass(resolution, node.period, *border, inputs, entered))
+            own = (covered[read.source] for read in inputs if _covers(read))
             covered.append(frozenset({known[key]}).union(*own))
         made.of_node.append(known[key])
     return made
 
 
-def _parts(made: Classes, node: Node, covered: list[frozenset[int]]) -> tuple[Part, ...]:
+def _inputs(made: CertificateClasses, node: Node, covered: list[frozenset[int]]) -> tuple[ClassInput, ...]:
     """What a node reads, without what another part depends on anyway."""
-    if isinstance(node.work, (Enter, Input)):
+    if isinstance(node.operation, (TensorToMap, Input)):
         return ()
-    parts: dict[object, Part] = {}
+    inputs: dict[object, ClassInput] = {}
     for source, (vertical, horizontal) in zip(node.inputs, node.taps, strict=True):
-        part = Part(made.of(source), vertical, horizontal)
-        parts.setdefault(_key((part,)), part)
-    needed = dict(parts)
-    for key, part in parts.items():
+        read = ClassInput(made.of(source), vertical, horizontal)
+        inputs.setdefault(_key((read,)), read)
+    needed = dict(inputs)
+    for key, read in inputs.items():
         others = [other for name, other in needed.items() if name != key and _covers(other)]
-        if _reads_itself(part) and any(part.source in covered[other.source] for other in others):
+        if _reads_itself(read) and any(read.source in covered[other.source] for other in others):
             del needed[key]
     return tuple(needed.values())
 
 
-def _key(parts: tuple[Part, ...]) -> frozenset[object]:
+def _key(inputs: tuple[ClassInput, ...]) -> frozenset[object]:
     return frozenset(
-        (part.source,) if _reads_itself(part) else (part.source, id(part.vertical), id(part.horizontal))
-        for part in parts
+        (read.source,) if _reads_itself(read) else (read.source, id(read.vertical), id(read.horizontal))
+        for read in inputs
     )
 
 
-def _reads_itself(part: Part) -> bool:
+def _reads_itself(read: ClassInput) -> bool:
     """Whether each position reads the same position, and no other."""
-    return is_identity(part.vertical) and is_identity(part.horizontal)
+    return is_identity(read.vertical) and is_identity(read.horizontal)
 
 
-def _covers(part: Part) -> bool:
+def _covers(read: ClassInput) -> bool:
     """Whether each position reads the same position, perhaps among others."""
-    return is_own(part.vertical) and is_own(part.horizontal)
+    return includes_identity(read.vertical) and includes_identity(read.horizontal)

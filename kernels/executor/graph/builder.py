@@ -10,15 +10,15 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
-from kernels.executor.graph import geometry
-from kernels.executor.graph.nodes import Enter, Graph, Input, Node, Taps, Value, Work
-from kernels.executor.graph.trace import Call, Reference, Trace
+from kernels.executor.graph import tap_tables
+from kernels.executor.graph.nodes import DenseCall, Graph, Input, Node, Operation, Taps, TensorToMap
+from kernels.executor.graph.tracing import ModuleTrace, RecordedCall, TracedValue
 
 
-class Builder:
+class GraphBuilder:
     """The graph of one trace, so far."""
 
-    def __init__(self, record: Trace, leaves: set[str]) -> None:
+    def __init__(self, record: ModuleTrace, leaves: set[str]) -> None:
         self.record = record
         self.leaves = leaves
         shape = record.shapes[0]
@@ -30,8 +30,8 @@ class Builder:
         for leaf in pytree.tree_leaves(
             [(call.args, call.kwargs) for call in record.calls] + [record.outputs]
         ):
-            if isinstance(leaf, Reference):
-                self.uses[leaf.value] += 1
+            if isinstance(leaf, TracedValue):
+                self.uses[leaf.index] += 1
         self.entered: dict[int, int] = {}
         one = Fraction(1)
         self.nodes.append(Node("frame", Input(), (), (shape[2], shape[3], shape[1]), (one, one), (1, 1), ()))
@@ -39,8 +39,8 @@ class Builder:
 
     def add(
         self,
-        call: Call,
-        work: Work,
+        call: RecordedCall,
+        operation: Operation,
         inputs: tuple[int, ...],
         shape: tuple[int, int, int],
         taps: tuple[Taps, ...],
@@ -53,18 +53,20 @@ class Builder:
             (scale[0].numerator, scale[1].numerator), *(self.nodes[source].period for source in inputs)
         )
         self.values[call.results[0] if result is None else result] = len(self.nodes)
-        self.nodes.append(Node(self._name(call), work, inputs, shape, scale, period, taps))
+        self.nodes.append(Node(self._name(call), operation, inputs, shape, scale, period, taps))
 
-    def add_value(self, call: Call) -> None:
+    def add_value(self, call: RecordedCall) -> None:
         inputs = tuple(
-            self.node_of(leaf.value)
+            self.node_of(leaf.index)
             for leaf in pytree.tree_leaves((call.args, call.kwargs))
-            if isinstance(leaf, Reference)
+            if isinstance(leaf, TracedValue)
         )
         for position, result in enumerate(call.results):
             if result >= 0:
                 self.values[result] = len(self.nodes)
-                self.nodes.append(Node(self._name(call), Value(call, position), tuple(dict.fromkeys(inputs))))
+                self.nodes.append(
+                    Node(self._name(call), DenseCall(call, position), tuple(dict.fromkeys(inputs)))
+                )
 
     def node_of(self, value: int) -> int:
         """The node of a traced value."""
@@ -72,45 +74,45 @@ class Builder:
 
     def map_or_none(self, value: Any) -> int | None:
         """The node of a traced value that is a map already."""
-        if not isinstance(value, Reference):
+        if not isinstance(value, TracedValue):
             return None
-        index = self.entered.get(value.value)
+        index = self.entered.get(value.index)
         if index is None:
-            index = self.node_of(value.value)
+            index = self.node_of(value.index)
         return index if self.nodes[index].is_map else None
 
     def map(self, value: Any) -> int | None:
         """The node of a traced value, made a map if its shape has a place in the frame, else None."""
         found = self.map_or_none(value)
-        if found is not None or not isinstance(value, Reference):
+        if found is not None or not isinstance(value, TracedValue):
             return found
-        shape, frame = self.record.shapes[value.value], self.graph.frame_shape
-        if len(shape) != 4 or shape[0] != 1 or self.record.dtypes[value.value] != torch.float32:
+        shape, frame = self.record.shapes[value.index], self.graph.frame_shape
+        if len(shape) != 4 or shape[0] != 1 or self.record.dtypes[value.index] != torch.float32:
             return None
         scale = (Fraction(frame[2], shape[2]), Fraction(frame[3], shape[3]))
         if scale[0] != scale[1] or scale[0].denominator != 1:
             return None
-        index = self.entered[value.value] = len(self.nodes)
-        source = self.values[value.value]
+        index = self.entered[value.index] = len(self.nodes)
+        source = self.values[value.index]
         name = self._unique(f"{self.nodes[source].name}.map")
         period = (scale[0].numerator, scale[1].numerator)
-        self.nodes.append(Node(name, Enter(), (source,), (shape[2], shape[3], shape[1]), scale, period))
+        self.nodes.append(Node(name, TensorToMap(), (source,), (shape[2], shape[3], shape[1]), scale, period))
         return index
 
     def fusible(self, value: Any, index: int) -> bool:
         """Whether nothing but the call at hand reads this value, and it is the node's own result."""
-        own = self.values.get(value.value) == index and value.value not in self.entered
-        return own and self.uses[value.value] == 1
+        own = self.values.get(value.index) == index and value.index not in self.entered
+        return own and self.uses[value.index] == 1
 
-    def result_shape(self, call: Call) -> tuple[int, int, int]:
+    def result_shape(self, call: RecordedCall) -> tuple[int, int, int]:
         shape = self.record.shapes[call.results[0]]
         return shape[2], shape[3], shape[1]
 
     @staticmethod
     def same(shape: tuple[int, ...]) -> Taps:
-        return geometry.identity(shape[0]), geometry.identity(shape[1])
+        return tap_tables.identity(shape[0]), tap_tables.identity(shape[1])
 
-    def _name(self, call: Call) -> str:
+    def _name(self, call: RecordedCall) -> str:
         if call.path and call.path in self.leaves:
             return self._unique(call.path)
         return self._unique(f"{call.path}.{call.name}" if call.path else call.name)

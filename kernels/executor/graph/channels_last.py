@@ -14,46 +14,46 @@ import torch
 from torch.nn import functional
 from torch.utils import _pytree as pytree
 
-from kernels.executor.graph.elementwise import Elementwise, is_elementwise
-from kernels.executor.graph.nodes import Convolve, Local
-from kernels.executor.graph.trace import Call, Reference, Trace
+from kernels.executor.graph.elementwise import ElementwiseLowering, is_elementwise
+from kernels.executor.graph.nodes import Convolution, LocalCall
+from kernels.executor.graph.tracing import ModuleTrace, RecordedCall, TracedValue
 from kernels.ops.maps import Window
 
 _VIEWS = {"view", "_unsafe_view", "expand", "clone", "alias", "detach", "contiguous", "dropout"}
 _LAST, _FIRST = [0, 2, 3, 1], [0, 3, 1, 2]
 
 
-class Rows(Elementwise):
+class ChannelsLastLowering(ElementwiseLowering):
     """The part of the lowering that concerns rows.
 
     Attributes:
         rows: of each traced value that is rows, the value that stands for its map.
     """
 
-    def __init__(self, record: Trace, leaves: set[str]) -> None:
+    def __init__(self, record: ModuleTrace, leaves: set[str]) -> None:
         super().__init__(record, leaves)
         self.rows: dict[int, int] = {}
 
-    def lower_rows(self, call: Call) -> bool:
+    def lower_channels_last(self, call: RecordedCall) -> bool:
         """Lower a call that makes rows of a map, reads rows, or makes them a map again; else False."""
         first = call.args[0] if call.args else None
-        if call.name == "permute" and isinstance(first, Reference) and first.value not in self.rows:
+        if call.name == "permute" and isinstance(first, TracedValue) and first.index not in self.rows:
             node = self.map_or_none(first)
-            return call.args[1] == _LAST and node is not None and self._follow(call, first.value, node)
-        if not any(isinstance(leaf, Reference) and leaf.value in self.rows for leaf in call.args):
+            return call.args[1] == _LAST and node is not None and self._follow(call, first.index, node)
+        if not any(isinstance(leaf, TracedValue) and leaf.index in self.rows for leaf in call.args):
             return False
-        if isinstance(first, Reference) and first.value in self.rows:
+        if isinstance(first, TracedValue) and first.index in self.rows:
             shape = self.record.shapes[call.results[0]]
-            if call.name in _VIEWS and shape[-1:] == self.record.shapes[first.value][-1:]:
-                stands = self.rows[first.value]
+            if call.name in _VIEWS and shape[-1:] == self.record.shapes[first.index][-1:]:
+                stands = self.rows[first.index]
                 return self._same_size(call) and self._follow(call, stands, self.values[stands])
             if call.name == "permute" and call.args[1] == _FIRST:
-                stands = self.rows[first.value]
-                self._share_uses(first.value, call.results[0], stands)
+                stands = self.rows[first.index]
+                self._share_uses(first.index, call.results[0], stands)
                 self.values[call.results[0]] = self.values[stands]
                 return True
             if call.name == "native_layer_norm":
-                return self._layer_norm(call, self.rows[first.value])
+                return self._layer_norm(call, self.rows[first.index])
         if call.name in ("mm", "bmm", "addmm"):
             return self._product(call)
         return is_elementwise(call) and self._each(call)
@@ -62,17 +62,17 @@ class Rows(Elementwise):
         """The node of a traced value; rows that nothing could lower are made from their map."""
         if value not in self.values and value in self.rows:
             shape = self.record.shapes[value]
-            self.add_value(Call(_rows_of, (Reference(self.rows[value]), shape), {}, (value,), ""))
+            self.add_value(RecordedCall(_rows_of, (TracedValue(self.rows[value]), shape), {}, (value,), ""))
         return self.values[value]
 
-    def _same_size(self, call: Call) -> bool:
+    def _same_size(self, call: RecordedCall) -> bool:
         """Whether a view has as many rows as what it shows."""
         shapes = self.record.shapes
-        return torch.Size(shapes[call.results[0]]).numel() == torch.Size(shapes[call.args[0].value]).numel()
+        return torch.Size(shapes[call.results[0]]).numel() == torch.Size(shapes[call.args[0].index]).numel()
 
-    def _follow(self, call: Call, stands: int, node: int) -> bool:
+    def _follow(self, call: RecordedCall, stands: int, node: int) -> bool:
         """The call's result is rows of the map that the value `stands` is, or was made: `node`."""
-        self._share_uses(call.args[0].value, call.results[0], stands)
+        self._share_uses(call.args[0].index, call.results[0], stands)
         self.rows[call.results[0]] = self._stand_in(call.results[0], node)
         return True
 
@@ -97,16 +97,16 @@ class Rows(Elementwise):
         self.record.shapes[value] = (1, channels, height, width)
         self.values[value] = node
 
-    def _each(self, call: Call) -> bool:
+    def _each(self, call: RecordedCall) -> bool:
         """An element-wise call, as one on maps."""
         found: list[tuple[int, ...]] = []
 
         def on_map(leaf: Any) -> Any:
-            if isinstance(leaf, Reference):
-                if leaf.value not in self.rows:
+            if isinstance(leaf, TracedValue):
+                if leaf.index not in self.rows:
                     raise _NotRows
-                found.append(self.record.shapes[self.rows[leaf.value]])
-                return Reference(self.rows[leaf.value])
+                found.append(self.record.shapes[self.rows[leaf.index]])
+                return TracedValue(self.rows[leaf.index])
             if isinstance(leaf, torch.Tensor) and leaf.numel() > 1:
                 if leaf.numel() != leaf.shape[-1]:
                     raise _NotRows
@@ -128,28 +128,28 @@ class Rows(Elementwise):
         self.rows[result] = stands
         return True
 
-    def _layer_norm(self, call: Call, stands: int) -> bool:
+    def _layer_norm(self, call: RecordedCall, stands: int) -> bool:
         _, normalised, weight, bias, epsilon = call.args
         _, channels, *_ = self.record.shapes[stands]
         if list(normalised) != [channels] or any(self.uses[result] for result in call.results[1:]):
             return False
-        if isinstance(weight, Reference) or isinstance(bias, Reference):
+        if isinstance(weight, TracedValue) or isinstance(bias, TracedValue):
             return False
         result = self._stand_in(call.results[0])
-        args = (Reference(stands), weight, bias, epsilon)
-        norm = Call(_channel_norm, args, {}, (result,), call.path)
+        args = (TracedValue(stands), weight, bias, epsilon)
+        norm = RecordedCall(_channel_norm, args, {}, (result,), call.path)
         shape = self.nodes[self.values[stands]].map_shape()
-        self.add(norm, Local(norm), (self.values[stands],), shape, (self.same(shape),))
+        self.add(norm, LocalCall(norm), (self.values[stands],), shape, (self.same(shape),))
         self._place(result, self.values[result])
         self.rows[call.results[0]] = result
         return True
 
-    def _product(self, call: Call) -> bool:
+    def _product(self, call: RecordedCall) -> bool:
         """rows · matrix + bias: a convolution of one position."""
         bias, rows, matrix = call.args if call.name == "addmm" else (None, *call.args)
-        if call.kwargs or not isinstance(rows, Reference) or rows.value not in self.rows:
+        if call.kwargs or not isinstance(rows, TracedValue) or rows.index not in self.rows:
             return False
-        if not isinstance(matrix, torch.Tensor) or isinstance(bias, Reference):
+        if not isinstance(matrix, torch.Tensor) or isinstance(bias, TracedValue):
             return False
         if matrix.dim() == 3:  # the same for every row of the image
             if not torch.equal(matrix, matrix[:1].expand_as(matrix)):
@@ -157,13 +157,13 @@ class Rows(Elementwise):
             matrix = matrix[0]
         if bias is not None and tuple(bias.shape) != (matrix.shape[1],):
             return False
-        source = self.values[self.rows[rows.value]]
+        source = self.values[self.rows[rows.index]]
         height, width, _ = self.nodes[source].map_shape()
         weight = matrix.T.reshape(*matrix.T.shape, 1, 1).contiguous()
         shape = (height, width, matrix.shape[1])
         result = self._stand_in(call.results[0])
-        work = Convolve(weight, bias, Window((1, 1)), 1)
-        self.add(call, work, (source,), shape, (self.same(shape),), result=result)
+        operation = Convolution(weight, bias, Window((1, 1)), 1)
+        self.add(call, operation, (source,), shape, (self.same(shape),), result=result)
         self._place(result, self.values[result])
         self.rows[call.results[0]] = result
         return True
@@ -185,4 +185,4 @@ def _channel_norm(
     return rows.permute(0, 3, 1, 2)
 
 
-__all__ = ["Rows"]
+__all__ = ["ChannelsLastLowering"]

@@ -1,7 +1,7 @@
 """Lowering of what reads one position: batch norm, activations, arithmetic, functions of its channels.
 
 What has a kernel becomes one, or part of the convolution before it. What has none keeps its recorded call and
-its place in the frame (`Local`): it runs whole, and what is behind it can still be certified.
+its place in the frame (`LocalCall`): it runs whole, and what is behind it can still be certified.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
-from kernels.executor.graph.builder import Builder, common_period
-from kernels.executor.graph.nodes import Convolve, Local, Pointwise, Unfold
-from kernels.executor.graph.trace import Call, Reference
+from kernels.executor.graph.builder import GraphBuilder, common_period
+from kernels.executor.graph.nodes import Convolution, LocalCall, Pointwise, TransposedConvolution
+from kernels.executor.graph.tracing import RecordedCall, TracedValue
 from kernels.ops.maps import Window
 
 _ACTIVATIONS = {"relu", "silu", "sigmoid", "leaky_relu", "hardswish", "tanh", "hardsigmoid"}
@@ -38,10 +38,10 @@ _OVER_CHANNELS = {
 }
 
 
-class Elementwise(Builder):
+class ElementwiseLowering(GraphBuilder):
     """The part of the lowering that concerns single positions."""
 
-    def elementwise(self, call: Call) -> bool:
+    def elementwise(self, call: RecordedCall) -> bool:
         """Lower a call that reads one position; False if it does not, or has no place in the frame."""
         name = call.name
         if self.record.dtypes[call.results[0]] != torch.float32:
@@ -57,10 +57,10 @@ class Elementwise(Builder):
             return self._local(call)
         return False
 
-    def _batch_norm(self, call: Call) -> bool:
+    def _batch_norm(self, call: RecordedCall) -> bool:
         source, weight, bias, mean, variance = call.args[:5]
         epsilon = call.args[-1]
-        if self.map(source) is None or isinstance(mean, Reference) or mean is None:
+        if self.map(source) is None or isinstance(mean, TracedValue) or mean is None:
             return False
         factor = torch.rsqrt(variance.double() + epsilon)
         if weight is not None:
@@ -68,21 +68,25 @@ class Elementwise(Builder):
         offset = -mean.double() * factor + (0 if bias is None else bias.double())
         return self._affine(call, source, factor, offset)
 
-    def _affine(self, call: Call, source: Reference, factor: torch.Tensor, offset: torch.Tensor) -> bool:
+    def _affine(
+        self, call: RecordedCall, source: TracedValue, factor: torch.Tensor, offset: torch.Tensor
+    ) -> bool:
         """factor · x + offset a channel: into the convolution before it, or a depthwise one of its own."""
-        index = self.values[source.value]
+        index = self.values[source.index]
         node = self.nodes[index]
-        work = node.work
-        plain = isinstance(work, Convolve) and work.activation == "none" and len(node.inputs) == 1
-        if isinstance(work, Convolve) and plain and self.fusible(source, index):
-            factor, offset = factor.to(work.weight.device), offset.to(work.weight.device)
-            bias = torch.zeros_like(offset) if work.bias is None else work.bias
+        operation = node.operation
+        plain = (
+            isinstance(operation, Convolution) and operation.activation == "none" and len(node.inputs) == 1
+        )
+        if isinstance(operation, Convolution) and plain and self.fusible(source, index):
+            factor, offset = factor.to(operation.weight.device), offset.to(operation.weight.device)
+            bias = torch.zeros_like(offset) if operation.bias is None else operation.bias
             folded = replace(
-                work,
-                weight=(work.weight.double() * factor[:, None, None, None]).to(work.weight.dtype),
-                bias=(bias.double() * factor + offset).to(work.weight.dtype),
+                operation,
+                weight=(operation.weight.double() * factor[:, None, None, None]).to(operation.weight.dtype),
+                bias=(bias.double() * factor + offset).to(operation.weight.dtype),
             )
-            self.nodes[index] = replace(node, work=folded)
+            self.nodes[index] = replace(node, operation=folded)
             self.values[call.results[0]] = index
             return True
         found = self.map(source)
@@ -90,7 +94,7 @@ class Elementwise(Builder):
             return False
         shape = self.nodes[found].map_shape()
         channels = shape[2]
-        own = Convolve(
+        own = Convolution(
             factor.float().expand(channels).reshape(channels, 1, 1, 1).contiguous(),
             offset.float().expand(channels).contiguous(),
             Window((1, 1)),
@@ -99,35 +103,35 @@ class Elementwise(Builder):
         self.add(call, own, (found,), shape, (self.same(shape),))
         return True
 
-    def _activation(self, call: Call, activation: str, slope: float) -> bool:
+    def _activation(self, call: RecordedCall, activation: str, slope: float) -> bool:
         source = self.map(call.args[0])
         if source is None:
             return False
         node = self.nodes[source]
-        work = node.work
-        with_residual = isinstance(work, Convolve) and len(node.inputs) == 2
+        operation = node.operation
+        with_residual = isinstance(operation, Convolution) and len(node.inputs) == 2
         if (
-            isinstance(work, (Convolve, Unfold, Pointwise))
-            and work.activation == "none"
+            isinstance(operation, (Convolution, TransposedConvolution, Pointwise))
+            and operation.activation == "none"
             and not with_residual
             and self.fusible(call.args[0], source)
         ):
-            fused = replace(work, activation=activation, slope=slope)
-            self.nodes[source] = replace(node, work=fused)
+            fused = replace(operation, activation=activation, slope=slope)
+            self.nodes[source] = replace(node, operation=fused)
             self.values[call.results[0]] = source
             return True
         shape = node.map_shape()
         self.add(call, Pointwise("copy", activation, slope), (source,), shape, (self.same(shape),))
         return True
 
-    def _arithmetic(self, call: Call) -> bool:
+    def _arithmetic(self, call: RecordedCall) -> bool:
         first, second = call.args[:2]
-        if not isinstance(first, Reference) or not isinstance(second, Reference):
+        if not isinstance(first, TracedValue) or not isinstance(second, TracedValue):
             return self._with_constant(call)
-        shape = self.record.shapes[first.value]
+        shape = self.record.shapes[first.index]
         if call.name not in _ARITHMETIC or call.kwargs.get("alpha", 1) != 1:
             return False
-        if shape != self.record.shapes[second.value] or shape != self.record.shapes[call.results[0]]:
+        if shape != self.record.shapes[second.index] or shape != self.record.shapes[call.results[0]]:
             return False
         maps = (self.map_or_none(first), self.map_or_none(second))
         if maps == (None, None):
@@ -140,7 +144,7 @@ class Elementwise(Builder):
             for this, value, other in ((left, first, right), (right, second, left)):
                 node = self.nodes[this]
                 if (
-                    isinstance(node.work, Convolve)
+                    isinstance(node.operation, Convolution)
                     and len(node.inputs) == 1
                     and other < this
                     and self.fusible(value, this)
@@ -154,15 +158,15 @@ class Elementwise(Builder):
         self.add(call, Pointwise(_ARITHMETIC[call.name]), (left, right), size, (same, same))
         return True
 
-    def _with_constant(self, call: Call) -> bool:
+    def _with_constant(self, call: RecordedCall) -> bool:
         """factor · x + offset, from a number or a number a channel on either side of the operator."""
         first, second = call.args[:2]
-        source, constant = (first, second) if isinstance(first, Reference) else (second, first)
-        if not isinstance(source, Reference) or self.map_or_none(source) is None:
+        source, constant = (first, second) if isinstance(first, TracedValue) else (second, first)
+        if not isinstance(source, TracedValue) or self.map_or_none(source) is None:
             return False
         if "rounding_mode" in call.kwargs or (call.name == "div" and source is second):
             return False
-        value = self._per_channel(constant, self.record.shapes[source.value][1])
+        value = self._per_channel(constant, self.record.shapes[source.index][1])
         if value is None:
             return False
         alpha = call.kwargs.get("alpha", call.args[2] if len(call.args) > 2 else 1)
@@ -186,38 +190,38 @@ class Elementwise(Builder):
             return value.reshape(channels)
         return None
 
-    def _local(self, call: Call) -> bool:
+    def _local(self, call: RecordedCall) -> bool:
         """Keep the call and the maps it reads: all of one size, and no constant with a place in the frame."""
         shape = self.record.shapes[call.results[0]]
         if len(shape) != 4 or shape[0] != 1:
             return False
         if any(result >= 0 and self.uses[result] for result in call.results[1:]):
             return False
-        read: list[Reference] = []
+        read: list[TracedValue] = []
         for leaf in pytree.tree_leaves((call.args, call.kwargs)):
-            if isinstance(leaf, Reference):
+            if isinstance(leaf, TracedValue):
                 read.append(leaf)
             elif isinstance(leaf, torch.Tensor) and self._per_channel(leaf, shape[1]) is None:
                 return False
         if all(self.map_or_none(value) is None for value in read):
             return False
-        if any(self.record.shapes[value.value][2:] != shape[2:] for value in read):
+        if any(self.record.shapes[value.index][2:] != shape[2:] for value in read):
             return False
         found = [self.map(value) for value in read]
         sources = tuple(source for source in found if source is not None)
         if len(sources) < len(found) or len({self.nodes[source].scale for source in sources}) > 1:
             return False
         result = self.result_shape(call)
-        self.add(call, Local(call), sources, result, (self.same(result),) * len(sources))
+        self.add(call, LocalCall(call), sources, result, (self.same(result),) * len(sources))
         return True
 
 
-def is_elementwise(call: Call) -> bool:
+def is_elementwise(call: RecordedCall) -> bool:
     """Whether a call does the same to each element, whatever the order of the axes."""
     return call.name in _FUNCTIONS or call.name in _ACTIVATIONS or call.name == "leaky_relu"
 
 
-def _activation_of(call: Call) -> tuple[str, float] | None:
+def _activation_of(call: RecordedCall) -> tuple[str, float] | None:
     """The kernel and slope of a call that is an activation, or None."""
     name, rest = call.name, call.args[1:]
     if name == "leaky_relu":
@@ -235,7 +239,7 @@ def _activation_of(call: Call) -> tuple[str, float] | None:
     return None
 
 
-def _over_channels(call: Call) -> bool:
+def _over_channels(call: RecordedCall) -> bool:
     """Whether a call makes something of all channels of each position, and leaves the axes as they are."""
     place = _OVER_CHANNELS.get(call.name)
     if place is None or len(call.args) <= place or call.args[place] not in (1, -3, [1], [-3]):
@@ -243,4 +247,4 @@ def _over_channels(call: Call) -> bool:
     return call.name in ("_softmax", "_log_softmax") or call.args[place + 1 : place + 2] == (True,)
 
 
-__all__ = ["Elementwise", "is_elementwise"]
+__all__ = ["ElementwiseLowering", "is_elementwise"]

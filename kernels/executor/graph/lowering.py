@@ -2,8 +2,8 @@
 
 Batch norm and constants a channel are folded into the convolution before them, activations and residual
 additions into the convolution they follow, zero padding into the convolution behind it. Local operations that
-no kernel has keep their place in the frame and run whole (`Local`). Everything else is a `Value`, and a map
-made from one (`Enter`) is new in every frame.
+no kernel has keep their place in the frame and run whole (`LocalCall`). Everything else is a `DenseCall`, and a map
+made from one (`TensorToMap`) is new in every frame.
 """
 
 from __future__ import annotations
@@ -16,41 +16,41 @@ from typing import Any
 import torch
 from torch import nn
 
-from kernels.executor.graph import geometry
-from kernels.executor.graph.channels_last import Rows
+from kernels.executor.graph import tap_tables
+from kernels.executor.graph.channels_last import ChannelsLastLowering
 from kernels.executor.graph.nodes import (
     Concat,
-    Convolve,
+    Convolution,
     Graph,
-    Leaf,
-    Local,
-    Pool,
+    LocalCall,
+    NodeOutput,
+    Operation,
+    Pooling,
     Slice,
-    Unfold,
+    TransposedConvolution,
     Upsample,
-    Work,
 )
-from kernels.executor.graph.trace import Call, Reference, Trace
+from kernels.executor.graph.tracing import ModuleTrace, RecordedCall, TracedValue
 from kernels.ops.maps import Window
 
 _ALIASES = {"alias", "detach", "clone", "contiguous", "lift_fresh", "_to_copy", "dropout", "native_dropout"}
 _MOST_SHUFFLED = 64  # channels up to which a product that shuffles them costs less than running whole
 
 
-def lower(record: Trace, model: nn.Module) -> Graph:
+def lower(record: ModuleTrace, model: nn.Module) -> Graph:
     """Build the graph of a trace of `model`."""
     return _Lowering(
         record, {path for path, module in model.named_modules() if not list(module.children())}
     ).run()
 
 
-class _Lowering(Rows):
+class _Lowering(ChannelsLastLowering):
     def run(self) -> Graph:
         for call in self.record.calls:
             if not self._lower(call):
                 self.add_value(call)
         self.graph.outputs = [
-            Leaf(self.node_of(leaf.value)) if isinstance(leaf, Reference) else leaf
+            NodeOutput(self.node_of(leaf.index)) if isinstance(leaf, TracedValue) else leaf
             for leaf in self.record.outputs
         ]
         self.graph.structure = self.record.structure
@@ -58,9 +58,9 @@ class _Lowering(Rows):
 
     # What each call becomes. A method returns False where the general case must take over.
 
-    def _lower(self, call: Call) -> bool:
+    def _lower(self, call: RecordedCall) -> bool:
         name = call.name
-        if self.lower_rows(call):
+        if self.lower_channels_last(call):
             return True
         if name in _ALIASES:
             return self._alias(call)
@@ -83,18 +83,21 @@ class _Lowering(Rows):
         }.get(name)
         return handler(call) if handler is not None else self.elementwise(call)
 
-    def _alias(self, call: Call) -> bool:
+    def _alias(self, call: RecordedCall) -> bool:
         first, result = call.args[0], call.results[0]
-        if not isinstance(first, Reference) or self.record.dtypes[result] != self.record.dtypes[first.value]:
+        if (
+            not isinstance(first, TracedValue)
+            or self.record.dtypes[result] != self.record.dtypes[first.index]
+        ):
             return False
-        self.values[result] = self.node_of(first.value)
-        self.uses[first.value] += self.uses[result] - 1
-        self.uses[result] = self.uses[first.value]
+        self.values[result] = self.node_of(first.index)
+        self.uses[first.index] += self.uses[result] - 1
+        self.uses[result] = self.uses[first.index]
         return True
 
-    def _convolution(self, call: Call) -> bool:
+    def _convolution(self, call: RecordedCall) -> bool:
         source_value, weight, bias, stride, padding, dilation, is_transposed, extra, groups = call.args
-        if isinstance(weight, Reference) or isinstance(bias, Reference) or weight.dim() != 4:
+        if isinstance(weight, TracedValue) or isinstance(bias, TracedValue) or weight.dim() != 4:
             return False
         source = self.map(source_value)
         if source is None:
@@ -106,12 +109,12 @@ class _Lowering(Rows):
         size = self.nodes[source].map_shape()[:2]
         result = self.result_shape(call)
         kernel = (weight.shape[2], weight.shape[3])
-        make = geometry.transposed if is_transposed else geometry.window
+        make = tap_tables.transposed if is_transposed else tap_tables.window
         taps = tuple(
             make(size[axis], result[axis], kernel[axis], *(pair[axis] for pair in pairs)) for axis in (0, 1)
         )
         if not is_transposed:
-            work: Work = Convolve(weight, bias, Window(kernel, *pairs), groups)
+            operation: Operation = Convolution(weight, bias, Window(kernel, *pairs), groups)
             factor = (Fraction(pairs[0][0]), Fraction(pairs[0][1]))
         else:
             factor = (Fraction(1, pairs[0][0]), Fraction(1, pairs[0][1]))
@@ -120,20 +123,20 @@ class _Lowering(Rows):
                 outputs = weight.shape[1]
                 flat = weight.permute(2, 3, 1, 0).reshape(-1, weight.shape[0], 1, 1).contiguous()
                 repeated = (weight.new_zeros(outputs) if bias is None else bias).repeat(kernel[0] * kernel[1])
-                work = Unfold(flat, repeated, kernel)
+                operation = TransposedConvolution(flat, repeated, kernel)
             else:
-                work = Local(call)
-        self.add(call, work, (source,), result, ((taps[0], taps[1]),), factor)
+                operation = LocalCall(call)
+        self.add(call, operation, (source,), result, ((taps[0], taps[1]),), factor)
         return True
 
-    def _max_pool(self, call: Call) -> bool:
+    def _max_pool(self, call: RecordedCall) -> bool:
         arguments = list(call.args) + [None] * (6 - len(call.args))
         source_value, kernel, stride, padding, dilation, _ = arguments
         if len(call.results) > 1 and self.uses[call.results[1]]:
             return False
         return self._pool(call, source_value, "max", kernel, stride, padding, dilation or [1, 1], True)
 
-    def _average_pool(self, call: Call) -> bool:
+    def _average_pool(self, call: RecordedCall) -> bool:
         arguments = list(call.args) + [None] * (7 - len(call.args))
         source_value, kernel, stride, padding, ceil_mode, count_padding, divisor = arguments
         count = True if count_padding is None else bool(count_padding)
@@ -143,7 +146,7 @@ class _Lowering(Rows):
             return self._pool(call, source_value, None, kernel, stride, padding, [1, 1], count)
         return self._pool(call, source_value, "average", kernel, stride, padding, [1, 1], count)
 
-    def _pool(self, call: Call, value: Any, kind: str | None, *settings: Any) -> bool:
+    def _pool(self, call: RecordedCall, value: Any, kind: str | None, *settings: Any) -> bool:
         """A pool of a kind, or one that no kernel does."""
         source = self.map(value)
         if source is None:
@@ -153,13 +156,15 @@ class _Lowering(Rows):
         stride = _pair(pairs[1]) if pairs[1] else kernel
         padding = _pair(pairs[2]) if pairs[2] else (0, 0)
         window = Window(kernel, stride, padding, dilation)
-        self._add_window(call, source, Local(call) if kind is None else Pool(kind, window, count), window)
+        self._add_window(
+            call, source, LocalCall(call) if kind is None else Pooling(kind, window, count), window
+        )
         return True
 
-    def _add_window(self, call: Call, source: int, work: Work, window: Window) -> None:
+    def _add_window(self, call: RecordedCall, source: int, operation: Operation, window: Window) -> None:
         size, result = self.nodes[source].map_shape(), self.result_shape(call)
         vertical, horizontal = (
-            geometry.window(
+            tap_tables.window(
                 size[axis],
                 result[axis],
                 window.kernel[axis],
@@ -170,33 +175,35 @@ class _Lowering(Rows):
             for axis in (0, 1)
         )
         factor = (Fraction(window.stride[0]), Fraction(window.stride[1]))
-        self.add(call, work, (source,), result, ((vertical, horizontal),), factor)
+        self.add(call, operation, (source,), result, ((vertical, horizontal),), factor)
 
-    def _upsample(self, call: Call) -> bool:
-        size, result = self.record.shapes[call.args[0].value][2:], self.result_shape(call)
+    def _upsample(self, call: RecordedCall) -> bool:
+        size, result = self.record.shapes[call.args[0].index][2:], self.result_shape(call)
         if result[0] % size[0] or result[1] % size[1]:
             return False
         source = self.map(call.args[0])
         if source is None:
             return False
         if call.name == "upsample_nearest2d":
-            work = Upsample("nearest", False)
-            taps = tuple(geometry.nearest(size[axis], result[axis]) for axis in (0, 1))
+            operation = Upsample("nearest", False)
+            taps = tuple(tap_tables.nearest(size[axis], result[axis]) for axis in (0, 1))
         else:
-            work = Upsample("bilinear", bool(call.args[2]))
-            taps = tuple(geometry.bilinear(size[axis], result[axis], work.align_corners) for axis in (0, 1))
+            operation = Upsample("bilinear", bool(call.args[2]))
+            taps = tuple(
+                tap_tables.bilinear(size[axis], result[axis], operation.align_corners) for axis in (0, 1)
+            )
         factor = (Fraction(size[0], result[0]), Fraction(size[1], result[1]))
-        self.add(call, work, (source,), result, ((taps[0], taps[1]),), factor)
+        self.add(call, operation, (source,), result, ((taps[0], taps[1]),), factor)
         return True
 
-    def _concat(self, call: Call) -> bool:
+    def _concat(self, call: RecordedCall) -> bool:
         values = call.args[0]
         axis = call.args[1] if len(call.args) > 1 else 0
         shape = self.record.shapes[call.results[0]]
         if (
             len(shape) != 4
             or axis not in (1, -3)
-            or not all(isinstance(value, Reference) for value in values)
+            or not all(isinstance(value, TracedValue) for value in values)
         ):
             return False
         if all(self.map_or_none(value) is None for value in values):
@@ -211,7 +218,7 @@ class _Lowering(Rows):
         self.add(call, Concat(), found, result, (self.same(result),) * len(found))
         return True
 
-    def _split(self, call: Call) -> bool:
+    def _split(self, call: RecordedCall) -> bool:
         source = self.map_or_none(call.args[0])
         axis = (call.args[2:3] or (0,))[0]
         if source is None or axis not in (1, -3):
@@ -225,13 +232,13 @@ class _Lowering(Rows):
             start = stop
         return True
 
-    def _slice(self, call: Call) -> bool:
+    def _slice(self, call: RecordedCall) -> bool:
         source = self.map_or_none(call.args[0])
         options: list[Any] = [*call.args[1:], *(0, None, None, 1)[len(call.args) - 1 :]]
         axis = options[0]
         if source is None or axis % 4 == 0:
             return False
-        size = self.record.shapes[call.args[0].value][axis]
+        size = self.record.shapes[call.args[0].index][axis]
         start, stop, step = slice(*options[1:]).indices(size)
         shape = self.result_shape(call)
         if (start, stop, step) == (0, size, 1):
@@ -246,10 +253,12 @@ class _Lowering(Rows):
         strides, offsets = [1, 1], [0, 0]
         strides[at], offsets[at] = step, -start
         window = Window((1, 1), _pair(strides), _pair(offsets))
-        self._add_window(call, source, Local(call) if start >= step else Pool("max", window, True), window)
+        self._add_window(
+            call, source, LocalCall(call) if start >= step else Pooling("max", window, True), window
+        )
         return True
 
-    def _pad(self, call: Call) -> bool:
+    def _pad(self, call: RecordedCall) -> bool:
         value, amounts = call.args[0], list(call.args[1])
         source = self.map_or_none(value)
         if source is None or any(amounts[4:]):
@@ -258,68 +267,72 @@ class _Lowering(Rows):
         left, right, top, bottom = amounts
         is_zero = not any(call.args[2:])
         # The mean of one position, and of none: 0.
-        behind = Pool("average", Window((1, 1)), True) if is_zero and top == left == 0 else None
+        behind = Pooling("average", Window((1, 1)), True) if is_zero and top == left == 0 else None
         height, width, _ = self.nodes[source].map_shape()
-        taps = (geometry.padded(height, top, bottom), geometry.padded(width, left, right))
-        self.add(call, behind or Local(call), (source,), self.result_shape(call), (taps,))
+        taps = (tap_tables.padded(height, top, bottom), tap_tables.padded(width, left, right))
+        self.add(call, behind or LocalCall(call), (source,), self.result_shape(call), (taps,))
         return True
 
-    def _absorb_padding(self, value: Reference, index: int) -> tuple[int, tuple[int, int]]:
+    def _absorb_padding(self, value: TracedValue, index: int) -> tuple[int, tuple[int, int]]:
         """Take zero padding that only a convolution reads into the convolution, as far as both sides have it.
 
         Returns:
             the node to convolve instead of `index`, and the padding to add.
         """
         node = self.nodes[index]
-        if not isinstance(node.work, Local) or node.work.call.name != "constant_pad_nd":
+        if not isinstance(node.operation, LocalCall) or node.operation.call.name != "constant_pad_nd":
             return index, (0, 0)
-        left, right, top, bottom = (*node.work.call.args[1], 0, 0)[:4]
+        left, right, top, bottom = (*node.operation.call.args[1], 0, 0)[:4]
         is_last = index == len(self.nodes) - 1 and self.fusible(value, index)
-        if any(node.work.call.args[2:]) or not is_last or not (0 <= left <= right and 0 <= top <= bottom):
+        if (
+            any(node.operation.call.args[2:])
+            or not is_last
+            or not (0 <= left <= right and 0 <= top <= bottom)
+        ):
             return index, (0, 0)
         source = node.inputs[0]
         self.nodes.pop()
         if right > left or bottom > top:
             height, width, channels = self.nodes[source].map_shape()
-            taps = (geometry.padded(height, 0, bottom - top), geometry.padded(width, 0, right - left))
+            taps = (tap_tables.padded(height, 0, bottom - top), tap_tables.padded(width, 0, right - left))
             shape = (height + bottom - top, width + right - left, channels)
-            work = Pool("average", Window((1, 1)), True)
-            self.nodes.append(replace(node, work=work, shape=shape, taps=(taps,)))
+            operation = Pooling("average", Window((1, 1)), True)
+            self.nodes.append(replace(node, operation=operation, shape=shape, taps=(taps,)))
             source = index
         return source, (top, left)
 
-    def _mirror(self, call: Call) -> bool:
+    def _mirror(self, call: RecordedCall) -> bool:
         source = self.map_or_none(call.args[0])
         if source is None:
             return False
         (left, right, top, bottom), (height, width, _) = call.args[1], self.nodes[source].map_shape()
         repeats = call.name == "replication_pad2d"
         taps = (_mirrored(height, top, bottom, repeats), _mirrored(width, left, right, repeats))
-        self.add(call, Local(call), (source,), self.result_shape(call), (taps,))
+        self.add(call, LocalCall(call), (source,), self.result_shape(call), (taps,))
         return True
 
-    def _unshuffle(self, call: Call) -> bool:
+    def _unshuffle(self, call: RecordedCall) -> bool:
         source = self.map_or_none(call.args[0])
         if source is None:
             return False
         side = _pair(call.args[1])
-        self._add_window(call, source, Local(call), Window(side, side))
+        self._add_window(call, source, LocalCall(call), Window(side, side))
         return True
 
-    def _shuffle(self, call: Call) -> bool:
+    def _shuffle(self, call: RecordedCall) -> bool:
         source = self.map_or_none(call.args[0])
         if source is None:
             return False
         result, (height, width, channels) = self.result_shape(call), self.nodes[source].map_shape()
-        taps = (geometry.nearest(height, result[0]), geometry.nearest(width, result[1]))
+        taps = (tap_tables.nearest(height, result[0]), tap_tables.nearest(width, result[1]))
         side = call.args[1]
-        work: Work = Local(call)
+        operation: Operation = LocalCall(call)
         if channels <= _MOST_SHUFFLED:
             # A patch for each position, as a transposed convolution makes: of its own channels.
             order = torch.arange(channels).view(result[2], side, side).permute(1, 2, 0).flatten()
             weight = torch.eye(channels)[order].view(channels, channels, 1, 1)
-            work = Unfold(weight, torch.zeros(channels), (side, side))
-        self.add(call, work, (source,), result, (taps,), (Fraction(1, side), Fraction(1, side)))
+            operation = TransposedConvolution(weight, torch.zeros(channels), (side, side))
+        self.add(call, operation, (source,), result, (taps,), (Fraction(1, side), Fraction(1, side)))
         return True
 
 
@@ -329,7 +342,7 @@ def _mirrored(size: int, before: int, after: int, repeats: bool) -> torch.Tensor
     position = torch.arange(size + before + after) - before
     inside = position.clamp(0, size - 1)
     read = inside if repeats else 2 * inside - position
-    return torch.stack([read, torch.where(position == inside, read, geometry.OUTSIDE)], dim=1)
+    return torch.stack([read, torch.where(position == inside, read, tap_tables.PADDING)], dim=1)
 
 
 def _pair(value: Any) -> tuple[int, int]:

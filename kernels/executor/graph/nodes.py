@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from kernels.executor.graph.trace import Call
+from kernels.executor.graph.tracing import RecordedCall
 from kernels.ops.maps import Window
 
 
@@ -23,7 +23,7 @@ class Input:
 
 
 @dataclass(frozen=True, slots=True)
-class Convolve:
+class Convolution:
     """activation(weight * x + bias), plus a second input if there is one. weight (O, I / groups, kh, kw)."""
 
     weight: torch.Tensor
@@ -35,7 +35,7 @@ class Convolve:
 
 
 @dataclass(frozen=True, slots=True)
-class Unfold:
+class TransposedConvolution:
     """A transposed convolution whose kernel is its stride: each input position makes a patch of its own.
 
     weight (kh · kw · O, I, 1, 1), patch rows first; bias repeats for each patch position.
@@ -49,7 +49,7 @@ class Unfold:
 
 
 @dataclass(frozen=True, slots=True)
-class Pool:
+class Pooling:
     kind: str
     window: Window
     count_padding: bool
@@ -57,7 +57,7 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Pointwise:
-    operation: str
+    function: str
     activation: str = "none"
     slope: float = 0.01
 
@@ -82,26 +82,38 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True)
-class Local:
+class LocalCall:
     """A local operation that no kernel has: its recorded call runs on the whole map."""
 
-    call: Call
+    call: RecordedCall
 
 
 @dataclass(frozen=True, slots=True)
-class Enter:
+class TensorToMap:
     """A value that becomes a map again, as after attention: all of it is new in every frame."""
 
 
 @dataclass(frozen=True, slots=True)
-class Value:
+class DenseCall:
     """A recorded call, run densely on whole inputs. `result` picks one of several results."""
 
-    call: Call
+    call: RecordedCall
     result: int
 
 
-Work = Input | Convolve | Unfold | Pool | Pointwise | Upsample | Concat | Slice | Local | Enter | Value
+Operation = (
+    Input
+    | Convolution
+    | TransposedConvolution
+    | Pooling
+    | Pointwise
+    | Upsample
+    | Concat
+    | Slice
+    | LocalCall
+    | TensorToMap
+    | DenseCall
+)
 Taps = tuple[torch.Tensor, torch.Tensor]
 
 
@@ -117,11 +129,11 @@ class Node:
         scale: pixels of the frame a position, (vertical, horizontal); None for a value.
         period: pixels that a motion must be a multiple of, (vertical, horizontal): the least common multiple
             of the scales on every path from the frame (P_l).
-        taps: per input, the (vertical, horizontal) tables of `kernels.executor.graph.geometry`.
+        taps: per input, the (vertical, horizontal) tables of `kernels.executor.graph.tap_tables`.
     """
 
     name: str
-    work: Work
+    operation: Operation
     inputs: tuple[int, ...]
     shape: tuple[int, int, int] | None = None
     scale: tuple[Fraction, Fraction] | None = None
@@ -148,7 +160,7 @@ class Graph:
     """Nodes in an order in which they can run; node 0 is the frame.
 
     Attributes:
-        outputs: leaves of the module's result: a node's index wrapped in `Leaf`, or a constant.
+        outputs: leaves of the module's result: a node's index wrapped in `NodeOutput`, or a constant.
         structure: how to put the leaves back together.
         values: node of each traced value.
     """
@@ -169,11 +181,11 @@ class Graph:
 
     def output_nodes(self) -> Iterator[int]:
         """Indices of the nodes that the module returns."""
-        return (leaf.node for leaf in self.outputs if isinstance(leaf, Leaf))
+        return (leaf.node for leaf in self.outputs if isinstance(leaf, NodeOutput))
 
 
 @dataclass(frozen=True, slots=True)
-class Leaf:
+class NodeOutput:
     """A leaf of the module's result that a node computes."""
 
     node: int

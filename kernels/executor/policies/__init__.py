@@ -5,7 +5,7 @@ from __future__ import annotations
 from kernels.executor.policies.dense import run_dense
 from kernels.executor.policies.exact import run_exact
 from kernels.executor.policies.fixed import run_fixed
-from kernels.executor.policies.request import Request
+from kernels.executor.policies.sparse_request import SparseRequest
 from kernels.executor.policies.truncate import run_truncate
 
-__all__ = ["Request", "run_dense", "run_exact", "run_fixed", "run_truncate"]
+__all__ = ["SparseRequest", "run_dense", "run_exact", "run_fixed", "run_truncate"]

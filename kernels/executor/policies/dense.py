@@ -4,46 +4,53 @@ from __future__ import annotations
 
 import torch
 
-from kernels.executor.graph.nodes import Unfold
-from kernels.executor.plan.plan import Plan
-from kernels.executor.plan.segments import full_levels
-from kernels.executor.policies.request import Request
-from kernels.executor.report import Report
+from kernels.executor.graph.nodes import TransposedConvolution
+from kernels.executor.plan.execution_plan import ExecutionPlan
+from kernels.executor.plan.fused_segments import full_active_sets
+from kernels.executor.policies.sparse_request import SparseRequest
+from kernels.executor.reports.reuse_report import ReuseReport
 from kernels.executor.state import active_sets
-from kernels.executor.state.cache import Cache, Pool
-from kernels.executor.state.steps import Steps, runs_whole
+from kernels.executor.state.arenas import ArenaPool
+from kernels.executor.state.feature_cache import FeatureCache
+from kernels.executor.state.node_runner import NodeRunner, runs_whole
 
 
-def run_dense(plan: Plan, pool: Pool, frame: torch.Tensor, block_px: int) -> tuple[Steps, Cache]:
+def run_dense(
+    plan: ExecutionPlan, pool: ArenaPool, frame: torch.Tensor, block_px: int
+) -> tuple[NodeRunner, FeatureCache]:
     """Compute every map everywhere."""
-    arena = pool.take()
-    steps = Steps(plan, pool, arena)
-    steps.load(frame)
+    arena = pool.acquire()
+    runner = NodeRunner(plan, pool, arena)
+    runner.load(frame)
     tiles = {
-        key: active_sets.full_level(resolution, block_px, plan.device)
+        key: active_sets.full_tiles(resolution, block_px, plan.device)
         for key, resolution in enumerate(plan.resolutions)
     }
-    stretches = pool.stretches
-    levels = full_levels(stretches, tiles) if stretches is not None else None
+    segments = pool.segments
+    sets = full_active_sets(segments, tiles) if segments is not None else None
     index = 1
     while index < len(plan.nodes):
-        if stretches is not None and levels is not None and index in stretches.spans:
-            begin, end, index = stretches.spans[index]
-            stretches.program.run(begin, end, levels, arena.memory, pool.shared.memory, None)
+        if segments is not None and sets is not None and index in segments.spans:
+            begin, end, index = segments.spans[index]
+            segments.program.run(begin, end, sets, arena.memory, pool.workspace.memory, None)
             continue
         node = plan.nodes[index]
         if runs_whole(plan, index):
-            steps.whole(index)
-        elif index in plan.dense:
+            runner.whole(index)
+        elif index in plan.torch_weights:
             # The C++ kernel is as fast as torch's at full activity, and its sums do not depend on the set.
-            steps.compute_dense(index)
+            runner.compute_dense(index)
         else:
-            key = plan.level(node.inputs[0] if isinstance(node.work, Unfold) else index)
-            steps.compute(index, *tiles[key])
+            key = plan.resolution_of(
+                node.inputs[0] if isinstance(node.operation, TransposedConvolution) else index
+            )
+            runner.compute(index, *tiles[key])
         index += 1
-    return steps, Cache(pool, arena, None)
+    return runner, FeatureCache(pool, arena, None)
 
 
-def dense_instead(plan: Plan, pool: Pool, request: Request, policy: str) -> tuple[Steps, Cache, Report]:
-    steps, cache = run_dense(plan, pool, request.frame, request.block_px)
-    return steps, cache, Report(policy, {plan.nodes[index].name: 0.0 for index in plan.counted})
+def dense_instead(
+    plan: ExecutionPlan, pool: ArenaPool, request: SparseRequest, policy: str
+) -> tuple[NodeRunner, FeatureCache, ReuseReport]:
+    runner, cache = run_dense(plan, pool, request.frame, request.block_px)
+    return runner, cache, ReuseReport(policy, {plan.nodes[index].name: 0.0 for index in plan.reported})

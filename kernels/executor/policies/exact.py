@@ -9,24 +9,32 @@ from typing import Any
 import torch
 
 from kernels.executor.certificates.certificate import CONDITIONS, Certificate, Certifier
-from kernels.executor.certificates.classes import Classes, find_classes
-from kernels.executor.graph.nodes import Concat, Convolve, Leaf, Pointwise, Unfold, Upsample
-from kernels.executor.plan.plan import Plan
-from kernels.executor.plan.segments import Layout, Stretches, find_stretches
-from kernels.executor.policies.request import Request
-from kernels.executor.report import Report
+from kernels.executor.certificates.classes import CertificateClasses, find_classes
+from kernels.executor.graph.nodes import (
+    Concat,
+    Convolution,
+    NodeOutput,
+    Pointwise,
+    TransposedConvolution,
+    Upsample,
+)
+from kernels.executor.plan.execution_plan import ExecutionPlan
+from kernels.executor.plan.fused_segments import FusedSegments, SegmentLayout, fuse_segments
+from kernels.executor.policies.sparse_request import SparseRequest
+from kernels.executor.reports.reuse_report import ReuseReport
 from kernels.executor.state import active_sets
-from kernels.executor.state.cache import Cache, Origin, Pool
-from kernels.executor.state.steps import Steps, runs_whole
-from kernels.ops.cpu.program import Levels
+from kernels.executor.state.arenas import ArenaPool, ContentOrigin
+from kernels.executor.state.feature_cache import FeatureCache
+from kernels.executor.state.node_runner import NodeRunner, runs_whole
+from kernels.ops.cpu.program import ActiveSetTable
 from kernels.ops.maps import list_tiles
 
 Tiles = tuple[torch.Tensor, tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Level:
-    """Nodes of one certificate that choose alike.
+class _NodeGroup:
+    """Nodes with one certificate that decide alike what to compute.
 
     Attributes:
         of: their certificate class.
@@ -50,18 +58,18 @@ class _Prepared:
         full: of each resolution, the tiles of all of it.
         values: what is left to do for a frame that has not changed.
         asked: the break-evens and the block size that this was made for.
-        patches: of each `Unfold`, the index of the level of its input positions.
+        patches: of each `TransposedConvolution`, the index of the level of its input positions.
     """
 
-    def __init__(self, plan: Plan, block_px: int) -> None:
-        self.classes: Classes = find_classes(plan)
+    def __init__(self, plan: ExecutionPlan, block_px: int) -> None:
+        self.classes: CertificateClasses = find_classes(plan)
         reported = {self.classes.of(index) for index, node in enumerate(plan.nodes) if index and node.is_map}
         self.certifier = Certifier(self.classes, tuple(reported))
         self.full: list[Tiles] = [
-            active_sets.full_level(resolution, block_px, plan.device) for resolution in plan.resolutions
+            active_sets.full_tiles(resolution, block_px, plan.device) for resolution in plan.resolutions
         ]
         self.values = _output_values(plan)
-        self._known: dict[_Level, int] = {}
+        self._known: dict[_NodeGroup, int] = {}
         self.of_node: list[int | None] = []
         self.patches: dict[int, int] = {}
         self.asked = dict(plan.break_even), block_px
@@ -70,36 +78,36 @@ class _Prepared:
                 self.of_node.append(None)
                 continue
             # What a concatenation copies is complete, and its own map is never moved.
-            copied = isinstance(node.work, Concat)
-            share = 0.0 if copied else plan.break_even.get(index, default_break_even(node.work))
+            copied = isinstance(node.operation, Concat)
+            share = 0.0 if copied else plan.break_even.get(index, default_break_even(node.operation))
             known = self.classes.of(index)
-            self.of_node.append(self._add(_Level(known, plan.level(index), (1, 1), share)))
-            if isinstance(node.work, Unfold):
-                made = _Level(known, plan.level(node.inputs[0]), node.work.factor, share)
+            self.of_node.append(self._add(_NodeGroup(known, plan.resolution_of(index), (1, 1), share)))
+            if isinstance(node.operation, TransposedConvolution):
+                made = _NodeGroup(known, plan.resolution_of(node.inputs[0]), node.operation.factor, share)
                 self.patches[index] = self._add(made)
-        self.levels = list(self._known)
-        sizes = [plan.resolutions[level.resolution] for level in self.levels]
-        layout = Layout(
-            levels=self.of_node,
+        self.groups = list(self._known)
+        sizes = [plan.resolutions[group.resolution] for group in self.groups]
+        layout = SegmentLayout(
+            node_sets=self.of_node,
             sizes=[(size.height, size.width) for size in sizes],
             halos=False,
             patches=self.patches,
-            moves=True,
+            remaps=True,
         )
-        self.stretches: Stretches | None = find_stretches(plan, layout)
+        self.segments: FusedSegments | None = fuse_segments(plan, layout)
 
-    def _add(self, level: _Level) -> int:
-        return self._known.setdefault(level, len(self._known))
+    def _add(self, group: _NodeGroup) -> int:
+        return self._known.setdefault(group, len(self._known))
 
     @classmethod
-    def of(cls, plan: Plan, pool: Pool, block_px: int) -> _Prepared:
+    def of(cls, plan: ExecutionPlan, pool: ArenaPool, block_px: int) -> _Prepared:
         found = pool.compiled.get("exact")
         if not isinstance(found, cls) or found.asked != (plan.break_even, block_px):
             found = pool.compiled["exact"] = cls(plan, block_px)
         return found
 
 
-def default_break_even(work: Any) -> float:
+def default_break_even(operation: Any) -> float:
     """The share of positions to compute from which a layer is computed in full, unless the plan knows better.
 
     Measured with the C++ operations on maps of YOLO11n-seg at 640²: the time to move the rest of a map and to
@@ -115,16 +123,16 @@ def default_break_even(work: Any) -> float:
     | addition, SiLU    | .28–.76 | .54–.85 | .72–1.02 | .83–1.09 | .84–1.14 |
     | upsampling        | .6–1.3  | .8–1.1  | .9–1.1   | .8–1.2   | .7–1.6   |
     """
-    if isinstance(work, Upsample):
+    if isinstance(operation, Upsample):
         return 0.6
-    if isinstance(work, Pointwise) or (isinstance(work, Convolve) and work.groups > 1):
+    if isinstance(operation, Pointwise) or (isinstance(operation, Convolution) and operation.groups > 1):
         return 0.8
     return 0.95
 
 
 def run_exact(
-    plan: Plan, pool: Pool, request: Request, conditions: frozenset[str] = CONDITIONS
-) -> tuple[Steps, Cache, Report]:
+    plan: ExecutionPlan, pool: ArenaPool, request: SparseRequest, conditions: frozenset[str] = CONDITIONS
+) -> tuple[NodeRunner, FeatureCache, ReuseReport]:
     """Only certified positions are reused; all others are computed from inputs that are complete.
 
     A layer of which little is certified is computed in full: a value does not depend on what is computed with
@@ -134,105 +142,105 @@ def run_exact(
     source = request.cache.arena
     if _unchanged(request, source.views[0]):
         # A cache is never written to again, so that of the reference is this frame's as well.
-        steps = Steps(plan, pool, source)
+        runner = NodeRunner(plan, pool, source)
         for index in prepared.values:
-            steps.whole(index)
-        return steps, request.cache, _report_unchanged(plan)
-    arena = pool.take()
-    steps = Steps(plan, pool, arena)
-    steps.load(request.frame)
+            runner.whole(index)
+        return runner, request.cache, _report_unchanged(plan)
+    arena = pool.acquire()
+    runner = NodeRunner(plan, pool, arena)
+    runner.load(request.frame)
     certificates = prepared.certifier.certify(
-        steps.view(0).cpu(),
+        runner.view(0).cpu(),
         source.views[0].cpu(),
         request.active,
         request.vectors,
         request.block_px,
         conditions,
-        arena.held(source),
+        arena.up_to_date(source),
     )
-    if prepared.certifier.still is not None:
-        arena.origin = Origin(source.content, prepared.certifier.still)
+    if prepared.certifier.unmoved is not None:
+        arena.origin = ContentOrigin(source.content, prepared.certifier.unmoved)
     chosen = _Chosen(plan, prepared, certificates)
-    stretches = prepared.stretches
-    levels = chosen.compiled(stretches) if stretches is not None else None
+    segments = prepared.segments
+    table = chosen.compiled(segments) if segments is not None else None
     index = 1
     while index < len(plan.nodes):
-        if stretches is not None and levels is not None and index in stretches.spans:
-            begin, end, index = stretches.spans[index]
-            stretches.program.run(begin, end, levels, arena.memory, pool.shared.memory, source.memory)
+        if segments is not None and table is not None and index in segments.spans:
+            begin, end, index = segments.spans[index]
+            segments.program.run(begin, end, table, arena.memory, pool.workspace.memory, source.memory)
             continue
         if runs_whole(plan, index):
-            steps.whole(index)
+            runner.whole(index)
         else:
-            chosen.compute(steps, source.views[index], index)
+            chosen.compute(runner, source.views[index], index)
         index += 1
-    return steps, Cache(pool, arena, None), chosen.report()
+    return runner, FeatureCache(pool, arena, None), chosen.report()
 
 
 class _Chosen:
     """One frame's certificates, and what each level makes of them."""
 
-    def __init__(self, plan: Plan, prepared: _Prepared, certificates: list[Certificate]) -> None:
+    def __init__(self, plan: ExecutionPlan, prepared: _Prepared, certificates: list[Certificate]) -> None:
         self._plan = plan
         self._prepared = prepared
         self._certificates = certificates
         self._tiles: dict[int, Tiles] = {}
         self._moved: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
-    def _reuses(self, level: _Level) -> bool:
-        certificate = self._certificates[level.of]
-        return certificate.count > 0 and 1.0 - certificate.share < level.break_even
+    def _reuses(self, group: _NodeGroup) -> bool:
+        certificate = self._certificates[group.of]
+        return certificate.count > 0 and 1.0 - certificate.share < group.break_even
 
     def _missing(self, key: int) -> Tiles:
         """What a level computes."""
-        level = self._prepared.levels[key]
-        certificate = self._certificates[level.of]
-        if certificate.missing is None or not self._reuses(level):
-            return self._prepared.full[level.resolution]
-        if level.step == (1, 1):
+        group = self._prepared.groups[key]
+        certificate = self._certificates[group.of]
+        if certificate.missing is None or not self._reuses(group):
+            return self._prepared.full[group.resolution]
+        if group.step == (1, 1):
             return certificate.missing, (1, 1)
         # All positions of a patch read the same ones, so they are certified together.
-        return list_tiles(~certificate.certified[:: level.step[0], :: level.step[1]]), (1, 1)
+        return list_tiles(~certificate.certified[:: group.step[0], :: group.step[1]]), (1, 1)
 
-    def compiled(self, stretches: Stretches) -> Levels:
+    def compiled(self, segments: FusedSegments) -> ActiveSetTable:
         """For programs."""
-        made = stretches.levels()
-        for key, level in enumerate(self._prepared.levels):
+        made = segments.new_table()
+        for key, group in enumerate(self._prepared.groups):
             tiles, tile = self._missing(key)
-            if self._reuses(level) and level.step == (1, 1):
-                certificate = self._certificates[level.of]
+            if self._reuses(group) and group.step == (1, 1):
+                certificate = self._certificates[group.of]
                 made.set(key, tiles, tile, certificate.fresh, certificate.displacement)
             else:
                 made.set(key, tiles, tile)
         return made
 
-    def compute(self, steps: Steps, reference: torch.Tensor, index: int) -> None:
+    def compute(self, runner: NodeRunner, reference: torch.Tensor, index: int) -> None:
         """One node by itself."""
         plan, prepared = self._plan, self._prepared
         own = prepared.of_node[index]
         assert own is not None
-        assert plan.remapper is not None
-        level = prepared.levels[own]
-        certificate = self._certificates[level.of]
-        if certificate.fresh is not None and certificate.displacement is not None and self._reuses(level):
-            if level.of not in self._moved:
+        assert plan.remap_backend is not None
+        group = prepared.groups[own]
+        certificate = self._certificates[group.of]
+        if certificate.fresh is not None and certificate.displacement is not None and self._reuses(group):
+            if group.of not in self._moved:
                 moved = certificate.displacement.to(plan.device), certificate.fresh.to(plan.device)
-                self._moved[level.of] = moved
-            displacement, fresh = self._moved[level.of]
-            plan.remapper.module.remap(reference, displacement, steps.view(index), fresh)
+                self._moved[group.of] = moved
+            displacement, fresh = self._moved[group.of]
+            plan.remap_backend.module.remap(reference, displacement, runner.view(index), fresh)
         key = prepared.patches.get(index, own)
         if key not in self._tiles:
             tiles, tile = self._missing(key)
             self._tiles[key] = tiles.to(plan.device), tile
-        steps.compute(index, *self._tiles[key])
+        runner.compute(index, *self._tiles[key])
 
-    def report(self) -> Report:
+    def report(self) -> ReuseReport:
         plan, prepared = self._plan, self._prepared
         reused: dict[str, float] = {}
         shares = [
-            self._certificates[level.of].share if self._reuses(level) else 0.0 for level in prepared.levels
+            self._certificates[group.of].share if self._reuses(group) else 0.0 for group in prepared.groups
         ]
-        for index in plan.counted:
+        for index in plan.reported:
             key = prepared.of_node[index]
             assert key is not None
             reused[plan.nodes[index].name] = 0.0 if runs_whole(plan, index) else shares[key]
@@ -241,33 +249,33 @@ class _Chosen:
             for index, node in enumerate(plan.nodes)
             if node.is_map and index > 0
         }
-        return Report("exact", reused, maps)
+        return ReuseReport("exact", reused, maps)
 
 
-def _unchanged(request: Request, reference: torch.Tensor) -> bool:
+def _unchanged(request: SparseRequest, reference: torch.Tensor) -> bool:
     """Whether the frame is the reference's, where it stands."""
     if bool(request.active.any()) or bool(request.vectors.any()):
         return False
     return torch.equal(request.frame[0].permute(1, 2, 0).to(reference.dtype), reference)
 
 
-def _output_values(plan: Plan) -> list[int]:
+def _output_values(plan: ExecutionPlan) -> list[int]:
     """The values that a frame's outputs are made of, in order: all that is left to do where maps stay."""
-    wanted = {leaf.node for leaf in plan.graph.outputs if isinstance(leaf, Leaf)}
+    wanted = {leaf.node for leaf in plan.graph.outputs if isinstance(leaf, NodeOutput)}
     for index in reversed(range(len(plan.nodes))):
         if index in wanted and not plan.nodes[index].is_map:
             wanted.update(plan.nodes[index].inputs)
     return [index for index in sorted(wanted) if not plan.nodes[index].is_map]
 
 
-def _report_unchanged(plan: Plan) -> Report:
+def _report_unchanged(plan: ExecutionPlan) -> ReuseReport:
     everything: Mapping[int, torch.Tensor] = {
         key: torch.ones(resolution.height, resolution.width, dtype=torch.bool)
         for key, resolution in enumerate(plan.resolutions)
     }
     maps = {
-        node.name: everything[plan.level(index)]
+        node.name: everything[plan.resolution_of(index)]
         for index, node in enumerate(plan.nodes)
         if node.is_map and index > 0
     }
-    return Report("exact", {plan.nodes[index].name: 1.0 for index in plan.counted}, maps)
+    return ReuseReport("exact", {plan.nodes[index].name: 1.0 for index in plan.reported}, maps)

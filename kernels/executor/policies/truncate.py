@@ -17,19 +17,21 @@ from dataclasses import dataclass, field
 
 import torch
 
-from kernels.executor.graph import geometry
-from kernels.executor.graph.nodes import Concat, Convolve, Input, Slice, Unfold
-from kernels.executor.plan.plan import Plan, reads_around
-from kernels.executor.plan.segments import Layout, compile_node
+from kernels.executor.graph import tap_tables
+from kernels.executor.graph.nodes import Concat, Convolution, Input, Slice, TransposedConvolution
+from kernels.executor.plan.execution_plan import ExecutionPlan, reads_neighbourhood
+from kernels.executor.plan.fused_segments import SegmentLayout, compile_node
 from kernels.executor.policies.dense import dense_instead
-from kernels.executor.policies.fixed import levels_of
-from kernels.executor.policies.request import Request
-from kernels.executor.report import Report
+from kernels.executor.policies.fixed import active_sets_of
+from kernels.executor.policies.sparse_request import SparseRequest
+from kernels.executor.reports.reuse_report import ReuseReport
 from kernels.executor.state import active_sets
-from kernels.executor.state.cache import Arena, Cache, Level, Pool
-from kernels.executor.state.steps import Steps, runs_whole
-from kernels.ops.cpu.program import Levels, Program, Region
-from kernels.ops.cpu.truncate import Axis, Kind, Nodes, Reads
+from kernels.executor.state.active_sets import ActiveSet
+from kernels.executor.state.arenas import Arena, ArenaPool
+from kernels.executor.state.feature_cache import FeatureCache
+from kernels.executor.state.node_runner import NodeRunner, runs_whole
+from kernels.ops.cpu.program import ActiveSetTable, MapAddress, Program
+from kernels.ops.cpu.truncate import AxisTaps, CompiledNodes, NodeInput, NodeKind
 from kernels.ops.maps import list_tiles
 
 # The C++ operations take as long for a position of a list as of a full map, so that little is at stake:
@@ -43,8 +45,8 @@ SAMPLED, MOST_OF = 16, 20
 
 
 def run_truncate(
-    plan: Plan, pool: Pool, request: Request, epsilon_of: Callable[[int], float]
-) -> tuple[Steps, Cache, Report]:
+    plan: ExecutionPlan, pool: ArenaPool, request: SparseRequest, epsilon_of: Callable[[int], float]
+) -> tuple[NodeRunner, FeatureCache, ReuseReport]:
     """The active set grows with each window, and is pruned wherever |new − moved cached| ≤ ε of the layer.
 
     Args:
@@ -56,11 +58,11 @@ def run_truncate(
     if "truncate" not in pool.compiled:
         pool.compiled["truncate"] = _compile(plan)
     compiled: _Compiled = pool.compiled["truncate"]
-    arena = pool.take()
-    steps = Steps(plan, pool, arena)
-    steps.load(request.frame)
-    levels = levels_of(plan, request)
-    frame = _Frame(plan, steps, request.cache.arena, arena, levels, epsilon_of, compiled)
+    arena = pool.acquire()
+    runner = NodeRunner(plan, pool, arena)
+    runner.load(request.frame)
+    sets = active_sets_of(plan, request)
+    frame = _Frame(plan, runner, request.cache.arena, arena, sets, epsilon_of, compiled)
     frame.changed.update(compiled.changed)
     height, width = request.frame.shape[2:]
     frame.mark(0, active_sets.per_pixel(request.active, height, width, request.block_px))
@@ -76,12 +78,12 @@ def run_truncate(
         index += 1
     frame.computed.update(zip(compiled.numbers, compiled.nodes.computed(), strict=True))
     reused = {}
-    for index in plan.counted:
+    for index in plan.reported:
         height, width, _ = plan.nodes[index].map_shape()
         reused[plan.nodes[index].name] = 1.0 - frame.computed[index] / (height * width)
-    cache = Cache(pool, arena, None)
-    cache.residuals = {key: level.residual for key, level in levels.items()}
-    return steps, cache, Report("truncate", reused)
+    cache = FeatureCache(pool, arena, None)
+    cache.residuals = {key: active_set.residual for key, active_set in sets.items()}
+    return runner, cache, ReuseReport("truncate", reused)
 
 
 @dataclass(slots=True)
@@ -93,11 +95,11 @@ class _Frame:
         computed: by node, how many positions were computed.
     """
 
-    plan: Plan
-    steps: Steps
+    plan: ExecutionPlan
+    runner: NodeRunner
     source: Arena
     arena: Arena
-    levels: dict[int, Level]
+    sets: dict[int, ActiveSet]
     epsilon_of: Callable[[int], float]
     compiled: _Compiled
     changed: dict[int, torch.Tensor] = field(default_factory=dict)
@@ -105,8 +107,8 @@ class _Frame:
 
     def displacement(self, resolution: int) -> torch.Tensor:
         """Of a resolution; one that only the frame has moves no map."""
-        level = self.levels.get(resolution) or next(iter(self.levels.values()))
-        return level.displacement
+        active_set = self.sets.get(resolution) or next(iter(self.sets.values()))
+        return active_set.displacement
 
     def mark(self, index: int, mask: torch.Tensor) -> None:
         """Set what changed in a node."""
@@ -119,25 +121,25 @@ class _Frame:
         """A node through the operations of its backend."""
         plan, node = self.plan, self.plan.nodes[index]
         if runs_whole(plan, index):
-            self.steps.whole(index)
+            self.runner.whole(index)
             if node.is_map:
                 everything = torch.ones(node.map_shape()[:2], dtype=torch.bool)
                 self.mark(index, everything)
                 self.computed[index] = everything.numel()
             return
-        if isinstance(node.work, Slice):
+        if isinstance(node.operation, Slice):
             self.changed[index] = self.changed[node.inputs[0]]
             return
         reached = [
-            geometry.spread(self.changed[read].bool(), *taps)
+            tap_tables.max_over_taps(self.changed[read].bool(), *taps)
             for read, taps in zip(node.inputs, node.taps, strict=True)
         ]
         candidates = torch.stack(reached).any(0)
-        if isinstance(node.work, Concat):
+        if isinstance(node.operation, Concat):
             if index in plan.copies:
                 whole = list_tiles(torch.ones_like(candidates)).to(plan.device)
-                self.steps.compute(index, whole, (1, 1))
-        elif isinstance(node.work, Convolve):
+                self.runner.compute(index, whole, (1, 1))
+        elif isinstance(node.operation, Convolution):
             candidates = self._pruned(index, candidates)
         else:
             self._move(index, candidates)
@@ -155,7 +157,7 @@ class _Frame:
         fresh = torch.empty(node.map_shape(), dtype=plan.dtype, device=plan.device)
         tiles = self._compute(index, candidates, fresh)
         kept = torch.zeros(candidates.shape, dtype=torch.uint8, device=plan.device)
-        module, out = plan.choices[index].module, self.steps.view(index)
+        module, out = plan.backends[index].module, self.runner.view(index)
         if len(tiles) == kept.numel():
             sample = tiles[::SAMPLED].contiguous()
             module.prune(fresh, sample, (1, 1), out, self.epsilon_of(index), kept)
@@ -167,22 +169,24 @@ class _Frame:
 
     def _compute(self, index: int, candidates: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
         """Returns the tiles."""
-        work = self.plan.nodes[index].work
+        operation = self.plan.nodes[index].operation
         self.computed[index] = int(candidates.sum())
         positions = candidates
-        if isinstance(work, Unfold):
-            positions = candidates[:: work.factor[0], :: work.factor[1]]
+        if isinstance(operation, TransposedConvolution):
+            positions = candidates[:: operation.factor[0], :: operation.factor[1]]
         tiles = list_tiles(positions).to(self.plan.device)
-        self.steps.compute(index, tiles, (1, 1), out=out)
+        self.runner.compute(index, tiles, (1, 1), out=out)
         return tiles
 
     def _move(self, index: int, candidates: torch.Tensor | None) -> None:
         """Take a map over from the reference, but for the candidates."""
         plan = self.plan
-        assert plan.remapper is not None
+        assert plan.remap_backend is not None
         fresh = None if candidates is None else candidates.to(plan.device, torch.uint8)
-        displacement = self.displacement(plan.level(index))
-        plan.remapper.module.remap(self.source.views[index], displacement, self.steps.view(index), fresh)
+        displacement = self.displacement(plan.resolution_of(index))
+        plan.remap_backend.module.remap(
+            self.source.views[index], displacement, self.runner.view(index), fresh
+        )
 
 
 @dataclass(slots=True)
@@ -198,69 +202,75 @@ class _Compiled:
     """
 
     passing: frozenset[int]
-    nodes: Nodes
+    nodes: CompiledNodes
     spans: dict[int, tuple[int, int, int]] = field(default_factory=dict)
     numbers: dict[int, int] = field(default_factory=dict)
     changed: dict[int, torch.Tensor] = field(default_factory=dict)
 
-    def break_even(self, plan: Plan, index: int) -> float:
+    def break_even(self, plan: ExecutionPlan, index: int) -> float:
         """Share of positions from which a node computes all; never, where its input is not complete."""
         if any(read in self.passing for read in plan.nodes[index].inputs):
             return math.inf
         return plan.break_even.get(index, BREAK_EVEN)
 
-    def prepare(self, plan: Plan, epsilon_of: Callable[[int], float]) -> None:
+    def prepare(self, plan: ExecutionPlan, epsilon_of: Callable[[int], float]) -> None:
         """Set the thresholds of a frame."""
         epsilons = [
-            epsilon_of(index) if isinstance(plan.nodes[index].work, Convolve) else 0.0
+            epsilon_of(index) if isinstance(plan.nodes[index].operation, Convolution) else 0.0
             for index in self.numbers
         ]
         self.nodes.set(epsilons, [self.break_even(plan, index) for index in self.numbers])
 
 
-def _passing(plan: Plan) -> frozenset[int]:
+def _passing(plan: ExecutionPlan) -> frozenset[int]:
     """Convolutions that are read only by 1×1 convolutions of nothing else."""
 
     def reads_alone(reader: int) -> bool:
         node = plan.nodes[reader]
-        return isinstance(node.work, Convolve) and len(node.inputs) == 1 and not reads_around(node, 0)
+        return (
+            isinstance(node.operation, Convolution)
+            and len(node.inputs) == 1
+            and not reads_neighbourhood(node, 0)
+        )
 
     readers, outputs = plan.graph.consumers(), set(plan.graph.output_nodes())
     return frozenset(
         index
         for index, node in enumerate(plan.nodes)
-        if isinstance(node.work, Convolve) and index not in outputs and all(map(reads_alone, readers[index]))
+        if isinstance(node.operation, Convolution)
+        and index not in outputs
+        and all(map(reads_alone, readers[index]))
     )
 
 
-def _compile(plan: Plan) -> _Compiled:
+def _compile(plan: ExecutionPlan) -> _Compiled:
     program = Program()
     sizes = [node.map_shape()[:2] if node.is_map else (1, 1) for node in plan.nodes]
-    levels = Levels(sizes)
+    sets = ActiveSetTable(sizes)
     positions = torch.empty(max(height * width for height, width in sizes) + 1, 2, dtype=torch.int32)
-    compiled = _Compiled(_passing(plan), Nodes(program, levels, positions))
+    compiled = _Compiled(_passing(plan), CompiledNodes(program, sets, positions))
     suits = plan.device.type == "cpu" and not plan.bilinear and plan.dtype == torch.float32
-    if not suits or plan.remapper is None or plan.remapper.name != "cpu":
+    if not suits or plan.remap_backend is None or plan.remap_backend.name != "cpu":
         compiled.nodes.finish()
         return compiled
-    layout = Layout(
+    layout = SegmentLayout(
         [index if node.is_map else None for index, node in enumerate(plan.nodes)], sizes, halos=False
     )
     steps: dict[int, tuple[int, int]] = {}
     for index, node in enumerate(plan.nodes):
         if not node.is_map:
             continue
-        levels.set(index, positions, (1, 1))
-        if isinstance(node.work, (Input, Slice)):
+        sets.set(index, positions, (1, 1))
+        if isinstance(node.operation, (Input, Slice)):
             continue
         first = len(program)
         if compile_node(plan, layout, program, index):
             steps[index] = (first, len(program))
-    axes: dict[int, Axis] = {}
+    axes: dict[int, AxisTaps] = {}
     start, first = 0, 1
     for index, node in enumerate(plan.nodes):
         if node.is_map:
-            sliced = isinstance(node.work, Slice)
+            sliced = isinstance(node.operation, Slice)
             compiled.changed[index] = (
                 compiled.changed[node.inputs[0]] if sliced else torch.zeros(sizes[index], dtype=torch.uint8)
             )
@@ -279,39 +289,41 @@ def _compile(plan: Plan) -> _Compiled:
     return compiled
 
 
-def _add(plan: Plan, compiled: _Compiled, index: int, steps: tuple[int, int], axes: dict[int, Axis]) -> None:
+def _add(
+    plan: ExecutionPlan, compiled: _Compiled, index: int, steps: tuple[int, int], axes: dict[int, AxisTaps]
+) -> None:
     node = plan.nodes[index]
-    kind = Kind.FOLLOW
-    if isinstance(node.work, Concat):
-        kind = Kind.COPY if index in plan.copies else Kind.UNION
-    elif isinstance(node.work, Convolve):
-        kind = Kind.PASS if index in compiled.passing else Kind.PRUNE
-    elif isinstance(node.work, Unfold):
-        kind = Kind.UNFOLD
+    kind = NodeKind.FOLLOW
+    if isinstance(node.operation, Concat):
+        kind = NodeKind.COPY if index in plan.copies else NodeKind.UNION
+    elif isinstance(node.operation, Convolution):
+        kind = NodeKind.PASS if index in compiled.passing else NodeKind.PRUNE
+    elif isinstance(node.operation, TransposedConvolution):
+        kind = NodeKind.TRANSPOSED
 
-    def axis(table: torch.Tensor, size: int) -> Axis:
+    def axis(table: torch.Tensor, size: int) -> AxisTaps:
         if id(table) not in axes:
             whole = table.to(torch.int32).contiguous()
-            axes[id(table)] = Axis(whole, geometry.regular(table, size))
+            axes[id(table)] = AxisTaps(whole, tap_tables.strided_form(table, size))
         return axes[id(table)]
 
-    reads: dict[tuple[int, int, int], Reads] = {}
+    inputs: dict[tuple[int, int, int], NodeInput] = {}
     for read, (vertical, horizontal) in zip(node.inputs, node.taps, strict=True):
         changed = compiled.changed[read]
         height, width = changed.shape
-        one = Reads(changed, axis(vertical, height), axis(horizontal, width))
+        one = NodeInput(changed, axis(vertical, height), axis(horizontal, width))
         # Slices of one map that are read alike count once.
-        reads.setdefault((changed.data_ptr(), id(one.vertical), id(one.horizontal)), one)
-    place = plan.place(index)
-    region = Region(False, plan.offsets[place.slot] + place.start, plan.slots[place.slot][2])
-    level = node.inputs[0] if kind is Kind.UNFOLD else index
+        inputs.setdefault((changed.data_ptr(), id(one.vertical), id(one.horizontal)), one)
+    place = plan.slice_of(index)
+    region = MapAddress(False, plan.offsets[place.buffer] + place.start, plan.buffer_shapes[place.buffer][2])
+    active_set = node.inputs[0] if kind is NodeKind.TRANSPOSED else index
     compiled.nodes.add(
         kind,
-        list(reads.values()),
+        list(inputs.values()),
         compiled.changed[index],
         steps,
-        level,
-        plan.level(index),
+        active_set,
+        plan.resolution_of(index),
         region,
         place.channels,
     )

@@ -6,9 +6,9 @@ rounded to the nearest position (or kept as it is for bilinear sampling).
 
 Rounding alone would lose slow motion: 3 px a frame is 0 positions of a layer with 8 px a position, frame
 after frame. So what a rounding left over moves along with the block and is added to its next vector
-(`Level.residual`), until the block is computed anew.
+(`ActiveSet.residual`), until the block is computed anew.
 
-The processor decides by block (`draft_levels`), all resolutions in one go; what a GPU needs goes there as one
+The processor decides by block (`decide_active_sets`), all resolutions in one go; what a GPU needs goes there as one
 copy from pinned memory, which the processor does not wait for, and is repeated for each position there.
 """
 
@@ -21,15 +21,34 @@ from functools import lru_cache
 
 import torch
 
-from kernels.executor.plan.plan import Resolution
-from kernels.executor.state.cache import Level
+from kernels.executor.plan.execution_plan import Resolution
 from kernels.ops.maps import list_tiles
 
 _ALIGNMENT = 16  # bytes, of each part of what is sent
 
 
+@dataclass(slots=True)
+class ActiveSet:
+    """One resolution in one frame.
+
+    Attributes:
+        tiles, tile: the active tiles.
+        positions: how many positions they cover.
+        fresh: (H, W) uint8, 1 at these positions.
+        displacement: (H, W, 2) int16 or float32, into the reference.
+        residual: pixels that the rounding of `displacement` left over, by block or position.
+    """
+
+    tiles: torch.Tensor
+    tile: tuple[int, int]
+    positions: int
+    fresh: torch.Tensor
+    displacement: torch.Tensor
+    residual: torch.Tensor | None = None
+
+
 @dataclass(frozen=True, slots=True)
-class _Part:
+class _HostActiveSet:
     """One resolution, by block where `size` is given (to be repeated for each tile), else by position.
 
     Attributes:
@@ -47,7 +66,7 @@ class _Part:
     per_block: int
     beyond: tuple[int, int]
 
-    def padded(self, blocks: int) -> _Part:
+    def padded(self, blocks: int) -> _HostActiveSet:
         """With as long a list as `blocks` active ones can make: what is added lies beyond the map."""
         room = min(blocks * self.per_block, self.beyond[0] * self.beyond[1])
         tiles = torch.tensor(self.beyond, dtype=torch.int32).repeat(room, 1)
@@ -57,26 +76,26 @@ class _Part:
     def tensors(self) -> tuple[torch.Tensor, ...]:
         return self.tiles, self.fresh, self.displacement
 
-    def level(self, tiles: torch.Tensor, fresh: torch.Tensor, displacement: torch.Tensor) -> Level:
+    def active_set(self, tiles: torch.Tensor, fresh: torch.Tensor, displacement: torch.Tensor) -> ActiveSet:
         """The level that these tensors, on their device, make."""
         if self.size is not None:
             wide = displacement.view(torch.int64 if displacement.dtype == torch.float32 else torch.int32)
             repeated = _repeat(wide[..., 0], self.tile, self.size)
             displacement = repeated[..., None].view(displacement.dtype)
             fresh = _repeat(fresh, self.tile, self.size)
-        return Level(tiles, self.tile, self.positions, fresh, displacement, self.residual)
+        return ActiveSet(tiles, self.tile, self.positions, fresh, displacement, self.residual)
 
 
 @dataclass(slots=True)
-class Draft:
-    """The levels of one frame, decided, on the processor; `on` puts them where the maps are.
+class HostActiveSets:
+    """The levels of one frame, decided, on the processor; `to` puts them where the maps are.
 
     Attributes:
         parts: what was decided, by resolution.
         blocks: how many are active.
     """
 
-    parts: dict[int, _Part]
+    parts: dict[int, _HostActiveSet]
     blocks: int
     _packed: torch.Tensor | None = field(default=None, repr=False)
 
@@ -84,7 +103,7 @@ class Draft:
         """What the roundings left over, by resolution."""
         return {key: part.residual for key, part in self.parts.items()}
 
-    def padded(self, blocks: int) -> Draft:
+    def padded(self, blocks: int) -> HostActiveSets:
         """The same with the lists of `blocks` active ones, which then all frames of fewer have.
 
         Raises:
@@ -92,15 +111,15 @@ class Draft:
         """
         if self.blocks > blocks:
             raise ValueError(f"blocks must be at least the {self.blocks} active ones (got {blocks})")
-        return Draft({key: part.padded(blocks) for key, part in self.parts.items()}, self.blocks)
+        return HostActiveSets({key: part.padded(blocks) for key, part in self.parts.items()}, self.blocks)
 
-    def on(self, device: torch.device | None) -> dict[int, Level]:
+    def to(self, device: torch.device | None) -> dict[int, ActiveSet]:
         """The levels on a device; on a GPU after one copy on the current stream, not waited for.
 
         That copy can be captured in a CUDA graph, and then reads what `pack` last put in its memory.
         """
         if self._packed is None and (device is None or device.type == "cpu"):
-            return {key: part.level(*part.tensors()) for key, part in self.parts.items()}
+            return {key: part.active_set(*part.tensors()) for key, part in self.parts.items()}
         pin = device is not None and device.type == "cuda"
         memory = self.pack(pin=pin) if self._packed is None else self._packed
         return self.unpacked(memory.to(device, non_blocking=True))
@@ -118,26 +137,26 @@ class Draft:
         self._packed = memory
         return memory
 
-    def unpacked(self, memory: torch.Tensor) -> dict[int, Level]:
+    def unpacked(self, memory: torch.Tensor) -> dict[int, ActiveSet]:
         """The levels from these bytes."""
-        levels, start = {}, 0
+        sets, start = {}, 0
         for key, part in self.parts.items():
             found = []
             for tensor in part.tensors():
                 found.append(memory[start : start + tensor.nbytes].view(tensor.dtype).view(tensor.shape))
                 start += _padded_bytes(tensor)
-            levels[key] = part.level(*found)
-        return levels
+            sets[key] = part.active_set(*found)
+        return sets
 
 
-def draft_levels(
+def decide_active_sets(
     resolutions: Mapping[int, Resolution],
     active: torch.Tensor,
     vectors: torch.Tensor,
     block_px: int,
     bilinear: bool,
     residuals: Mapping[int, torch.Tensor | None],
-) -> Draft:
+) -> HostActiveSets:
     """Each resolution's share of a block set.
 
     Args:
@@ -151,7 +170,7 @@ def draft_levels(
     """
     wanted, measured = vectors.float(), (active.shape[0], active.shape[1])
     whole = {key: value for key, value in resolutions.items() if _in_whole_tiles(value, block_px, measured)}
-    parts: dict[int, _Part] = {}
+    parts: dict[int, _HostActiveSet] = {}
     if whole:  # whole positions a block: decide by block, then repeat
         before = [residuals.get(key) for key in whole]
         cell = (float(block_px), float(block_px))
@@ -167,11 +186,13 @@ def draft_levels(
             else:
                 positions = int(_repeat(fresh, tile, size).sum())
             rest = None if left_over is None else left_over[number]
-            parts[key] = _Part(tiles[number], tile, positions, fresh, moved[number], rest, size, 1, size)
+            parts[key] = _HostActiveSet(
+                tiles[number], tile, positions, fresh, moved[number], rest, size, 1, size
+            )
     for key, resolution in resolutions.items():
         if key not in whole:
             parts[key] = _by_position(resolution, active, wanted, block_px, bilinear, residuals.get(key))
-    return Draft({key: parts[key] for key in resolutions}, int(active.sum()))
+    return HostActiveSets({key: parts[key] for key in resolutions}, int(active.sum()))
 
 
 def _in_whole_tiles(resolution: Resolution, block_px: int, grid: tuple[int, int]) -> bool:
@@ -191,7 +212,7 @@ def _by_position(
     block_px: int,
     bilinear: bool,
     residual: torch.Tensor | None,
-) -> _Part:
+) -> _HostActiveSet:
     first_y, last_y = _overlap(resolution.height, resolution.scale_y, block_px, active.shape[0])
     first_x, last_x = _overlap(resolution.width, resolution.scale_x, block_px, active.shape[1])
     mask = _any_block(active, first_y, last_y, first_x, last_x)
@@ -204,7 +225,9 @@ def _by_position(
     for scale in (resolution.scale_y, resolution.scale_x):
         if (scale / block_px).denominator != 1:  # else a block lies within one position
             per_block *= int(block_px / scale) + 2
-    return _Part(tiles, (1, 1), tiles.shape[0], mask.to(torch.uint8), moved[0], rest, None, per_block, beyond)
+    return _HostActiveSet(
+        tiles, (1, 1), tiles.shape[0], mask.to(torch.uint8), moved[0], rest, None, per_block, beyond
+    )
 
 
 def _displace(
@@ -250,7 +273,7 @@ def _repeat(values: torch.Tensor, tile: tuple[int, int], size: tuple[int, int]) 
 
 
 @lru_cache(maxsize=64)
-def full_level(
+def full_tiles(
     resolution: Resolution, block_px: int, device: torch.device | None = None
 ) -> tuple[torch.Tensor, tuple[int, int]]:
     """Tiles that cover a whole resolution, for a dense run; not to be changed: every run has the same."""

@@ -16,6 +16,6 @@ class AxisStructure(ctypes.Structure):
     ]
 
 
-def axis_structure(table: torch.Tensor, regular: tuple[int, int, int] | None) -> AxisStructure:
-    """Of an int32 (outputs, taps) table; `regular` is its stride, start and dilation, where it has them."""
-    return AxisStructure(table.data_ptr(), table.shape[1], *(regular or (0, 0, 0)))
+def axis_structure(table: torch.Tensor, strided: tuple[int, int, int] | None) -> AxisStructure:
+    """Of an int32 (outputs, taps) table; `strided` is its stride, start and dilation, where it has them."""
+    return AxisStructure(table.data_ptr(), table.shape[1], *(strided or (0, 0, 0)))

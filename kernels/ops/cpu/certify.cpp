@@ -16,16 +16,16 @@ constexpr int32_t kMixed = INT32_MAX;    // a changed pixel, or more than one ve
 constexpr int32_t kNothing = INT32_MIN;  // nothing but padding
 
 // The structures are mirrored in certify.py.
-struct Part {
+struct ClassInput {
   int64_t source;  // class
   Axis vertical, horizontal;
 };
 
 struct Class {
-  int64_t kind;  // 0 the frame, 1 what its parts are, 2 behind a value
+  int64_t kind;  // 0 the frame, 1 what its inputs are, 2 made from a dense call
   int64_t wanted;  // whether its certificate is; if not, only its labels are made
-  int64_t part_count;
-  const Part* parts;
+  int64_t input_count;
+  const ClassInput* inputs;
   int64_t offset;  // first position in the memory of all classes
   int64_t height, width, period_y, period_x;
   int64_t numerator_y, denominator_y, numerator_x, denominator_x;  // pixels a position
@@ -117,9 +117,9 @@ bool label_frame(const Pixels& pixels, const Class& frame, int32_t* labels) {
   return alive;
 }
 
-void spread(const Part& part, const Class& source, const Class& here, const int32_t* from, int32_t* to,
+void spread(const ClassInput& read, const Class& source, const Class& here, const int32_t* from, int32_t* to,
             std::vector<int32_t>& scratch) {
-  const Axis &vertical = part.vertical, &horizontal = part.horizontal;
+  const Axis &vertical = read.vertical, &horizontal = read.horizontal;
   scratch.resize(static_cast<size_t>(source.width));
   for (int64_t y = 0; y < here.height; ++y, to += here.width) {
     const int32_t* row = nullptr;
@@ -156,14 +156,14 @@ Meaning meaning(const Class& here, int32_t label) {
 }
 
 struct Results {
-  uint8_t *certified, *fresh, *still;
-  const uint8_t* held;  // may be null
+  uint8_t *certified, *fresh, *unmoved;
+  const uint8_t* up_to_date;  // may be null
   int16_t* displacement;
   int32_t* missing;  // moves on
 };
 
 void refuse(int64_t y, int64_t x, Results& to, int64_t index) {
-  to.certified[index] = to.still[index] = 0;
+  to.certified[index] = to.unmoved[index] = 0;
   to.fresh[index] = 1;
   *to.missing++ = static_cast<int32_t>(y);
   *to.missing++ = static_cast<int32_t>(x);
@@ -177,8 +177,8 @@ int64_t judge_run(const Class& here, int32_t label, const Meaning& known, int64_
   for (int64_t i = index; i < index + count; ++i) std::memcpy(to.displacement + 2 * i, shift, sizeof shift);
   if (label == 0) {
     std::memset(to.certified + index, 1, static_cast<size_t>(count));
-    std::memset(to.still + index, 1, static_cast<size_t>(count));
-    if (to.held) std::memcpy(to.fresh + index, to.held + index, static_cast<size_t>(count));
+    std::memset(to.unmoved + index, 1, static_cast<size_t>(count));
+    if (to.up_to_date) std::memcpy(to.fresh + index, to.up_to_date + index, static_cast<size_t>(count));
     else std::memset(to.fresh + index, 0, static_cast<size_t>(count));
     return count;
   }
@@ -189,7 +189,7 @@ int64_t judge_run(const Class& here, int32_t label, const Meaning& known, int64_
     if (row_holds && column >= 0 && column < here.width &&
         (vector_x(label) == 0 || !(here.columns[x + i] | here.columns[column]))) {
       to.certified[index + i] = 1;
-      to.fresh[index + i] = to.still[index + i] = 0;
+      to.fresh[index + i] = to.unmoved[index + i] = 0;
       ++certified;
     } else {
       refuse(y, x + i, to, index + i);
@@ -221,15 +221,15 @@ void judge(Class& here, int32_t* labels, Results to) {
 
 }  // namespace
 
-// All classes in order. labels, certified, fresh, still, held: a value a position of all classes; displacement,
-// missing: two. still: certified without motion. held: where the new maps have what the reference has, if anywhere;
-// fresh: where nothing has to be moved, because it is not certified, or still and held.
+// All classes in order. labels, certified, fresh, unmoved, up_to_date: a value a position of all classes; displacement,
+// missing: two. unmoved: certified without motion. up_to_date: where the new maps have what the reference has, if anywhere;
+// fresh: where nothing has to be moved, because it is not certified, or unmoved and up_to_date.
 // missing: from each class's offset on, its positions (y, x) that are not certified. Only `certified` and
-// `still` are written for a class of which nothing is.
+// `unmoved` are written for a class of which nothing is.
 extern "C" void fluxshard_certify(Class* classes, int64_t count, const float* frame, const float* reference,
                                   int64_t channels, const int32_t* blocks, int64_t block_columns,
                                   int64_t block_px, int32_t* labels, uint8_t* certified, uint8_t* fresh,
-                                  uint8_t* still, const uint8_t* held,
+                                  uint8_t* unmoved, const uint8_t* up_to_date,
                                   int16_t* displacement, int32_t* missing) {
   const Pixels pixels{frame, reference, channels, blocks, block_columns, block_px};
   std::vector<int32_t> scratch;
@@ -246,21 +246,21 @@ extern "C" void fluxshard_certify(Class* classes, int64_t count, const float* fr
     } else {
       // What is behind a value has seen the whole frame: it holds if nothing has changed or moved.
       bool alive = here->kind == 1 || unchanged;
-      for (int64_t i = 0; i < here->part_count; ++i) alive = alive && classes[here->parts[i].source].alive;
+      for (int64_t i = 0; i < here->input_count; ++i) alive = alive && classes[here->inputs[i].source].alive;
       if (!alive) {
         std::memset(certified + here->offset, 0, static_cast<size_t>(positions));
-        std::memset(still + here->offset, 0, static_cast<size_t>(positions));
+        std::memset(unmoved + here->offset, 0, static_cast<size_t>(positions));
         continue;
       }
       fill(mine, positions, here->kind == 1 ? kNothing : 0);
-      for (int64_t i = 0; i < here->part_count; ++i) {
-        const Part& part = here->parts[i];
-        const Class& source = classes[part.source];
-        spread(part, source, *here, labels + source.offset, mine, scratch);
+      for (int64_t i = 0; i < here->input_count; ++i) {
+        const ClassInput& read = here->inputs[i];
+        const Class& source = classes[read.source];
+        spread(read, source, *here, labels + source.offset, mine, scratch);
       }
     }
-    judge(*here, mine, {certified + here->offset, fresh + here->offset, still + here->offset,
-                        held ? held + here->offset : nullptr, displacement + 2 * here->offset,
+    judge(*here, mine, {certified + here->offset, fresh + here->offset, unmoved + here->offset,
+                        up_to_date ? up_to_date + here->offset : nullptr, displacement + 2 * here->offset,
                         missing + 2 * here->offset});
   }
 }

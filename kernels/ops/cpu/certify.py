@@ -15,18 +15,18 @@ from kernels.ops.cpu.loader import library
 
 _long = ctypes.c_int64
 _pointer = ctypes.c_void_p
-FRAME, PARTS, BEHIND_VALUE = range(3)
+FRAME, INPUTS, FROM_DENSE_CALL = range(3)
 Table = tuple[torch.Tensor, "tuple[int, int, int] | None"]
 
 
-class _Part(ctypes.Structure):
+class _ClassInput(ctypes.Structure):
     _fields_ = [("source", _long), ("vertical", AxisStructure), ("horizontal", AxisStructure)]
 
 
 class _Class(ctypes.Structure):
     _fields_ = [
-        *((name, _long) for name in ("kind", "wanted", "part_count")),
-        ("parts", _pointer),
+        *((name, _long) for name in ("kind", "wanted", "input_count")),
+        ("inputs", _pointer),
         *((name, _long) for name in ("offset", "height", "width", "period_y", "period_x")),
         *((name, _long) for name in ("numerator_y", "denominator_y", "numerator_x", "denominator_x")),
         *((name, _pointer) for name in ("rows", "columns")),
@@ -35,7 +35,7 @@ class _Class(ctypes.Structure):
 
 
 @dataclass(frozen=True, slots=True)
-class ClassOf:
+class CompiledClass:
     """What a class is to the library.
 
     Attributes:
@@ -52,11 +52,11 @@ class ClassOf:
     period: tuple[int, int]
     scale: tuple[Fraction, Fraction]
     border: tuple[torch.Tensor, torch.Tensor]
-    parts: Sequence[tuple[int, Table, Table]] = ()
+    inputs: Sequence[tuple[int, Table, Table]] = ()
     wanted: bool = True
 
 
-class Certifier:
+class CompiledCertifier:
     """The classes of one plan, and memory for their labels; results are valid until the next run.
 
     Attributes:
@@ -66,7 +66,7 @@ class Certifier:
         missing: int32 (positions, 2): from a class's first on, its positions (y, x) that are not certified.
     """
 
-    def __init__(self, classes: Sequence[ClassOf]) -> None:
+    def __init__(self, classes: Sequence[CompiledClass]) -> None:
         self._kept: list[Any] = []
         self._array = (_Class * len(classes))()
         self.spans: list[tuple[int, int]] = []
@@ -81,25 +81,25 @@ class Certifier:
         self.displacement = torch.empty(positions, 2, dtype=torch.int16)
         self.missing = torch.empty(positions, 2, dtype=torch.int32)
 
-    def _fill(self, made: _Class, known: ClassOf) -> None:
-        made.kind, made.wanted, made.part_count = known.kind, known.wanted, len(known.parts)
+    def _fill(self, made: _Class, known: CompiledClass) -> None:
+        made.kind, made.wanted, made.input_count = known.kind, known.wanted, len(known.inputs)
         made.height, made.width = known.size
         made.period_y, made.period_x = known.period
         made.numerator_y, made.denominator_y = known.scale[0].as_integer_ratio()
         made.numerator_x, made.denominator_x = known.scale[1].as_integer_ratio()
         rows, columns = (edge.to(torch.uint8).contiguous() for edge in known.border)
         made.rows, made.columns = rows.data_ptr(), columns.data_ptr()
-        parts = (_Part * len(known.parts))()
-        for part, (source, vertical, horizontal) in zip(parts, known.parts, strict=True):
-            part.source = source
-            part.vertical, part.horizontal = self._axis(*vertical), self._axis(*horizontal)
-        made.parts = ctypes.addressof(parts)
-        self._kept += [rows, columns, parts]
+        made_inputs = (_ClassInput * len(known.inputs))()
+        for made_input, (source, vertical, horizontal) in zip(made_inputs, known.inputs, strict=True):
+            made_input.source = source
+            made_input.vertical, made_input.horizontal = self._axis(*vertical), self._axis(*horizontal)
+        made.inputs = ctypes.addressof(made_inputs)
+        self._kept += [rows, columns, made_inputs]
 
-    def _axis(self, table: torch.Tensor, form: tuple[int, int, int] | None) -> AxisStructure:
+    def _axis(self, table: torch.Tensor, strided: tuple[int, int, int] | None) -> AxisStructure:
         whole = table.to(torch.int32).contiguous()
         self._kept.append(whole)
-        return axis_structure(whole, form)
+        return axis_structure(whole, strided)
 
     def run(
         self,
@@ -107,7 +107,7 @@ class Certifier:
         reference: torch.Tensor,
         blocks: torch.Tensor,
         block_px: int,
-        held: torch.Tensor | None = None,
+        up_to_date: torch.Tensor | None = None,
     ) -> tuple[list[int], torch.Tensor, torch.Tensor]:
         """Labels and conditions of every class.
 
@@ -125,7 +125,7 @@ class Certifier:
             if image.dtype != torch.float32 or not image.is_contiguous():
                 raise ValueError(f"{name} must be contiguous float32 (got {image.dtype}, {image.stride()})")
         blocks = blocks.contiguous()
-        certified, still = torch.empty(2, len(self.fresh), dtype=torch.bool)
+        certified, unmoved = torch.empty(2, len(self.fresh), dtype=torch.bool)
         library().fluxshard_certify(
             self._array,
             _long(len(self._array)),
@@ -135,9 +135,9 @@ class Certifier:
             _pointer(blocks.data_ptr()),
             _long(blocks.shape[1]),
             _long(block_px),
-            *(_pointer(memory.data_ptr()) for memory in (self._labels, certified, self.fresh, still)),
-            _pointer(None if held is None else held.data_ptr()),
+            *(_pointer(memory.data_ptr()) for memory in (self._labels, certified, self.fresh, unmoved)),
+            _pointer(None if up_to_date is None else up_to_date.data_ptr()),
             _pointer(self.displacement.data_ptr()),
             _pointer(self.missing.data_ptr()),
         )
-        return [made.certified for made in self._array], certified, still
+        return [made.certified for made in self._array], certified, unmoved

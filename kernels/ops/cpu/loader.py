@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 
 from conf.search_path import cache_folder
-from kernels.ops.libraries import BuildError, Recipe, load, obtain
+from kernels.ops.libraries import BuildError, BuildRecipe, load, obtain
 
 __all__ = ["BuildError", "cache_folder", "compiler", "library", "processor"]
 
@@ -57,7 +57,7 @@ def library() -> ctypes.CDLL:
         raise BuildError(missing)
     files = sorted(SOURCES.glob("*.cpp"))
     sources = (*files, *SOURCES.glob("*.h"))
-    loaded = load(obtain(Recipe("cpu", files, sources, FLAGS, machine=processor()), path, missing))
+    loaded = load(obtain(BuildRecipe("cpu", files, sources, FLAGS, machine=processor()), path, missing))
     for name in _FUNCTIONS:
         getattr(loaded, name).restype = None
     return loaded

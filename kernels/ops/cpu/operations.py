@@ -9,7 +9,7 @@ import torch
 
 from kernels.ops import reference
 from kernels.ops.cpu.loader import library
-from kernels.ops.maps import ACTIVATIONS, Convolution, Halo, Window, check_map, check_tiles
+from kernels.ops.maps import ACTIVATIONS, Halo, PackedConvolution, Window, check_map, check_tiles
 from kernels.ops.reference.pointwise import OPERATIONS
 from kernels.ops.reference.upsample import linear_taps
 
@@ -48,7 +48,7 @@ def pack_convolution(
     groups: int = 1,
     activation: str = "none",
     slope: float = 0.01,
-) -> Convolution:
+) -> PackedConvolution:
     """As the reference's; weights become panels [tap][input][up to 4 vectors of outputs], zero-padded."""
     plain = reference.pack_convolution(weight, bias, window, groups, activation, slope)
     lanes = library().fluxshard_lanes()
@@ -83,7 +83,7 @@ def pack_convolution(
         *window.dilation,
         groups,
     )
-    return Convolution(
+    return PackedConvolution(
         window=window,
         in_channels=plain.in_channels,
         out_channels=outputs,
@@ -132,7 +132,7 @@ def _out(out: torch.Tensor) -> tuple[object, ...]:
 
 
 def convolve(
-    convolution: Convolution,
+    convolution: PackedConvolution,
     source: torch.Tensor,
     tiles: torch.Tensor,
     tile: tuple[int, int],

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from kernels.ops.cpu.loader import library
-from kernels.ops.maps import ACTIVATIONS, Convolution, Window
+from kernels.ops.maps import ACTIVATIONS, PackedConvolution, Window
 from kernels.ops.reference.pointwise import OPERATIONS
 
 _long = ctypes.c_int64
@@ -19,32 +19,32 @@ _CONVOLVE, _POOL, _POINTWISE, _NEAREST, _REMAP = range(5)
 
 
 @dataclass(frozen=True, slots=True)
-class Region:
+class MapAddress:
     """Where a map is: in this frame's cache or in shared memory, from which float, pixels how far apart."""
 
-    shared: bool
+    in_workspace: bool
     offset: int
-    pixel: int
+    pixel_stride: int
 
 
-class _Place(ctypes.Structure):
-    _fields_ = [("base", _long), ("offset", _long), ("pixel", _long)]
+class _MapAddress(ctypes.Structure):
+    _fields_ = [("base", _long), ("offset", _long), ("pixel_stride", _long)]
 
 
 class _Step(ctypes.Structure):
     _fields_ = [
         ("kind", _long),
-        ("source", _Place),
-        ("second", _Place),
-        ("out", _Place),
-        *((name, _long) for name in ("source_level", "level", "out_row", "channels", "halo")),
+        ("source", _MapAddress),
+        ("second", _MapAddress),
+        ("out", _MapAddress),
+        *((name, _long) for name in ("source_set", "set_index", "out_row", "channels", "halo")),
         *((name, _long) for name in ("activation", "operation", "flag")),
         *((name, _pointer) for name in ("geometry", "weight", "bias", "zeros")),
         ("slope", ctypes.c_double),
     ]
 
 
-class _Level(ctypes.Structure):
+class _ActiveSet(ctypes.Structure):
     _fields_ = [
         ("tiles", _pointer),
         *((name, _long) for name in ("count", "tile_height", "tile_width", "height", "width")),
@@ -53,14 +53,14 @@ class _Level(ctypes.Structure):
     ]
 
 
-class Levels:
+class ActiveSetTable:
     """The resolutions of one frame, as the library reads them; keeps the tensors alive."""
 
     def __init__(self, sizes: Sequence[tuple[int, int]]) -> None:
-        self._array = (_Level * len(sizes))()
+        self._array = (_ActiveSet * len(sizes))()
         self._kept: list[torch.Tensor] = []
-        for level, (height, width) in zip(self._array, sizes, strict=True):
-            level.height, level.width = height, width
+        for made, (height, width) in zip(self._array, sizes, strict=True):
+            made.height, made.width = height, width
 
     def set(
         self,
@@ -71,20 +71,20 @@ class Levels:
         displacement: torch.Tensor | None = None,
     ) -> None:
         """The tiles of resolution `index`; for halos, what is fresh and where the rest comes from."""
-        level = self._array[index]
-        level.tiles, level.count = tiles.data_ptr(), tiles.shape[0]
-        level.tile_height, level.tile_width = tile
+        made = self._array[index]
+        made.tiles, made.count = tiles.data_ptr(), tiles.shape[0]
+        made.tile_height, made.tile_width = tile
         self._kept.append(tiles)
         for name, value in (("fresh", fresh), ("displacement", displacement)):
             if value is not None:
                 if not value.is_contiguous():
                     raise ValueError(f"{name} must be contiguous")
-                setattr(level, name, value.data_ptr())
+                setattr(made, name, value.data_ptr())
                 self._kept.append(value)
 
     def tiling(self, index: int) -> int:
         """Address of (tiles, count, tile height, tile width) of a level, for callers that list tiles."""
-        return ctypes.addressof(self._array[index]) + _Level.tiles.offset
+        return ctypes.addressof(self._array[index]) + _ActiveSet.tiles.offset
 
     @property
     def array(self) -> Any:
@@ -104,21 +104,21 @@ class Program:
 
     def convolve(
         self,
-        convolution: Convolution,
-        source: Region,
-        source_level: int,
-        out: Region,
-        level: int,
+        convolution: PackedConvolution,
+        source: MapAddress,
+        source_set: int,
+        out: MapAddress,
+        set_index: int,
         halo: bool,
-        residual: Region | None = None,
+        residual: MapAddress | None = None,
         out_row: int = 0,
     ) -> None:
         """`convolve`; `out_row` positions lie between the starts of two output rows."""
         packed = convolution.extra
-        step = self._step(_CONVOLVE, source, source_level, out, level, halo)
+        step = self._step(_CONVOLVE, source, source_set, out, set_index, halo)
         step.out_row = out_row
         if residual is not None:
-            step.second = _place(residual)
+            step.second = _map_address(residual)
         step.activation, step.slope = packed.activation, convolution.slope
         step.geometry = ctypes.addressof(packed.geometry)
         step.weight = convolution.weight.data_ptr()
@@ -130,16 +130,16 @@ class Program:
         self,
         kind: str,
         window: Window,
-        source: Region,
-        source_level: int,
-        out: Region,
-        level: int,
+        source: MapAddress,
+        source_set: int,
+        out: MapAddress,
+        set_index: int,
         halo: bool,
         channels: int,
         count_padding: bool,
     ) -> None:
         """`pool`."""
-        step = self._step(_POOL, source, source_level, out, level, halo)
+        step = self._step(_POOL, source, source_set, out, set_index, halo)
         geometry = (_long * 8)(*window.kernel, *window.stride, *window.padding, *window.dilation)
         self._kept.append(geometry)
         step.geometry = ctypes.addressof(geometry)
@@ -148,47 +148,47 @@ class Program:
     def pointwise(
         self,
         operation: str,
-        first: Region,
-        second: Region | None,
-        out: Region,
-        level: int,
+        first: MapAddress,
+        second: MapAddress | None,
+        out: MapAddress,
+        set_index: int,
         channels: int,
         activation: str,
         slope: float,
     ) -> None:
         """`pointwise`."""
-        step = self._step(_POINTWISE, first, level, out, level, False)
+        step = self._step(_POINTWISE, first, set_index, out, set_index, False)
         if second is not None:
-            step.second = _place(second)
+            step.second = _map_address(second)
         step.operation, step.channels = OPERATIONS.index(operation), channels
         step.activation, step.slope = ACTIVATIONS.index(activation), slope
 
     def nearest(
-        self, source: Region, source_level: int, out: Region, level: int, halo: bool, channels: int
+        self, source: MapAddress, source_set: int, out: MapAddress, set_index: int, halo: bool, channels: int
     ) -> None:
         """`upsample` with mode "nearest"."""
-        self._step(_NEAREST, source, source_level, out, level, halo).channels = channels
+        self._step(_NEAREST, source, source_set, out, set_index, halo).channels = channels
 
-    def remap(self, region: Region, level: int, channels: int) -> None:
+    def remap(self, address: MapAddress, set_index: int, channels: int) -> None:
         """`remap` of a region of the reference's cache into the same region of this frame's."""
-        self._step(_REMAP, region, level, region, level, False).channels = channels
+        self._step(_REMAP, address, set_index, address, set_index, False).channels = channels
 
     def run(
         self,
         begin: int,
         end: int,
-        levels: Levels,
+        sets: ActiveSetTable,
         cache: torch.Tensor,
-        shared: torch.Tensor,
+        workspace: torch.Tensor,
         reference: torch.Tensor | None,
     ) -> None:
         """Steps begin to end on float32 memory: this frame's cache, shared maps, the reference's cache."""
         library().fluxshard_program(
             _pointer(self.address(begin)),
             _long(end - begin),
-            levels.array,
+            sets.array,
             _pointer(cache.data_ptr()),
-            _pointer(shared.data_ptr()),
+            _pointer(workspace.data_ptr()),
             _pointer(cache.data_ptr() if reference is None else reference.data_ptr()),
         )
 
@@ -199,14 +199,14 @@ class Program:
         return ctypes.addressof(self._array) + step * ctypes.sizeof(_Step)
 
     def _step(
-        self, kind: int, source: Region, source_level: int, out: Region, level: int, halo: bool
+        self, kind: int, source: MapAddress, source_set: int, out: MapAddress, set_index: int, halo: bool
     ) -> _Step:
-        step = _Step(kind=kind, source_level=source_level, level=level, halo=halo)
-        step.source, step.out = _place(source), _place(out)
-        step.second = _Place(0, -1, 0)
+        step = _Step(kind=kind, source_set=source_set, set_index=set_index, halo=halo)
+        step.source, step.out = _map_address(source), _map_address(out)
+        step.second = _MapAddress(0, -1, 0)
         self._steps.append(step)
         return step
 
 
-def _place(region: Region) -> _Place:
-    return _Place(int(region.shared), region.offset, region.pixel)
+def _map_address(address: MapAddress) -> _MapAddress:
+    return _MapAddress(int(address.in_workspace), address.offset, address.pixel_stride)

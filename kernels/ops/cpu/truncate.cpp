@@ -10,8 +10,8 @@
 
 using namespace fluxshard;
 
-extern "C" void fluxshard_program(const void* steps, int64_t count, const void* levels, float* cache,
-                                  float* shared, const float* reference);
+extern "C" void fluxshard_program(const void* steps, int64_t count, const void* sets, float* cache,
+                                  float* workspace, const float* reference);
 extern "C" void fluxshard_remap(const float*, int64_t, const int16_t*, const uint8_t*, float*, int64_t, int64_t,
                                 int64_t, int64_t);
 
@@ -24,7 +24,7 @@ struct Input {
   Axis vertical, horizontal;
 };
 
-// As a level of program.cpp begins.
+// The first members of an ActiveSet of program.cpp.
 struct Tiling {
   const int32_t* tiles;
   int64_t count, tile_height, tile_width;
@@ -38,9 +38,9 @@ struct Node {
   uint8_t* changed;  // result: a byte a position
   const void* steps;
   int64_t step_count;
-  Tiling* tiling;      // of the level that the steps run at
+  Tiling* tiling;      // of the active set that the steps run at
   int64_t resolution;  // of the displacements
-  int64_t offset, pixel, channels;  // of its map in a cache
+  int64_t offset, pixel_stride, channels;  // of its map in a cache
   const double* epsilon;     // of this frame
   const double* break_even;  // share of positions from which all are computed
   int64_t* computed;         // result: positions
@@ -52,12 +52,12 @@ constexpr int64_t kSampled = 16, kMostOf = 20;  // SAMPLED and MOST_OF of the po
 constexpr int32_t kOrigin[2] = {0, 0};
 
 enum Kind {
-  kUnion,   // no work of its own: what changed in any of its parts
-  kCopy,    // the same, and parts to copy, which are complete
+  kUnion,   // no work of its own: what changed in any of its inputs
+  kCopy,    // the same, and inputs to copy, which are complete
   kPrune,   // a layer whose result is compared
   kPass,    // a layer that is read only where it changed: neither moved nor compared
   kFollow,  // a layer whose result counts as changed wherever it is computed
-  kUnfold,  // the same, computed patch by patch, at the positions of its input that changed
+  kTransposed,  // the same, computed patch by patch, at the positions of its input that changed
 };
 
 struct Either {
@@ -145,14 +145,14 @@ void prune(const Node& node, const int32_t* list, int64_t count, const float* re
   const float epsilon = static_cast<float>(*node.epsilon);
   const float* before[kAhead];
   auto find = [&](int64_t i) {
-    before[i % kAhead] = reference + behind(node, displacement, list[2 * i], list[2 * i + 1]) * node.pixel;
+    before[i % kAhead] = reference + behind(node, displacement, list[2 * i], list[2 * i + 1]) * node.pixel_stride;
     __builtin_prefetch(before[i % kAhead], 0, 3);
   };
   for (int64_t i = 0; i < count && i < kAhead; ++i) find(i);
   for (int64_t i = 0; i < count; ++i) {
     const int64_t index = list[2 * i] * node.width + list[2 * i + 1];
     const float* was = before[i % kAhead];
-    float* here = out + index * node.pixel;
+    float* here = out + index * node.pixel_stride;
     if (!differs(here, was, node.channels, epsilon)) {
       std::memcpy(here, was, bytes);
       node.changed[index] = 0;
@@ -166,16 +166,16 @@ bool all_changed(const Node& node, const float* reference, const int16_t* displa
   const int64_t positions = node.height * node.width;
   int64_t far = 0, samples = 0;
   for (int64_t index = 0; index < positions; index += kSampled, ++samples) {
-    const float* was = reference + behind(node, displacement, index / node.width, index % node.width) * node.pixel;
-    far += differs(out + index * node.pixel, was, node.channels, static_cast<float>(*node.epsilon));
+    const float* was = reference + behind(node, displacement, index / node.width, index % node.width) * node.pixel_stride;
+    far += differs(out + index * node.pixel_stride, was, node.channels, static_cast<float>(*node.epsilon));
   }
   return far * kMostOf >= samples * (kMostOf - 1);
 }
 
 }  // namespace
 
-// displacements: of each resolution. list: room for (y, x) of the largest map's positions; the levels' tiles.
-extern "C" void fluxshard_truncate(Node* nodes, int64_t count, const void* levels, int32_t* list,
+// displacements: of each resolution. list: room for (y, x) of the largest map's positions; the sets' tiles.
+extern "C" void fluxshard_truncate(Node* nodes, int64_t count, const void* sets, int32_t* list,
                                    const int16_t* const* displacements, float* cache, const float* reference) {
   std::vector<uint8_t> scratch;
   for (Node* node = nodes; node < nodes + count; ++node) {
@@ -197,11 +197,11 @@ extern "C" void fluxshard_truncate(Node* nodes, int64_t count, const void* level
       }
       *node->computed = found;
       if (found < positions && node->kind != kPass)
-        fluxshard_remap(before, node->pixel, displacement, node->changed, out, node->height, node->width,
-                        node->pixel, node->channels);
+        fluxshard_remap(before, node->pixel_stride, displacement, node->changed, out, node->height, node->width,
+                        node->pixel_stride, node->channels);
     }
     Tiling& tiling = *node->tiling;
-    if (node->kind == kUnfold) {
+    if (node->kind == kTransposed) {
       const Input& source = node->inputs[0];
       tiling = {list, list_positions(source.changed, source.height, source.width, list), 1, 1};
     } else if (found == positions && node->kind != kPrune) {
@@ -210,12 +210,12 @@ extern "C" void fluxshard_truncate(Node* nodes, int64_t count, const void* level
       tiling = {list, list_positions(node->changed, node->height, node->width, list), 1, 1};
     }
     if (node->kind != kPrune) {
-      fluxshard_program(node->steps, node->step_count, levels, cache, cache, reference);
+      fluxshard_program(node->steps, node->step_count, sets, cache, cache, reference);
       continue;
     }
     if (found == positions) {
       tiling = {kOrigin, 1, node->height, node->width};
-      fluxshard_program(node->steps, node->step_count, levels, cache, cache, reference);
+      fluxshard_program(node->steps, node->step_count, sets, cache, cache, reference);
       if (all_changed(*node, before, displacement, out)) continue;
       list_positions(node->changed, node->height, node->width, list);
       prune(*node, list, found, before, displacement, out);
@@ -227,7 +227,7 @@ extern "C" void fluxshard_truncate(Node* nodes, int64_t count, const void* level
     for (int64_t done = 0; done < found; done += piece) {
       const int64_t some = found - done < piece ? found - done : piece;
       tiling = {list + 2 * done, some, 1, 1};
-      fluxshard_program(node->steps, node->step_count, levels, cache, cache, reference);
+      fluxshard_program(node->steps, node->step_count, sets, cache, cache, reference);
       prune(*node, list + 2 * done, some, before, displacement, out);
     }
   }

@@ -12,14 +12,14 @@ import torch
 
 from kernels.ops.cpu.axis import AxisStructure, axis_structure
 from kernels.ops.cpu.loader import library
-from kernels.ops.cpu.program import Levels, Program, Region
+from kernels.ops.cpu.program import ActiveSetTable, MapAddress, Program
 
 _long = ctypes.c_int64
 _pointer = ctypes.c_void_p
 _double = ctypes.c_double
 
 
-class Kind(IntEnum):
+class NodeKind(IntEnum):
     """What a node does, as in truncate.cpp.
 
     UNION: nothing; it holds what its parts hold. COPY: the same, and some parts have to be copied. PRUNE: it
@@ -28,7 +28,7 @@ class Kind(IntEnum):
     positions of its input.
     """
 
-    UNION, COPY, PRUNE, PASS, FOLLOW, UNFOLD = range(6)
+    UNION, COPY, PRUNE, PASS, FOLLOW, TRANSPOSED = range(6)
 
 
 class _Input(ctypes.Structure):
@@ -52,13 +52,13 @@ class _Node(ctypes.Structure):
         ("steps", _pointer),
         ("step_count", _long),
         ("tiling", _pointer),
-        *((name, _long) for name in ("resolution", "offset", "pixel", "channels")),
+        *((name, _long) for name in ("resolution", "offset", "pixel_stride", "channels")),
         *((name, _pointer) for name in ("epsilon", "break_even", "computed")),
     ]
 
 
 @dataclass(frozen=True, slots=True)
-class Axis:
+class AxisTaps:
     """Which inputs the outputs of one axis read.
 
     Attributes:
@@ -67,19 +67,19 @@ class Axis:
     """
 
     table: torch.Tensor
-    regular: tuple[int, int, int] | None
+    strided: tuple[int, int, int] | None
 
 
 @dataclass(frozen=True, slots=True)
-class Reads:
+class NodeInput:
     """One input of a node: its changed positions, uint8 (h, w), and what is read of them."""
 
     changed: torch.Tensor
-    vertical: Axis
-    horizontal: Axis
+    vertical: AxisTaps
+    horizontal: AxisTaps
 
 
-class Nodes:
+class CompiledNodes:
     """The nodes of a plan that the library runs by itself, in order.
 
     Args:
@@ -88,9 +88,9 @@ class Nodes:
         positions: int32 (n, 2), room for the positions of the largest map.
     """
 
-    def __init__(self, program: Program, levels: Levels, positions: torch.Tensor) -> None:
+    def __init__(self, program: Program, sets: ActiveSetTable, positions: torch.Tensor) -> None:
         self._program = program
-        self._levels = levels
+        self._sets = sets
         self._positions = positions
         self._nodes: list[_Node] = []
         self._kept: list[Any] = []
@@ -104,13 +104,13 @@ class Nodes:
 
     def add(
         self,
-        kind: Kind,
-        reads: Sequence[Reads],
+        kind: NodeKind,
+        inputs: Sequence[NodeInput],
         changed: torch.Tensor,
         steps: tuple[int, int],
-        level: int,
+        set_index: int,
         resolution: int,
-        region: Region,
+        address: MapAddress,
         channels: int,
     ) -> None:
         """Append a node.
@@ -124,19 +124,19 @@ class Nodes:
             resolution: which of the displacements its map moves along.
             region, channels: of its map.
         """
-        inputs = (_Input * len(reads))()
-        for made, one in zip(inputs, reads, strict=True):
+        made_inputs = (_Input * len(inputs))()
+        for made, one in zip(made_inputs, inputs, strict=True):
             made.changed = one.changed.data_ptr()
             made.height, made.width = one.changed.shape
             made.vertical, made.horizontal = self._axis(one.vertical), self._axis(one.horizontal)
-        node = _Node(kind=kind, input_count=len(reads), inputs=ctypes.addressof(inputs))
+        node = _Node(kind=kind, input_count=len(inputs), inputs=ctypes.addressof(made_inputs))
         node.height, node.width = changed.shape
         node.changed = changed.data_ptr()
         node.steps, node.step_count = self._program.address(steps[0]), steps[1] - steps[0]
-        node.tiling = self._levels.tiling(level)
-        node.resolution, node.offset, node.pixel = resolution, region.offset, region.pixel
+        node.tiling = self._sets.tiling(set_index)
+        node.resolution, node.offset, node.pixel_stride = resolution, address.offset, address.pixel_stride
         node.channels = channels
-        self._kept += [inputs, changed, *reads]
+        self._kept += [made_inputs, changed, *inputs]
         self._nodes.append(node)
 
     def finish(self) -> None:
@@ -179,13 +179,13 @@ class Nodes:
         library().fluxshard_truncate(
             _pointer(ctypes.addressof(self._array) + begin * ctypes.sizeof(_Node)),
             _long(end - begin),
-            self._levels.array,
+            self._sets.array,
             _pointer(self._positions.data_ptr()),
             moves,
             _pointer(cache.data_ptr()),
             _pointer(reference.data_ptr()),
         )
 
-    def _axis(self, axis: Axis) -> AxisStructure:
+    def _axis(self, axis: AxisTaps) -> AxisStructure:
         self._kept.append(axis.table)
-        return axis_structure(axis.table, axis.regular)
+        return axis_structure(axis.table, axis.strided)

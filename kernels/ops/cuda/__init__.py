@@ -12,12 +12,12 @@ from typing import Any
 import torch
 
 from kernels.ops.cuda.build import architecture, cuda_library
-from kernels.ops.cuda.operations import MAX_TAPS, Operations
-from kernels.ops.cuda.search import Levels, Searcher
+from kernels.ops.cuda.operations import MAX_TAPS, CudaOperations
+from kernels.ops.cuda.search import DeviceSearchImage, MotionSearcher
 from kernels.ops.libraries import BuildError
 
 __all__ = [
-    "Levels",
+    "DeviceSearchImage",
     "convolve",
     "gather",
     "pack_convolution",
@@ -33,8 +33,8 @@ __all__ = [
     "upsample",
 ]
 
-_operations = Operations("cuda", lambda index: cuda_library(architecture(index)))
-_searcher = Searcher(_operations)
+_operations = CudaOperations("cuda", lambda index: cuda_library(architecture(index)))
+_searcher = MotionSearcher(_operations)
 
 convolve = _operations.convolve
 gather = _operations.gather

@@ -15,7 +15,7 @@ import shutil
 from functools import cache
 from pathlib import Path
 
-from kernels.ops.libraries import BuildError, Recipe, load, obtain
+from kernels.ops.libraries import BuildError, BuildRecipe, load, obtain
 
 SOURCES = Path(__file__).parent
 # No --use_fast_math: a NaN must stay one, and an activation must agree with torch's.
@@ -84,7 +84,9 @@ def cuda_library(target: str) -> ctypes.CDLL:
     if path is None and asked:
         raise BuildError(missing)
     flags = (*FLAGS, f"-arch={target}")
-    recipe = Recipe(f"cuda-{target}", [SOURCES / "launch.cu"], _sources(), flags, machine=platform.machine())
+    recipe = BuildRecipe(
+        f"cuda-{target}", [SOURCES / "launch.cu"], _sources(), flags, machine=platform.machine()
+    )
     return _typed(load(obtain(recipe, path, missing)))
 
 
@@ -96,30 +98,30 @@ def shim_library(compiler: str) -> ctypes.CDLL:
         BuildError: the compiler failed; the message has its first lines.
     """
     files = [SOURCES / "launch.cu", SOURCES / "shim" / "fibers.cpp"]
-    recipe = Recipe("cuda-shim", files, _sources(), SHIM_FLAGS, (SOURCES,), platform.machine())
+    recipe = BuildRecipe("cuda-shim", files, _sources(), SHIM_FLAGS, (SOURCES,), platform.machine())
     return _typed(load(obtain(recipe, compiler, "no C++ compiler found: install g++ or set CXX")))
 
 
 @cache
-def watched_library(compiler: str) -> ctypes.CDLL:
+def racecheck_library(compiler: str) -> ctypes.CDLL:
     """As `shim_library`, with every access to memory checked for races (shim/races.cpp).
 
     Raises:
         BuildError: the compiler failed, as others than GCC will; the message has its first lines.
     """
-    flags, files = watched_flags(compiler), [SOURCES / "launch.cu"]
-    recipe = Recipe("cuda-watched", files, _sources(), flags, (SOURCES,), platform.machine())
+    flags, files = racecheck_flags(compiler), [SOURCES / "launch.cu"]
+    recipe = BuildRecipe("cuda-watched", files, _sources(), flags, (SOURCES,), platform.machine())
     return _typed(load(obtain(recipe, compiler, "no C++ compiler found: install g++ or set CXX")))
 
 
-def watched_flags(compiler: str) -> tuple[str, ...]:
+def racecheck_flags(compiler: str) -> tuple[str, ...]:
     """How to compile kernels so that every access is checked.
 
     Raises:
-        BuildError: as `watched_library`.
+        BuildError: as `racecheck_library`.
     """
     files = [SOURCES / "shim" / name for name in ("fibers.cpp", "races.cpp")]
-    recipe = Recipe("cuda-machine", files, _sources(), SHIM_FLAGS, (SOURCES,), platform.machine())
+    recipe = BuildRecipe("cuda-machine", files, _sources(), SHIM_FLAGS, (SOURCES,), platform.machine())
     machine = obtain(recipe, compiler, "no C++ compiler found: install g++ or set CXX")
     # Only the kernels are instrumented, and what they call is ours: the sanitizer's own library stays out.
     linked = ("-nodefaultlibs", "-Wl,--no-as-needed", f"-Wl,{machine}", "-lc", "-lm")

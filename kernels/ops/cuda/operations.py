@@ -24,7 +24,7 @@ from kernels.ops.cuda.arguments import (
     source_arguments,
     tile_arguments,
 )
-from kernels.ops.maps import ACTIVATIONS, Convolution, Halo, Window, check_map, check_tiles
+from kernels.ops.maps import ACTIVATIONS, Halo, PackedConvolution, Window, check_map, check_tiles
 from kernels.ops.reference.pointwise import OPERATIONS
 
 MAX_TAPS = 64  # of a convolution: the table of places must fit in 48 KiB of shared memory
@@ -76,7 +76,7 @@ def choose_configuration(rows: int, outputs: int, groups: int, taps: int, multip
     return 0
 
 
-class Operations:
+class CudaOperations:
     """The operations over one library.
 
     Args:
@@ -98,7 +98,7 @@ class Operations:
         groups: int = 1,
         activation: str = "none",
         slope: float = 0.01,
-    ) -> Convolution:
+    ) -> PackedConvolution:
         """As the reference's; weights become [group][tap][input][output], outputs padded to eights.
 
         Depthwise weights become [tap][channel].
@@ -115,7 +115,7 @@ class Operations:
         packed = cube.new_zeros(cube.shape[0], cube.shape[1], columns)
         packed[:, :, : cube.shape[2]] = cube
         geometry = (ctypes.c_int * 8)(*window.kernel, *window.stride, *window.padding, *window.dilation)
-        return Convolution(
+        return PackedConvolution(
             window=window,
             in_channels=plain.in_channels,
             out_channels=outputs,
@@ -136,7 +136,7 @@ class Operations:
 
     def convolve(
         self,
-        convolution: Convolution,
+        convolution: PackedConvolution,
         source: torch.Tensor,
         tiles: torch.Tensor,
         tile: tuple[int, int],

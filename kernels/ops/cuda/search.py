@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 import torch
 
-from kernels.ops.cuda.operations import Operations
+from kernels.ops.cuda.operations import CudaOperations
 
 _COARSE = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Levels:
+class DeviceSearchImage:
     """An image with the levels a search needs, computed once for all its searches.
 
     Attributes:
@@ -30,13 +30,13 @@ class Levels:
     quarter: torch.Tensor
 
 
-class Searcher:
+class MotionSearcher:
     """The search over one library."""
 
-    def __init__(self, operations: Operations) -> None:
+    def __init__(self, operations: CudaOperations) -> None:
         self._operations = operations
 
-    def prepare(self, image: torch.Tensor, name: str = "image") -> Levels:
+    def prepare(self, image: torch.Tensor, name: str = "image") -> DeviceSearchImage:
         """Compute the grey and quarter-resolution levels of an image, on the current stream.
 
         Args:
@@ -68,12 +68,12 @@ class Searcher:
             grey.data_ptr(),
             quarter.data_ptr(),
         )
-        return Levels(image, grey, quarter)
+        return DeviceSearchImage(image, grey, quarter)
 
     def search_motion(
         self,
-        frame: torch.Tensor | Levels,
-        reference: torch.Tensor | Levels,
+        frame: torch.Tensor | DeviceSearchImage,
+        reference: torch.Tensor | DeviceSearchImage,
         block_px: int = 16,
         radius_px: int = 16,
         predicted: torch.Tensor | None = None,
@@ -93,8 +93,10 @@ class Searcher:
         Raises:
             TypeError, ValueError: an argument that is none of the above, by name.
         """
-        frame = frame if isinstance(frame, Levels) else self.prepare(frame, "frame")
-        reference = reference if isinstance(reference, Levels) else self.prepare(reference, "reference")
+        frame = frame if isinstance(frame, DeviceSearchImage) else self.prepare(frame, "frame")
+        reference = (
+            reference if isinstance(reference, DeviceSearchImage) else self.prepare(reference, "reference")
+        )
         pixels = frame.pixels
         if reference.pixels.shape != pixels.shape or reference.pixels.device != pixels.device:
             raise ValueError(

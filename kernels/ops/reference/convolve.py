@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch.nn import functional
 
-from kernels.ops.maps import ACTIVATIONS, Convolution, Halo, Window, check_map, check_tiles
+from kernels.ops.maps import ACTIVATIONS, Halo, PackedConvolution, Window, check_map, check_tiles
 from kernels.ops.reference.gather import gather
 from kernels.ops.reference.scatter import scatter
 
@@ -20,7 +20,7 @@ def pack_convolution(
     groups: int = 1,
     activation: str = "none",
     slope: float = 0.01,
-) -> Convolution:
+) -> PackedConvolution:
     """Prepare a convolution once, at planning.
 
     Args:
@@ -40,7 +40,7 @@ def pack_convolution(
         raise ValueError(f"weight must have kernel {window.kernel} (got {tuple(weight.shape)})")
     if bias is None:
         bias = torch.zeros(weight.shape[0], dtype=torch.float32, device=weight.device)
-    return Convolution(
+    return PackedConvolution(
         window=window,
         in_channels=weight.shape[1] * groups,
         out_channels=weight.shape[0],
@@ -72,7 +72,7 @@ def activate(values: torch.Tensor, activation: str, slope: float = 0.01) -> torc
 
 
 def convolve(
-    convolution: Convolution,
+    convolution: PackedConvolution,
     source: torch.Tensor,
     tiles: torch.Tensor,
     tile: tuple[int, int],
@@ -103,7 +103,7 @@ def convolve(
     scatter(values.to(source.dtype).contiguous(), tiles, out)
 
 
-def _sums(convolution: Convolution, windows: torch.Tensor, tile: tuple[int, int]) -> torch.Tensor:
+def _sums(convolution: PackedConvolution, windows: torch.Tensor, tile: tuple[int, int]) -> torch.Tensor:
     """Σ weight · window + bias, (n, height, width, O) float32, tap after tap.
 
     Not torch's conv2d: torch 2.13's for the processor has been wrong, and has crashed, on windows that are

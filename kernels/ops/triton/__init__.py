@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from kernels.ops.maps import Convolution, Halo, Window
+from kernels.ops.maps import Halo, PackedConvolution, Window
 
 __all__ = ["convolve", "pack_convolution", "refuses", "unavailable"]
 
@@ -73,7 +73,7 @@ def pack_convolution(
     groups: int = 1,
     activation: str = "none",
     slope: float = 0.01,
-) -> Convolution:
+) -> PackedConvolution:
     """As the reference's."""
     from kernels.ops.triton import fused
 
@@ -81,7 +81,7 @@ def pack_convolution(
 
 
 def convolve(
-    convolution: Convolution,
+    convolution: PackedConvolution,
     source: torch.Tensor,
     tiles: torch.Tensor,
     tile: tuple[int, int],

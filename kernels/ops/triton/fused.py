@@ -19,7 +19,7 @@ import triton
 import triton.language as tl
 
 from kernels.ops import reference as plain
-from kernels.ops.maps import Convolution, Halo, Window, check_map, check_tiles
+from kernels.ops.maps import Halo, PackedConvolution, Window, check_map, check_tiles
 
 THIN = (
     16  # inputs below which the depth runs over taps and inputs together; also the least depth of a product
@@ -188,7 +188,7 @@ def pack_convolution(
     groups: int = 1,
     activation: str = "none",
     slope: float = 0.01,
-) -> Convolution:
+) -> PackedConvolution:
     """As the reference's; weights become [group][tap][input][output], outputs padded to sixteens."""
     made = plain.pack_convolution(weight, bias, window, groups, activation, slope)
     outputs, inputs, height, width = weight.shape
@@ -196,7 +196,7 @@ def pack_convolution(
     columns = -(-cube.shape[3] // 16) * 16
     packed = cube.new_zeros(*cube.shape[:3], columns)
     packed[..., : cube.shape[3]] = cube
-    return Convolution(
+    return PackedConvolution(
         window=window,
         in_channels=made.in_channels,
         out_channels=outputs,
@@ -265,7 +265,7 @@ def precision(dtype: torch.dtype) -> str:
 
 
 def launch_arguments(
-    convolution: Convolution,
+    convolution: PackedConvolution,
     source: torch.Tensor,
     tiles: torch.Tensor,
     tile: tuple[int, int],
@@ -330,7 +330,7 @@ def launch_arguments(
 
 
 def convolve(
-    convolution: Convolution,
+    convolution: PackedConvolution,
     source: torch.Tensor,
     tiles: torch.Tensor,
     tile: tuple[int, int],

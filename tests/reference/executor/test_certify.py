@@ -10,12 +10,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels import SparseExecutor
-from kernels.executor.certificates.certificate import Certificate, Certifier, certify, spread_labels
-from kernels.executor.certificates.classes import CertificateClass, Classes, Part, find_classes
-from kernels.executor.graph import geometry
-from kernels.executor.plan.plan import Resolution
+from kernels.executor.certificates.certificate import (
+    Certificate,
+    Certifier,
+    certify_in_torch,
+    labels_over_taps,
+)
+from kernels.executor.certificates.classes import (
+    CertificateClass,
+    CertificateClasses,
+    ClassInput,
+    find_classes,
+)
+from kernels.executor.graph import tap_tables
+from kernels.executor.plan.execution_plan import Resolution
 from kernels.ops import registry
-from tests.strategies.networks import Motion, RandomNetwork, cases
+from tests.strategies.networks import MovingFrame, RandomNetwork, cases
 
 pytestmark = pytest.mark.skipif(
     registry.unavailable("cpu", "cpu") is not None, reason="no C++ compiler: torch is all there is"
@@ -33,7 +43,7 @@ def assert_same(made: list[Certificate], wanted: list[Certificate]) -> None:
             assert torch.equal(one.displacement[one.certified], other.displacement[one.certified])
 
 
-def blocked(motion: Motion) -> tuple[torch.Tensor, ...]:
+def blocked(motion: MovingFrame) -> tuple[torch.Tensor, ...]:
     """(frame, reference, active, vectors) as certificates take them."""
     images = (image[0].permute(1, 2, 0).contiguous() for image in (motion.frame, motion.reference))
     return *images, motion.active, motion.vectors.long()
@@ -41,17 +51,17 @@ def blocked(motion: Motion) -> tuple[torch.Tensor, ...]:
 
 @settings(max_examples=60, deadline=None)
 @given(case=cases())
-def test_of_networks(case: tuple[RandomNetwork, Motion]) -> None:
+def test_of_networks(case: tuple[RandomNetwork, MovingFrame]) -> None:
     network, motion = case
     plan = SparseExecutor(network, "exact", block_px=BLOCK).plan(motion.frame)
     classes = find_classes(plan)
     frames = blocked(motion)
-    assert_same(Certifier(classes).certify(*frames, BLOCK), certify(classes, *frames, BLOCK))
+    assert_same(Certifier(classes).certify(*frames, BLOCK), certify_in_torch(classes, *frames, BLOCK))
     # The labels of one frame must leave nothing behind for the next.
     certifier = Certifier(classes)
     certifier.certify(*frames, BLOCK)
     back = (frames[1], frames[0], ~motion.active, -motion.vectors.long())
-    assert_same(certifier.certify(*back, BLOCK), certify(classes, *back, BLOCK))
+    assert_same(certifier.certify(*back, BLOCK), certify_in_torch(classes, *back, BLOCK))
 
 
 @st.composite
@@ -62,15 +72,15 @@ def tables(draw: st.DrawFn, size: int) -> torch.Tensor:
     padding = draw(st.integers(0, 4))
     outputs = draw(st.integers(1, 2 * size))
     if kind == "window":
-        return geometry.window(size, outputs, kernel, stride, padding, dilation)
+        return tap_tables.window(size, outputs, kernel, stride, padding, dilation)
     if kind == "transposed":
-        return geometry.transposed(size, outputs, kernel, stride, padding, dilation)
+        return tap_tables.transposed(size, outputs, kernel, stride, padding, dilation)
     if kind == "nearest":
-        return geometry.nearest(size, size * stride)
+        return tap_tables.nearest(size, size * stride)
     if kind == "bilinear":
-        return geometry.bilinear(size, size * stride, draw(st.booleans()))
+        return tap_tables.bilinear(size, size * stride, draw(st.booleans()))
     if kind == "padded":
-        return geometry.padded(size, padding, draw(st.integers(-size + 1, 4)))
+        return tap_tables.padded(size, padding, draw(st.integers(-size + 1, 4)))
     generator = torch.Generator().manual_seed(draw(st.integers(0, 999)))
     return torch.randint(-1, size, (outputs, kernel), generator=generator)
 
@@ -80,12 +90,12 @@ def tables(draw: st.DrawFn, size: int) -> torch.Tensor:
 def test_of_any_taps(data: st.DataObject) -> None:
     """A frame and one class that reads it; half of the blocks move, and some of the pixels differ."""
     height, width = data.draw(st.integers(3, 24)), data.draw(st.integers(3, 40))
-    parts = tuple(
-        Part(0, data.draw(tables(height)), data.draw(tables(width)))
+    inputs = tuple(
+        ClassInput(0, data.draw(tables(height)), data.draw(tables(width)))
         for _ in range(data.draw(st.integers(1, 2)))
     )
-    size = min(len(part.vertical) for part in parts), min(len(part.horizontal) for part in parts)
-    parts = tuple(Part(0, part.vertical[: size[0]], part.horizontal[: size[1]]) for part in parts)
+    size = min(len(read.vertical) for read in inputs), min(len(read.horizontal) for read in inputs)
+    inputs = tuple(ClassInput(0, read.vertical[: size[0]], read.horizontal[: size[1]]) for read in inputs)
     generator = torch.Generator().manual_seed(data.draw(st.integers(0, 999)))
 
     def random_edge(length: int) -> torch.Tensor:
@@ -94,7 +104,7 @@ def test_of_any_taps(data: st.DataObject) -> None:
     scale = Fraction(data.draw(st.integers(1, 4)), data.draw(st.integers(1, 3)))
     period = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 4))
     none = torch.zeros(height, dtype=torch.bool), torch.zeros(width, dtype=torch.bool)
-    classes = Classes(
+    classes = CertificateClasses(
         [
             CertificateClass(Resolution(height, width, Fraction(1), Fraction(1)), (1, 1), *none),
             CertificateClass(
@@ -102,7 +112,7 @@ def test_of_any_taps(data: st.DataObject) -> None:
                 period,
                 random_edge(size[0]),
                 random_edge(size[1]),
-                parts,
+                inputs,
             ),
         ],
         [0, 1],
@@ -115,7 +125,7 @@ def test_of_any_taps(data: st.DataObject) -> None:
     differs = torch.rand(height, width, 1, generator=generator) < data.draw(st.sampled_from([0.0, 0.02]))
     reference = torch.where(differs, 7.0, frame)
     frames = (frame, reference, active, vectors)
-    assert_same(Certifier(classes).certify(*frames, 4), certify(classes, *frames, 4))
+    assert_same(Certifier(classes).certify(*frames, 4), certify_in_torch(classes, *frames, 4))
 
 
 @settings(max_examples=100, deadline=None)
@@ -128,7 +138,7 @@ def test_a_spread_label_is_the_one_of_all_that_is_read(data: st.DataObject) -> N
     labels = torch.randint(-2, 2, (height, width), generator=generator, dtype=torch.int32)
     labels[torch.rand(height, width, generator=generator) < 0.5] = 1
     mixed, nothing = torch.iinfo(torch.int32).max, torch.iinfo(torch.int32).min
-    made = spread_labels(labels, vertical, horizontal)
+    made = labels_over_taps(labels, vertical, horizontal)
     for y, rows in enumerate(vertical.tolist()):
         for x, columns in enumerate(horizontal.tolist()):
             read = {int(labels[row, column]) for row in rows for column in columns if min(row, column) >= 0}

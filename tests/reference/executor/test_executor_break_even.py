@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from torch import nn
 
 from kernels import SparseExecutor
-from kernels.executor.calibration import SHARES, crossing
-from kernels.executor.graph.nodes import Convolve
-from kernels.executor.plan.plan import Plan
-from kernels.executor.policies.fixed import complete_nodes, levels_of
-from kernels.executor.policies.request import Request
-from kernels.executor.summary import summarise, table
+from kernels.executor.calibration.break_even import SHARES, break_even_share
+from kernels.executor.graph.nodes import Convolution
+from kernels.executor.plan.execution_plan import ExecutionPlan
+from kernels.executor.policies.fixed import active_sets_of, complete_nodes
+from kernels.executor.policies.sparse_request import SparseRequest
+from kernels.executor.reports.plan_table import summarise, table
 from kernels.ops import registry
-from tests.strategies.networks import Motion, RandomNetwork, cases, poisoned_memory
+from tests.strategies.networks import MovingFrame, RandomNetwork, cases, poisoned_memory
 
 BACKENDS = [name for name in ("reference", "cpu") if registry.unavailable(name, "cpu") is None]
 
@@ -32,7 +32,7 @@ def small() -> nn.Module:
     ).eval()
 
 
-def reaches_everywhere(plan: Plan, node: int) -> set[int]:
+def reaches_everywhere(plan: ExecutionPlan, node: int) -> set[int]:
     """All that a node depends on, and itself."""
     found = {node}
     for read in plan.nodes[node].inputs:
@@ -43,7 +43,7 @@ def reaches_everywhere(plan: Plan, node: int) -> set[int]:
 @settings(max_examples=25, deadline=None)
 @given(case=cases(), data=st.data())
 def test_complete_layers_are_those_of_a_dense_run_and_all_backends_agree_on_the_rest(
-    case: tuple[RandomNetwork, Motion], data: st.DataObject
+    case: tuple[RandomNetwork, MovingFrame], data: st.DataObject
 ) -> None:
     network, motion = case
     chosen: set[str] | None = None
@@ -55,25 +55,25 @@ def test_complete_layers_are_those_of_a_dense_run_and_all_backends_agree_on_the_
             _, cache = executor.dense(motion.reference)
             plan = executor.plan(motion.frame)
             if chosen is None:
-                chosen = {plan.nodes[index].name for index in plan.counted if data.draw(st.booleans())}
-            plan.break_even.update({i: 0.0 for i in plan.counted if plan.nodes[i].name in chosen})
+                chosen = {plan.nodes[index].name for index in plan.reported if data.draw(st.booleans())}
+            plan.break_even.update({i: 0.0 for i in plan.reported if plan.nodes[i].name in chosen})
             outputs, made, report = executor.sparse(motion.frame, motion.active, motion.vectors, cache)
-            request = Request(motion.frame, motion.active, motion.vectors.long(), cache, 8)
-            complete = complete_nodes(plan, levels_of(plan, request))
+            request = SparseRequest(motion.frame, motion.active, motion.vectors.long(), cache, 8)
+            complete = complete_nodes(plan, active_sets_of(plan, request))
             made.settle()
             again, _, _ = executor.sparse(
                 motion.frame, torch.zeros_like(motion.active), torch.zeros_like(motion.vectors), made
             )
         results.append((outputs, again, report.reused))
-        for index in plan.counted:
-            alone = {one for one in reaches_everywhere(plan, index) if one in plan.counted}
+        for index in plan.reported:
+            alone = {one for one in reaches_everywhere(plan, index) if one in plan.reported}
             if alone <= plan.break_even.keys():
                 assert index in complete
             if index in complete:
                 assert report.reused[plan.nodes[index].name] == 0.0
-                if index in made.arena.views and plan.places[index].slot in plan.kept:
+                if index in made.arena.views and plan.slices[index].buffer in plan.kept:
                     assert torch.equal(made.arena.views[index], wanted.arena.views[index])
-        if complete >= set(plan.counted) and bool(motion.active.any()):
+        if complete >= set(plan.reported) and bool(motion.active.any()):
             assert all(torch.equal(one, two) for one, two in zip(outputs, expected, strict=True))
     for one, two in itertools.pairwise(results):
         assert one[2] == two[2]
@@ -87,7 +87,7 @@ def test_a_layer_behind_one_that_is_sparse_stays_sparse() -> None:
     executor = SparseExecutor(small(), "fixed")
     _, cache = executor.dense(before)
     plan = executor.plan(frame)
-    first, second, third = (i for i, node in enumerate(plan.nodes) if isinstance(node.work, Convolve))
+    first, second, third = (i for i, node in enumerate(plan.nodes) if isinstance(node.operation, Convolution))
     names = [plan.nodes[index].name for index in (first, second, third)]
     for shares, reused in (
         ({second: 0.0, third: 0.0}, [0.5, 0.5, 0.5]),
@@ -103,12 +103,12 @@ def test_a_layer_behind_one_that_is_sparse_stays_sparse() -> None:
 
 
 def test_where_a_sparse_run_takes_as_long_as_a_full_one() -> None:
-    assert crossing((0.25, 0.5, 1.0), (1.0, 2.0, 4.0), 4.5) is None
-    assert crossing((0.25, 0.5, 1.0), (1.0, 2.0, 4.0), 3.0) == 0.75
-    assert crossing((0.25, 0.5, 1.0), (1.0, 2.0, 4.0), 0.5) == 0.125
-    assert crossing((0.25, 0.5), (2.0, 2.0), 2.0) == 0.25
-    assert crossing((0.25, 0.5), (2.0, 1.0), 1.5) is None  # one slow run
-    assert crossing((0.25, 0.5, 0.75), (2.0, 1.0, 2.0), 1.5) == 0.625
+    assert break_even_share((0.25, 0.5, 1.0), (1.0, 2.0, 4.0), 4.5) is None
+    assert break_even_share((0.25, 0.5, 1.0), (1.0, 2.0, 4.0), 3.0) == 0.75
+    assert break_even_share((0.25, 0.5, 1.0), (1.0, 2.0, 4.0), 0.5) == 0.125
+    assert break_even_share((0.25, 0.5), (2.0, 2.0), 2.0) == 0.25
+    assert break_even_share((0.25, 0.5), (2.0, 1.0), 1.5) is None  # one slow run
+    assert break_even_share((0.25, 0.5, 0.75), (2.0, 1.0, 2.0), 1.5) == 0.625
 
 
 @pytest.mark.parametrize("policy", ["exact", "truncate", "fixed"])
@@ -120,9 +120,9 @@ def test_calibration_measures_each_layer_and_the_frame(policy: str, backend: str
     plan = executor.plan(frame)
     assert not plan.break_even
     assert 0.0 <= executor.calibrate(frame, repeats=2) == executor.break_even <= 1.0
-    assert set(plan.break_even) <= set(plan.counted)
+    assert set(plan.break_even) <= set(plan.reported)
     assert all(0.0 < share <= max(SHARES) for share in plan.break_even.values())
-    assert all(isinstance(plan.nodes[index].work, Convolve) for index in plan.dense)
+    assert all(isinstance(plan.nodes[index].operation, Convolution) for index in plan.torch_weights)
     executor.break_even = 1.0
     active, vectors = torch.ones(4, 4, dtype=torch.bool), torch.zeros(4, 4, 2, dtype=torch.int64)
     active[0, 0] = False
@@ -132,7 +132,7 @@ def test_calibration_measures_each_layer_and_the_frame(policy: str, backend: str
 
 
 def test_torchs_own_convolution_runs_in_full_where_it_is_noted() -> None:
-    from kernels.executor.plan.plan import dense_weights
+    from kernels.executor.plan.execution_plan import pack_for_torch
 
     frame, before = torch.rand(2, 1, 3, 64, 64)
     executor = SparseExecutor(small(), "fixed")
@@ -140,9 +140,9 @@ def test_torchs_own_convolution_runs_in_full_where_it_is_noted() -> None:
     _, cache = executor.dense(before)
     plan = executor.plan(frame)
     for index, node in enumerate(plan.nodes):
-        if isinstance(node.work, Convolve):
+        if isinstance(node.operation, Convolution):
             plan.break_even[index] = 0.0
-            plan.dense[index] = dense_weights(node.work, plan.dtype)
+            plan.torch_weights[index] = pack_for_torch(node.operation, plan.dtype)
     active, vectors = torch.eye(4, dtype=torch.bool), torch.zeros(4, 4, 2, dtype=torch.int64)
     outputs, _, _ = executor.sparse(frame, active, vectors, cache)
     torch.testing.assert_close(outputs, dense, rtol=1e-4, atol=1e-5)
@@ -190,7 +190,7 @@ def test_the_summary_says_what_a_layer_sees_and_from_when_it_runs_in_full() -> N
     network, frame = Branches().eval(), torch.rand(1, 3, 64, 96)
     executor = SparseExecutor(network, "fixed")
     plan = executor.plan(frame)
-    plan.break_even[next(i for i in plan.counted if plan.nodes[i].name == "deep")] = 0.75
+    plan.break_even[next(i for i in plan.reported if plan.nodes[i].name == "deep")] = 0.75
     rows = {row.name: row for row in summarise(plan, 16)}
     assert [rows[name].field_px for name in ("first", "deep", "up", "last")] == [
         (3, 3),
@@ -239,7 +239,7 @@ def test_complete_maps_read_all_of_a_frame_of_which_a_slice_is_kept(backend: str
     before, after = torch.randn(1, 3, 32, 32), torch.randn(1, 3, 32, 32)
     _, cache = executor.dense(before)
     plan = executor.plan(before)
-    plan.break_even.update(dict.fromkeys(plan.counted, 0.25))
+    plan.break_even.update(dict.fromkeys(plan.reported, 0.25))
     active = torch.zeros(4, 4, dtype=torch.bool)
     active[:2] = True
     outputs, _, report = executor.sparse(after, active, torch.ones(4, 4, 2, dtype=torch.int64), cache)

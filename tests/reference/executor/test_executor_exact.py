@@ -13,7 +13,7 @@ from torch import nn
 
 from kernels import SparseExecutor
 from kernels.ops import registry
-from tests.strategies.networks import Motion, RandomNetwork, cases, poisoned_memory
+from tests.strategies.networks import MovingFrame, RandomNetwork, cases, poisoned_memory
 
 BACKENDS = [name for name in ("reference", "cpu") if registry.unavailable(name, "cpu") is None]
 
@@ -21,7 +21,7 @@ BACKENDS = [name for name in ("reference", "cpu") if registry.unavailable(name, 
 @pytest.mark.parametrize("backend", BACKENDS)
 @settings(max_examples=40, deadline=None)
 @given(case=cases())
-def test_sparse_equals_dense_to_the_last_bit(backend: str, case: tuple[RandomNetwork, Motion]) -> None:
+def test_sparse_equals_dense_to_the_last_bit(backend: str, case: tuple[RandomNetwork, MovingFrame]) -> None:
     network, motion = case
     with torch.no_grad():
         expected = network(motion.frame)
@@ -39,7 +39,7 @@ def test_sparse_equals_dense_to_the_last_bit(backend: str, case: tuple[RandomNet
 
 @settings(max_examples=15, deadline=None)
 @given(case=cases())
-def test_without_a_compiler(case: tuple[RandomNetwork, Motion]) -> None:
+def test_without_a_compiler(case: tuple[RandomNetwork, MovingFrame]) -> None:
     """Certificates are then made in torch."""
     network, motion = case
     real = registry.unavailable
@@ -60,7 +60,7 @@ def test_without_a_compiler(case: tuple[RandomNetwork, Motion]) -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(case=cases())
-def test_an_unchanged_frame_reuses_everything(case: tuple[RandomNetwork, Motion]) -> None:
+def test_an_unchanged_frame_reuses_everything(case: tuple[RandomNetwork, MovingFrame]) -> None:
     network, motion = case
     executor = SparseExecutor(network, "exact", block_px=8)
     _, cache = executor.dense(motion.reference)
@@ -75,7 +75,7 @@ def test_an_unchanged_frame_reuses_everything(case: tuple[RandomNetwork, Motion]
 @settings(max_examples=25, deadline=None)
 @given(case=cases(), data=st.data())
 def test_any_layer_may_be_computed_in_full(
-    backend: str, case: tuple[RandomNetwork, Motion], data: st.DataObject
+    backend: str, case: tuple[RandomNetwork, MovingFrame], data: st.DataObject
 ) -> None:
     """Whatever the break-even of each layer, at its share or not: the same bits and certificates."""
     network, motion = case
@@ -85,11 +85,11 @@ def test_any_layer_may_be_computed_in_full(
         plan = executor.plan(motion.frame)
         first, _, report = executor.sparse(motion.frame, motion.active, motion.vectors, cache)
         shares = {name: float(report.certified(name).double().mean()) for name in report.reused}
-        for index in plan.counted:
+        for index in plan.reported:
             computed = 1.0 - shares[plan.nodes[index].name]
             choices = [0.0, computed, computed + 1e-9, 1.0, 2.0]
             plan.break_even[index] = data.draw(st.sampled_from(choices))
-        for index in set(range(len(plan.nodes))) - set(plan.counted):
+        for index in set(range(len(plan.nodes))) - set(plan.reported):
             plan.break_even[index] = data.draw(st.sampled_from([0.0, 2.0]))
         outputs, after, chosen = executor.sparse(motion.frame, motion.active, motion.vectors, cache)
         again, _, _ = executor.sparse(motion.reference, motion.active, -motion.vectors, after)
@@ -100,7 +100,7 @@ def test_any_layer_may_be_computed_in_full(
     changed = bool(motion.active.any() or motion.vectors.any()) or not torch.equal(
         motion.frame, motion.reference
     )
-    for index in plan.counted:
+    for index in plan.reported:
         name = plan.nodes[index].name
         assert torch.equal(chosen.certified(name), report.certified(name))
         share, even = shares[name], plan.break_even[index]
@@ -171,7 +171,7 @@ def test_one_pixel_or_one_vector_is_a_change() -> None:
 @settings(max_examples=25, deadline=None)
 @given(case=cases(), data=st.data())
 def test_memory_is_used_again_with_what_it_holds(
-    chained: bool, case: tuple[RandomNetwork, Motion], data: st.DataObject
+    chained: bool, case: tuple[RandomNetwork, MovingFrame], data: st.DataObject
 ) -> None:
     """Frame after frame, each from the one before or all from the first; motion and full runs in between."""
     network, motion = case

@@ -12,7 +12,7 @@ from torch import nn
 from kernels import SparseExecutor
 from kernels.executor import UnsupportedModule
 from kernels.executor.graph.lowering import lower
-from kernels.executor.graph.trace import trace
+from kernels.executor.graph.tracing import trace_module
 
 ACTIVE = torch.zeros(2, 3, dtype=torch.bool)
 VECTORS = torch.zeros(2, 3, 2, dtype=torch.int32)
@@ -94,8 +94,8 @@ def test_the_default_dtype_is_not_taken_for_the_maps(policy: str, backend: str) 
 def test_batch_norm_folds_where_the_weights_are() -> None:
     """A convolution without a bias gets one beside its weight, not on the processor."""
     model = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4)).eval().to("meta")
-    graph = lower(trace(model, torch.empty(1, 3, 8, 8, device="meta")), model)
-    assert graph.nodes[1].work.bias.device.type == "meta"
+    graph = lower(trace_module(model, torch.empty(1, 3, 8, 8, device="meta")), model)
+    assert graph.nodes[1].operation.bias.device.type == "meta"
 
 
 class Anchored(nn.Module):

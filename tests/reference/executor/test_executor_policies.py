@@ -12,9 +12,9 @@ from torch import nn
 from torch.nn import functional
 
 from kernels import SparseExecutor
-from kernels.executor.thresholds import Row, TruncationProfile
+from kernels.executor.calibration.truncation_profile import TruncationProfile, TruncationRow
 from kernels.ops import reference, registry
-from tests.strategies.networks import Motion, RandomNetwork, cases, motions, poisoned_memory
+from tests.strategies.networks import MovingFrame, RandomNetwork, cases, moving_frames, poisoned_memory
 
 BACKENDS = [name for name in ("reference", "cpu") if registry.unavailable(name, "cpu") is None]
 
@@ -22,11 +22,11 @@ BACKENDS = [name for name in ("reference", "cpu") if registry.unavailable(name, 
 @pytest.mark.parametrize("policy", ["exact", "truncate", "fixed"])
 @settings(max_examples=15, deadline=None)
 @given(case=cases())
-def test_a_full_set_is_a_dense_run(policy: str, case: tuple[RandomNetwork, Motion]) -> None:
+def test_a_full_set_is_a_dense_run(policy: str, case: tuple[RandomNetwork, MovingFrame]) -> None:
     network, motion = case
     with poisoned_memory():
         executor = SparseExecutor(
-            network, policy, block_px=8, truncation=TruncationProfile((Row(0, 0, 0, 0.0),))
+            network, policy, block_px=8, truncation=TruncationProfile((TruncationRow(0, 0, 0, 0.0),))
         )
         _, cache = executor.dense(motion.reference)
         everything = torch.ones_like(motion.active)
@@ -42,7 +42,7 @@ def test_a_full_set_is_a_dense_run(policy: str, case: tuple[RandomNetwork, Motio
 @settings(max_examples=15, deadline=None)
 @given(data=st.data())
 def test_an_empty_set_is_the_moved_cache(policy: str, sampling: str, data: st.DataObject) -> None:
-    motion = data.draw(motions(1))
+    motion = data.draw(moving_frames(1))
     layer = nn.Conv2d(1, 3, 3, 2, 1).eval()
     with poisoned_memory():
         executor = SparseExecutor(layer, policy, block_px=8, sampling=sampling)
@@ -62,7 +62,7 @@ def test_an_empty_set_is_the_moved_cache(policy: str, sampling: str, data: st.Da
 @given(data=st.data())
 def test_fixed_reads_its_halo_from_the_moved_cache(backend: str, data: st.DataObject) -> None:
     """Layer by layer: input = new where active, moved cache elsewhere; the output is kept where active."""
-    motion = data.draw(motions(2))
+    motion = data.draw(moving_frames(2))
     vectors = (
         motion.vectors // 2 * 2
     )  # whole positions of every layer: what rounding leaves over is tested below
@@ -130,7 +130,7 @@ def test_slow_motion_adds_up(policy: str, step_px: int) -> None:
 
 @settings(max_examples=15, deadline=None)
 @given(case=cases())
-def test_backends_agree_under_fixed(case: tuple[RandomNetwork, Motion]) -> None:
+def test_backends_agree_under_fixed(case: tuple[RandomNetwork, MovingFrame]) -> None:
     network, motion = case
     results = []
     for backend in BACKENDS:
@@ -147,7 +147,7 @@ def test_backends_agree_under_fixed(case: tuple[RandomNetwork, Motion]) -> None:
 
 @settings(max_examples=15, deadline=None)
 @given(case=cases())
-def test_truncation_by_nothing_follows_every_change(case: tuple[RandomNetwork, Motion]) -> None:
+def test_truncation_by_nothing_follows_every_change(case: tuple[RandomNetwork, MovingFrame]) -> None:
     """With ε = 0 and no motion, what the active set reaches is all that can differ."""
     network, motion = case
     frame = motion.reference.clone()
@@ -157,7 +157,7 @@ def test_truncation_by_nothing_follows_every_change(case: tuple[RandomNetwork, M
     still = torch.zeros_like(motion.vectors)
     with poisoned_memory():
         executor = SparseExecutor(
-            network, "truncate", block_px=8, truncation=TruncationProfile((Row(0, 0, 0, 0.0),))
+            network, "truncate", block_px=8, truncation=TruncationProfile((TruncationRow(0, 0, 0, 0.0),))
         )
         _, cache = executor.dense(motion.reference)
         outputs, _, _ = executor.sparse(frame, active, still, cache)
@@ -180,7 +180,9 @@ def test_a_larger_epsilon_computes_less_and_errs_more() -> None:
         truth = network(frame)
     rows = []
     for epsilon in (0.0, 0.01, 0.1, 1.0):
-        executor = SparseExecutor(network, "truncate", truncation=TruncationProfile((Row(0, 0, 0, epsilon),)))
+        executor = SparseExecutor(
+            network, "truncate", truncation=TruncationProfile((TruncationRow(0, 0, 0, epsilon),))
+        )
         _, cache = executor.dense(reference_frame)
         outputs, _, report = executor.sparse(frame, active, vectors, cache)
         rows.append((report.reused["4.0"], float((outputs - truth).abs().max())))
@@ -191,7 +193,7 @@ def test_a_larger_epsilon_computes_less_and_errs_more() -> None:
 
 
 def test_the_profile_finds_the_nearest_motion() -> None:
-    still, fast = Row(0.0, 0.0, 0.1, 0.2), Row(20.0, 5.0, 0.5, 0.01)
+    still, fast = TruncationRow(0.0, 0.0, 0.1, 0.2), TruncationRow(20.0, 5.0, 0.5, 0.01)
     profile = TruncationProfile((still, fast))
     active, vectors = torch.zeros(4, 4, dtype=torch.bool), torch.zeros(4, 4, 2, dtype=torch.int32)
     assert profile.lookup(active, vectors) == still.epsilon

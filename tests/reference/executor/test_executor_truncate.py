@@ -13,13 +13,13 @@ from torch import nn
 from torch.nn import functional
 
 from kernels import SparseExecutor
-from kernels.executor.graph.nodes import Convolve
-from kernels.executor.plan.plan import Plan
-from kernels.executor.policies import Request, run_dense, run_truncate
-from kernels.executor.report import Report
-from kernels.executor.state.cache import Pool
+from kernels.executor.graph.nodes import Convolution
+from kernels.executor.plan.execution_plan import ExecutionPlan
+from kernels.executor.policies import SparseRequest, run_dense, run_truncate
+from kernels.executor.reports.reuse_report import ReuseReport
+from kernels.executor.state.arenas import ArenaPool
 from kernels.ops import reference, registry
-from tests.strategies.networks import Motion, RandomNetwork, cases, motions, poisoned_memory
+from tests.strategies.networks import MovingFrame, RandomNetwork, cases, moving_frames, poisoned_memory
 
 BACKENDS = [name for name in ("reference", "cpu") if registry.unavailable(name, "cpu") is None]
 BLOCK_PX = 8
@@ -30,13 +30,13 @@ class Runner:
 
     def __init__(self, network: nn.Module, backend: str, first: torch.Tensor) -> None:
         with torch.no_grad():
-            self.plan: Plan = SparseExecutor(network, "truncate", backend, BLOCK_PX).plan(first)
+            self.plan: ExecutionPlan = SparseExecutor(network, "truncate", backend, BLOCK_PX).plan(first)
             self.plan.break_even.update((index, 1.0) for index in range(len(self.plan.nodes)))
-            self.pool = Pool(self.plan)
+            self.pool = ArenaPool(self.plan)
             _, self.cache = run_dense(self.plan, self.pool, first, BLOCK_PX)
 
     def run(self, frame: torch.Tensor, active: torch.Tensor, vectors: torch.Tensor, epsilon: float) -> Any:
-        request = Request(frame, active, vectors.long(), self.cache, BLOCK_PX)
+        request = SparseRequest(frame, active, vectors.long(), self.cache, BLOCK_PX)
         with torch.no_grad():
             steps, self.cache, report = run_truncate(self.plan, self.pool, request, lambda _: epsilon)
             return steps.outputs(), report
@@ -98,7 +98,7 @@ def by_definition(
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_each_layer_keeps_what_differs_and_passes_that_on(backend: str, data: st.DataObject) -> None:
-    motion = data.draw(motions(2))
+    motion = data.draw(moving_frames(2))
     network = layers(data.draw(st.integers(0, 99)))
     epsilon = data.draw(st.sampled_from([0.0, 1.0, 5.0, 12.0, 50.0]))
     generator = torch.Generator().manual_seed(data.draw(st.integers(0, 999)))
@@ -131,17 +131,17 @@ def test_each_layer_keeps_what_differs_and_passes_that_on(backend: str, data: st
     case=cases(), epsilon=st.sampled_from([0.0, 0.5, 1.0, 3.0, 20.0]), share=st.sampled_from([0.0, 0.4, 1.0])
 )
 def test_one_call_does_what_single_operations_do(
-    case: tuple[RandomNetwork, Motion], epsilon: float, share: float
+    case: tuple[RandomNetwork, MovingFrame], epsilon: float, share: float
 ) -> None:
     """Whatever the network has: layers without a kernel of their own, maps of several parts, dead ends."""
     network, motion = case
     results: list[list[torch.Tensor]] = []
-    reports: list[list[Report]] = []
+    reports: list[list[ReuseReport]] = []
     for backend in BACKENDS:
         with poisoned_memory():
             runner = Runner(network, backend, motion.reference)
             for index, node in enumerate(runner.plan.nodes):
-                if isinstance(node.work, Convolve) and index % 2:
+                if isinstance(node.operation, Convolution) and index % 2:
                     runner.plan.break_even[index] = share
             outputs, report = runner.run(motion.frame, motion.active, motion.vectors, epsilon)
             again, after = runner.run(motion.reference, ~motion.active, motion.vectors, epsilon)
@@ -235,7 +235,7 @@ def test_what_is_not_kept_is_within_epsilon_of_what_the_layer_gives(epsilon: flo
         active.repeat_interleave(8, 0).repeat_interleave(8, 1), torch.rand(1, 8, 64, 64), frame
     )
     runner = Runner(network, BACKENDS[-1], frame)
-    request = Request(other.contiguous(), active, still, runner.cache, BLOCK_PX)
+    request = SparseRequest(other.contiguous(), active, still, runner.cache, BLOCK_PX)
     steps, _, _ = run_truncate(runner.plan, runner.pool, request, lambda _: epsilon)
     apply: Callable[[torch.Tensor], torch.Tensor]
     with torch.no_grad():

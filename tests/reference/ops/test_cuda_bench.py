@@ -235,15 +235,17 @@ def test_main_measures_only_what_is_right(
 ) -> None:
     from kernels.bench import check
 
-    good = check.Outcome("cuda", "cuda", "convolve", 1e-6)
-    bad = check.Outcome("triton", "cuda", "convolve float16", 0.1, tolerance=4e-3)
+    good = check.CheckResult("cuda", "cuda", "convolve", 1e-6)
+    bad = check.CheckResult("triton", "cuda", "convolve float16", 0.1, tolerance=4e-3)
     monkeypatch.setattr(registry, "unavailable", lambda *_: None)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H200 (test)")
     asked: list[object] = []
 
-    def pretend(*arguments: object, **_: object) -> list[gpu_comparison.Row]:
+    def pretend(*arguments: object, **_: object) -> list[gpu_comparison.GpuBenchmarkRow]:
         asked.append(arguments)
-        return [gpu_comparison.Row("layer", "float16", "cuda", "graph", "random", 0.3, note="why")]
+        return [
+            gpu_comparison.GpuBenchmarkRow("layer", "float16", "cuda", "graph", "random", 0.3, note="why")
+        ]
 
     monkeypatch.setattr(gpu, "run", pretend)
     monkeypatch.setattr(check, "check", lambda: iter([good, bad]))
@@ -254,7 +256,7 @@ def test_main_measures_only_what_is_right(
     assert asked == [(Path("conf/profile/nvidia_h200_test/yolo11m-seg-1024"), "yolo11m-seg", 1024,
                       ["float16"], 20)]  # fmt: skip
 
-    def insufficient() -> Iterator[check.Outcome]:
+    def insufficient() -> Iterator[check.CheckResult]:
         raise RuntimeError("gather failed on cuda:0: CUDA driver version is insufficient\nmore")
         yield
 
@@ -283,7 +285,7 @@ def test_the_command_passes_on_what_it_was_given(
 @pytest.mark.usefixtures("pretended_gpu")
 def test_a_graph_is_replayed_and_timed_by_events() -> None:
     made = []
-    run = cuda_graph.as_graph(lambda: made.append(1) or len(made), times=4)
+    run = cuda_graph.capture_graph(lambda: made.append(1) or len(made), times=4)
     assert len(made) == 3 + 4  # warm-up, then the capture
     assert run() == run() == 7  # what the capture made, without running it again
     (timing,) = gpu_timing.timings([run], 3, "device")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kernels.ops import libraries
-from kernels.ops.libraries import BuildError, Recipe, load, obtain
+from kernels.ops.libraries import BuildError, BuildRecipe, load, obtain
 
 # Writes "made from <sources>" to what follows -o, and notes that it ran.
 COMPILER = """#!/bin/sh
@@ -29,7 +29,7 @@ class Workshop:
         self.cache, self._runs = folder / "cache", folder / "runs"
         self.source = folder / "source.cpp"
         self.source.write_text("int one;")
-        self.recipe = Recipe("cpu", [self.source], [self.source], ["-O3"])
+        self.recipe = BuildRecipe("cpu", [self.source], [self.source], ["-O3"])
         self.compiler = folder / "compiler"
         self.release("1.0")
 
@@ -37,7 +37,7 @@ class Workshop:
         self.compiler.write_text(COMPILER.format(version=version, runs=self._runs))
         self.compiler.chmod(0o755)
 
-    def obtain(self, recipe: Recipe | None = None, compiler: bool = True) -> Path:
+    def obtain(self, recipe: BuildRecipe | None = None, compiler: bool = True) -> Path:
         return obtain(recipe or self.recipe, str(self.compiler) if compiler else None, "nothing here")
 
     @property

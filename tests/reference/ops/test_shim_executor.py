@@ -16,7 +16,7 @@ from kernels.models import build_model
 from kernels.ops import registry
 from kernels.ops.cuda import shim
 from tests.strategies.kernels import SHIM
-from tests.strategies.networks import Motion, RandomNetwork, cases, poisoned_memory
+from tests.strategies.networks import MovingFrame, RandomNetwork, cases, poisoned_memory
 
 pytestmark = pytest.mark.skipif(shim.unavailable("cpu") is not None, reason=str(shim.unavailable("cpu")))
 
@@ -29,7 +29,7 @@ def known_to_the_registry() -> Iterator[None]:
 
 @settings(max_examples=15, deadline=None)
 @given(case=cases(most=6))
-def test_sparse_equals_dense_to_the_last_bit(case: tuple[RandomNetwork, Motion]) -> None:
+def test_sparse_equals_dense_to_the_last_bit(case: tuple[RandomNetwork, MovingFrame]) -> None:
     network, motion = case
     with torch.no_grad():
         expected = network(motion.frame)
@@ -69,7 +69,9 @@ def test_a_real_network_in_either_precision(dtype: torch.dtype, sampling: str) -
 @pytest.mark.parametrize("policy", ["fixed", "truncate"])
 @settings(max_examples=8, deadline=None)
 @given(case=cases(most=6))
-def test_every_policy_gives_what_the_reference_gives(policy: str, case: tuple[RandomNetwork, Motion]) -> None:
+def test_every_policy_gives_what_the_reference_gives(
+    policy: str, case: tuple[RandomNetwork, MovingFrame]
+) -> None:
     network, motion = case
     made = []
     for backend in (SHIM, "reference"):

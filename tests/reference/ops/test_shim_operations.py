@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from kernels.ops import reference
 from kernels.ops.cuda import shim
 from kernels.ops.cuda.operations import CONFIGURATIONS
-from kernels.ops.maps import ACTIVATIONS, Convolution, Halo, Window
+from kernels.ops.maps import ACTIVATIONS, Halo, PackedConvolution, Window
 from tests.strategies.kernels import no_worse, output_size, same, scenes, windows
 
 pytestmark = pytest.mark.skipif(shim.unavailable("cpu") is not None, reason=str(shim.unavailable("cpu")))
@@ -40,7 +40,7 @@ def in_any_order() -> Iterator[Callable[[Callable[[], torch.Tensor]], torch.Tens
     shim.set_order(0)
 
 
-def widened(convolution: Convolution, halo: Halo | None) -> tuple[Convolution, Halo | None]:
+def widened(convolution: PackedConvolution, halo: Halo | None) -> tuple[PackedConvolution, Halo | None]:
     """The same in float64, for the reference."""
     made = reference.pack_convolution(
         convolution.weight.double(),
@@ -106,7 +106,7 @@ def test_convolve_real_numbers(dtype: torch.dtype, data: st.DataObject) -> None:
 
 
 def exact_of(
-    convolution: Convolution,
+    convolution: PackedConvolution,
     source: torch.Tensor,
     tiles: torch.Tensor,
     tile: tuple[int, int],

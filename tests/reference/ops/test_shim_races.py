@@ -13,12 +13,12 @@ from kernels.bench import check
 from kernels.ops import registry
 from kernels.ops.cuda import shim
 from kernels.ops.cuda.operations import CONFIGURATIONS
-from kernels.ops.cuda.shim.watched import WATCHED
+from kernels.ops.cuda.shim.racecheck import RACECHECK
 from kernels.ops.maps import Window
 from tests.strategies.kernels import output_size, same, scenes, windows
 
 pytestmark = pytest.mark.skipif(
-    WATCHED.unavailable("cpu") is not None, reason=str(WATCHED.unavailable("cpu"))
+    RACECHECK.unavailable("cpu") is not None, reason=str(RACECHECK.unavailable("cpu"))
 )
 
 DTYPES = [torch.float32, torch.float16]
@@ -27,9 +27,9 @@ DTYPES = [torch.float32, torch.float16]
 @pytest.fixture(params=[0, -1, 11])
 def in_order(request: pytest.FixtureRequest) -> Iterator[int]:
     """Threads and blocks counting up, down, and shuffled anew at each barrier."""
-    WATCHED.set_order(request.param)
+    RACECHECK.set_order(request.param)
     yield request.param
-    WATCHED.set_order(0)
+    RACECHECK.set_order(0)
 
 
 @pytest.mark.usefixtures("in_order")
@@ -37,7 +37,7 @@ def in_order(request: pytest.FixtureRequest) -> Iterator[int]:
 @pytest.mark.parametrize("operation", registry.OPERATIONS)
 def test_every_operation(operation: str, dtype: torch.dtype) -> None:
     """On the cases of `python -m kernels check`: halos, strides, groups, tiles over the edge."""
-    made = check._run(operation, WATCHED, "cpu", 1, dtype)
+    made = check._run(operation, RACECHECK, "cpu", 1, dtype)
     wanted = check._run(operation, shim, "cpu", 1, dtype)
     assert all(same(one, other) for one, other in zip(made, wanted, strict=True))
 
@@ -56,13 +56,13 @@ def test_convolutions_of_slices(dtype: torch.dtype, data: st.DataObject) -> None
     residual = scene.values(*size, outputs) if data.draw(st.booleans()) else None
     configuration = data.draw(st.integers(0, len(CONFIGURATIONS) - 1))
     maps = []
-    WATCHED.set_order(data.draw(st.sampled_from([0, -1, 3])))
-    for module in (shim, WATCHED):
+    RACECHECK.set_order(data.draw(st.sampled_from([0, -1, 3])))
+    for module in (shim, RACECHECK):
         out = scene.blank(*size, outputs)
         packed = module.pack_convolution(weight, bias, window, 1, "silu")
         module.convolve(packed, scene.source, tiles, tile, out, residual, scene.halo, configuration)
         maps.append(out)
-    WATCHED.set_order(0)
+    RACECHECK.set_order(0)
     assert same(*maps)
 
 
@@ -72,14 +72,14 @@ def test_the_motion_search(channels: int) -> None:
     generator = torch.Generator().manual_seed(0)
     reference = torch.randint(0, 4, (48, 64, 3)[: 2 + (channels > 1)], generator=generator, dtype=torch.uint8)
     frame = reference.roll((3, -5), (0, 1)).contiguous()
-    made, wanted = (module.search_motion(frame, reference, 16, 8) for module in (WATCHED.searcher, shim))
+    made, wanted = (module.search_motion(frame, reference, 16, 8) for module in (RACECHECK.searcher, shim))
     assert torch.equal(made[0], wanted[0])
     assert torch.equal(made[1], wanted[1])
 
 
 def test_tiles_that_overlap_are_a_race() -> None:
     """The contract forbids them: proof that the watch sees what two threads write."""
-    packed = WATCHED.pack_convolution(torch.ones(8, 8, 1, 1), None, Window((1, 1)))
+    packed = RACECHECK.pack_convolution(torch.ones(8, 8, 1, 1), None, Window((1, 1)))
     tiles = torch.tensor([[0, 0], [0, 2]], dtype=torch.int32)
     with pytest.raises(RuntimeError, match=r"a race: thread .* in global memory"):
-        WATCHED.convolve(packed, torch.ones(8, 8, 8), tiles, (4, 4), torch.zeros(8, 8, 8))
+        RACECHECK.convolve(packed, torch.ones(8, 8, 8), tiles, (4, 4), torch.zeros(8, 8, 8))

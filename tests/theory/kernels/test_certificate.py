@@ -11,7 +11,7 @@ from torch import nn
 from kernels import SparseExecutor
 from kernels.executor import policies
 from kernels.executor.certificates.certificate import CONDITIONS
-from tests.strategies.networks import Motion, RandomNetwork, Step, motions, poisoned_memory
+from tests.strategies.networks import LayerSpec, MovingFrame, RandomNetwork, moving_frames, poisoned_memory
 
 SIZE, BLOCK, MARGIN = 16, 4, 16
 
@@ -35,7 +35,9 @@ CHAINS = {
 
 
 def chain(name: str) -> RandomNetwork:
-    return RandomNetwork(1, [Step(kind, (i,), how) for i, (kind, how) in enumerate(CHAINS[name])], seed=1)
+    return RandomNetwork(
+        1, [LayerSpec(kind, (i,), how) for i, (kind, how) in enumerate(CHAINS[name])], seed=1
+    )
 
 
 def receptive_fields(network: RandomNetwork) -> list[torch.Tensor]:
@@ -54,7 +56,7 @@ def receptive_fields(network: RandomNetwork) -> list[torch.Tensor]:
     return [made[:, 0].isnan().permute(1, 2, 0).unflatten(2, (canvas, canvas)) for made in maps]
 
 
-def brute_force(network: RandomNetwork, motion: Motion) -> list[torch.Tensor]:
+def brute_force(network: RandomNetwork, motion: MovingFrame) -> list[torch.Tensor]:
     """The four conditions by their definition, at every position of every map: bool (h, w)."""
     found = []
     period = 1
@@ -74,7 +76,7 @@ def brute_force(network: RandomNetwork, motion: Motion) -> list[torch.Tensor]:
     return found
 
 
-def holds(pixels: torch.Tensor, period: int, motion: Motion) -> bool:
+def holds(pixels: torch.Tensor, period: int, motion: MovingFrame) -> bool:
     """Conditions 1 to 4 for one receptive field: (n, 2) pixels (y, x), some perhaps outside the image."""
     inside = ((pixels >= 0) & (pixels < SIZE)).all(1)
     read = pixels[inside]
@@ -104,7 +106,7 @@ def holds(pixels: torch.Tensor, period: int, motion: Motion) -> bool:
 @given(data=st.data())
 def test_certificates_are_exactly_what_brute_force_finds(name: str, data: st.DataObject) -> None:
     network = chain(name)
-    motion = data.draw(motions(1, SIZE, BLOCK))
+    motion = data.draw(moving_frames(1, SIZE, BLOCK))
     executor = SparseExecutor(network, "exact", block_px=BLOCK)
     _, cache = executor.dense(motion.reference)
     _, _, report = executor.sparse(motion.frame, motion.active, motion.vectors, cache)
@@ -114,7 +116,7 @@ def test_certificates_are_exactly_what_brute_force_finds(name: str, data: st.Dat
         assert torch.equal(report.certified(plan.nodes[node].name), expected), plan.nodes[node].name
 
 
-def shifted(dx: int, dy: int) -> Motion:
+def shifted(dx: int, dy: int) -> MovingFrame:
     """A frame that is its reference moved by one vector; new content where that comes from outside."""
     generator = torch.Generator().manual_seed(7)
     reference = torch.randint(1, 4, (1, 1, SIZE, SIZE), generator=generator).float()
@@ -126,19 +128,19 @@ def shifted(dx: int, dy: int) -> Motion:
     blocks = SIZE // BLOCK
     vectors = torch.zeros(blocks, blocks, 2, dtype=torch.int32)
     vectors[:] = torch.tensor([dx, dy])
-    return Motion(reference, frame, vectors, torch.zeros(blocks, blocks, dtype=torch.bool))
+    return MovingFrame(reference, frame, vectors, torch.zeros(blocks, blocks, dtype=torch.bool))
 
 
-def two_motions() -> Motion:
+def two_motions() -> MovingFrame:
     """The left half still, the right half moved by a block."""
     still, moved = shifted(0, 0), shifted(-BLOCK, 0)
     frame, vectors = still.frame.clone(), still.vectors.clone()
     frame[..., SIZE // 2 :] = moved.frame[..., SIZE // 2 :]
     vectors[:, SIZE // BLOCK // 2 :] = moved.vectors[:, SIZE // BLOCK // 2 :]
-    return Motion(still.reference, frame, vectors, still.active)
+    return MovingFrame(still.reference, frame, vectors, still.active)
 
 
-def occluded() -> Motion:
+def occluded() -> MovingFrame:
     """Nothing moves, one pixel changes, and nobody flags it."""
     motion = shifted(0, 0)
     motion.frame[0, 0, 5, 5] += 1
@@ -157,7 +159,7 @@ BREAKS = {
 def test_every_condition_is_needed(condition: str) -> None:
     """With all four the sparse run is the dense one; without any one of them it is not."""
     steps, make = BREAKS[condition]
-    network = RandomNetwork(1, [Step(kind, (i,), how) for i, (kind, how) in enumerate(steps)], seed=1)
+    network = RandomNetwork(1, [LayerSpec(kind, (i,), how) for i, (kind, how) in enumerate(steps)], seed=1)
     with torch.no_grad():
         network.layers[0][0].weight.copy_(torch.arange(1.0, 10.0).view(1, 1, 3, 3))
     motion = make()
@@ -165,10 +167,10 @@ def test_every_condition_is_needed(condition: str) -> None:
     _, cache = executor.dense(motion.reference)
     expected = network(motion.frame)[0]
     prepared = executor._prepared[tuple(motion.frame.shape)]
-    request = policies.Request(motion.frame, motion.active, motion.vectors.long(), cache, BLOCK)
+    request = policies.SparseRequest(motion.frame, motion.active, motion.vectors.long(), cache, BLOCK)
     for conditions, same in ((CONDITIONS, True), (CONDITIONS - {condition}, False)):
-        steps_run, _, _ = policies.run_exact(prepared.plan, prepared.pool, request, conditions)
-        assert torch.equal(steps_run.outputs()[0], expected) is same
+        runner, _, _ = policies.run_exact(prepared.plan, prepared.pool, request, conditions)
+        assert torch.equal(runner.outputs()[0], expected) is same
 
 
 def test_a_strided_layer_is_reused_only_along_multiples_of_its_period() -> None:

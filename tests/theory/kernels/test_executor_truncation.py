@@ -9,15 +9,15 @@ import pytest
 import torch
 from torch import nn
 
-from kernels.bench.truncation import Sample, build_profile, effects, measure
-from kernels.executor.thresholds import MotionStatistics, Row, TruncationProfile
+from kernels.bench.truncation import TruncationSample, build_profile, epsilon_effects, measure
+from kernels.executor.calibration.truncation_profile import MotionStatistics, TruncationProfile, TruncationRow
 
 
-def runs(length_px: float, active: float, knee: float) -> list[Sample]:
+def runs(length_px: float, active: float, knee: float) -> list[TruncationSample]:
     """A frame whose error stays at 0.1 up to ε = knee and then rises by 1."""
     statistics = MotionStatistics(length_px, length_px / 2, active)
     grid = (0.0, 0.1, 0.2, 0.4)
-    return [Sample(statistics, epsilon, 0.1 + (epsilon > knee), 0.5) for epsilon in grid]
+    return [TruncationSample(statistics, epsilon, 0.1 + (epsilon > knee), 0.5) for epsilon in grid]
 
 
 def test_each_bin_takes_what_its_frames_tolerate() -> None:
@@ -32,7 +32,7 @@ def test_each_bin_takes_what_its_frames_tolerate() -> None:
 
 def test_effects_show_what_each_epsilon_trades() -> None:
     samples = [*runs(0.0, 0.1, knee=0.4), *runs(20.0, 0.6, knee=0.1)]
-    table = effects(samples, tolerance=0.05)
+    table = epsilon_effects(samples, tolerance=0.05)
     assert [row.epsilon for row in table] == [0.0, 0.1, 0.2, 0.4]
     assert [row.tolerated for row in table] == [1.0, 1.0, 0.5, 0.5]
     assert [row.added for row in table] == pytest.approx([0.0, 0.0, 0.5, 0.5])
@@ -40,7 +40,7 @@ def test_effects_show_what_each_epsilon_trades() -> None:
 
 
 def test_a_profile_survives_its_file(tmp_path: Path) -> None:
-    profile = TruncationProfile((Row(1.0, 2.0, 0.3, 0.05), Row(4.0, 5.0, 0.6, 0.01)))
+    profile = TruncationProfile((TruncationRow(1.0, 2.0, 0.3, 0.05), TruncationRow(4.0, 5.0, 0.6, 0.01)))
     profile.save(tmp_path / "profile.json")
     assert TruncationProfile.load(tmp_path / "profile.json") == profile
 

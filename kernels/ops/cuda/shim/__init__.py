@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from kernels.ops.cuda import refuses
 from kernels.ops.cuda.build import shim_library
-from kernels.ops.cuda.shim.machine import Machine
+from kernels.ops.cuda.shim.emulator import EmulatedGpu
 
 __all__ = [
     "convolve",
@@ -30,18 +30,18 @@ __all__ = [
 ]
 
 
-_machine = Machine(shim_library)
+_gpu = EmulatedGpu(shim_library)
 
-convolve = _machine.convolve
-gather = _machine.gather
-pack_convolution = _machine.pack_convolution
-pointwise = _machine.pointwise
-pool = _machine.pool
-prune = _machine.prune
-remap = _machine.remap
-scatter = _machine.scatter
-upsample = _machine.upsample
-prepare = _machine.searcher.prepare
-search_motion = _machine.searcher.search_motion
-set_order = _machine.set_order
-unavailable = _machine.unavailable
+convolve = _gpu.convolve
+gather = _gpu.gather
+pack_convolution = _gpu.pack_convolution
+pointwise = _gpu.pointwise
+pool = _gpu.pool
+prune = _gpu.prune
+remap = _gpu.remap
+scatter = _gpu.scatter
+upsample = _gpu.upsample
+prepare = _gpu.searcher.prepare
+search_motion = _gpu.searcher.search_motion
+set_order = _gpu.set_order
+unavailable = _gpu.unavailable

@@ -12,23 +12,23 @@ from fractions import Fraction
 
 import torch
 
-from kernels.executor.graph import geometry
+from kernels.executor.graph import tap_tables
 from kernels.executor.graph.nodes import (
     Concat,
-    Convolve,
-    Enter,
+    Convolution,
     Graph,
     Input,
     Node,
     Pointwise,
-    Pool,
+    Pooling,
     Slice,
-    Unfold,
+    TensorToMap,
+    TransposedConvolution,
     Upsample,
 )
 from kernels.ops import registry
-from kernels.ops.maps import Convolution, Window
-from kernels.ops.registry import Choice
+from kernels.ops.maps import PackedConvolution, Window
+from kernels.ops.registry import ChosenBackend
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +42,16 @@ class Resolution:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class BufferSlice:
     """Channels [start, start + channels) of a buffer."""
 
-    slot: int
+    buffer: int
     start: int
     channels: int
 
 
 @dataclass(slots=True)
-class Plan:
+class ExecutionPlan:
     """Everything about a graph that does not depend on the frame.
 
     Attributes:
@@ -84,22 +84,22 @@ class Plan:
     bilinear: bool
     device: torch.device
     dtype: torch.dtype = torch.float32
-    slots: list[tuple[int, int, int]] = field(default_factory=list)
-    places: list[Place | None] = field(default_factory=list)
+    buffer_shapes: list[tuple[int, int, int]] = field(default_factory=list)
+    slices: list[BufferSlice | None] = field(default_factory=list)
     copies: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
     resolutions: list[Resolution] = field(default_factory=list)
-    levels: list[int | None] = field(default_factory=list)
-    slot_levels: list[int] = field(default_factory=list)
+    node_resolutions: list[int | None] = field(default_factory=list)
+    buffer_resolutions: list[int] = field(default_factory=list)
     offsets: list[int] = field(default_factory=list)
     cache_floats: int = 0
-    shared_floats: int = 0
-    kept: dict[int, list[Place]] = field(default_factory=dict)
-    shared: set[int] = field(default_factory=set)
-    convolutions: dict[int, Convolution] = field(default_factory=dict)
-    dense: dict[int, tuple[torch.Tensor, torch.Tensor | None]] = field(default_factory=dict)
-    choices: dict[int, Choice] = field(default_factory=dict)
-    remapper: Choice | None = None
-    counted: list[int] = field(default_factory=list)
+    workspace_floats: int = 0
+    kept: dict[int, list[BufferSlice]] = field(default_factory=dict)
+    workspace: set[int] = field(default_factory=set)
+    convolutions: dict[int, PackedConvolution] = field(default_factory=dict)
+    torch_weights: dict[int, tuple[torch.Tensor, torch.Tensor | None]] = field(default_factory=dict)
+    backends: dict[int, ChosenBackend] = field(default_factory=dict)
+    remap_backend: ChosenBackend | None = None
+    reported: list[int] = field(default_factory=list)
     borders: list[tuple[torch.Tensor, torch.Tensor] | None] = field(default_factory=list)
     break_even: dict[int, float] = field(default_factory=dict)
 
@@ -107,61 +107,61 @@ class Plan:
     def nodes(self) -> list[Node]:
         return self.graph.nodes
 
-    def place(self, node: int) -> Place:
-        found = self.places[node]
+    def slice_of(self, node: int) -> BufferSlice:
+        found = self.slices[node]
         if found is None:
             raise TypeError(f"{self.nodes[node].name} is no map")
         return found
 
-    def region_of(self, place: Place) -> Place:
+    def kept_slice(self, part: BufferSlice) -> BufferSlice:
         """The kept region that a place lies in.
 
         Raises:
             KeyError: no cache keeps it.
         """
-        for region in self.kept[place.slot]:
-            if region.start <= place.start and place.start + place.channels <= region.start + region.channels:
+        for region in self.kept[part.buffer]:
+            if region.start <= part.start and part.start + part.channels <= region.start + region.channels:
                 return region
-        raise KeyError(place)
+        raise KeyError(part)
 
-    def level(self, node: int) -> int:
-        found = self.levels[node]
+    def resolution_of(self, node: int) -> int:
+        found = self.node_resolutions[node]
         if found is None:
             raise TypeError(f"{self.nodes[node].name} is no map")
         return found
 
 
-def make_plan(
+def build_plan(
     graph: Graph,
     policy: str,
     backend: str | None,
     device: torch.device,
     bilinear: bool = False,
     dtype: torch.dtype = torch.float32,
-) -> Plan:
+) -> ExecutionPlan:
     """Place the maps of a graph, decide what is kept under `policy`, and pick the backends.
 
     Raises:
         ValueError: a backend that was asked for cannot run here.
     """
-    plan = Plan(graph=graph, bilinear=bilinear, device=device, dtype=dtype)
+    plan = ExecutionPlan(graph=graph, bilinear=bilinear, device=device, dtype=dtype)
     for node in graph.nodes:
         if node.is_map:
             height, width, _ = node.map_shape()
             resolution = Resolution(height, width, *node.map_scale())
             if resolution not in plan.resolutions:
                 plan.resolutions.append(resolution)
-            plan.levels.append(plan.resolutions.index(resolution))
+            plan.node_resolutions.append(plan.resolutions.index(resolution))
         else:
-            plan.levels.append(None)
-    _place(plan)
-    _keep(plan, everything=policy != "fixed")
+            plan.node_resolutions.append(None)
+    _assign_buffers(plan)
+    _mark_kept(plan, everything=policy != "fixed")
     _lay_out(plan)
-    _choose(plan, backend)
-    plan.counted = [
+    _choose_backends(plan, backend)
+    plan.reported = [
         index
         for index, node in enumerate(graph.nodes)
-        if node.is_map and not isinstance(node.work, (Input, Slice, Concat))
+        if node.is_map and not isinstance(node.operation, (Input, Slice, Concat))
     ]
     plan.borders = [None] * len(graph.nodes)
     interned: dict[tuple[bool, ...], torch.Tensor] = {}
@@ -172,59 +172,59 @@ def make_plan(
     return plan
 
 
-def reads_around(node: Node, position: int) -> bool:
+def reads_neighbourhood(node: Node, position: int) -> bool:
     """Whether a node reads its input number `position` anywhere but where it writes."""
-    if isinstance(node.work, (Pointwise, Concat, Slice)):
+    if isinstance(node.operation, (Pointwise, Concat, Slice)):
         return False
-    if isinstance(node.work, Convolve):
-        window = node.work.window
+    if isinstance(node.operation, Convolution):
+        window = node.operation.window
         return position == 0 and window != Window((1, 1))
-    return not isinstance(node.work, Unfold)
+    return not isinstance(node.operation, TransposedConvolution)
 
 
-def dense_weights(work: Convolve, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Weight and bias as torch's own convolution takes them, for `Plan.dense`."""
-    weight = work.weight.to(dtype, memory_format=torch.channels_last)
-    return weight, None if work.bias is None else work.bias.to(dtype)
+def pack_for_torch(operation: Convolution, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Weight and bias as torch's own convolution takes them, for `ExecutionPlan.torch_weights`."""
+    weight = operation.weight.to(dtype, memory_format=torch.channels_last)
+    return weight, None if operation.bias is None else operation.bias.to(dtype)
 
 
-def _place(plan: Plan) -> None:
+def _assign_buffers(plan: ExecutionPlan) -> None:
     nodes = plan.nodes
     parent: dict[int, tuple[int, int]] = {}  # node -> (concatenation that owns it, first channel)
     for index, node in enumerate(nodes):
-        if not isinstance(node.work, Concat):
+        if not isinstance(node.operation, Concat):
             continue
         start, position = 0, 0
         while position < len(node.inputs):
             base, taken = _whole_base(nodes, node.inputs, position)
             channels = nodes[base].map_shape()[2]
-            if base != 0 and base not in parent and not isinstance(nodes[base].work, Slice):
+            if base != 0 and base not in parent and not isinstance(nodes[base].operation, Slice):
                 parent[base] = (index, start)
             else:
                 plan.copies.setdefault(index, []).append((base, start))
             start += channels
             position += taken
-    plan.places = [None] * len(nodes)
+    plan.slices = [None] * len(nodes)
 
-    def resolve(index: int) -> Place:
-        found = plan.places[index]
+    def resolve(index: int) -> BufferSlice:
+        found = plan.slices[index]
         if found is not None:
             return found
         node = nodes[index]
         channels = node.map_shape()[2]
-        if isinstance(node.work, Slice):
+        if isinstance(node.operation, Slice):
             base = resolve(node.inputs[0])
-            place = Place(base.slot, base.start + node.work.start, channels)
+            part = BufferSlice(base.buffer, base.start + node.operation.start, channels)
         elif index in parent:
             owner, start = parent[index]
             base = resolve(owner)
-            place = Place(base.slot, base.start + start, channels)
+            part = BufferSlice(base.buffer, base.start + start, channels)
         else:
-            plan.slots.append(node.map_shape())
-            plan.slot_levels.append(plan.level(index))
-            place = Place(len(plan.slots) - 1, 0, channels)
-        plan.places[index] = place
-        return place
+            plan.buffer_shapes.append(node.map_shape())
+            plan.buffer_resolutions.append(plan.resolution_of(index))
+            part = BufferSlice(len(plan.buffer_shapes) - 1, 0, channels)
+        plan.slices[index] = part
+        return part
 
     for index, node in enumerate(nodes):
         if node.is_map:
@@ -238,20 +238,20 @@ def _whole_base(nodes: list[Node], inputs: tuple[int, ...], position: int) -> tu
         node, and how many inputs it stands for.
     """
     first = nodes[inputs[position]]
-    if not isinstance(first.work, Slice) or first.work.start != 0:
+    if not isinstance(first.operation, Slice) or first.operation.start != 0:
         return inputs[position], 1
     base, end, taken = first.inputs[0], 0, 0
     for index in inputs[position:]:
         piece = nodes[index]
-        if not isinstance(piece.work, Slice) or piece.inputs[0] != base or piece.work.start != end:
+        if not isinstance(piece.operation, Slice) or piece.inputs[0] != base or piece.operation.start != end:
             break
-        end, taken = piece.work.stop, taken + 1
+        end, taken = piece.operation.stop, taken + 1
         if end == nodes[base].map_shape()[2]:
             return base, taken
     return inputs[position], 1
 
 
-def _keep(plan: Plan, everything: bool) -> None:
+def _mark_kept(plan: ExecutionPlan, everything: bool) -> None:
     nodes, readers = plan.nodes, plan.graph.consumers()
     keep = [everything and node.is_map for node in nodes]
     for index in plan.graph.output_nodes():
@@ -261,11 +261,11 @@ def _keep(plan: Plan, everything: bool) -> None:
             continue
         for reader in readers[index]:
             node = nodes[reader]
-            if isinstance(node.work, (Slice, Concat)):
+            if isinstance(node.operation, (Slice, Concat)):
                 keep[index] |= keep[reader]
             else:
                 around = not node.is_map or any(
-                    reads_around(node, position)
+                    reads_neighbourhood(node, position)
                     for position, source in enumerate(node.inputs)
                     if source == index
                 )
@@ -274,59 +274,64 @@ def _keep(plan: Plan, everything: bool) -> None:
     regions: dict[int, list[tuple[int, int]]] = {}
     for index in range(len(nodes)):
         if keep[index]:
-            place = plan.place(index)
-            regions.setdefault(place.slot, []).append((place.start, place.start + place.channels))
-    for slot, spans in regions.items():
+            part = plan.slice_of(index)
+            regions.setdefault(part.buffer, []).append((part.start, part.start + part.channels))
+    for buffer, spans in regions.items():
         merged: list[tuple[int, int]] = []
         for start, stop in sorted(spans):
             if merged and start <= merged[-1][1]:
                 merged[-1] = (merged[-1][0], max(stop, merged[-1][1]))
             else:
                 merged.append((start, stop))
-        plan.kept[slot] = [Place(slot, start, stop - start) for start, stop in merged]
-    plan.shared = set(range(len(plan.slots))) - set(plan.kept)
+        plan.kept[buffer] = [BufferSlice(buffer, start, stop - start) for start, stop in merged]
+    plan.workspace = set(range(len(plan.buffer_shapes))) - set(plan.kept)
 
 
-def _lay_out(plan: Plan) -> None:
-    """Slots one after another, each at a multiple of 64 bytes."""
-    for slot, (height, width, channels) in enumerate(plan.slots):
+def _lay_out(plan: ExecutionPlan) -> None:
+    """Buffers one after another, each at a multiple of 64 bytes."""
+    for buffer, (height, width, channels) in enumerate(plan.buffer_shapes):
         floats = -(-height * width * channels // 16) * 16
-        if slot in plan.shared:
-            plan.offsets.append(plan.shared_floats)
-            plan.shared_floats += floats
+        if buffer in plan.workspace:
+            plan.offsets.append(plan.workspace_floats)
+            plan.workspace_floats += floats
         else:
             plan.offsets.append(plan.cache_floats)
             plan.cache_floats += floats
 
 
-def _choose(plan: Plan, backend: str | None) -> None:
+def _choose_backends(plan: ExecutionPlan, backend: str | None) -> None:
     device = plan.device.type
-    plan.remapper = registry.choose("remap", device, backend, dtype=plan.dtype, bilinear=plan.bilinear)
+    plan.remap_backend = registry.choose("remap", device, backend, dtype=plan.dtype, bilinear=plan.bilinear)
     for index, node in enumerate(plan.nodes):
-        work = node.work
+        operation = node.operation
         # Bilinear halos are read from maps remapped beforehand, so no operation but remap interpolates.
         traits = {"dtype": plan.dtype, "bilinear": False}
-        if isinstance(work, Convolve):
+        if isinstance(operation, Convolution):
             choice = registry.choose(
                 "convolve",
                 device,
                 backend,
-                groups=work.groups,
-                in_channels=work.weight.shape[1] * work.groups,
-                out_channels=work.weight.shape[0],
-                kernel=work.window.kernel,
-                stride=work.window.stride,
-                dilation=work.window.dilation,
-                activation=work.activation,
+                groups=operation.groups,
+                in_channels=operation.weight.shape[1] * operation.groups,
+                out_channels=operation.weight.shape[0],
+                kernel=operation.window.kernel,
+                stride=operation.window.stride,
+                dilation=operation.window.dilation,
+                activation=operation.activation,
                 **traits,
             )
             plan.convolutions[index] = choice.module.pack_convolution(
-                work.weight.to(plan.dtype), work.bias, work.window, work.groups, work.activation, work.slope
+                operation.weight.to(plan.dtype),
+                operation.bias,
+                operation.window,
+                operation.groups,
+                operation.activation,
+                operation.slope,
             )
             if choice.name != "cpu":
-                plan.dense[index] = dense_weights(work, plan.dtype)
-        elif isinstance(work, Unfold):
-            outputs, inputs = work.weight.shape[:2]
+                plan.torch_weights[index] = pack_for_torch(operation, plan.dtype)
+        elif isinstance(operation, TransposedConvolution):
+            outputs, inputs = operation.weight.shape[:2]
             choice = registry.choose(
                 "convolve",
                 device,
@@ -337,36 +342,48 @@ def _choose(plan: Plan, backend: str | None) -> None:
                 kernel=(1, 1),
                 stride=(1, 1),
                 dilation=(1, 1),
-                activation=work.activation,
+                activation=operation.activation,
                 **traits,
             )
             plan.convolutions[index] = choice.module.pack_convolution(
-                work.weight.to(plan.dtype), work.bias, Window((1, 1)), 1, work.activation, work.slope
+                operation.weight.to(plan.dtype),
+                operation.bias,
+                Window((1, 1)),
+                1,
+                operation.activation,
+                operation.slope,
             )
-        elif isinstance(work, Pool):
-            choice = registry.choose("pool", device, backend, kernel=work.window.kernel, **traits)
-        elif isinstance(work, Upsample):
+        elif isinstance(operation, Pooling):
+            choice = registry.choose("pool", device, backend, kernel=operation.window.kernel, **traits)
+        elif isinstance(operation, Upsample):
             choice = registry.choose("upsample", device, backend, **traits)
-        elif isinstance(work, (Pointwise, Concat)):
+        elif isinstance(operation, (Pointwise, Concat)):
             choice = registry.choose("pointwise", device, backend, **traits)
         else:
             continue
-        plan.choices[index] = choice
+        plan.backends[index] = choice
 
 
-def _border(plan: Plan, node: Node) -> tuple[torch.Tensor, torch.Tensor]:
+def _border(plan: ExecutionPlan, node: Node) -> tuple[torch.Tensor, torch.Tensor]:
     height, width, _ = node.map_shape()
     rows, columns = torch.zeros(height, dtype=torch.bool), torch.zeros(width, dtype=torch.bool)
-    if isinstance(node.work, Enter):
+    if isinstance(node.operation, TensorToMap):
         return rows, columns
     for source, (vertical, horizontal) in zip(node.inputs, node.taps, strict=True):
         before = plan.borders[source]
         if before is None:
             continue
         for mine, theirs, table in ((rows, before[0], vertical), (columns, before[1], horizontal)):
-            outside = table == geometry.OUTSIDE
+            outside = table == tap_tables.PADDING
             mine |= (outside | theirs[table.clamp(min=0)]).any(dim=1)
     return rows, columns
 
 
-__all__ = ["Place", "Plan", "Resolution", "dense_weights", "make_plan", "reads_around"]
+__all__ = [
+    "BufferSlice",
+    "ExecutionPlan",
+    "Resolution",
+    "build_plan",
+    "pack_for_torch",
+    "reads_neighbourhood",
+]

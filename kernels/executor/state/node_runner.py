@@ -10,20 +10,20 @@ from torch.utils import _pytree as pytree
 
 from kernels.executor.graph.nodes import (
     Concat,
-    Convolve,
-    Enter,
-    Leaf,
-    Local,
+    Convolution,
+    DenseCall,
+    LocalCall,
+    NodeOutput,
     Pointwise,
+    Pooling,
     Slice,
-    Unfold,
+    TensorToMap,
+    TransposedConvolution,
     Upsample,
-    Value,
 )
-from kernels.executor.graph.nodes import Pool as Pooling
-from kernels.executor.graph.trace import Call, Reference
-from kernels.executor.plan.plan import Plan
-from kernels.executor.state.cache import Arena, Pool
+from kernels.executor.graph.tracing import RecordedCall, TracedValue
+from kernels.executor.plan.execution_plan import ExecutionPlan
+from kernels.executor.state.arenas import Arena, ArenaPool
 from kernels.ops.cpu.operations import interleave
 from kernels.ops.maps import Halo, list_tiles
 from kernels.ops.reference.convolve import activate
@@ -34,7 +34,7 @@ _VIEWS = {"view", "_unsafe_view", "_reshape_alias"}
 _CONTIGUOUS = {"native_group_norm"}
 
 
-class Steps:
+class NodeRunner:
     """The maps and values of one frame in the making.
 
     Attributes:
@@ -42,17 +42,17 @@ class Steps:
         values: results of recorded calls, by node.
     """
 
-    def __init__(self, plan: Plan, pool: Pool, arena: Arena) -> None:
+    def __init__(self, plan: ExecutionPlan, pool: ArenaPool, arena: Arena) -> None:
         self.plan = plan
         self.arena = arena
         self.values: dict[int, torch.Tensor] = {}
-        self._shared = pool.shared
+        self._workspace = pool.workspace
         self._results: dict[int, Any] = {}
 
     def view(self, node: int) -> torch.Tensor:
         """The (H, W, C) map of a node."""
         found = self.arena.views.get(node)
-        return self._shared.views[node] if found is None else found
+        return self._workspace.views[node] if found is None else found
 
     def load(self, frame: torch.Tensor, near: tuple[torch.Tensor, int, int] | None = None) -> None:
         """Put the frame (1, C, H, W) where its readers expect it.
@@ -79,97 +79,113 @@ class Steps:
         """Run a node at the tiles of its output.
 
         Args:
-            index: a map node with work of its own, other than `Local` and `Enter`.
-            tiles, tile: output positions; for `Unfold`, positions of its *input*.
+            index: a map node with work of its own, other than `LocalCall` and `TensorToMap`.
+            tiles, tile: output positions; for `TransposedConvolution`, positions of its *input*.
             halo: of the node's first input.
             out: where to write instead of the node's own map.
         """
         node = self.plan.nodes[index]
-        work = node.work
-        if isinstance(work, Slice) or (isinstance(work, Concat) and index not in self.plan.copies):
+        operation = node.operation
+        if isinstance(operation, Slice) or (isinstance(operation, Concat) and index not in self.plan.copies):
             return
         to = self.view(index) if out is None else out
-        module = self.plan.choices[index].module
-        if isinstance(work, Convolve):
+        module = self.plan.backends[index].module
+        if isinstance(operation, Convolution):
             residual = self.view(node.inputs[1]) if len(node.inputs) == 2 else None
             module.convolve(
                 self.plan.convolutions[index], self.view(node.inputs[0]), tiles, tile, to, residual, halo
             )
-        elif isinstance(work, Unfold):
-            self._unfold(index, work, tiles, tile, to)
-        elif isinstance(work, Pooling):
+        elif isinstance(operation, TransposedConvolution):
+            self._transposed(index, operation, tiles, tile, to)
+        elif isinstance(operation, Pooling):
             module.pool(
-                work.kind, work.window, self.view(node.inputs[0]), tiles, tile, to, work.count_padding, halo
+                operation.kind,
+                operation.window,
+                self.view(node.inputs[0]),
+                tiles,
+                tile,
+                to,
+                operation.count_padding,
+                halo,
             )
-        elif isinstance(work, Upsample):
-            module.upsample(work.mode, self.view(node.inputs[0]), tiles, tile, to, work.align_corners, halo)
-        elif isinstance(work, Pointwise):
+        elif isinstance(operation, Upsample):
+            module.upsample(
+                operation.mode, self.view(node.inputs[0]), tiles, tile, to, operation.align_corners, halo
+            )
+        elif isinstance(operation, Pointwise):
             second = self.view(node.inputs[1]) if len(node.inputs) == 2 else None
             module.pointwise(
-                work.operation,
+                operation.function,
                 self.view(node.inputs[0]),
                 second,
                 tiles,
                 tile,
                 to,
-                work.activation,
-                work.slope,
+                operation.activation,
+                operation.slope,
             )
-        elif isinstance(work, Concat):
+        elif isinstance(operation, Concat):
             for source, start in self.plan.copies[index]:
                 part = self.view(source)
                 module.pointwise("copy", part, None, tiles, tile, to[:, :, start : start + part.shape[2]])
         else:
-            raise TypeError(f"{node.name}: {type(work).__name__} does not run at positions")
+            raise TypeError(f"{node.name}: {type(operation).__name__} does not run at positions")
 
-    def _unfold(
-        self, index: int, work: Unfold, tiles: torch.Tensor, tile: tuple[int, int], to: torch.Tensor
+    def _transposed(
+        self,
+        index: int,
+        operation: TransposedConvolution,
+        tiles: torch.Tensor,
+        tile: tuple[int, int],
+        to: torch.Tensor,
     ) -> None:
         """A patch for each input position: one product for all of its pixels, then each in its place."""
         source = self.view(self.plan.nodes[index].inputs[0])
         height, width, _ = source.shape
-        module = self.plan.choices[index].module
-        patches = torch.empty(height, width, work.weight.shape[0], dtype=source.dtype, device=source.device)
+        module = self.plan.backends[index].module
+        patches = torch.empty(
+            height, width, operation.weight.shape[0], dtype=source.dtype, device=source.device
+        )
         module.convolve(self.plan.convolutions[index], source, tiles, tile, patches)
         rows = torch.arange(tile[0], device=tiles.device).repeat_interleave(tile[1])
         columns = torch.arange(tile[1], device=tiles.device).repeat(tile[0])
         y, x = (tiles[:, :1] + rows).flatten(), (tiles[:, 1:] + columns).flatten()
         # Positions beyond the map read its border, and scatter skips them: nothing waits for a device here.
-        corners = torch.stack([y * work.factor[0], x * work.factor[1]], dim=1).int()
+        corners = torch.stack([y * operation.factor[0], x * operation.factor[1]], dim=1).int()
         made = patches[y.clamp(max=height - 1).long(), x.clamp(max=width - 1).long()]
-        module.scatter(made.view(-1, *work.factor, to.shape[2]), corners.contiguous(), to)
+        module.scatter(made.view(-1, *operation.factor, to.shape[2]), corners.contiguous(), to)
 
     def compute_dense(self, index: int) -> None:
         """Run a convolution everywhere with torch's own: the fastest there is where everything is active."""
         node = self.plan.nodes[index]
-        work = node.work
-        if not isinstance(work, Convolve):
-            raise TypeError(f"{node.name}: {type(work).__name__} has no dense form")
+        operation = node.operation
+        if not isinstance(operation, Convolution):
+            raise TypeError(f"{node.name}: {type(operation).__name__} has no dense form")
         image = self.view(node.inputs[0]).permute(2, 0, 1)[None]
-        window = work.window
-        weight, bias = self.plan.dense[index]
+        window = operation.window
+        weight, bias = self.plan.torch_weights[index]
         made = functional.conv2d(
-            image, weight, bias, window.stride, window.padding, window.dilation, work.groups
+            image, weight, bias, window.stride, window.padding, window.dilation, operation.groups
         )
-        made = activate(made, work.activation, work.slope)[0].permute(1, 2, 0)
+        made = activate(made, operation.activation, operation.slope)[0].permute(1, 2, 0)
         if len(node.inputs) == 2:
             made = made + self.view(node.inputs[1])
         self.view(index).copy_(made)
 
     def whole(self, index: int) -> None:
-        """Run a `Value`, `Enter` or `Local` node on whole inputs."""
+        """Run a `DenseCall`, `TensorToMap` or `LocalCall` node on whole inputs."""
         node = self.plan.nodes[index]
-        work = node.work
-        if isinstance(work, Value):
-            self.values[index] = self._call(work.call, work.result)
-        elif isinstance(work, Enter):
+        operation = node.operation
+        if isinstance(operation, DenseCall):
+            self.values[index] = self._call(operation.call, operation.result)
+        elif isinstance(operation, TensorToMap):
             self.view(index).copy_(self.values[node.inputs[0]][0].permute(1, 2, 0))
-        elif isinstance(work, Local):
-            self.view(index).copy_(self._call(work.call, 0)[0].permute(1, 2, 0))
+        elif isinstance(operation, LocalCall):
+            self.view(index).copy_(self._call(operation.call, 0)[0].permute(1, 2, 0))
         else:
-            raise TypeError(f"{node.name}: {type(work).__name__} runs at positions")
+            raise TypeError(f"{node.name}: {type(operation).__name__} runs at positions")
 
-    def _call(self, call: Call, result: int) -> torch.Tensor:
+    def _call(self, call: RecordedCall, result: int) -> torch.Tensor:
         key = id(call)
         if key not in self._results:
             args = [self._argument(value) for value in call.args]
@@ -189,9 +205,9 @@ class Steps:
             return [self._argument(item) for item in leaf]
         if isinstance(leaf, torch.Tensor) and leaf.dtype == torch.float32:
             return leaf.to(self.plan.dtype)
-        if not isinstance(leaf, Reference):
+        if not isinstance(leaf, TracedValue):
             return leaf
-        node = self.plan.graph.values[leaf.value]
+        node = self.plan.graph.values[leaf.index]
         if node in self.values:
             return self.values[node]
         return self.view(node).permute(2, 0, 1)[None]
@@ -200,7 +216,7 @@ class Steps:
         """The module's result, in its own structure; nothing in it is read again by another frame."""
         leaves = []
         for leaf in self.plan.graph.outputs:
-            if not isinstance(leaf, Leaf):
+            if not isinstance(leaf, NodeOutput):
                 leaves.append(leaf.clone() if isinstance(leaf, torch.Tensor) else leaf)
                 continue
             value = self.values.get(leaf.node)
@@ -213,9 +229,11 @@ class Steps:
 
     def _is_ours(self, value: torch.Tensor) -> bool:
         address = value.untyped_storage().data_ptr()
-        return any(address == ours.memory.untyped_storage().data_ptr() for ours in (self.arena, self._shared))
+        return any(
+            address == ours.memory.untyped_storage().data_ptr() for ours in (self.arena, self._workspace)
+        )
 
 
-def runs_whole(plan: Plan, index: int) -> bool:
+def runs_whole(plan: ExecutionPlan, index: int) -> bool:
     """Whether a node runs on whole inputs."""
-    return isinstance(plan.nodes[index].work, (Value, Enter, Local))
+    return isinstance(plan.nodes[index].operation, (DenseCall, TensorToMap, LocalCall))

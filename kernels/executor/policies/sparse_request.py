@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import torch
 
-from kernels.executor.state.cache import Cache
+from kernels.executor.state.feature_cache import FeatureCache
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class SparseRequest:
     """One sparse run.
 
     Attributes:
@@ -25,6 +25,6 @@ class Request:
     frame: torch.Tensor
     active: torch.Tensor
     vectors: torch.Tensor
-    cache: Cache
+    cache: FeatureCache
     block_px: int
     break_even: float = 1.0

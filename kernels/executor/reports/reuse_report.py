@@ -9,7 +9,7 @@ import torch
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ReuseReport:
     """One sparse run.
 
     Attributes:

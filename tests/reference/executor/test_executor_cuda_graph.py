@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from kernels import SparseExecutor
-from kernels.executor.cuda_graph import Replay
+from kernels.executor.cuda_graph import CudaGraphRunner
 from kernels.models import build_model
 from kernels.ops import registry
 from tests.strategies.kernels import SHIM
@@ -33,8 +33,8 @@ def frames(size: tuple[int, int], count: int) -> list[tuple[torch.Tensor, torch.
     return made
 
 
-@pytest.mark.parametrize(("backend", "steps"), [("cpu", 1), ("cpu", 1000), ("reference", 3), (SHIM, 3)])
-def test_a_chain_of_frames(backend: str, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("backend", "buckets"), [("cpu", 1), ("cpu", 1000), ("reference", 3), (SHIM, 3)])
+def test_a_chain_of_frames(backend: str, buckets: int, monkeypatch: pytest.MonkeyPatch) -> None:
     if backend == SHIM:
         monkeypatch.setattr(registry, "BACKENDS", (*registry.BACKENDS, SHIM))
     reason = registry.unavailable(backend, "cpu")
@@ -45,11 +45,11 @@ def test_a_chain_of_frames(backend: str, steps: int, monkeypatch: pytest.MonkeyP
     first = torch.rand(1, 3, 64, 96)
     executor = SparseExecutor(model, "fixed", backend)
     _, cache = executor.dense(first)
-    replay = Replay(executor.plan(first), executor.block_px, steps, rerun)
-    replay.start(cache)
+    runner = CudaGraphRunner(executor.plan(first), executor.block_px, buckets, rerun)
+    runner.start(cache)
     for frame, active, vectors in frames((64, 96), 5):
         wanted, cache, _ = executor.sparse(frame, active, vectors, cache)
-        made = replay.sparse(frame, active, vectors)
+        made = runner.sparse(frame, active, vectors)
         for one, other in zip(pytree.tree_leaves(made), pytree.tree_leaves(wanted), strict=True):
             if backend != "reference":
                 assert torch.equal(one, other)
@@ -63,10 +63,10 @@ def test_everything_active_is_replayed_too() -> None:
     first = torch.rand(1, 3, 48, 64)
     executor = SparseExecutor(model, "fixed", "reference")
     _, cache = executor.dense(first)
-    replay = Replay(executor.plan(first), executor.block_px, 4, rerun)
-    replay.start(cache)
+    runner = CudaGraphRunner(executor.plan(first), executor.block_px, 4, rerun)
+    runner.start(cache)
     frame = torch.rand(1, 3, 48, 64)
-    made = replay.sparse(frame, torch.ones(3, 4, dtype=torch.bool), torch.zeros(3, 4, 2).int())
+    made = runner.sparse(frame, torch.ones(3, 4, dtype=torch.bool), torch.zeros(3, 4, 2).int())
     with torch.no_grad():
         torch.testing.assert_close(made, model(frame))
 
@@ -77,4 +77,4 @@ def test_a_cache_of_another_plan_is_refused() -> None:
     executor = SparseExecutor(model, "fixed", "reference")
     _, cache = executor.dense(other)
     with pytest.raises(ValueError, match="cache must come from the same plan"):
-        Replay(executor.plan(one), executor.block_px, 4, rerun).start(cache)
+        CudaGraphRunner(executor.plan(one), executor.block_px, 4, rerun).start(cache)

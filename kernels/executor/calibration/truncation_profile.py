@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
-from kernels.executor.graph.nodes import Convolve
-from kernels.executor.plan.plan import Plan
-from kernels.executor.state.steps import Steps
+from kernels.executor.graph.nodes import Convolution
+from kernels.executor.plan.execution_plan import ExecutionPlan
+from kernels.executor.state.node_runner import NodeRunner
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class MotionStatistics:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TruncationRow:
     """One cell of a profile: up to these statistics, this ε (share of a layer's standard deviation)."""
 
     length_px: float
@@ -57,12 +57,12 @@ class TruncationProfile:
         rows: a lookup takes the row whose statistics are nearest, each axis in units of its largest value.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[TruncationRow, ...]
 
     @classmethod
     def default(cls) -> TruncationProfile:
         """Without a profile: 5 % of a layer's standard deviation, whatever moves."""
-        return cls((Row(0.0, 0.0, 0.0, 0.05),))
+        return cls((TruncationRow(0.0, 0.0, 0.0, 0.05),))
 
     @classmethod
     def load(cls, path: Path) -> TruncationProfile:
@@ -73,7 +73,7 @@ class TruncationProfile:
         """
         try:
             rows = tuple(
-                Row(**{key: float(value) for key, value in row.items()})
+                TruncationRow(**{key: float(value) for key, value in row.items()})
                 for row in json.loads(path.read_text())["rows"]
             )
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -84,7 +84,7 @@ class TruncationProfile:
 
     def save(self, path: Path, provenance: Mapping[str, object] | None = None) -> None:
         """Write the profile as JSON, with what it was built from."""
-        names = Row.__dataclass_fields__
+        names = TruncationRow.__dataclass_fields__
         rows = [{name: getattr(row, name) for name in names} for row in self.rows]
         content = {"provenance": dict(provenance or {}), "rows": rows}
         path.write_text(json.dumps(content, indent=1) + "\n")
@@ -97,7 +97,7 @@ class TruncationProfile:
         axes = ("length_px", "spread_px", "active_ratio")
         units = {axis: max(getattr(row, axis) for row in self.rows) or 1.0 for axis in axes}
 
-        def distance(row: Row) -> float:
+        def distance(row: TruncationRow) -> float:
             away = [(getattr(row, axis) - getattr(here, axis)) / units[axis] for axis in axes]
             return float(sum(part**2 for part in away))
 
@@ -105,18 +105,18 @@ class TruncationProfile:
 
 
 @dataclass(frozen=True, slots=True)
-class Thresholds:
+class LayerDeviations:
     """The spread of each convolution's output: its standard deviation over the first dense frame, by node."""
 
-    spread: dict[int, float]
+    deviation: dict[int, float]
 
     @classmethod
-    def measure(cls, plan: Plan, steps: Steps) -> Thresholds:
+    def measure(cls, plan: ExecutionPlan, runner: NodeRunner) -> LayerDeviations:
         """From the maps of a dense run."""
         return cls(
             {
-                index: float(steps.view(index).float().std())
+                index: float(runner.view(index).float().std())
                 for index, node in enumerate(plan.nodes)
-                if isinstance(node.work, Convolve)
+                if isinstance(node.operation, Convolution)
             }
         )

@@ -38,19 +38,19 @@ class UnsupportedModule(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
+class TracedValue:
     """Stands for a traced value in the arguments of a call."""
 
-    value: int
+    index: int
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class RecordedCall:
     """One recorded operation.
 
     Attributes:
         function: the ATen overload, of its functional form.
-        args, kwargs: as called, with `Reference` for traced tensors; other tensors are constants, copied.
+        args, kwargs: as called, with `TracedValue` for traced tensors; other tensors are constants, copied.
         results: indices of the values it made, in order (one for a single tensor).
         path: the submodule that was running ("" is the model itself).
     """
@@ -69,18 +69,18 @@ class Call:
 
 
 @dataclass(slots=True)
-class Trace:
+class ModuleTrace:
     """What a module did with one frame: value 0 is the frame.
 
     Attributes:
         calls: in order.
         shapes: shape of every value.
         dtypes: dtype of every value.
-        outputs: the module's result with `Reference` leaves, flattened.
+        outputs: the module's result with `TracedValue` leaves, flattened.
         structure: how to put `outputs` back together.
     """
 
-    calls: list[Call] = field(default_factory=list)
+    calls: list[RecordedCall] = field(default_factory=list)
     shapes: list[tuple[int, ...]] = field(default_factory=list)
     dtypes: list[torch.dtype] = field(default_factory=list)
     outputs: list[Any] = field(default_factory=list)
@@ -107,7 +107,7 @@ def check_module(model: nn.Module) -> None:
             raise UnsupportedModule(f"model.{path}: parameters must be float32 (got {parameter.dtype})")
 
 
-def trace(model: nn.Module, frame: torch.Tensor) -> Trace:
+def trace_module(model: nn.Module, frame: torch.Tensor) -> ModuleTrace:
     """Run `model` on `frame` (1, C, H, W) and record it.
 
     Raises:
@@ -129,7 +129,7 @@ def trace(model: nn.Module, frame: torch.Tensor) -> Trace:
     for leaf in leaves:
         if isinstance(leaf, torch.Tensor):
             value = recorder.value_of(leaf)
-            record.outputs.append(recorder.copy_of(leaf) if value is None else Reference(value))
+            record.outputs.append(recorder.copy_of(leaf) if value is None else TracedValue(value))
         elif leaf is None or isinstance(leaf, (bool, int, float, str)):
             record.outputs.append(leaf)
         else:
@@ -157,7 +157,7 @@ def _paths(model: nn.Module, recorder: _Recorder) -> Iterator[None]:
 class _Recorder(TorchDispatchMode):
     def __init__(self, frame: torch.Tensor) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.trace = Trace()
+        self.trace = ModuleTrace()
         self.stack = [""]
         self._thread = get_ident()  # hooks of a module run in every thread that calls it
         self._values: dict[int, int] = {}  # id of a tensor -> its value; `_kept` keeps ids from being reused
@@ -226,7 +226,7 @@ class _Recorder(TorchDispatchMode):
         made = result if isinstance(result, (tuple, list)) else (result,)
         results = tuple(self._new_value(item) if isinstance(item, torch.Tensor) else -1 for item in made)
         self.trace.calls.append(
-            Call(function, tuple(recorded_args), recorded_kwargs, results, self.stack[-1])
+            RecordedCall(function, tuple(recorded_args), recorded_kwargs, results, self.stack[-1])
         )
         return result
 
@@ -234,7 +234,7 @@ class _Recorder(TorchDispatchMode):
         if not isinstance(leaf, torch.Tensor):
             return leaf
         value = self.value_of(leaf)
-        return self.copy_of(leaf) if value is None else Reference(value)
+        return self.copy_of(leaf) if value is None else TracedValue(value)
 
     def _functional(self, func: Any, args: Any) -> Any:
         """`func`, or for an in-place operation its functional twin, if replaying that means the same."""

@@ -1,7 +1,7 @@
 """Which input positions an output position reads, one axis at a time.
 
 Every local layer reads a product of two axis sets, so its dependency is two tables. A table is int64
-(outputs, K): row o lists the inputs that output o reads, `OUTSIDE` standing for padding; short rows repeat
+(outputs, K): row o lists the inputs that output o reads, `PADDING` standing for padding; short rows repeat
 one.
 """
 
@@ -13,7 +13,7 @@ import torch
 
 from kernels.ops.reference.upsample import linear_taps
 
-OUTSIDE = -1
+PADDING = -1
 
 
 @lru_cache(maxsize=1024)
@@ -26,7 +26,7 @@ def identity(size: int) -> torch.Tensor:
 def window(size: int, outputs: int, kernel: int, stride: int, padding: int, dilation: int) -> torch.Tensor:
     """Convolution or pooling: output o reads o·stride − padding + k·dilation for k < kernel."""
     table = torch.arange(outputs)[:, None] * stride - padding + torch.arange(kernel) * dilation
-    return torch.where((table >= 0) & (table < size), table, OUTSIDE)
+    return torch.where((table >= 0) & (table < size), table, PADDING)
 
 
 @lru_cache(maxsize=1024)
@@ -36,7 +36,7 @@ def transposed(
     """Transposed convolution: output o reads every i with i·stride − padding + k·dilation = o for some k."""
     position = torch.arange(outputs)[:, None] + padding - torch.arange(kernel) * dilation
     source = torch.div(position, stride, rounding_mode="floor")
-    source = torch.where((source >= 0) & (source < size), source, OUTSIDE)
+    source = torch.where((source >= 0) & (source < size), source, PADDING)
     return _only(source, position % stride == 0)
 
 
@@ -57,11 +57,11 @@ def bilinear(size: int, outputs: int, align_corners: bool) -> torch.Tensor:
     first, second, weight = linear_taps(positions, size, outputs, align_corners)
     table = torch.stack([first, torch.where(weight > 0, second, first)], dim=1)
     if align_corners:
-        return torch.cat([table, torch.full((outputs, 1), OUTSIDE)], dim=1)
+        return torch.cat([table, torch.full((outputs, 1), PADDING)], dim=1)
     # Source positions in units of 1 / (2 · outputs).
     where = (2 * positions + 1) * size - outputs
-    table[where < 0, 1] = OUTSIDE
-    table[where > (size - 1) * 2 * outputs, 1] = OUTSIDE
+    table[where < 0, 1] = PADDING
+    table[where > (size - 1) * 2 * outputs, 1] = PADDING
     return table
 
 
@@ -69,13 +69,13 @@ def bilinear(size: int, outputs: int, align_corners: bool) -> torch.Tensor:
 def padded(size: int, before: int, after: int) -> torch.Tensor:
     """Padding by `before` and `after` (negative crops)."""
     table = torch.arange(size + before + after)[:, None] - before
-    return torch.where((table >= 0) & (table < size), table, OUTSIDE)
+    return torch.where((table >= 0) & (table < size), table, PADDING)
 
 
 def _only(table: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
     """Replace entries that are no taps by one of the row's own; a row with none reads padding."""
     chosen = table.gather(1, real.int().argmax(dim=1, keepdim=True))
-    chosen = torch.where(real.any(dim=1, keepdim=True), chosen, OUTSIDE)
+    chosen = torch.where(real.any(dim=1, keepdim=True), chosen, PADDING)
     return torch.where(real, table, chosen)
 
 
@@ -84,12 +84,12 @@ def is_identity(table: torch.Tensor) -> bool:
     return table.shape[1] == 1 and torch.equal(table[:, 0], torch.arange(table.shape[0]))
 
 
-def is_own(table: torch.Tensor) -> bool:
+def includes_identity(table: torch.Tensor) -> bool:
     """Whether output o reads input o, perhaps among others."""
     return bool((table == torch.arange(table.shape[0])[:, None]).any(dim=1).all())
 
 
-def regular(table: torch.Tensor, size: int) -> tuple[int, int, int] | None:
+def strided_form(table: torch.Tensor, size: int) -> tuple[int, int, int] | None:
     """(stride, start, dilation) if output o reads o·stride + start + k·dilation wherever that lies inside.
 
     Args:
@@ -107,20 +107,20 @@ def regular(table: torch.Tensor, size: int) -> tuple[int, int, int] | None:
         return None
     offset = int(start) - first * stride
     wanted = torch.arange(table.shape[0])[:, None] * stride + offset + torch.arange(table.shape[1]) * dilation
-    wanted = torch.where((wanted >= 0) & (wanted < size), wanted, OUTSIDE)
+    wanted = torch.where((wanted >= 0) & (wanted < size), wanted, PADDING)
     return (stride, offset, dilation) if torch.equal(wanted, table) else None
 
 
-def spread(values: torch.Tensor, vertical: torch.Tensor, horizontal: torch.Tensor) -> torch.Tensor:
+def max_over_taps(values: torch.Tensor, vertical: torch.Tensor, horizontal: torch.Tensor) -> torch.Tensor:
     """The largest of `values` (..., h, w) over what each output reads: (..., H, W). Padding never wins.
 
     With bools: whether any input read is True. Separable, because the dependency is a product.
     """
-    turned = _spread_last(_spread_last(values, horizontal).transpose(-1, -2), vertical)
+    turned = _max_over_last(_max_over_last(values, horizontal).transpose(-1, -2), vertical)
     return turned.transpose(-1, -2).contiguous()
 
 
-def _spread_last(values: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+def _max_over_last(values: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
     if is_identity(table) and table.shape[0] == values.shape[-1]:
         return values
     lowest = False if values.dtype == torch.bool else torch.iinfo(values.dtype).min

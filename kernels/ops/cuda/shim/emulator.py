@@ -6,11 +6,11 @@ import ctypes
 from collections.abc import Callable
 
 from kernels.ops.cpu.loader import BuildError, compiler
-from kernels.ops.cuda.operations import Operations
-from kernels.ops.cuda.search import Searcher
+from kernels.ops.cuda.operations import CudaOperations
+from kernels.ops.cuda.search import MotionSearcher
 
 
-class Machine(Operations):
+class EmulatedGpu(CudaOperations):
     """The operations, on tensors of the CPU.
 
     Args:
@@ -28,7 +28,7 @@ class Machine(Operations):
             return build(path)
 
         super().__init__("cpu", library)
-        self.searcher = Searcher(self)
+        self.searcher = MotionSearcher(self)
 
     def set_order(self, seed: int) -> None:
         """The order of threads and blocks: 0 counts up, negative down, positive seeds shuffles."""

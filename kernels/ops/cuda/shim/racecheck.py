@@ -5,7 +5,7 @@ Slower than the shim by a factor of ten or so, and for GCC only.
 
 from __future__ import annotations
 
-from kernels.ops.cuda.build import watched_library
-from kernels.ops.cuda.shim.machine import Machine
+from kernels.ops.cuda.build import racecheck_library
+from kernels.ops.cuda.shim.emulator import EmulatedGpu
 
-WATCHED = Machine(watched_library)
+RACECHECK = EmulatedGpu(racecheck_library)

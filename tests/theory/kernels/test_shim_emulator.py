@@ -131,7 +131,7 @@ def watched(machine: ctypes.CDLL, tmp_path_factory: pytest.TempPathFactory) -> c
     folder: Path = tmp_path_factory.mktemp("watched")
     (folder / "faulty.cpp").write_text(SOURCE)
     try:
-        flags = build.watched_flags(compiler)
+        flags = build.racecheck_flags(compiler)
     except build.BuildError as error:
         pytest.skip(str(error))
     command = [compiler, f"-I{build.SOURCES}", *flags, str(folder / "faulty.cpp")]

@@ -9,9 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels.executor.plan.plan import Resolution
-from kernels.executor.state.active_sets import Draft, draft_levels, tile_of
-from kernels.executor.state.cache import Level
+from kernels.executor.plan.execution_plan import Resolution
+from kernels.executor.state.active_sets import ActiveSet, HostActiveSets, decide_active_sets, tile_of
 
 BLOCK_PX = 16
 
@@ -61,7 +60,7 @@ def by_definition(
     return fresh, displacement
 
 
-def equal(one: Level, other: Level) -> bool:
+def equal(one: ActiveSet, other: ActiveSet) -> bool:
     same_residual = one.residual is other.residual or (
         one.residual is not None and other.residual is not None and torch.equal(one.residual, other.residual)
     )
@@ -82,14 +81,14 @@ def test_together_as_one_by_one_and_sent_as_kept(
     bilinear: bool,
 ) -> None:
     resolutions, active, vectors, residuals = frame
-    together = draft_levels(resolutions, active, vectors, BLOCK_PX, bilinear, residuals)
-    made = together.on(None)
+    together = decide_active_sets(resolutions, active, vectors, BLOCK_PX, bilinear, residuals)
+    made = together.to(None)
     sent = together.unpacked(together.pack().clone())
     assert list(made) == list(resolutions)
     for key, resolution in resolutions.items():
-        alone = draft_levels({key: resolution}, active, vectors, BLOCK_PX, bilinear, residuals)
+        alone = decide_active_sets({key: resolution}, active, vectors, BLOCK_PX, bilinear, residuals)
         # Beside others, a missing residual is one of zeros; the results are the same.
-        assert equal(made[key], alone.on(torch.device("cpu"))[key])
+        assert equal(made[key], alone.to(torch.device("cpu"))[key])
         assert equal(made[key], sent[key])
         assert made[key].positions == int(made[key].fresh.sum())
         assert made[key].tiles.is_contiguous()
@@ -102,7 +101,7 @@ def test_against_the_definition(
     frame: tuple[dict[int, Resolution], torch.Tensor, torch.Tensor, dict[int, torch.Tensor | None]],
 ) -> None:
     resolutions, active, vectors, residuals = frame
-    made = draft_levels(resolutions, active, vectors, BLOCK_PX, False, residuals).on(None)
+    made = decide_active_sets(resolutions, active, vectors, BLOCK_PX, False, residuals).to(None)
     for key, resolution in resolutions.items():
         if BLOCK_PX % int(resolution.scale_y) == 0:
             fresh, displacement = by_definition(resolution, active, vectors, residuals.get(key))
@@ -110,13 +109,15 @@ def test_against_the_definition(
             assert torch.equal(made[key].displacement, displacement)
 
 
-def test_a_draft_can_be_placed_again() -> None:
+def test_host_active_sets_can_be_placed_twice() -> None:
     resolution = Resolution(4, 4, Fraction(16), Fraction(16))
     active = torch.zeros(4, 4, dtype=torch.bool)
     active[1, 2] = True
-    draft = draft_levels({0: resolution}, active, torch.ones(4, 4, 2).int() * 16, BLOCK_PX, False, {})
-    assert isinstance(draft, Draft)
-    one, other = draft.on(None)[0], draft.on(None)[0]
+    host_sets = decide_active_sets(
+        {0: resolution}, active, torch.ones(4, 4, 2).int() * 16, BLOCK_PX, False, {}
+    )
+    assert isinstance(host_sets, HostActiveSets)
+    one, other = host_sets.to(None)[0], host_sets.to(None)[0]
     assert equal(one, other)
     assert one.tiles.tolist() == [[1, 2]]
     assert one.displacement[0, 0].tolist() == [1, 1]
@@ -130,17 +131,19 @@ def test_padding_adds_tiles_beyond_the_map_up_to_one_length(
 ) -> None:
     """Every set of as many blocks then has the same lengths, and the same bytes to send."""
     resolutions, active, vectors, residuals = frame
-    draft = draft_levels(resolutions, active, vectors, BLOCK_PX, False, residuals)
+    host_sets = decide_active_sets(resolutions, active, vectors, BLOCK_PX, False, residuals)
     room = int(active.sum()) + spare
-    padded = draft.padded(room)
-    none = draft_levels(resolutions, torch.zeros_like(active), vectors, BLOCK_PX, False, {}).padded(room)
+    padded = host_sets.padded(room)
+    none = decide_active_sets(resolutions, torch.zeros_like(active), vectors, BLOCK_PX, False, {}).padded(
+        room
+    )
     assert padded.pack().shape == none.pack().shape
-    for key, level in padded.on(None).items():
-        plain = draft.parts[key].tiles
-        assert torch.equal(level.tiles[: len(plain)], plain)
-        rest = level.tiles[len(plain) :]
+    for key, active_set in padded.to(None).items():
+        plain = host_sets.parts[key].tiles
+        assert torch.equal(active_set.tiles[: len(plain)], plain)
+        rest = active_set.tiles[len(plain) :]
         assert (rest == torch.tensor([resolutions[key].height, resolutions[key].width])).all()
-    full = draft_levels(resolutions, torch.ones_like(active), vectors, BLOCK_PX, False, {})
+    full = decide_active_sets(resolutions, torch.ones_like(active), vectors, BLOCK_PX, False, {})
     with pytest.raises(ValueError, match="blocks must be at least the"):
         full.padded(active.numel() - 1)
 
@@ -149,8 +152,8 @@ def test_padding_adds_tiles_beyond_the_map_up_to_one_length(
 def test_nothing_and_everything(share: float) -> None:
     resolution = Resolution(8, 8, Fraction(8), Fraction(8))
     active = torch.full((4, 4), share == 1.0)
-    draft = draft_levels({5: resolution}, active, torch.zeros(4, 4, 2).int(), BLOCK_PX, True, {})
-    level = draft.unpacked(draft.pack())[5]
-    assert level.positions == share * 64
-    assert level.tiles.shape == (16 * share, 2)
-    assert level.displacement.dtype == torch.float32
+    host_sets = decide_active_sets({5: resolution}, active, torch.zeros(4, 4, 2).int(), BLOCK_PX, True, {})
+    active_set = host_sets.unpacked(host_sets.pack())[5]
+    assert active_set.positions == share * 64
+    assert active_set.tiles.shape == (16 * share, 2)
+    assert active_set.displacement.dtype == torch.float32

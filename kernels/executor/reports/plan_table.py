@@ -8,11 +8,11 @@ from fractions import Fraction
 
 import torch
 
-from kernels.executor.graph import geometry
-from kernels.executor.graph.nodes import Enter, Node
-from kernels.executor.plan.plan import Plan
+from kernels.executor.graph import tap_tables
+from kernels.executor.graph.nodes import Node, TensorToMap
+from kernels.executor.plan.execution_plan import ExecutionPlan
 from kernels.executor.state.active_sets import tile_of
-from kernels.executor.state.steps import runs_whole
+from kernels.executor.state.node_runner import runs_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,30 +71,30 @@ HEADINGS = (
 )
 
 
-def summarise(plan: Plan, block_px: int) -> list[LayerRow]:
+def summarise(plan: ExecutionPlan, block_px: int) -> list[LayerRow]:
     """The layers that reports list, in the order in which they run."""
     fields = receptive_fields(plan)
     rows = []
-    for index in plan.counted:
+    for index in plan.reported:
         node = plan.nodes[index]
         whole = runs_whole(plan, index)
         rows.append(
             LayerRow(
                 name=node.name,
-                operation=type(node.work).__name__.lower(),
+                operation=type(node.operation).__name__.lower(),
                 shape=node.map_shape(),
                 field_px=fields[index],
                 period_px=node.period,
                 scale_px=node.map_scale(),
-                tile=tile_of(plan.resolutions[plan.level(index)], block_px),
-                backend="torch" if whole else plan.choices[index].name,
+                tile=tile_of(plan.resolutions[plan.resolution_of(index)], block_px),
+                backend="torch" if whole else plan.backends[index].name,
                 full_from=0.0 if whole else plan.break_even.get(index),
             )
         )
     return rows
 
 
-def receptive_fields(plan: Plan) -> dict[int, tuple[int, int]]:
+def receptive_fields(plan: ExecutionPlan) -> dict[int, tuple[int, int]]:
     """By map node, the largest extent, (down, across), of the pixels that one position depends on.
 
     Extents end at the border. What comes from values, as after attention, depends on the whole frame.
@@ -112,7 +112,7 @@ def receptive_fields(plan: Plan) -> dict[int, tuple[int, int]]:
 
 
 def _span(
-    plan: Plan,
+    plan: ExecutionPlan,
     node: Node,
     index: int,
     axis: int,
@@ -123,14 +123,14 @@ def _span(
     positions = node.map_shape()[axis]
     if index == 0:
         return torch.arange(size), torch.arange(size)
-    if isinstance(node.work, Enter):
+    if isinstance(node.operation, TensorToMap):
         return torch.zeros(positions, dtype=torch.int64), torch.full((positions,), size - 1)
     first, last = torch.full((positions,), size), torch.full((positions,), -1)
     for read, taps in zip(node.inputs, node.taps, strict=True):
         if read not in spans:
             continue
         table = taps[axis]
-        outside = table == geometry.OUTSIDE
+        outside = table == tap_tables.PADDING
         before, after = (one[table.clamp(min=0)] for one in spans[read][axis])
         first = torch.minimum(first, before.masked_fill(outside, size).amin(1))
         last = torch.maximum(last, after.masked_fill(outside, -1).amax(1))

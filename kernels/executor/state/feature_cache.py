@@ -1,0 +1,101 @@
+"""The feature cache: what one frame's maps leave for the next.
+
+A cache is never changed by using it: `sparse` reads it and returns another (under `exact`, for a frame in
+which nothing has changed, the same one). Under `fixed` the new one holds only what was computed; the rest is
+still in the cache it came from, to be moved along the vectors when it is first needed (`settle`): after the
+frame's result is out, or never, where every frame starts from the same reference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from kernels.executor.plan.execution_plan import BufferSlice, ExecutionPlan
+from kernels.executor.state.active_sets import ActiveSet
+from kernels.executor.state.arenas import Arena, ArenaPool
+from kernels.ops.cpu.program import ActiveSetTable
+
+
+@dataclass(slots=True)
+class PendingRemap:
+    """What has not been moved yet: where it is, and how it moves; `compiled` is the same for programs."""
+
+    source: FeatureCache
+    sets: dict[int, ActiveSet]
+    compiled: ActiveSetTable | None = None
+
+
+class FeatureCache:
+    """The feature maps of one frame. Opaque; it belongs to the executor that made it.
+
+    Attributes:
+        residuals: by resolution, the motion in pixels that its maps have not followed yet (`ActiveSet.residual`).
+    """
+
+    __slots__ = ("_arena", "_pending", "_pool", "residuals", "settled")
+
+    def __init__(self, pool: ArenaPool, arena: Arena, pending: PendingRemap | None) -> None:
+        self._pool = pool
+        self._arena = arena
+        self._pending = pending
+        self.settled: set[BufferSlice] = set()
+        self.residuals: dict[int, torch.Tensor | None] = {}
+
+    def __del__(self) -> None:
+        self._pool.release(self._arena)
+
+    def __repr__(self) -> str:
+        height, width = self.plan.graph.frame_shape[2:]
+        state = "settled" if self._pending is None else "not settled"
+        return f"<Cache of a {width}×{height} frame, {state}, {self.size_bytes / 1e6:.1f} MB>"
+
+    @property
+    def plan(self) -> ExecutionPlan:
+        return self._pool.plan
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of its buffers."""
+        return self._arena.memory.nbytes
+
+    @property
+    def arena(self) -> Arena:
+        return self._arena
+
+    def settle(self) -> None:
+        """Move everything that was reused into this cache and let go of the one it came from.
+
+        `sparse` does this by itself when the cache is next used; calling it in idle time takes the cost off
+        the next frame. Any thread may, on a GPU with the stream of the frames as its current one.
+        """
+        with self._pool.settling:
+            if self._pending is None:
+                return
+            for regions in self.plan.kept.values():
+                for place in regions:
+                    self.settle_slice(place)
+            self._pending = None
+            self.settled.clear()
+
+    def settle_slice(self, place: BufferSlice) -> None:
+        """Move the kept region that a place lies in, if that has not been done."""
+        with self._pool.settling:
+            if self._pending is not None:
+                place = self.plan.kept_slice(place)
+            if self._pending is None or place in self.settled:
+                return
+            segments, compiled = self._pool.segments, self._pending.compiled
+            source = self._pending.source.arena
+            if segments is not None and compiled is not None:
+                move = segments.remap_of[place]
+                memory = (self._arena.memory, self._pool.workspace.memory, source.memory)
+                segments.remaps.run(move, move + 1, compiled, *memory)
+            else:
+                active_set = self._pending.sets[self.plan.buffer_resolutions[place.buffer]]
+                assert self.plan.remap_backend is not None
+                self.plan.remap_backend.module.remap(
+                    source.region(place), active_set.displacement, self._arena.region(place), active_set.fresh
+                )
+            self.settled.add(place)
