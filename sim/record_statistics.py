@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.content.interface import Frame
+from sim.world.frame import Frame
 from traces.errors import InputError
 from traces.video.block_statistics import AGES_FRAMES, BLOCK_CODECS, FRAME_CODECS, BlockStatistics
 from traces.video.loading import load_video
@@ -53,7 +53,7 @@ def measure(
     from kernels.codecs.pixel_delta import PixelDeltaSender
     from kernels.motion.classification import active_blocks
     from kernels.similarity import cosine_similarity, embed
-    from sim.content.alignment import SearchAligner, Target, prepared
+    from sim.components.blocks.alignment import SearchAligner, Target, prepared
 
     samples = Samples()
     nothing = np.full(frames, np.nan)

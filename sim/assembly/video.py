@@ -189,13 +189,13 @@ def _open_video(config: RunConfig, size_px: int | tuple[int, int]) -> Any:
 
 def _repeat(video: Any, config: RunConfig, frames: int, step: float) -> Any:
     """The video, long enough for every camera's last frame."""
-    from traces.video.sequence import Repeated
+    from traces.video.sequence import RepeatedVideo
 
     needed = int((frames - 1) * step) + 1 + (config.cameras - 1) * (video.frame_count // config.cameras)
     if needed <= video.frame_count:
         return video
     mode = "pingpong" if config.cameras > 1 and config.video.repeat == "stop" else config.video.repeat
-    return Repeated(video, needed, mode)
+    return RepeatedVideo(video, needed, mode)
 
 
 # -- without pixels --------------------------------------------------------------------------------

@@ -14,8 +14,8 @@ from kernels.codecs.block_payload import (
     decode_blocks,
     encode_blocks,
     overhead_bytes,
-    paste_blocks,
 )
+from kernels.codecs.block_pixels import paste_blocks
 from kernels.motion.classification import active_blocks
 from kernels.motion.image_pyramid import ImagePyramid, build_pyramid
 from kernels.motion.warp import warp_blocks_map, warp_image
