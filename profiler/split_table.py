@@ -93,7 +93,7 @@ def main(arguments: list[str]) -> int:
         network, _, side = model.rpartition("-")
         network, side_px = (network, int(side)) if side.isdigit() else (model, 640)
         table = derive_split_table(model, network, (side_px, side_px))
-        path = writable_folder("split") / f"{model}.yaml"
+        path = writable_folder("model/split") / f"{model}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(_text(table), encoding="utf-8")
         print(f"{path}: {len(table.cuts)} cuts")

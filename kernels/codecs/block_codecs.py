@@ -2,7 +2,7 @@
 
 A codec of your own is any class with what :class:`BlockCodec` lists, made from its options; a YAML names it:
 
-    # conf/codec/mine.yaml, in any configuration folder
+    # conf/payload/codec/mine.yaml, in any configuration folder
     _target_: mypackage.codecs.MyBlocks
     level: 9                 # a field of MyBlocks.Options
 

@@ -2,7 +2,7 @@
 
 A network of your own is any class with what :class:`Network` lists, made from its options; a YAML names it:
 
-    # conf/network/mine.yaml, in any configuration folder
+    # conf/model/network/mine.yaml, in any configuration folder
     _target_: mypackage.networks.MyNetwork
     width: 32                # a field of MyNetwork.Options
 

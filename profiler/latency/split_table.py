@@ -2,7 +2,7 @@
 
 A cut lies after a top-level layer. Everything computed before it and read behind it must be sent: in a
 network with skip connections that is more than the layer's own output, and a tensor that several layers
-read is counted once. Tables are files, ``conf/split/<model>.yaml``.
+read is counted once. Tables are files, ``conf/model/split/<model>.yaml``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from conf.search_path import group_folders, package_folder
 from profiler.latency.yaml_section import YamlSection
 from traces.errors import InputError
 
-SPLIT_FOLDER = package_folder() / "split"  # those that come with the package
+SPLIT_FOLDER = package_folder() / "model" / "split"  # those that come with the package
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def load_split_table(model: str, directories: Iterable[Path | str] | None = None
     Raises:
         InputError: there is none (those that exist are named), or the file is not a valid table.
     """
-    folders = tuple(map(Path, group_folders("split") if directories is None else directories))
+    folders = tuple(map(Path, group_folders("model/split") if directories is None else directories))
     for folder in folders:
         if (path := folder / f"{model}.yaml").is_file():
             table = _read(path)

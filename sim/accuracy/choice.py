@@ -22,7 +22,7 @@ class NetworkChoice:
     """A network that can run.
 
     Args:
-        name: the YAML's file name, in the group `network`.
+        name: the YAML's file name, in `model/network`.
         network: loads it and reads its outputs.
         weights: a safetensors file; None: its own.
         stands_in: it is not the network whose latencies the run uses.
@@ -65,7 +65,7 @@ def choose_network(card: ModelConfig, folders: Iterable[str] = ()) -> NetworkCho
         raise InputError(
             f"model.stand_in: expected a network that brings its own weights, found {card.stand_in!r}"
         )
-    known = ", ".join(lookup.names("network", folders))
+    known = ", ".join(lookup.names("model/network", folders))
     raise InputError(
         f"model: card {card.name!r} has neither weights nor a stand-in, and accuracy is to be measured: "
         f"expected model.weights=FILE of {card.network!r}, or model.network or model.stand_in with its own "
@@ -74,5 +74,5 @@ def choose_network(card: ModelConfig, folders: Iterable[str] = ()) -> NetworkCho
 
 
 def _open(name: str, folders: tuple[str, ...], key: str) -> Network:
-    network: Network = find_plugin("network", name, folders, key).make()
+    network: Network = find_plugin("model/network", name, folders, key).make()
     return network

@@ -101,9 +101,7 @@ def assemble(
     )
     oracle = OracleScheduler(objective, OracleScheduler.Options()) if config.regret else None
     estimators = read_plugin("estimator", config.estimator, folders)
-    codec = find_plugin(
-        "codec", config.payload.codec, folders, "payload.codec", quality=config.payload.quality
-    )
+    codec = find_plugin("payload/codec", config.payload.codec, folders, quality=config.payload.quality)
     timeline = Timeline() if config.timeline else None
     overlay = _overlay(config, view, overlay_path)
     table = FrameTable()
@@ -194,7 +192,7 @@ def _profile(device: str, card: ModelConfig, folders: tuple[str, ...], key: str)
 def _cuts(card: ModelConfig, folders: tuple[str, ...]) -> tuple[Cut, ...]:
     if card.split is None:
         raise InputError(f"model.split: expected a split table of card {card.name!r}, found none")
-    return load_split_table(card.split, group_folders("split", folders)).cuts
+    return load_split_table(card.split, group_folders("model/split", folders)).cuts
 
 
 def _estimator(plugin: Plugin, uplink: Link) -> BandwidthEstimator:

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from sim.configuration import lookup
 from sim.configuration.plugins import find_plugin
 from sim.configuration.sections import DownlinkConfig, TraceConfig
 from traces.bandwidth.loading import load_trace
@@ -49,10 +48,7 @@ def _format(name: str | None, folders: tuple[str, ...]) -> TraceFormat | str | N
     """The format behind a name; None and "auto" leave it to the file's content."""
     if name is None or name == "auto":
         return name
-    known = lookup.names("trace_format", folders)
-    if name not in known:
-        lookup.find("trace_format", name, folders, "trace.format")  # refuses it, with the nearest name
-    made: TraceFormat = find_plugin("trace_format", name, folders, "trace.format").make()
+    made: TraceFormat = find_plugin("trace/format", name, folders).make()
     return made
 
 

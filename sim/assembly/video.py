@@ -230,9 +230,9 @@ def _statistical_view(config: RunConfig, profile: Profile) -> VideoView:
 
 def _statistics_file(named: str | None, folders: Iterable[str]) -> Path:
     """The recording that `video.statistics` names: a file, or one of a folder `statistics`."""
-    known = lookup.names("statistics", folders)
+    known = lookup.names("video/statistics", folders)
     if named is not None and named in known:
-        return lookup.find("statistics", named, folders)
+        return lookup.find("video/statistics", named, folders)
     if named is None or not Path(named).is_file():
         found = "none" if named is None else repr(named)
         raise InputError(f"video.statistics: expected a file or one of {', '.join(known)}, found {found}")

@@ -1,8 +1,8 @@
 """Where a network is cut between edge and server, and what its features weigh on the wire.
 
-A cut is known from the network alone (``conf/split/<model>.yaml``); how long either part takes is the share
-of its arithmetic times the device's dense latency. That is a stand-in for layer times, which the papers do
-not give: early layers are bound by memory and take longer than their share.
+A cut is known from the network alone (``conf/model/split/<model>.yaml``); how long either part takes is the
+share of its arithmetic times the device's dense latency. That is a stand-in for layer times, which the papers
+do not give: early layers are bound by memory and take longer than their share.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Whatever has a name is a YAML file in a group: `<folder>/<group>/<name>.yaml`, along one search path.
+"""Whatever has a name is a YAML file, `<folder>/<group>/<name>.yaml`, along one search path.
+
+The group is the key that holds the name: `trace.format=mine` is the file `trace/format/mine.yaml`.
 
 The path is that of `conf.search_path`: the folders of `--config-dir`, the user's own, then `conf/`.
 """
@@ -25,10 +27,10 @@ def find(group: str, name: str, folders: Iterable[str] = (), key: str | None = N
     """The file behind a name.
 
     Args:
-        group: such as "system".
+        group: such as "system" or "trace/format".
         name: without its suffix.
         folders: searched before the user's and the package's.
-        key: the configuration key that holds the name, for the message; the group where it is None.
+        key: the configuration key that holds the name, for the message; the group's where it is None.
 
     Raises:
         InputError: there is none; says which there are, and the nearest.
@@ -36,10 +38,8 @@ def find(group: str, name: str, folders: Iterable[str] = (), key: str | None = N
     folders = tuple(folders)
     path = find_file(group, name, folders)
     if path is None:
-        known = names(group, folders)
-        raise InputError(
-            f"{key or group}: expected one of {', '.join(known)}, found {name!r}{hint_at(name, known)}"
-        )
+        key, known = key or group.replace("/", "."), names(group, folders)
+        raise InputError(f"{key}: expected one of {', '.join(known)}, found {name!r}{hint_at(name, known)}")
     return path
 
 

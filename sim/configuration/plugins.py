@@ -70,7 +70,7 @@ def find_plugin(
     path = lookup.find(group, name, folders, key)
     section = lookup.read(path)
     replaced = {option: value for option, value in values.items() if option in section}
-    return read_plugin(group, {**section, **replaced, NAME: name}, folders, key=key or group)
+    return read_plugin(group, {**section, **replaced, NAME: name}, folders, key=key)
 
 
 def read_plugin(
@@ -87,13 +87,13 @@ def read_plugin(
         section: the YAML's content as it was composed, or no more than `name` and the options that differ.
         folders: searched for the YAML before the user's and the package's.
         besides: keys that are not the class's.
-        key: the section's path in the configuration, for messages; the group where it is None.
+        key: the section's path in the configuration, for messages; the group's where it is None.
 
     Raises:
         InputError: no such YAML, module or class, a module that cannot be loaded, an unknown option or a
             value that does not fit.
     """
-    key = key or group
+    key = key or group.replace("/", ".")
     content = dict(section)
     name = content.pop(NAME, None)
     path: Path | None = None

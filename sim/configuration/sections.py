@@ -125,8 +125,8 @@ class ModelConfig:
         name: the card's file name; what tables call the model.
         profile: latency profile of each device, `profile/<device>/<profile>.yaml`.
         resolution_px: height and width of the frames that the network takes.
-        split: where the network can be cut, `split/<split>.yaml`; None: nowhere.
-        network: what runs where accuracy is measured, `network/<network>.yaml`.
+        split: where the network can be cut, `model/split/<split>.yaml`; None: nowhere.
+        network: what runs where accuracy is measured, `model/network/<network>.yaml`.
         weights: a safetensors file for it; None: its own, if it brings any.
         stand_in: the network that runs in its place where it has no weights; None: none does.
     """

@@ -40,7 +40,7 @@ def sources(folder: Path) -> dict[str, Callable[[int], Any]]:
     for name in ("davis/blackswan", "udacity_solidWhiteRight.mp4"):
         if (folder / name).exists():
             timed[f"{name} 640²"] = RepeatedVideo(load_video(folder / name), REPEATS + 2, "loop").image
-    sampler = BlockStatistics.load(ROOT / "conf" / "statistics" / "scene_walk.yaml").sampler(0)
+    sampler = BlockStatistics.load(ROOT / "conf" / "video" / "statistics" / "scene_walk.yaml").sampler(0)
     frames = count()
 
     def draw(_: int) -> None:

@@ -127,7 +127,7 @@ def test_options_say_what_was_expected(codec, options, message):
 @pytest.mark.parametrize("codec", [RawBlocks, PngAtlas, JpegAtlas])
 def test_each_built_in_codec_has_its_configuration(codec, repository):
     name = codec(codec.Options()).name
-    config = yaml.safe_load((Path(repository) / "conf" / "codec" / f"{name}.yaml").read_text())
+    config = yaml.safe_load((Path(repository) / "conf" / "payload" / "codec" / f"{name}.yaml").read_text())
     home, _, made = config.pop("_target_").rpartition(".")
     assert (home, made) == (block_codecs.__name__, codec.__name__)
     assert codec(codec.Options(**config)) == block_codec(name)

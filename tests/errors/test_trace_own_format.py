@@ -152,7 +152,7 @@ def test_a_class_or_an_object_without_the_methods_is_refused(tmp_path: Path, mod
 
 
 def test_built_in_formats_are_configured_like_any_other() -> None:
-    folder = Path("conf/trace_format")
+    folder = Path("conf/trace/format")
     assert {file.stem for file in folder.glob("*.yaml")} == set(FORMATS)
     for name, built_in in FORMATS.items():
         keys = yaml.safe_load((folder / f"{name}.yaml").read_text())

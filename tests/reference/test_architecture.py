@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 
@@ -112,3 +113,157 @@ def test_the_two_ways_an_arrow_could_be_hidden_are_seen(tmp_path):
     assert lies_in("profiler", ("latency",), ALLOWED["sim"])
     assert not lies_in("profiler", ("fit",), ALLOWED["sim"])
     assert not lies_in("analysis.x", (), ALLOWED["sim"])
+
+
+def module_name(path, repository):
+    parts = list(path.relative_to(repository).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def import_graph(repository, folders=FOLDERS):
+    """Every module with the modules of the project that it imports, wherever in it."""
+    paths = {
+        module_name(path, repository): path
+        for folder in folders
+        for path in (repository / folder).rglob("*.py")
+    }
+    graph = {}
+    for name, path in paths.items():
+        wanted = graph[name] = set()
+        for _, module, taken in imported_modules(path, repository):
+            members = {f"{module}.{one}" for one in taken} & paths.keys()
+            wanted |= members
+            if module in paths and len(members) < max(1, len(taken)):
+                wanted.add(module)
+        wanted.discard(name)
+    return graph
+
+
+def circles(graph):
+    """Groups of nodes that reach each other (Tarjan's strongly connected components)."""
+    index, low, stack, found = {}, {}, [], []
+
+    def visit(node):
+        index[node] = low[node] = len(index)
+        stack.append(node)
+        for other in sorted(graph.get(node, ())):
+            if other not in index:
+                visit(other)
+                low[node] = min(low[node], low[other])
+            elif other in stack:
+                low[node] = min(low[node], index[other])
+        if low[node] == index[node]:
+            group = stack[stack.index(node) :]
+            del stack[stack.index(node) :]
+            if len(group) > 1:
+                found.append(sorted(group))
+
+    for node in sorted(graph):
+        if node not in index:
+            visit(node)
+    return found
+
+
+def rooms(graph, folder):
+    """The import graph of a folder's entries: modules, and folders as one node each."""
+    depth = folder.count(".") + 2
+    within = {name: ".".join(name.split(".")[:depth]) for name in graph if name.startswith(f"{folder}.")}
+    return {
+        room: {
+            within[other]
+            for name, own in within.items()
+            if own == room
+            for other in graph[name]
+            if within.get(other, room) != room
+        }
+        for room in within.values()
+    }
+
+
+def test_no_modules_import_each_other_in_a_circle_of_any_length(repository):
+    assert circles(import_graph(repository)) == []
+
+
+def test_within_every_folder_the_arrows_run_one_way(repository):
+    graph = import_graph(repository)
+    folders = {name.rpartition(".")[0] for name in graph if "." in name}
+    assert {folder: found for folder in sorted(folders) if (found := circles(rooms(graph, folder)))} == {}
+
+
+def test_circles_are_found_however_they_are_hidden(tmp_path):
+    (tmp_path / "sim" / "room").mkdir(parents=True)
+    for name, text in {
+        "__init__.py": "",
+        "a.py": "def f():\n    from sim.room import b\n",
+        "room/__init__.py": "",
+        "room/b.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from sim.c import C\n",
+        "c.py": "from sim.room.d import x\n",
+        "room/d.py": "import sim.a\n",
+    }.items():
+        (tmp_path / "sim" / name).write_text(text)
+    graph = import_graph(tmp_path, ["sim"])
+    assert circles(graph) == [["sim.a", "sim.c", "sim.room.b", "sim.room.d"]]
+    assert circles(rooms(graph, "sim")) == [["sim.a", "sim.c", "sim.room"]]
+
+
+def tracked(repository):
+    """Every file of the project, built and hidden ones left out."""
+    return [
+        path
+        for folder in (*FOLDERS, "tests")
+        for path in sorted((repository / folder).rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts and path.suffix not in (".nbi", ".nbc")
+    ]
+
+
+def test_a_level_has_at_most_sixteen_entries(repository):
+    levels = {}
+    for path in tracked(repository):
+        for place in path.relative_to(repository).parents:
+            if place != place.parent:
+                levels.setdefault(str(place.parent), set()).add(place.name)
+        if path.name not in ("__init__.py", "py.typed"):
+            levels.setdefault(str(path.parent.relative_to(repository)), set()).add(path.name)
+    # One entry a system, and the names that a user can choose from are as many as they are.
+    open_ended = ("sim/systems", "conf/system", "conf/model", "conf/profile")
+    crowded = {place: len(names) for place, names in levels.items() if len(names) > 16}
+    assert {place: count for place, count in crowded.items() if place not in open_ended} == {}
+
+
+def test_a_module_stays_under_450_lines(repository):
+    long = {
+        str(path.relative_to(repository)): lines
+        for path in tracked(repository)
+        if path.suffix == ".py" and path.relative_to(repository).parts[0] != "tests"
+        for lines in [len(path.read_text(encoding="utf-8").splitlines())]
+        if lines >= 450
+    }
+    assert long == {}
+
+
+def test_no_module_outside_a_systems_own_folder_names_it(repository):
+    names = sorted(path.stem for path in (repository / "conf" / "system").glob("*.yaml"))
+    assert names
+    word = re.compile(rf"\b({'|'.join(map(re.escape, names))})\b")
+    wrong = [
+        f"{path.relative_to(repository)}:{number}: {found[0]}"
+        for folder in FOLDERS
+        for path in sorted((repository / folder).rglob("*.py"))
+        if path.relative_to(repository).parts[:2] != ("sim", "systems")
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if (found := word.search(line))
+    ]
+    assert wrong == []
+
+
+def test_no_system_names_another(repository):
+    """Each is built from shared parts: the only arrows out of a system's folder lead down."""
+    graph = import_graph(repository)
+    wrong = [
+        f"{name} imports {other}"
+        for name, wanted in graph.items()
+        if name.startswith("sim.systems.")
+        for other in wanted
+        if other.startswith("sim.systems.") and other.split(".")[2] != name.split(".")[2]
+    ]
+    assert wrong == []

@@ -2,7 +2,7 @@
 
 A format is a class and a YAML. The class has a nested frozen dataclass `Options`, whose fields are the
 YAML's keys, and is made as `Class(options)`; it need not derive from anything. The YAML
-`trace_format/<name>.yaml`, in `conf/` or in any `--config-dir`, names the class (`_target_:
+`trace/format/<name>.yaml`, in `conf/` or in any `--config-dir`, names the class (`_target_:
 package.module.Class`) and sets its options. `traces/README.md` has an example.
 """
 

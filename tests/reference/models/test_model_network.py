@@ -134,7 +134,7 @@ def test_options_say_what_was_expected(options: dict[str, Any], message: str) ->
 
 @pytest.mark.parametrize("name", ["default", *YOLO11_NAMES])
 def test_every_built_in_network_has_its_configuration(name: str, repository: Path) -> None:
-    config = yaml.safe_load((repository / "conf" / "network" / f"{name}.yaml").read_text())
+    config = yaml.safe_load((repository / "conf" / "model" / "network" / f"{name}.yaml").read_text())
     home, _, made = config.pop("_target_").rpartition(".")
     assert home == built_in.__name__
     kind = getattr(built_in, made)

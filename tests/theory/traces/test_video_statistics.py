@@ -126,7 +126,7 @@ def test_a_pooled_recording_ignores_the_step_between_clips():
 
 
 def test_every_committed_recording_loads(repository):
-    files = sorted((repository / "conf" / "statistics").glob("*.yaml"))
+    files = sorted((repository / "conf" / "video" / "statistics").glob("*.yaml"))
     assert files
     for file in files:
         statistics = BlockStatistics.load(file)
