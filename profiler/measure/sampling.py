@@ -175,9 +175,9 @@ def measure(
     Raises:
         InputError: the device ran out of memory or vanished; samples so far are on the disk.
     """
-    run = _Sampler(profiled, clock, store, plan, differences, meter, say)
+    sampler = _Sampler(profiled, clock, store, plan, differences, meter, say)
     try:
-        return run.go()
+        return sampler.run()
     except (MemoryError, RuntimeError) as error:
         kept = f"; {len(store.rows)} samples so far are kept in {store.path}, the same command resumes"
         raise device_failure(error, kept) from error
@@ -222,7 +222,7 @@ class _Sampler:
         self.settle_s: list[float] = []
         self.findings: list[str] = []
 
-    def go(self) -> SamplingSummary:
+    def run(self) -> SamplingSummary:
         start = time.monotonic()
         calls, settled = warm_up(self.profiled.dense, self.clock)
         if not settled:
@@ -249,7 +249,7 @@ class _Sampler:
             gc.disable()  # a collection would count towards the time of some operation
             try:
                 for i in generator.permutation(len(operations)):
-                    self.take(operations[i])
+                    self.sample(operations[i])
             finally:
                 gc.enable()
             self.store.flush()
@@ -293,7 +293,7 @@ class _Sampler:
         return operation.op, operation.k, operation.mask
 
     def missing(self, target: int) -> list[TimedOperation]:
-        """Cells short of ``target`` repeats, a late one as often as it takes to catch up."""
+        """Operations short of ``target`` repeats; one that is behind occurs once for each of them."""
         short = (
             (operation, target * self.per_round(operation) - self.store.count(*self.key(operation)))
             for operation in self.operations()
@@ -304,7 +304,7 @@ class _Sampler:
         """Independent of what was measured before, so that a resumed run draws what it would have drawn."""
         return np.random.default_rng([self.plan.seed, zlib.crc32(what.encode()), repeat, k or 0])
 
-    def take(self, operation: TimedOperation) -> None:
+    def sample(self, operation: TimedOperation) -> None:
         """Take one sample; the first ever of an operation is preceded by one that is thrown away."""
         start = time.monotonic()
         repeat = self.store.count(*self.key(operation))
