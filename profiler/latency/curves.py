@@ -95,8 +95,11 @@ class Quadratic:
 
     def seconds_of(self, counts: Counts) -> Vector:
         """(n,) times to compute each of n numbers of blocks."""
-        k = counts.astype(np.float64)
-        return (self.a_s * k + self.b_s) * k + self.c_s
+        times_s: Vector = np.multiply(counts, self.a_s, dtype=np.float64)
+        times_s += self.b_s
+        times_s *= counts
+        times_s += self.c_s
+        return times_s
 
     def crossing(self, seconds: float) -> float | None:
         """The k ≥ 0 at which T(k) = ``seconds``; None if the curve never gets there or starts above."""
@@ -317,8 +320,9 @@ def best_of_times(times_s: Vector, decay_per_s: float, wire_s: float = 0.0, leas
         return least
     counts, logarithms = _counts_and_logarithms(1 << (least + len(times_s)).bit_length())
     chosen = slice(least - 1, least - 1 + len(times_s))
-    scores = counts[chosen] * -(decay_per_s * wire_s)
-    scores -= decay_per_s * times_s
+    scores = times_s * -decay_per_s
+    if wire_s:
+        scores -= counts[chosen] * (decay_per_s * wire_s)
     scores += logarithms[chosen]
     return least + int(scores.argmax())
 
