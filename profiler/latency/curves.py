@@ -14,7 +14,8 @@ exact, and of equally good k the smallest.
   k* = 2 / (λβ + √((λβ)² + 8·a·λ)), which subtracts nothing, divides by no a and no λ and tends to 1/(λβ)
   as a → 0. The paper does not bound k: without the bound EA exceeds the accuracy.
 - :class:`PiecewiseLinear`. ln k − λ·β·k is concave on each piece, so its maximum there is a neighbour of
-  1/(λβ) or an end. Ends at which the score still rises, or already falls, on both sides are passed over.
+  1/(λβ) or an end. Ends at which the score rises, or falls, on both sides are passed over, so that hardly
+  more than one or two logarithms are taken.
 - :class:`Tabulated`, a value for each listed k. It follows no form, so every k is compared.
 """
 

@@ -287,3 +287,14 @@ def test_dense_inference_replaces_a_sparse_one_that_costs_more():
 def test_impossible_valuations_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         EffectiveAccuracyObjective(**arguments)
+
+
+@pytest.mark.parametrize("scheduler", [EffectiveAccuracyScheduler, LatencyScheduler, OracleScheduler])
+def test_a_scheduler_is_made_of_an_objective_and_options_of_its_own(scheduler):
+    objective = EffectiveAccuracyObjective(3.0, 0.5)
+    made = scheduler(objective, scheduler.Options())
+    assert made == scheduler(objective)
+    assert made.objective is objective
+    assert made.decide(Observation(edge_cost(EDGE, 1, 0.0), None)).predicted_ea == pytest.approx(
+        0.5 * math.exp(-3.0 * EDGE.sparse_s(1))
+    )
