@@ -96,9 +96,10 @@ class Quadratic:
 
     def seconds_of(self, counts: Counts) -> Vector:
         """(n,) times to compute each of n numbers of blocks."""
-        times_s: Vector = np.multiply(counts, self.a_s, dtype=np.float64)
+        k = counts.astype(np.float64)
+        times_s: Vector = k * self.a_s
         times_s += self.b_s
-        times_s *= counts
+        times_s *= k
         times_s += self.c_s
         return times_s
 
