@@ -14,7 +14,8 @@ exact, and of equally good k the smallest.
   k* = 2 / (λβ + √((λβ)² + 8·a·λ)), which subtracts nothing, divides by no a and no λ and tends to 1/(λβ)
   as a → 0. The paper does not bound k: without the bound EA exceeds the accuracy.
 - :class:`PiecewiseLinear`. ln k − λ·β·k is concave on each piece, so its maximum there is a neighbour of
-  1/(λβ) or an end. Ends at which the score still rises, or already falls, on both sides are passed over.
+  1/(λβ) or an end. Ends at which the score rises, or falls, on both sides are passed over, so that hardly
+  more than one or two logarithms are taken.
 - :class:`Tabulated`, a value for each listed k. It follows no form, so every k is compared.
 """
 
@@ -96,7 +97,11 @@ class Quadratic:
     def seconds_of(self, counts: Counts) -> Vector:
         """(n,) times to compute each of n numbers of blocks."""
         k = counts.astype(np.float64)
-        return (self.a_s * k + self.b_s) * k + self.c_s
+        times_s: Vector = k * self.a_s
+        times_s += self.b_s
+        times_s *= k
+        times_s += self.c_s
+        return times_s
 
     def crossing(self, seconds: float) -> float | None:
         """The k ≥ 0 at which T(k) = ``seconds``; None if the curve never gets there or starts above."""
@@ -317,8 +322,9 @@ def best_of_times(times_s: Vector, decay_per_s: float, wire_s: float = 0.0, leas
         return least
     counts, logarithms = _counts_and_logarithms(1 << (least + len(times_s)).bit_length())
     chosen = slice(least - 1, least - 1 + len(times_s))
-    scores = counts[chosen] * -(decay_per_s * wire_s)
-    scores -= decay_per_s * times_s
+    scores = times_s * -decay_per_s
+    if wire_s:
+        scores -= counts[chosen] * (decay_per_s * wire_s)
     scores += logarithms[chosen]
     return least + int(scores.argmax())
 

@@ -1,4 +1,9 @@
-"""Profiles as YAML files, ``<folder>/<device>/<model>.yaml``: found, read with every check, written."""
+"""Profiles as YAML files, ``<folder>/<device>/<model>.yaml``: found, read with every check, written.
+
+``alternative`` holds a second latency curve: ``k``, ``seconds`` and the ``heldout_error`` of a
+piecewise-linear one or, with ``curve: tabulated``, the times of an executor that is built for the listed k
+only.
+"""
 
 from __future__ import annotations
 

@@ -4,8 +4,8 @@
 
 (FluxShard, §4.2), with N active blocks, w the wire and encoding time of a block (S/B on the cloud path, 0
 on the edge) and C the latency curve, which is asked for the blocks computed, m(k) ≥ k: k of them are sent,
-the others are known to the server already or lie in a margin around the active ones. Which k is best is
-the curve's affair (:mod:`profiler.latency.curves`).
+the others are known to the server already or lie in a margin around the active ones. The best k follows
+from the curve (:mod:`profiler.latency.curves`).
 """
 
 from __future__ import annotations

@@ -78,6 +78,9 @@ class EffectiveAccuracyObjective:
         )
 
 
+DEFAULT_OBJECTIVE = EffectiveAccuracyObjective()
+
+
 def no_path() -> ValueError:
     """The error for an observation that offers nothing."""
     return ValueError("observation: expected an edge path, a cloud path or both, found neither")

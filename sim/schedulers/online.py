@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 from sim.schedulers.interface import Decision, ExecutionPath, Observation
-from sim.schedulers.objective import EffectiveAccuracyObjective, no_path
+from sim.schedulers.objective import DEFAULT_OBJECTIVE, EffectiveAccuracyObjective, no_path
 from sim.schedulers.path_cost import PathCost
 
 
@@ -22,7 +22,7 @@ class EffectiveAccuracyScheduler:
     class Options:
         """Nothing besides the objective."""
 
-    objective: EffectiveAccuracyObjective = EffectiveAccuracyObjective()
+    objective: EffectiveAccuracyObjective = DEFAULT_OBJECTIVE
     options: Options = Options()
 
     def decide(self, observation: Observation) -> Decision:
@@ -57,7 +57,7 @@ class LatencyScheduler:
     class Options:
         """Nothing besides the objective."""
 
-    objective: EffectiveAccuracyObjective = EffectiveAccuracyObjective()
+    objective: EffectiveAccuracyObjective = DEFAULT_OBJECTIVE
     options: Options = Options()
 
     def decide(self, observation: Observation) -> Decision:

@@ -6,9 +6,9 @@ cheap. Within k in [l, h] the message arrives no sooner than for l, so with C(k)
 
     ln EA(k) ≤ −λ·arrival(l) + max over [l, h] of (ln k − λ·C(k)) − ln N − λ·after
 
-whose second term every curve knows (:mod:`profiler.latency.curves`); where the blocks computed follow no
-curve, ln h − λ·C(l) bounds it. Halving the interval with the largest bound first (branch and bound) ends
-at the exact whole-number maximum.
+whose second term every curve answers (:mod:`profiler.latency.curves`); where the number of blocks
+computed is listed for each k, ln h − λ·C(l) bounds it. Halving the interval with the largest bound first
+(branch and bound) ends at the exact whole-number maximum.
 """
 
 from __future__ import annotations

@@ -5,8 +5,12 @@ from __future__ import annotations
 import statistics
 import timeit
 from bisect import bisect_left
+from collections.abc import Callable
+from functools import partial
 
-from profiler.latency import load_profile
+import numpy as np
+
+from profiler.latency import LatencyCurve, Tabulated, load_profile
 from sim.schedulers import (
     EffectiveAccuracyScheduler,
     LatencyScheduler,
@@ -36,19 +40,39 @@ def main() -> None:
         )
 
     case = observation()
-    decisions = {
+    assert case.edge is not None
+    assert case.cloud is not None
+    bent = load_profile("epyc_zen5_1thread", "yolo11n-seg").curve
+    listed = range(1601)
+    table = Tabulated(tuple(listed), tuple(bent.seconds(k) for k in listed))
+    curves: dict[str, LatencyCurve] = {"piecewise-linear": bent, "tabulated": table}
+    cases = {
+        name: Observation(
+            case.edge._replace(curve=curve.scaled(2.0)), case.cloud._replace(curve=curve), case.uplink
+        )
+        for name, curve in curves.items()
+    }
+    margin = np.arange(601) * 2
+    cases["margin"] = Observation(
+        case.edge._replace(computed=margin), case.cloud._replace(computed=margin), case.uplink
+    )
+    ea, latency, oracle = EffectiveAccuracyScheduler(), LatencyScheduler(), OracleScheduler()
+    decisions: dict[str, Callable[[], object]] = {
         "observation": observation,
         "ea": lambda: EffectiveAccuracyScheduler.decide(ea, case),
         "latency": lambda: LatencyScheduler.decide(latency, case),
         "oracle": lambda: OracleScheduler.decide(oracle, case),
     }
-    ea, latency, oracle = EffectiveAccuracyScheduler(), LatencyScheduler(), OracleScheduler()
+    for name, other in cases.items():
+        decisions[f"ea, {name}"] = partial(EffectiveAccuracyScheduler.decide, ea, other)
+        decisions[f"oracle, {name}"] = partial(OracleScheduler.decide, oracle, other)
     rounds: dict[str, list[float]] = {name: [] for name in decisions}
     for _ in range(ROUNDS):
         for name, decide in decisions.items():
-            rounds[name].append(timeit.timeit(decide, number=CALLS) / CALLS)
+            calls = CALLS // 10 if name.startswith("oracle, ") else CALLS
+            rounds[name].append(timeit.timeit(decide, number=calls) / calls)
     for name, seconds in rounds.items():
-        print(f"{name:<10} {statistics.median(seconds) * 1e6:7.2f} µs a decision")
+        print(f"{name:<25} {statistics.median(seconds) * 1e6:7.2f} µs a decision")
 
 
 if __name__ == "__main__":

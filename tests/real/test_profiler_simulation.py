@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from profiler.__main__ import main
-from profiler.latency import Profile, Quadratic, load_profile, read_profile, save_profile
+from profiler.latency import PiecewiseLinear, Profile, load_profile, read_profile, save_profile
 from profiler.measure.devices import HostClock
 from profiler.measure.masks import available_masks, collect_frame_pairs
 from profiler.measure.profiled_model import SparseExecutorModel
@@ -107,7 +107,7 @@ def test_a_fresh_profile_drives_a_simulation(measured: Path) -> None:
     assert len(done) > 10
     local = done[(done["path"] == "edge") & (done["blocks_processed"] >= edge.k_min)]
     assert len(local) > 5
-    ratio = local["edge_compute_s"] / local["blocks_processed"].map(edge.sparse_s)
+    ratio = local["edge_compute_s"] / local["blocks_processed"].map(edge.quadratic.seconds)
     assert edge.residual_quantiles is not None
     quantiles = np.array(edge.residual_quantiles.ratio)
     assert ratio.between(0.999 * quantiles.min(), 1.001 * quantiles.max()).all()
@@ -164,12 +164,13 @@ def test_real_video_gives_recorded_sets(data_dir: Path) -> None:
 
 
 def _faster(profile: Profile, factor: float) -> Profile:
-    curve = profile.quadratic
+    assert isinstance(profile.alternative, PiecewiseLinear)
     return replace(
         profile,
         device="fast",
         dense_s=profile.dense_s / factor,
-        quadratic=Quadratic(curve.a_s / factor, curve.b_s / factor, curve.c_s / factor),
+        quadratic=profile.quadratic.scaled(1 / factor),
+        alternative=profile.alternative.scaled(1 / factor),
     )
 
 

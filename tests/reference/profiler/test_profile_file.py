@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from profiler.latency import (
+    PROFILE_FOLDER,
     Encoding,
     Layer,
     PiecewiseLinear,
@@ -19,11 +20,15 @@ from profiler.latency import (
     Profile,
     Quadratic,
     Residuals,
+    Tabulated,
     available_profiles,
     load_profile,
     read_profile,
     save_profile,
 )
+from profiler.measure.samples import read_samples
+from profiler.refit import followed_masks
+from traces.errors import InputError
 
 coefficients = st.one_of(st.just(0.0), st.floats(1e-12, 1.0))
 optional = st.one_of(st.none(), st.floats(0, 1))
@@ -63,7 +68,9 @@ profiles = st.builds(
     k_max=st.none() | st.integers(10, 4096),
     breakeven_k=optional,
     residual_quantiles=st.none() | residual_tables(),
-    alternative=st.none() | st.just(PiecewiseLinear((1.0, 8.0), (0.1, 0.2), 0.03)),
+    alternative=st.sampled_from(
+        [None, PiecewiseLinear((1.0, 8.0), (0.1, 0.2), 0.03), Tabulated((1, 8), (0.1, 0.2))]
+    ),
     power_w=st.none() | st.builds(Power, optional, optional),
     layers=st.none() | st.just((Layer("model.0", 0.001, 1024, None), Layer("model.1", 0.0, 2048, 4096))),
 )
@@ -105,6 +112,63 @@ def test_sparse_time_is_the_quadratic_and_nothing_to_do_still_costs_the_constant
     assert profile.block_count == 20
 
 
+def test_the_curve_in_use_is_the_one_that_predicts_better(profile):
+    def chosen(own: float | None, other: float | None) -> str:
+        bent = PiecewiseLinear((2.0, 18.0), (0.02, 0.06), other)
+        return dataclasses.replace(profile, heldout_error=own, alternative=bent).curve.name
+
+    assert profile.curve is profile.quadratic
+    assert chosen(0.02, 0.01) == "piecewise_linear"
+    assert chosen(0.01, 0.02) == chosen(0.01, 0.01) == "quadratic"
+    assert chosen(None, 0.01) == chosen(0.01, None) == "quadratic"
+    bent = PiecewiseLinear((2.0, 18.0), (0.02, 0.06), 0.01)
+    better = dataclasses.replace(profile, heldout_error=0.02, alternative=bent, residual_quantiles=None)
+    assert better.sparse_s(10) == better.sample_s(10, 0.9) == bent.seconds(10)
+    assert better.domain == (2, 18)
+
+
+def test_a_table_is_in_use_where_there_is_one_and_beyond_it_is_an_extrapolation(profile):
+    table = Tabulated((4, 8, 16), (0.1, 0.2, 0.4))
+    tabulated = dataclasses.replace(profile, heldout_error=0.01, alternative=table)
+    assert tabulated.curve is table
+    assert tabulated.sparse_s(5) == 0.2
+    assert [k for k in range(22) if tabulated.is_extrapolated(k)] == [1, 2, 3, 17, 18, 19, 20, 21]
+
+
+@pytest.mark.parametrize(("device", "model"), [("jetson_xavier_nx", "yolo11m-seg"), ("rtx_3080", "sdpose")])
+def test_published_profiles_keep_the_papers_quadratic(device, model):
+    published = load_profile(device, model)
+    assert published.curve is published.quadratic
+    assert published.domain == (0, published.block_count)
+
+
+@pytest.mark.parametrize("model", ["default", "yolo11n-seg", "yolo11m-seg"])
+def test_sampled_times_are_those_measured_whichever_curve_is_in_use(model):
+    measured = load_profile("epyc_zen5_1thread", model)
+    samples = read_samples(PROFILE_FOLDER / "epyc_zen5_1thread" / model / "samples.parquet")
+    k, seconds = samples.curve(masks=followed_masks(samples))
+    assert measured.curve.name == measured.provenance["better_on_heldout"] == "piecewise_linear"
+    uniform = (np.arange(500) + 0.5) / 500
+    for count in np.unique(k):
+        drawn = [measured.sample_s(count, one) for one in uniform]
+        own = seconds[k == count]
+        assert np.median(drawn) == pytest.approx(np.median(own), rel=0.03)
+        assert np.mean(drawn) == pytest.approx(measured.sparse_s(count), rel=0.03)
+
+
+def test_a_profile_tells_its_curves_apart(profile, tmp_path):
+    path = tmp_path / "board" / "net.yaml"
+    save_profile(dataclasses.replace(profile, alternative=Tabulated((1, 8), (0.1, 0.2))), path)
+    text = path.read_text(encoding="utf-8")
+    assert "curve: tabulated" in text
+    path.write_text(text.replace("curve: tabulated", "curve: cubic"), encoding="utf-8")
+    with pytest.raises(InputError, match=r"alternative.curve: expected piecewise_linear or tabulated"):
+        read_profile(path)
+    path.write_text(text.replace("k: [1, 8]", "k: [1, 8.5]"), encoding="utf-8")
+    with pytest.raises(InputError, match=r"alternative.k\[1\]: expected a whole number"):
+        read_profile(path)
+
+
 def test_only_the_profiled_range_is_not_extrapolated(profile):
     assert [k for k in range(22) if profile.is_extrapolated(k)] == [1, 19, 20, 21]
     unknown = dataclasses.replace(profile, k_min=None, k_max=None)
@@ -139,7 +203,7 @@ def test_sampling_reproduces_the_distribution_it_was_given():
     table = Residuals(tuple(levels), (1.0,), (tuple(np.quantile(measured, levels)),))
     drawn = np.array([table.at(1, uniform) for uniform in rng.random(20_000)])
     for level in (0.05, 0.5, 0.95, 0.99):
-        assert np.quantile(drawn, level) == pytest.approx(np.quantile(measured, level), rel=0.02)
+        assert np.quantile(drawn, level) == pytest.approx(np.quantile(measured, level), rel=0.03)
 
 
 def test_without_residuals_a_sample_is_the_expectation(profile):

@@ -48,6 +48,21 @@ def test_best_k_is_the_maximum_over_every_k(
     assert found.ea <= 1.0
 
 
+def test_the_curve_in_use_decides_not_the_quadratic() -> None:
+    """A measured device whose curve bends down: the quadratic is 15 % too slow at its best k."""
+    measured = load_profile("epyc_zen5_1thread", "yolo11n-seg")
+    path = edge_path(measured)
+    assert path.curve is measured.alternative
+    found = best_point(path, 1600, DECAY)
+    every = [
+        k / 1600 * math.exp(-DECAY * ((measured.extract_s or 0) + measured.sparse_s(k))) for k in range(1601)
+    ]
+    assert (found.k, found.ea) == (every.index(max(every)), pytest.approx(max(every), rel=1e-12))
+    found_map = offloading_map(measured, measured, 1600, block_bytes=440.0)
+    text = summary(measured, measured, found_map, block_bytes=440.0, delay_s=0.0)
+    assert text.count("epyc_zen5_1thread: piecewise_linear curve") == 1
+
+
 def test_at_the_tie_edge_and_cloud_are_equal() -> None:
     tie = tie_bps(EDGE, CLOUD, 400, DECAY, 60.0, 0.0)
     assert tie is not None

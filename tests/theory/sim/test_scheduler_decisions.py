@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from profiler.latency import Quadratic, load_profile
+from profiler.latency import LatencyCurve, PiecewiseLinear, Quadratic, Tabulated, load_profile
 from sim.schedulers import (
     EffectiveAccuracyObjective,
     EffectiveAccuracyScheduler,
@@ -70,6 +70,77 @@ def observation(seed: int, active: int, *, dirty: int = 0, dense_fallback: bool 
         ),
         link,
     )
+
+
+def bent(curve: Quadratic, rng: np.random.Generator) -> LatencyCurve:
+    """A curve of another kind, of much the same size, that bends where the quadratic cannot."""
+    if rng.random() < 0.5:
+        knots = np.array([0, 20, 60, 90, 200, 400, 900, 1600])
+        knot_s = curve.seconds(0) + np.cumsum(
+            np.diff(curve.seconds_of(knots), prepend=0.0) * rng.gamma(1, 1, 8)
+        )
+        return PiecewiseLinear(tuple(map(float, knots)), tuple(map(float, knot_s)))
+    entries = np.unique(rng.integers(0, 1600, 40))
+    return Tabulated(tuple(map(int, entries)), tuple(map(float, curve.seconds_of(entries))))
+
+
+def with_a_margin(active: int, rng: np.random.Generator) -> np.ndarray:
+    """(N + 1,) blocks computed: each block sent brings up to eight others with it."""
+    return np.concatenate([[0], np.cumsum(rng.integers(1, 9, active))])
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    active=st.integers(0, 300),
+    dirty=st.integers(0, 60),
+    dense=st.booleans(),
+    margin=st.booleans(),
+)
+def test_whatever_the_curve_the_best_of_all_decisions_is_found(seed, active, dirty, dense, margin):
+    rng = np.random.default_rng(seed)
+    case = observation(seed, active, dirty=dirty, dense_fallback=dense)
+    computed = with_a_margin(active, rng) if margin else None
+    edge = case.edge._replace(curve=bent(EDGE.quadratic, rng), computed=computed)
+    cloud = case.cloud._replace(curve=bent(CLOUD.quadratic, rng), computed=computed)
+    case = case._replace(edge=edge, cloud=cloud)
+
+    scheduler = EffectiveAccuracyScheduler()
+    decision = scheduler.decide(case)
+    decay_per_s = scheduler.objective.decay_per_s
+    expected = max(
+        effective_accuracy(1.0, k, active, cost.latency_s(k), decay_per_s)
+        for cost, k in itertools.product((edge, cloud), range(active + 1))
+    )
+    assert decision.predicted_ea == pytest.approx(expected, rel=1e-12)
+    on_cloud = decision.path is ExecutionPath.CLOUD
+    assert decision.blocks_sent == (decision.k if on_cloud else 0)
+    if computed is None:
+        assert decision.blocks_computed == decision.k + (dirty if on_cloud else 0)
+    else:
+        assert decision.blocks_computed == computed[decision.k]
+
+    oracle = OracleScheduler()
+    found = true_effective_accuracy(case, oracle.decide(case), oracle.objective)
+    best = max(
+        effective_accuracy(1.0, k, active, true_latency_s(case, path, k), decay_per_s)
+        for path, k in itertools.product(ExecutionPath, range(active + 1))
+    )
+    assert found == pytest.approx(best, rel=1e-12)
+
+
+def test_a_margin_costs_time_but_no_bytes():
+    """Nine blocks computed for each one sent: fewer are sent, at the same wire time a block."""
+    nine = np.arange(401) * 9
+    plain = cloud_cost(CLOUD, 400, 0.005, bandwidth_bps=56e6, block_bytes=440)
+    margin = cloud_cost(CLOUD, 400, 0.005, bandwidth_bps=56e6, block_bytes=440, computed=nine)
+    assert margin.per_block_s == plain.per_block_s
+    assert margin.latency_s(40) - plain.latency_s(40) == pytest.approx(
+        CLOUD.sparse_s(360) - CLOUD.sparse_s(40), rel=1e-12
+    )
+    decisions = [EffectiveAccuracyScheduler().decide(Observation(None, cost)) for cost in (plain, margin)]
+    assert [one.blocks_computed for one in decisions] == [decisions[0].k, 9 * decisions[1].k]
+    assert decisions[1].k < decisions[0].k
+    assert decisions[1].extrapolated == (9 * decisions[1].k > CLOUD.block_count)
 
 
 @given(seed=st.integers(0, 10**6), active=st.integers(0, 400), dirty=st.integers(0, 60), dense=st.booleans())
@@ -216,3 +287,14 @@ def test_dense_inference_replaces_a_sparse_one_that_costs_more():
 def test_impossible_valuations_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         EffectiveAccuracyObjective(**arguments)
+
+
+@pytest.mark.parametrize("scheduler", [EffectiveAccuracyScheduler, LatencyScheduler, OracleScheduler])
+def test_a_scheduler_is_made_of_an_objective_and_options_of_its_own(scheduler):
+    objective = EffectiveAccuracyObjective(3.0, 0.5)
+    made = scheduler(objective, scheduler.Options())
+    assert made == scheduler(objective)
+    assert made.objective is objective
+    assert made.decide(Observation(edge_cost(EDGE, 1, 0.0), None)).predicted_ea == pytest.approx(
+        0.5 * math.exp(-3.0 * EDGE.sparse_s(1))
+    )
