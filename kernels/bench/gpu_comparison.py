@@ -1,14 +1,14 @@
 """Sparse against cuDNN on a GPU: one convolution, or a network; each time beside the check of its result.
 
 A convolution is timed on the device, alone: many runs in one CUDA graph, on both sides, so that neither
-launches nor the processor count. Maps and weights stay in the device's cache where they fit, on both sides.
+launches nor the host count. Maps and weights stay in the device's cache where they fit, on both sides.
 
 A network is timed three ways, each against torch's own of the same kind:
 
 - "eager": called as usual; wall time until the device is done, with the moving of what is reused;
-- "replay": a CUDA graph for each frame (`kernels.executor.cuda_graph`); wall time with everything a frame needs,
-  against the dense network's graph with the copy of its frame;
-- "graph": the same two graphs, device time: without what the processor decides, and its launch.
+- "replay": a CUDA graph for each frame (`kernels.executor.cuda_graph`); wall time with everything a frame
+  needs, against the dense network's graph with the copy of its frame;
+- "graph": the same two graphs, device time: without what the host decides, and the launch.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class GpuBenchmarkRow:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What the rows of one measurement have in common."""
+    """What the rows of one comparison have in common."""
 
     name: str
     precision: str
@@ -199,7 +199,7 @@ def candidates(shape: ConvolutionShape, precision: str, device: str) -> list[tup
 def measure_layer(
     shape: ConvolutionShape, precision: str, device: str, repeats: int, graphs: bool | None = None
 ) -> list[GpuBenchmarkRow]:
-    """One convolution at every share of active blocks, by every contestant, against cuDNN in this layout."""
+    """One convolution at every share of active blocks, by every candidate, against cuDNN in this layout."""
     graphs = device == "cuda" if graphs is None else graphs
     generator = torch.Generator().manual_seed(0)
     dtype = PRECISIONS[precision]
