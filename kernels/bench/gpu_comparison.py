@@ -74,7 +74,7 @@ class GpuBenchmarkRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class BenchmarkSubject:
     """What the rows of one comparison have in common."""
 
     name: str
@@ -246,9 +246,9 @@ def measure_layer(
         Timing(one.median_s / count, one.spread)
         for one in timings(runs, repeats, "device" if graphs else "wall")
     )
-    comparison = Comparison(shape.name, precision, tolerance)
+    subject = BenchmarkSubject(shape.name, precision, tolerance)
     return [
-        comparison.row(name, "graph" if graphs else "eager", case, error, dense_t, sparse_t)
+        subject.row(name, "graph" if graphs else "eager", case, error, dense_t, sparse_t)
         for (name, case, error), sparse_t in zip(cases, times, strict=True)
     ]
 
@@ -299,7 +299,7 @@ def measure_network(
     tolerance = TOLERANCE if precision == "float32" else max(TOLERANCE, 2 * largest_error(dense(), wanted))
     made, cache = executor.dense(frame)
     first = largest_error(made, wanted)
-    comparison = Comparison(f"{name} @{size_px}", precision, tolerance)
+    subject = BenchmarkSubject(f"{name} @{size_px}", precision, tolerance)
     label = "+".join(sorted(used))
     graph, reason, runner = None, "", None
     try:
@@ -324,12 +324,10 @@ def measure_network(
                 right, _, _ = oracle.sparse(*request, before)
             error = max(first, largest_error(executor.sparse(*request, cache)[0], right))
             eager = partial(_settled, executor, *request, cache)
-            rows.append(
-                comparison.row(label, "eager", case, error, *timings([dense, eager], repeats, "wall"))
-            )
+            rows.append(subject.row(label, "eager", case, error, *timings([dense, eager], repeats, "wall")))
             if graph is None or runner is None:
                 rows += [
-                    GpuBenchmarkRow(comparison.name, precision, label, mode, *case, note=reason)
+                    GpuBenchmarkRow(subject.name, precision, label, mode, *case, note=reason)
                     for mode in _GRAPHS
                 ]
                 continue
@@ -344,12 +342,12 @@ def measure_network(
             except RuntimeError as raised:
                 note = _first_line(raised)
                 rows += [
-                    GpuBenchmarkRow(comparison.name, precision, label, mode, *case, note=note)
+                    GpuBenchmarkRow(subject.name, precision, label, mode, *case, note=note)
                     for mode in _GRAPHS
                 ]
                 continue
-            rows.append(comparison.row(label, "replay", case, error, *whole))
-            rows.append(comparison.row(label, "graph", case, error, *alone))
+            rows.append(subject.row(label, "replay", case, error, *whole))
+            rows.append(subject.row(label, "graph", case, error, *alone))
     return rows
 
 

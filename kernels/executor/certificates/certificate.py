@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 import torch
 
-from kernels.executor.certificates.classes import CertificateClass, CertificateClasses
+from kernels.executor.certificates.certificate_classes import CertificateClass, CertificateClasses
 from kernels.executor.graph import tap_tables
 from kernels.executor.state.active_sets import per_pixel
 from kernels.ops import registry

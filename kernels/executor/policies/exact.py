@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from kernels.executor.certificates.certificate import CONDITIONS, Certificate, Certifier
-from kernels.executor.certificates.classes import CertificateClasses, find_classes
+from kernels.executor.certificates.certificate_classes import CertificateClasses, find_classes
 from kernels.executor.graph.nodes import (
     Concat,
     Convolution,
@@ -50,7 +50,7 @@ class _NodeGroup:
     break_even: float
 
 
-class _Prepared:
+class _ExactPlan:
     """What does not change between frames of one plan.
 
     Attributes:
@@ -101,7 +101,7 @@ class _Prepared:
         return self._known.setdefault(group, len(self._known))
 
     @classmethod
-    def of(cls, plan: ExecutionPlan, pool: ArenaPool, block_px: int) -> _Prepared:
+    def of(cls, plan: ExecutionPlan, pool: ArenaPool, block_px: int) -> _ExactPlan:
         found = pool.compiled.get("exact")
         if not isinstance(found, cls) or found.made_for != (plan.break_even, block_px):
             found = pool.compiled["exact"] = cls(plan, block_px)
@@ -139,7 +139,7 @@ def run_exact(
     A layer with few certified positions is computed in full. The result is the same to the last bit: a
     value does not depend on which other positions are computed with it.
     """
-    prepared = _Prepared.of(plan, pool, request.block_px)
+    prepared = _ExactPlan.of(plan, pool, request.block_px)
     source = request.cache.arena
     if _unchanged(request, source.views[0]):
         # A cache is never written to again, so the reference's serves for this frame too.
@@ -161,9 +161,9 @@ def run_exact(
     )
     if prepared.certifier.unmoved is not None:
         arena.origin = ContentOrigin(source.content, prepared.certifier.unmoved)
-    chosen = _Chosen(plan, prepared, certificates)
+    decisions = _FrameDecisions(plan, prepared, certificates)
     segments = prepared.segments
-    table = chosen.table(segments) if segments is not None else None
+    table = decisions.table(segments) if segments is not None else None
     index = 1
     while index < len(plan.nodes):
         if segments is not None and table is not None and index in segments.spans:
@@ -173,15 +173,15 @@ def run_exact(
         if runs_whole(plan, index):
             runner.run_whole(index)
         else:
-            chosen.compute(runner, source.views[index], index)
+            decisions.compute(runner, source.views[index], index)
         index += 1
-    return runner, FeatureCache(pool, arena, None), chosen.report()
+    return runner, FeatureCache(pool, arena, None), decisions.report()
 
 
-class _Chosen:
+class _FrameDecisions:
     """One frame's certificates, and what each node group computes because of them."""
 
-    def __init__(self, plan: ExecutionPlan, prepared: _Prepared, certificates: list[Certificate]) -> None:
+    def __init__(self, plan: ExecutionPlan, prepared: _ExactPlan, certificates: list[Certificate]) -> None:
         self._plan = plan
         self._prepared = prepared
         self._certificates = certificates

@@ -58,7 +58,7 @@ def run_fixed(
     runner = NodeRunner(plan, pool, arena)
     sets = (host_sets or host_active_sets(plan, request)).to(plan.device)
     complete = complete_nodes(plan, sets) if host_sets is None else frozenset[int]()
-    variant = _Variant.of(plan, pool, complete, request.block_px)
+    variant = _PartlyDensePlan.of(plan, pool, complete, request.block_px)
     rest = variant.rest
     near = None
     margin = None if rest is None or complete else rest.margin_px
@@ -129,7 +129,7 @@ def active_share(plan: ExecutionPlan, sets: Mapping[int, ActiveSet], index: int)
 
 
 @dataclass(frozen=True, slots=True)
-class _Variant:
+class _PartlyDensePlan:
     """How a plan runs with one set of complete nodes.
 
     Attributes:
@@ -147,11 +147,13 @@ class _Variant:
     tiles: Mapping[int, tuple[torch.Tensor, tuple[int, int]]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, plan: ExecutionPlan, pool: ArenaPool, complete: frozenset[int], block_px: int) -> _Variant:
+    def of(
+        cls, plan: ExecutionPlan, pool: ArenaPool, complete: frozenset[int], block_px: int
+    ) -> _PartlyDensePlan:
         """Made when first needed, and kept."""
         if not complete:
             return cls(complete, pool.segments)
-        known: dict[tuple[frozenset[int], int], _Variant] = pool.compiled.setdefault("fixed", {})
+        known: dict[tuple[frozenset[int], int], _PartlyDensePlan] = pool.compiled.setdefault("fixed", {})
         if (complete, block_px) not in known:
             if len(known) == _MOST_VARIANTS:
                 del known[next(iter(known))]
@@ -182,7 +184,7 @@ class _Variant:
         )
 
 
-def _run_full(plan: ExecutionPlan, runner: NodeRunner, variant: _Variant, index: int) -> None:
+def _run_full(plan: ExecutionPlan, runner: NodeRunner, variant: _PartlyDensePlan, index: int) -> None:
     if runs_whole(plan, index):
         runner.run_whole(index)
     elif index in plan.torch_weights:

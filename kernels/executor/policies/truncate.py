@@ -56,12 +56,12 @@ def run_truncate(
         return dense_instead(plan, pool, request, "truncate")
     if "truncate" not in pool.compiled:
         pool.compiled["truncate"] = _compile(plan)
-    compiled: _Compiled = pool.compiled["truncate"]
+    compiled: _CompiledPlan = pool.compiled["truncate"]
     arena = pool.acquire()
     runner = NodeRunner(plan, pool, arena)
     runner.load(request.frame)
     sets = active_sets_of(plan, request)
-    frame = _Frame(plan, runner, request.cache.arena, arena, sets, epsilon_of, compiled)
+    frame = _FrameState(plan, runner, request.cache.arena, arena, sets, epsilon_of, compiled)
     frame.changed.update(compiled.changed)
     height, width = request.frame.shape[2:]
     frame.mark(0, active_sets.per_pixel(request.active, height, width, request.block_px))
@@ -86,7 +86,7 @@ def run_truncate(
 
 
 @dataclass(slots=True)
-class _Frame:
+class _FrameState:
     """The state of one frame while it runs.
 
     Attributes:
@@ -100,7 +100,7 @@ class _Frame:
     arena: Arena
     sets: dict[int, ActiveSet]
     epsilon_of: Callable[[int], float]
-    compiled: _Compiled
+    compiled: _CompiledPlan
     changed: dict[int, torch.Tensor] = field(default_factory=dict)
     computed: dict[int, int] = field(default_factory=dict)
 
@@ -189,7 +189,7 @@ class _Frame:
 
 
 @dataclass(slots=True)
-class _Compiled:
+class _CompiledPlan:
     """What is compiled once a plan.
 
     Attributes:
@@ -243,12 +243,12 @@ def _passing(plan: ExecutionPlan) -> frozenset[int]:
     )
 
 
-def _compile(plan: ExecutionPlan) -> _Compiled:
+def _compile(plan: ExecutionPlan) -> _CompiledPlan:
     program = Program()
     sizes = [node.map_shape()[:2] if node.is_map else (1, 1) for node in plan.nodes]
     table = ActiveSetTable(sizes)
     positions = torch.empty(max(height * width for height, width in sizes) + 1, 2, dtype=torch.int32)
-    compiled = _Compiled(_passing(plan), CompiledNodes(program, table, positions))
+    compiled = _CompiledPlan(_passing(plan), CompiledNodes(program, table, positions))
     suits = plan.device.type == "cpu" and not plan.bilinear and plan.dtype == torch.float32
     if not suits or plan.remap_backend is None or plan.remap_backend.name != "cpu":
         compiled.nodes.finish()
@@ -290,7 +290,11 @@ def _compile(plan: ExecutionPlan) -> _Compiled:
 
 
 def _add(
-    plan: ExecutionPlan, compiled: _Compiled, index: int, steps: tuple[int, int], axes: dict[int, AxisTaps]
+    plan: ExecutionPlan,
+    compiled: _CompiledPlan,
+    index: int,
+    steps: tuple[int, int],
+    axes: dict[int, AxisTaps],
 ) -> None:
     node = plan.nodes[index]
     kind = NodeKind.FOLLOW
