@@ -1,0 +1,1 @@
+"""Benchmarks of the sparse executor and its operations, and the check that must pass before them."""

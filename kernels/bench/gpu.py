@@ -4,8 +4,8 @@ Against cuDNN (channels_last, its own search for the fastest algorithm on), in f
 and in float16: the network, as usual and as CUDA graphs, then every convolution of it alone, by each backend
 and configuration, at each share of active blocks (`kernels.bench.gpu_comparison` says what each time holds).
 
-First `kernels.bench.check` must pass. A ratio stands only beside a result of the same inputs that was right. The
-rows, and what they were measured on, go to `conf/profile/<device>/<model>-<size>/`.
+First `kernels.bench.check` must pass. A ratio stands only beside a result of the same inputs that was right.
+The rows, and what they were measured on, go to `conf/profile/<device>/<model>-<size>/`.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """Sparse against cuDNN on a GPU: one convolution, or a network; each time beside the check of its result.
 
 A convolution is timed on the device, alone: many runs in one CUDA graph, on both sides, so that neither
-launches nor the processor count. Maps and weights stay in the device's cache where they fit, on both sides.
+launches nor the host count. Maps and weights stay in the device's cache where they fit, on both sides.
 
 A network is timed three ways, each against torch's own of the same kind:
 
 - "eager": called as usual; wall time until the device is done, with the moving of what is reused;
-- "replay": a CUDA graph for each frame (`kernels.executor.cuda_graph`); wall time with everything a frame needs,
-  against the dense network's graph with the copy of its frame;
-- "graph": the same two graphs, device time: without what the processor decides, and its launch.
+- "replay": a CUDA graph for each frame (`kernels.executor.cuda_graph`); wall time with everything a frame
+  needs, against the dense network's graph with the copy of its frame;
+- "graph": the same two graphs, device time: without what the host decides, and the launch.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ class GpuBenchmarkRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
-    """What the rows of one measurement have in common."""
+class BenchmarkSubject:
+    """What the rows of one comparison have in common."""
 
     name: str
     precision: str
@@ -199,7 +199,7 @@ def candidates(shape: ConvolutionShape, precision: str, device: str) -> list[tup
 def measure_layer(
     shape: ConvolutionShape, precision: str, device: str, repeats: int, graphs: bool | None = None
 ) -> list[GpuBenchmarkRow]:
-    """One convolution at every share of active blocks, by every contestant, against cuDNN in this layout."""
+    """One convolution at every share of active blocks, by every candidate, against cuDNN in this layout."""
     graphs = device == "cuda" if graphs is None else graphs
     generator = torch.Generator().manual_seed(0)
     dtype = PRECISIONS[precision]
@@ -246,9 +246,9 @@ def measure_layer(
         Timing(one.median_s / count, one.spread)
         for one in timings(runs, repeats, "device" if graphs else "wall")
     )
-    comparison = Comparison(shape.name, precision, tolerance)
+    subject = BenchmarkSubject(shape.name, precision, tolerance)
     return [
-        comparison.row(name, "graph" if graphs else "eager", case, error, dense_t, sparse_t)
+        subject.row(name, "graph" if graphs else "eager", case, error, dense_t, sparse_t)
         for (name, case, error), sparse_t in zip(cases, times, strict=True)
     ]
 
@@ -299,7 +299,7 @@ def measure_network(
     tolerance = TOLERANCE if precision == "float32" else max(TOLERANCE, 2 * largest_error(dense(), wanted))
     made, cache = executor.dense(frame)
     first = largest_error(made, wanted)
-    comparison = Comparison(f"{name} @{size_px}", precision, tolerance)
+    subject = BenchmarkSubject(f"{name} @{size_px}", precision, tolerance)
     label = "+".join(sorted(used))
     graph, reason, runner = None, "", None
     try:
@@ -324,12 +324,10 @@ def measure_network(
                 right, _, _ = oracle.sparse(*request, before)
             error = max(first, largest_error(executor.sparse(*request, cache)[0], right))
             eager = partial(_settled, executor, *request, cache)
-            rows.append(
-                comparison.row(label, "eager", case, error, *timings([dense, eager], repeats, "wall"))
-            )
+            rows.append(subject.row(label, "eager", case, error, *timings([dense, eager], repeats, "wall")))
             if graph is None or runner is None:
                 rows += [
-                    GpuBenchmarkRow(comparison.name, precision, label, mode, *case, note=reason)
+                    GpuBenchmarkRow(subject.name, precision, label, mode, *case, note=reason)
                     for mode in _GRAPHS
                 ]
                 continue
@@ -344,12 +342,12 @@ def measure_network(
             except RuntimeError as raised:
                 note = _first_line(raised)
                 rows += [
-                    GpuBenchmarkRow(comparison.name, precision, label, mode, *case, note=note)
+                    GpuBenchmarkRow(subject.name, precision, label, mode, *case, note=note)
                     for mode in _GRAPHS
                 ]
                 continue
-            rows.append(comparison.row(label, "replay", case, error, *whole))
-            rows.append(comparison.row(label, "graph", case, error, *alone))
+            rows.append(subject.row(label, "replay", case, error, *whole))
+            rows.append(subject.row(label, "graph", case, error, *alone))
     return rows
 
 

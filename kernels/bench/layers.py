@@ -1,8 +1,8 @@
 """How fast: layers and whole networks, sparse beside dense in the same layout, one CSV.
 
 A speed-up is printed only where the result of the very same inputs was right. Dense and sparse runs are
-interleaved and their medians compared. On a processor the time is the thread's own (a busy machine steals
-wall time, not that); on a GPU it is wall time around a synchronisation. One thread.
+interleaved and their medians compared. Times are the thread's own on the CPU (a busy machine adds to
+wall time, not to them), and wall time around a synchronisation on a GPU. One thread.
 """
 
 from __future__ import annotations

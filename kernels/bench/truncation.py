@@ -30,7 +30,7 @@ IMAGES = (".png", ".jpg", ".jpeg", ".bmp")
 
 @dataclass(frozen=True, slots=True)
 class TruncationSample:
-    """One pair of frames at one ε.
+    """One pair of frames, run sparse at one ε.
 
     Attributes:
         statistics: how the frame moves.

@@ -1,10 +1,10 @@
 """Sparse frames under `fixed` as CUDA graphs: one launch a frame in place of hundreds.
 
-A fast GPU is done with a frame before Python has launched it. A graph is captured for a number of active
+A fast GPU finishes a frame before Python has launched it. A graph is captured for a number of active
 blocks and replayed for every frame that has as many or fewer: the lists of tiles are filled up with tiles
-beyond the map, of which nothing is written. Captured are the copy of the block set from pinned memory, all
-operations, and the moving of what was reused; what is left to the processor is to decide by block
-(`decide_active_sets`) and to round the number of active blocks up.
+beyond the map, of which nothing is written. Captured are the copy of the active sets from pinned memory, all
+operations, and the moving of what was reused. What is left to the host is to decide by block
+(`decide_active_sets`) and to round the number of active blocks up to a bucket.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 import torch
 
 from kernels.executor.plan.execution_plan import ExecutionPlan
-from kernels.executor.policies.fixed import host_active_sets, run_fixed
-from kernels.executor.policies.sparse_request import SparseRequest
+from kernels.executor.policies.fixed import run_fixed
+from kernels.executor.policies.sparse_request import SparseRequest, host_active_sets
 from kernels.executor.state.active_sets import HostActiveSets
 from kernels.executor.state.arenas import Arena, ArenaPool
 from kernels.executor.state.feature_cache import FeatureCache
@@ -56,7 +56,7 @@ def capture_graph(run: Callable[[], _Result], times: int = 1, pool: Any = None) 
 
 
 class _AlternatingArenas(ArenaPool):
-    """A pool of two arenas that take turns: a graph's addresses stay what they were."""
+    """A pool of two arenas that alternate, so that the addresses in a graph stay valid."""
 
     def __init__(self, plan: ExecutionPlan) -> None:
         super().__init__(plan)
@@ -67,18 +67,19 @@ class _AlternatingArenas(ArenaPool):
         return self.arenas[1 - self.turn]
 
     def release(self, arena: Arena) -> None:
-        """They stay here."""
+        """Nothing to do: both arenas belong to the pool."""
 
 
 class CudaGraphRunner:
-    """A chain of sparse frames, each from the one before, by graphs that are captured when first needed.
+    """Runs sparse frames, each reusing the one before, as CUDA graphs that are captured when first needed.
 
     Args:
         plan: of an executor whose policy is `fixed`.
         block_px: side of a block.
-        steps: into how many equal numbers of active blocks a frame's is rounded up; a graph or two for each.
-        capture: makes a function repeatable at the same addresses; other than `capture_graph` only where there is
-            no GPU.
+        buckets: a frame's number of active blocks is rounded up to one of this many; each has one or two
+            graphs.
+        capture: `capture_graph`, or where there is no GPU whatever makes a function repeatable at the same
+            addresses.
     """
 
     def __init__(
@@ -121,18 +122,18 @@ class CudaGraphRunner:
         """What `SparseExecutor.sparse` returns first; the frame after the next overwrites it.
 
         Args:
-            frame, active, vectors: as there, of the plan's size; the latter two on the processor.
+            frame, active, vectors: as there, of the plan's size; the latter two on the CPU.
 
         Raises:
             RuntimeError: the network does something that cannot be captured.
         """
         turn, request = self._pool.turn, self._request(active, vectors)
         host_sets = host_active_sets(self.plan, request)
-        room = max(1, -(-host_sets.blocks // self._bucket)) * self._bucket
-        found = self._graphs.get((room, turn))
+        blocks = max(1, -(-host_sets.blocks // self._bucket)) * self._bucket
+        found = self._graphs.get((blocks, turn))
         if found is None:
-            found = self._graphs[room, turn] = _CapturedGraph(self.plan.device.type == "cuda")
-        found.fill(host_sets.padded(room))
+            found = self._graphs[blocks, turn] = _CapturedGraph(self.plan.device.type == "cuda")
+        found.fill(host_sets.padded(blocks))
         self._frame.copy_(frame)
         self._active.copy_(active)
         self._vectors.copy_(vectors)
@@ -147,7 +148,7 @@ class CudaGraphRunner:
 
     @torch.no_grad()
     def replay_last(self) -> Any:
-        """The last frame once more, without the processor's part: to time the device.
+        """The last frame once more, without the host's part: to time the device.
 
         Raises:
             ValueError: there is none yet.
@@ -173,7 +174,7 @@ class CudaGraphRunner:
 
 
 class _CapturedGraph:
-    """A graph, the pinned memory that it reads, and when it last did."""
+    """A graph, the pinned memory that it reads, and an event that says when it last did."""
 
     __slots__ = ("_memory", "_on_gpu", "_read", "host_sets", "run")
 
@@ -185,7 +186,7 @@ class _CapturedGraph:
         self._read: torch.cuda.Event | None = None
 
     def fill(self, host_sets: HostActiveSets) -> None:
-        """Put a frame's block set where the graph reads it, once it has read the one before."""
+        """Put a frame's active sets where the graph reads them, once it has read the previous ones."""
         if self._read is not None:
             self._read.synchronize()
         self._memory = host_sets.pack(self._memory, pin=self._on_gpu)

@@ -59,7 +59,7 @@ def _whole_pixels(block_px: object) -> int:
 
 
 @dataclass(slots=True)
-class _Prepared:
+class _PreparedSize:
     plan: ExecutionPlan
     pool: ArenaPool
     deviations: LayerDeviations | None = None
@@ -147,7 +147,7 @@ class SparseExecutor:
         weight = next(model.parameters(), None)
         self.device = torch.device("cpu") if weight is None else weight.device
         registry.preferences(self.device.type, backend)  # refuse an impossible backend now
-        self._prepared: dict[tuple[int, ...], _Prepared] = {}
+        self._prepared: dict[tuple[int, ...], _PreparedSize] = {}
         self._lock = threading.RLock()
 
     def __repr__(self) -> str:
@@ -286,7 +286,7 @@ class SparseExecutor:
             runner, made, report = policies.run_fixed(plan, pool, request)
         return runner.outputs(), made, report
 
-    def _prepare(self, frame: torch.Tensor) -> _Prepared:
+    def _prepare(self, frame: torch.Tensor) -> _PreparedSize:
         shape = tuple(frame.shape)
         known = self._prepared.pop(shape, None)
         if known is not None:
@@ -301,7 +301,7 @@ class SparseExecutor:
             plan = build_plan(graph, self.policy, self.backend, self.device, bilinear, self.dtype)
             while len(self._prepared) >= MOST_SIZES:
                 del self._prepared[next(iter(self._prepared))]
-            self._prepared[shape] = _Prepared(plan, ArenaPool(plan))
+            self._prepared[shape] = _PreparedSize(plan, ArenaPool(plan))
         return self._prepared[shape]
 
     def _check_frame(self, frame: torch.Tensor) -> None:

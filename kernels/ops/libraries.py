@@ -27,7 +27,7 @@ class BuildError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class BuildRecipe:
-    """What a library is made from.
+    """What a library is built from.
 
     Attributes:
         name: first part of its file's name.

@@ -1,4 +1,4 @@
-"""The values that every operation speaks: maps, tiles, halos, windows and packed convolutions.
+"""The types that all operations share: maps, tiles, halos, windows and packed convolutions.
 
 **Map**: a torch tensor of shape (H, W, C), one image, channels last. `stride(2) == 1`,
 `stride(0) == W * stride(1)`; `stride(1)`, the *pixel stride*, may exceed C: a map can be a channel slice of a
@@ -8,7 +8,7 @@ wider buffer, so that concatenation and splitting move no data. float32, or floa
 (height, width) of all of them. Tiles do not overlap; what hangs over the map's lower or right edge is
 skipped. Tiles of (1, 1) are a plain list of positions.
 
-**Halo**: where an operation that reads a neighbourhood finds what this frame did not compute.
+**Halo**: where an operation that reads a neighbourhood finds the values that this frame did not compute.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ SHIM = "cuda.shim"  # the backend's name where a test lets the registry know it
 
 
 @dataclass(frozen=True)
-class Scene:
+class OperationInputs:
     """What an operation reads, and which of its output positions are wanted.
 
     `source` is NaN wherever `halo` says that it is not fresh, and the buffer around both maps is NaN.
@@ -54,9 +54,9 @@ def random_values(
 
 
 @st.composite
-def scenes(
+def operation_inputs(
     draw: st.DrawFn, channels: int, dtype: torch.dtype, whole: bool, sampling: str | None = None
-) -> Scene:
+) -> OperationInputs:
     """A scene whose maps are aligned for wide loads, or not."""
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
     height, width = draw(st.integers(3, 12)), draw(st.integers(3, 12))
@@ -73,14 +73,14 @@ def scenes(
     source = make_map()
     sampling = sampling or draw(st.sampled_from(["none", "nearest", "bilinear"]))
     if sampling == "none":
-        return Scene(source, None, generator, whole, (before, after))
+        return OperationInputs(source, None, generator, whole, (before, after))
     fresh = torch.rand(height, width, generator=generator) < draw(st.sampled_from([0.0, 0.5]))
     source[~fresh] = float("nan")
     move = torch.randint(-20, 21, (height, width, 2), generator=generator)
     # Quarters of a position: the products of small whole numbers and their weights are exact, too.
     displacement = move.to(torch.int16) if sampling == "nearest" else move.float() / 4
     halo = Halo(make_map(), fresh.to(torch.uint8), displacement)
-    return Scene(source, halo, generator, whole, (before, after))
+    return OperationInputs(source, halo, generator, whole, (before, after))
 
 
 @st.composite
@@ -94,9 +94,9 @@ def windows(draw: st.DrawFn, most: int = 5) -> Window:
     return Window(kernel, pair([1, 1, 2]), (kernel[0] // 2, kernel[1] // 2), pair([1, 1, 2]))
 
 
-def output_size(window: Window, scene: Scene) -> tuple[int, int]:
+def output_size(window: Window, given: OperationInputs) -> tuple[int, int]:
     """Of the window over the scene; at least (1, 1), where everything read is padding."""
-    height, width = window.output_size(scene.size)
+    height, width = window.output_size(given.size)
     return max(height, 1), max(width, 1)
 
 

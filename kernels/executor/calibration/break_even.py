@@ -11,8 +11,8 @@ import torch
 from kernels.executor.graph.nodes import Convolution, TransposedConvolution
 from kernels.executor.plan.execution_plan import ExecutionPlan, pack_for_torch
 from kernels.executor.policies.dense import run_dense
-from kernels.executor.policies.fixed import active_sets_of, compute_fixed
-from kernels.executor.policies.sparse_request import SparseRequest
+from kernels.executor.policies.fixed import compute_fixed
+from kernels.executor.policies.sparse_request import SparseRequest, active_sets_of
 from kernels.executor.state import active_sets
 from kernels.executor.state.active_sets import ActiveSet
 from kernels.executor.state.arenas import Arena, ArenaPool
@@ -52,8 +52,8 @@ def measure_layers(
 
     Each layer runs on the maps of `frame`: at scattered blocks of each of `SHARES`, in full by the backend's
     own kernel, and under "fixed" in full by torch's own convolution as well. Where that is clearly the
-    fastest full run it is noted in `ExecutionPlan.torch_weights`, so that full runs use it. The fastest of `repeats`
-    interleaved runs counts.
+    fastest full run it is noted in `ExecutionPlan.torch_weights`, so that full runs use it. The fastest of
+    `repeats` interleaved runs counts.
     """
     size = [-(-side // block_px) for side in frame.shape[2:]]
     order = torch.randperm(size[0] * size[1], generator=torch.Generator().manual_seed(0)).view(size)
@@ -72,9 +72,7 @@ def measure_layers(
         if runs_whole(plan, index):
             continue
         node = plan.nodes[index]
-        key = plan.resolution_of(
-            node.inputs[0] if isinstance(node.operation, TransposedConvolution) else index
-        )
+        key = plan.computed_resolution(index)
 
         runs: list[Callable[[], None]] = [partial(runner.compute, index, *everything[key])]
         for made in sets:
@@ -106,7 +104,7 @@ def _by_positions(
     index: int,
     moved: bool,
 ) -> Callable[[], None]:
-    """A list of positions, after the rest of the map if that is `moved`."""
+    """A run at a list of positions; with `moved`, the rest of the map is moved along the vectors first."""
     node = plan.nodes[index]
     own = sets[plan.resolution_of(index)]
     listed = (

@@ -1,0 +1,1 @@
+"""Certificates: at which positions the moved cache provably is the dense result."""

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 import torch
 
-from kernels.executor.certificates.classes import CertificateClass, CertificateClasses
+from kernels.executor.certificates.certificate_classes import CertificateClass, CertificateClasses
 from kernels.executor.graph import tap_tables
 from kernels.executor.state.active_sets import per_pixel
 from kernels.ops import registry
@@ -42,7 +42,8 @@ class Certificate:
     Attributes:
         count: how many positions are certified.
         certified: bool (H, W).
-        fresh: uint8 (H, W), 1 where nothing has to be moved: not certified, or held (`Certifier.certify`).
+        fresh: uint8 (H, W), 1 where nothing has to be moved: not certified, or up to date already
+            (`Certifier.certify`).
             None, as the next two, where nothing is certified.
         displacement: int16 (H, W, 2), (dx, dy) in positions; meaningful where certified.
         missing: int32 (n, 2), the positions (y, x) that are not certified.
@@ -68,7 +69,7 @@ class Certifier:
         wanted: classes whose certificates are; None for all.
 
     Attributes:
-        still: bool, a value a position of all wanted classes: certified without motion in the last result.
+        unmoved: bool, one a position of all wanted classes: certified without motion in the last result.
             None where that is not followed.
     """
 
@@ -102,12 +103,12 @@ class Certifier:
         since the caller wants them computed.
 
         Args:
-            frame, reference: float32 or float16 (H, W, C), on the processor.
+            frame, reference: float32 or float16 (H, W, C), on the CPU.
             active: bool (rows, columns) of blocks, True where the caller asks for recomputation.
             vectors: int (rows, columns, 2), (dx, dy) of every block in pixels.
             block_px: side of a block.
             conditions: which of `CONDITIONS` to ask for; dropping one shows that it is needed.
-            up_to_date: as `unmoved`: where the maps to be made have already what the reference has.
+            up_to_date: in the order of `unmoved`: positions whose memory already has the reference's values.
         """
         self.unmoved = None
         if self._compiled is None or conditions != CONDITIONS:
@@ -148,7 +149,7 @@ def certify_in_torch(
             state = _pixels(frame, reference, active, vectors, block_px, conditions)
             unchanged = not bool(state.any())
         elif known.from_dense_call:
-            # What is behind a value has seen the whole frame: it holds if nothing has changed or moved.
+            # It depends on the whole frame: certified only if nothing has changed or moved.
             state = torch.zeros(known.size, dtype=torch.int32) if unchanged else None
         else:
             state = _joined(known, labels, conditions)
@@ -221,7 +222,7 @@ def labels_over_taps(
     horizontal: torch.Tensor,
     conditions: frozenset[str] = CONDITIONS,
 ) -> torch.Tensor:
-    """The label of what each output reads: int32 (h, w) to (H, W), by tables of `kernels.executor.graph.tap_tables`.
+    """The label of what each output reads: int32 (h, w) to (H, W).
 
     Labels agree where the largest of them is the smallest, which is the largest negative's negative.
     """
@@ -236,7 +237,7 @@ def _agreed(extremes: torch.Tensor, conditions: frozenset[str]) -> torch.Tensor:
 def _joined(
     known: CertificateClass, labels: list[torch.Tensor | None], conditions: frozenset[str]
 ) -> torch.Tensor | None:
-    """Labels of a class; None where nothing behind a part can be certified any more."""
+    """Labels of a class; None where an input has none, so that nothing can be certified any more."""
     joined: torch.Tensor | None = None
     for read in known.inputs:
         source = labels[read.source]

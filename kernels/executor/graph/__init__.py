@@ -1,0 +1,1 @@
+"""The graph of a module: tracing it, lowering the recorded calls to nodes, and their tap tables."""

@@ -1,4 +1,4 @@
-"""Building a graph: nodes under construction, and which node stands for which traced value."""
+"""Building the graph: adds nodes, and remembers which node computes which traced value."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kernels.executor.graph.tracing import ModuleTrace, RecordedCall, TracedValu
 
 
 class GraphBuilder:
-    """The graph of one trace, so far."""
+    """The graph of one trace while it is built; the lowerings extend this class."""
 
     def __init__(self, record: ModuleTrace, leaves: set[str]) -> None:
         self.record = record
@@ -32,7 +32,7 @@ class GraphBuilder:
         ):
             if isinstance(leaf, TracedValue):
                 self.uses[leaf.index] += 1
-        self.entered: dict[int, int] = {}
+        self.converted: dict[int, int] = {}
         one = Fraction(1)
         self.nodes.append(Node("frame", Input(), (), (shape[2], shape[3], shape[1]), (one, one), (1, 1), ()))
         self.values[0] = 0
@@ -55,7 +55,7 @@ class GraphBuilder:
         self.values[call.results[0] if result is None else result] = len(self.nodes)
         self.nodes.append(Node(self._name(call), operation, inputs, shape, scale, period, taps))
 
-    def add_value(self, call: RecordedCall) -> None:
+    def add_dense_call(self, call: RecordedCall) -> None:
         inputs = tuple(
             self.node_of(leaf.index)
             for leaf in pytree.tree_leaves((call.args, call.kwargs))
@@ -76,13 +76,13 @@ class GraphBuilder:
         """The node of a traced value that is a map already."""
         if not isinstance(value, TracedValue):
             return None
-        index = self.entered.get(value.index)
+        index = self.converted.get(value.index)
         if index is None:
             index = self.node_of(value.index)
         return index if self.nodes[index].is_map else None
 
     def map(self, value: Any) -> int | None:
-        """The node of a traced value, made a map if its shape has a place in the frame, else None."""
+        """The node of a traced value as a map, made from a tensor if its shape fits the frame, else None."""
         found = self.map_or_none(value)
         if found is not None or not isinstance(value, TracedValue):
             return found
@@ -92,7 +92,7 @@ class GraphBuilder:
         scale = (Fraction(frame[2], shape[2]), Fraction(frame[3], shape[3]))
         if scale[0] != scale[1] or scale[0].denominator != 1:
             return None
-        index = self.entered[value.index] = len(self.nodes)
+        index = self.converted[value.index] = len(self.nodes)
         source = self.values[value.index]
         name = self._unique(f"{self.nodes[source].name}.map")
         period = (scale[0].numerator, scale[1].numerator)
@@ -100,8 +100,8 @@ class GraphBuilder:
         return index
 
     def fusible(self, value: Any, index: int) -> bool:
-        """Whether nothing but the call at hand reads this value, and it is the node's own result."""
-        own = self.values.get(value.index) == index and value.index not in self.entered
+        """Whether the current call is the only reader of this value, and it is the node's own result."""
+        own = self.values.get(value.index) == index and value.index not in self.converted
         return own and self.uses[value.index] == 1
 
     def result_shape(self, call: RecordedCall) -> tuple[int, int, int]:

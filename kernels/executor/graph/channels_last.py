@@ -1,8 +1,8 @@
-"""Lowering of maps that a model holds with their channels last, as ConvNeXt does for norms and products.
+"""Lowering of maps that a model permutes to channels last, as ConvNeXt does for norms and linear layers.
 
-A permuted map, or a view of one that keeps its last axis, is still the map: row i is position i. Element-wise
-calls on rows are lowered as on maps, products with a matrix as convolutions of one position. What else reads
-rows gets them as a value, made from the map when it is first needed.
+A permuted map, or a view of one that keeps its last axis, is treated as rows of the map: row i is position i.
+Element-wise calls on rows are lowered as on maps, matrix products as 1×1 convolutions. Any other reader of
+rows gets them as a tensor, made from the map when it is first needed.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _LAST, _FIRST = [0, 2, 3, 1], [0, 3, 1, 2]
 
 
 class ChannelsLastLowering(ElementwiseLowering):
-    """The part of the lowering that concerns rows.
+    """The part of the lowering that handles rows.
 
     Attributes:
-        rows: of each traced value that is rows, the value that stands for its map.
+        rows: for each traced value that is rows of a map, the value of that map.
     """
 
     def __init__(self, record: ModuleTrace, leaves: set[str]) -> None:
@@ -62,7 +62,9 @@ class ChannelsLastLowering(ElementwiseLowering):
         """The node of a traced value; rows that nothing could lower are made from their map."""
         if value not in self.values and value in self.rows:
             shape = self.record.shapes[value]
-            self.add_value(RecordedCall(_rows_of, (TracedValue(self.rows[value]), shape), {}, (value,), ""))
+            self.add_dense_call(
+                RecordedCall(_rows_of, (TracedValue(self.rows[value]), shape), {}, (value,), "")
+            )
         return self.values[value]
 
     def _same_size(self, call: RecordedCall) -> bool:
@@ -71,7 +73,7 @@ class ChannelsLastLowering(ElementwiseLowering):
         return torch.Size(shapes[call.results[0]]).numel() == torch.Size(shapes[call.args[0].index]).numel()
 
     def _follow(self, call: RecordedCall, stands: int, node: int) -> bool:
-        """The call's result is rows of the map that the value `stands` is, or was made: `node`."""
+        """Record that the call's result is rows of the map of the value `stands`, computed by `node`."""
         self._share_uses(call.args[0].index, call.results[0], stands)
         self.rows[call.results[0]] = self._stand_in(call.results[0], node)
         return True
@@ -83,7 +85,7 @@ class ChannelsLastLowering(ElementwiseLowering):
             self.uses[value] = max(uses, self.uses[value]) if value == stands != source else uses
 
     def _stand_in(self, rows: int, node: int | None = None) -> int:
-        """A value for the map that the value `rows` is the rows of."""
+        """A new traced value for the map whose rows are the value `rows`."""
         value = len(self.record.shapes)
         self.record.shapes.append(())
         self.record.dtypes.append(self.record.dtypes[rows])

@@ -1,7 +1,7 @@
-"""Lowering of what reads one position: batch norm, activations, arithmetic, functions of its channels.
+"""Lowering of calls that read one position: batch norm, activations, arithmetic, functions of its channels.
 
-What has a kernel becomes one, or part of the convolution before it. What has none keeps its recorded call and
-its place in the frame (`LocalCall`): it runs whole, and what is behind it can still be certified.
+A call with a kernel becomes a node, or is fused into the convolution before it. Others keep their recorded
+call and stay maps (`LocalCall`): they run in full, and layers after them can still be certified.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ _OVER_CHANNELS = {
 
 
 class ElementwiseLowering(GraphBuilder):
-    """The part of the lowering that concerns single positions."""
+    """The part of the lowering that handles calls on single positions."""
 
     def elementwise(self, call: RecordedCall) -> bool:
-        """Lower a call that reads one position; False if it does not, or has no place in the frame."""
+        """Lower a call that reads one position; False if it does not, or its result is no map."""
         name = call.name
         if self.record.dtypes[call.results[0]] != torch.float32:
             return False
@@ -182,7 +182,7 @@ class ElementwiseLowering(GraphBuilder):
         return finite and self._affine(call, source, factor, offset)
 
     def _per_channel(self, constant: Any, channels: int) -> torch.Tensor | None:
-        """A constant as float64 (channels,); None if it has a place in the frame: then it is not local."""
+        """A constant as float64 (channels,); None if it varies over positions."""
         value = torch.as_tensor(constant, dtype=torch.float64, device="cpu")
         if value.numel() == 1:
             return value.reshape(1).expand(channels)
@@ -191,7 +191,7 @@ class ElementwiseLowering(GraphBuilder):
         return None
 
     def _local(self, call: RecordedCall) -> bool:
-        """Keep the call and the maps it reads: all of one size, and no constant with a place in the frame."""
+        """Keep the call, if its maps are of one size and no constant varies over positions."""
         shape = self.record.shapes[call.results[0]]
         if len(shape) != 4 or shape[0] != 1:
             return False

@@ -1,9 +1,9 @@
-"""From recorded ATen calls to the graph: what is local becomes maps, the rest stays a recorded call.
+"""From recorded ATen calls to the graph: local operations make maps, the rest stay recorded calls.
 
 Batch norm and constants a channel are folded into the convolution before them, activations and residual
-additions into the convolution they follow, zero padding into the convolution behind it. Local operations that
-no kernel has keep their place in the frame and run whole (`LocalCall`). Everything else is a `DenseCall`, and a map
-made from one (`TensorToMap`) is new in every frame.
+additions into the convolution before them, zero padding into the convolution after it. Local operations
+without a kernel stay maps and run in full (`LocalCall`). Everything else is a `DenseCall`; a map made from
+its result (`TensorToMap`) is new in every frame.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class _Lowering(ChannelsLastLowering):
     def run(self) -> Graph:
         for call in self.record.calls:
             if not self._lower(call):
-                self.add_value(call)
+                self.add_dense_call(call)
         self.graph.outputs = [
             NodeOutput(self.node_of(leaf.index)) if isinstance(leaf, TracedValue) else leaf
             for leaf in self.record.outputs
@@ -56,7 +56,7 @@ class _Lowering(ChannelsLastLowering):
         self.graph.structure = self.record.structure
         return self.graph
 
-    # What each call becomes. A method returns False where the general case must take over.
+    # One method for each kind of call. It returns False where the call has to stay a `DenseCall`.
 
     def _lower(self, call: RecordedCall) -> bool:
         name = call.name
@@ -338,7 +338,7 @@ class _Lowering(ChannelsLastLowering):
 
 @lru_cache(maxsize=256)
 def _mirrored(size: int, before: int, after: int, repeats: bool) -> torch.Tensor:
-    """Taps of padding with what is inside: it reads a position, and like all padding does not move."""
+    """Taps of reflection or replication padding: it reads a position, and like all padding does not move."""
     position = torch.arange(size + before + after) - before
     inside = position.clamp(0, size - 1)
     read = inside if repeats else 2 * inside - position

@@ -1,7 +1,8 @@
-"""The graph that the executor plans and runs: feature maps, and what makes one from others.
+"""The graph that the executor plans and runs: its nodes and their operations.
 
-A node is either a *map* (one image, channels last, with a place in the frame) or a *value* (anything else a
-model computes: tokens, pooled vectors, decoded boxes), which is always computed densely by the recorded call.
+A node is either a *map* (a feature map of one image, channels last, whose positions correspond to pixels of
+the frame) or any other tensor (tokens, pooled vectors, decoded boxes). Those are computed in full in every
+frame, by the recorded call.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Convolution:
 
 @dataclass(frozen=True, slots=True)
 class TransposedConvolution:
-    """A transposed convolution whose kernel is its stride: each input position makes a patch of its own.
+    """A transposed convolution whose kernel size is its stride: each input position makes its own patch.
 
     weight (kh · kw · O, I, 1, 1), patch rows first; bias repeats for each patch position.
     """
@@ -50,6 +51,8 @@ class TransposedConvolution:
 
 @dataclass(frozen=True, slots=True)
 class Pooling:
+    """Pooling of `kind` "max" or "average"; `count_padding` as torch's count_include_pad."""
+
     kind: str
     window: Window
     count_padding: bool
@@ -57,6 +60,8 @@ class Pooling:
 
 @dataclass(frozen=True, slots=True)
 class Pointwise:
+    """activation(first `function` second): "add", "subtract", "multiply", or "copy" of the first alone."""
+
     function: str
     activation: str = "none"
     slope: float = 0.01
@@ -64,6 +69,8 @@ class Pointwise:
 
 @dataclass(frozen=True, slots=True)
 class Upsample:
+    """Upsampling by a whole factor, of `mode` "nearest" or "bilinear"."""
+
     mode: str
     align_corners: bool
 
@@ -83,19 +90,19 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class LocalCall:
-    """A local operation that no kernel has: its recorded call runs on the whole map."""
+    """A local operation without a kernel: its recorded call runs on whole maps, and the result is a map."""
 
     call: RecordedCall
 
 
 @dataclass(frozen=True, slots=True)
 class TensorToMap:
-    """A value that becomes a map again, as after attention: all of it is new in every frame."""
+    """A tensor that becomes a map again, as after attention: all of it is new in every frame."""
 
 
 @dataclass(frozen=True, slots=True)
 class DenseCall:
-    """A recorded call, run densely on whole inputs. `result` picks one of several results."""
+    """A recorded call that runs on whole inputs; the result is no map. `result` picks one of several."""
 
     call: RecordedCall
     result: int
@@ -119,14 +126,14 @@ Taps = tuple[torch.Tensor, torch.Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One step.
+    """One operation of the graph and its result.
 
     Attributes:
         name: path of the submodule it came from, with the operation where one submodule has several.
-        work: what to do.
+        operation: how it is computed.
         inputs: indices of the nodes it reads.
-        shape: (H, W, C) of a map; None for a value.
-        scale: pixels of the frame a position, (vertical, horizontal); None for a value.
+        shape: (H, W, C) of a map; None for another tensor.
+        scale: pixels of the frame a position, (vertical, horizontal); None for another tensor.
         period: pixels that a motion must be a multiple of, (vertical, horizontal): the least common multiple
             of the scales on every path from the frame (P_l).
         taps: per input, the (vertical, horizontal) tables of `kernels.executor.graph.tap_tables`.
@@ -142,14 +149,17 @@ class Node:
 
     @property
     def is_map(self) -> bool:
+        """Whether its result is a feature map."""
         return self.shape is not None
 
     def map_shape(self) -> tuple[int, int, int]:
+        """`shape`; a TypeError if it is no map."""
         if self.shape is None:
             raise TypeError(f"{self.name} is no map")
         return self.shape
 
     def map_scale(self) -> tuple[Fraction, Fraction]:
+        """`scale`; a TypeError if it is no map."""
         if self.scale is None:
             raise TypeError(f"{self.name} is no map")
         return self.scale
@@ -161,7 +171,7 @@ class Graph:
 
     Attributes:
         outputs: leaves of the module's result: a node's index wrapped in `NodeOutput`, or a constant.
-        structure: how to put the leaves back together.
+        structure: the pytree that the leaves belong to.
         values: node of each traced value.
     """
 

@@ -1,4 +1,4 @@
-"""Which input positions an output position reads, one axis at a time.
+"""Tap tables: which input positions an output position reads, one axis at a time.
 
 Every local layer reads a product of two axis sets, so its dependency is two tables. A table is int64
 (outputs, K): row o lists the inputs that output o reads, `PADDING` standing for padding; short rows repeat

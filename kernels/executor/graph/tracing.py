@@ -1,8 +1,8 @@
-"""Tracing: a module runs once on a real frame, and every tensor operation it calls is written down.
+"""Tracing a module: it runs once on a real frame, and every ATen call it makes is recorded.
 
 The recorder is a `TorchDispatchMode`: it sees the ATen calls below autograd and below the module's Python, so
 lists, splits, loops over layers and shape arithmetic need no rewriting. The price is that a trace holds for
-one frame size, and that what depends on tensor *values* cannot be traced; both are noticed, never guessed.
+one frame size, and that what depends on tensor *values* cannot be traced; both are detected and refused.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class UnsupportedModule(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class TracedValue:
-    """Stands for a traced value in the arguments of a call."""
+    """A traced tensor in the arguments of a recorded call, by its index in the trace."""
 
     index: int
 
@@ -70,14 +70,14 @@ class RecordedCall:
 
 @dataclass(slots=True)
 class ModuleTrace:
-    """What a module did with one frame: value 0 is the frame.
+    """The calls of a module on one frame. Traced values are numbered in order; value 0 is the frame.
 
     Attributes:
         calls: in order.
         shapes: shape of every value.
         dtypes: dtype of every value.
         outputs: the module's result with `TracedValue` leaves, flattened.
-        structure: how to put `outputs` back together.
+        structure: the pytree that `outputs` belong to.
     """
 
     calls: list[RecordedCall] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""The plan of one graph: where every map lives, what a cache must keep, and which backend does what.
+"""The execution plan of one graph: buffers of its maps, what a cache keeps, backends of its operations.
 
 Concatenation and splitting move no data where a map can be written straight into its slice of the wider
 buffer. What has to outlive a frame depends on the policy: `fixed` needs only maps that are read around an
@@ -33,7 +33,7 @@ from kernels.ops.registry import ChosenBackend
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """Size of a map, and the pixels of the frame that a position stands for, down and across."""
+    """Size of a map, and the pixels of the frame that one position covers, down and across."""
 
     height: int
     width: int
@@ -58,20 +58,22 @@ class ExecutionPlan:
         graph: the nodes.
         bilinear: whether caches are sampled between positions.
         device, dtype: of the maps.
-        slots: (H, W, C) of every buffer.
-        places: where each map node lives (None for values).
-        copies: for a concatenation, the inputs that could not be placed: (input node, first channel).
+        buffer_shapes: (H, W, C) of every buffer.
+        slices: the buffer slice of each map node; None for tensors that are no maps.
+        copies: for a concatenation, the inputs that have to be copied into it: (input node, first channel).
         resolutions: the different resolutions of its maps.
-        levels: for each map node, which of the resolutions it has.
-        slot_levels: the same for each slot.
-        offsets: first float of each slot in the memory that holds it, a cache's or the shared one.
-        cache_floats, shared_floats: size of these.
-        kept: regions of each slot that a cache must keep, merged.
-        shared: slots that no cache keeps; one set serves every frame.
-        convolutions: packed, by node.
-        dense: weight and bias for torch's own convolution, where the backend's is not used for dense runs.
-        choices: the backend of each operation.
-        counted: the layers that reports list: maps with work of their own.
+        node_resolutions: for each map node, the index of its resolution; None for tensors that are no maps.
+        buffer_resolutions: the same for each buffer.
+        offsets: first element of each buffer in the memory that holds it: a cache's arena or the workspace.
+        cache_floats, workspace_floats: number of elements of these.
+        kept: slices of each buffer that a cache must keep, adjacent ones merged.
+        workspace: buffers that no cache keeps; one copy of them serves every frame.
+        convolutions: packed for their backend, by node.
+        torch_weights: weight and bias for torch's own convolution, where a dense run uses that instead of the
+            backend's.
+        backends: the backend of each operation, by node.
+        remap_backend: the one that moves cached maps along the vectors.
+        reported: nodes that reports list as layers: maps that are computed, not just concatenated or split.
         borders: per map node, which rows and columns read padding on some path: (bool (H,), bool (W,)).
         break_even: by node, the share of active positions from which it runs everywhere, where `calibrate`
             measured one under the policy that the plan was made for: for "fixed" tiles of blocks with their
@@ -108,27 +110,39 @@ class ExecutionPlan:
         return self.graph.nodes
 
     def slice_of(self, node: int) -> BufferSlice:
+        """The buffer slice of a map node."""
         found = self.slices[node]
         if found is None:
             raise TypeError(f"{self.nodes[node].name} is no map")
         return found
 
     def kept_slice(self, part: BufferSlice) -> BufferSlice:
-        """The kept region that a place lies in.
+        """The kept slice that contains `part`.
 
         Raises:
             KeyError: no cache keeps it.
         """
-        for region in self.kept[part.buffer]:
-            if region.start <= part.start and part.start + part.channels <= region.start + region.channels:
-                return region
+        for kept in self.kept[part.buffer]:
+            if kept.start <= part.start and part.start + part.channels <= kept.start + kept.channels:
+                return kept
         raise KeyError(part)
 
     def resolution_of(self, node: int) -> int:
+        """Index of the resolution of a map node."""
         found = self.node_resolutions[node]
         if found is None:
             raise TypeError(f"{self.nodes[node].name} is no map")
         return found
+
+    def computed_resolution(self, node: int) -> int:
+        """Index of the resolution whose positions a node is computed at.
+
+        Its own, but for a transposed convolution that of its input: each input position makes a patch.
+        """
+        source = self.nodes[node]
+        return self.resolution_of(
+            source.inputs[0] if isinstance(source.operation, TransposedConvolution) else node
+        )
 
 
 def build_plan(
@@ -139,7 +153,7 @@ def build_plan(
     bilinear: bool = False,
     dtype: torch.dtype = torch.float32,
 ) -> ExecutionPlan:
-    """Place the maps of a graph, decide what is kept under `policy`, and pick the backends.
+    """Assign buffers to the maps of a graph, decide what is kept under `policy`, and choose the backends.
 
     Raises:
         ValueError: a backend that was asked for cannot run here.
@@ -271,14 +285,14 @@ def _mark_kept(plan: ExecutionPlan, everything: bool) -> None:
                 )
                 keep[index] |= around
     keep[0] = everything  # the frame itself: only certificates and pruning look back at it
-    regions: dict[int, list[tuple[int, int]]] = {}
+    spans: dict[int, list[tuple[int, int]]] = {}
     for index in range(len(nodes)):
         if keep[index]:
             part = plan.slice_of(index)
-            regions.setdefault(part.buffer, []).append((part.start, part.start + part.channels))
-    for buffer, spans in regions.items():
+            spans.setdefault(part.buffer, []).append((part.start, part.start + part.channels))
+    for buffer, channels in spans.items():
         merged: list[tuple[int, int]] = []
-        for start, stop in sorted(spans):
+        for start, stop in sorted(channels):
             if merged and start <= merged[-1][1]:
                 merged[-1] = (merged[-1][0], max(stop, merged[-1][1]))
             else:

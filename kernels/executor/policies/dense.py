@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 
-from kernels.executor.graph.nodes import TransposedConvolution
 from kernels.executor.plan.execution_plan import ExecutionPlan
 from kernels.executor.plan.fused_segments import full_active_sets
 from kernels.executor.policies.sparse_request import SparseRequest
@@ -27,23 +26,21 @@ def run_dense(
         for key, resolution in enumerate(plan.resolutions)
     }
     segments = pool.segments
-    sets = full_active_sets(segments, tiles) if segments is not None else None
+    table = full_active_sets(segments, tiles) if segments is not None else None
     index = 1
     while index < len(plan.nodes):
-        if segments is not None and sets is not None and index in segments.spans:
+        if segments is not None and table is not None and index in segments.spans:
             begin, end, index = segments.spans[index]
-            segments.program.run(begin, end, sets, arena.memory, pool.workspace.memory, None)
+            segments.program.run(begin, end, table, arena.memory, pool.workspace.memory, None)
             continue
-        node = plan.nodes[index]
+        plan.nodes[index]
         if runs_whole(plan, index):
-            runner.whole(index)
+            runner.run_whole(index)
         elif index in plan.torch_weights:
             # The C++ kernel is as fast as torch's at full activity, and its sums do not depend on the set.
             runner.compute_dense(index)
         else:
-            key = plan.resolution_of(
-                node.inputs[0] if isinstance(node.operation, TransposedConvolution) else index
-            )
+            key = plan.computed_resolution(index)
             runner.compute(index, *tiles[key])
         index += 1
     return runner, FeatureCache(pool, arena, None)
@@ -52,5 +49,6 @@ def run_dense(
 def dense_instead(
     plan: ExecutionPlan, pool: ArenaPool, request: SparseRequest, policy: str
 ) -> tuple[NodeRunner, FeatureCache, ReuseReport]:
+    """Run the whole frame densely, and report under `policy` that nothing was reused."""
     runner, cache = run_dense(plan, pool, request.frame, request.block_px)
     return runner, cache, ReuseReport(policy, {plan.nodes[index].name: 0.0 for index in plan.reported})

@@ -1,4 +1,4 @@
-"""`exact`: only what a certificate covers is reused."""
+"""`exact`: only positions with a certificate are reused."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from kernels.executor.certificates.certificate import CONDITIONS, Certificate, Certifier
-from kernels.executor.certificates.classes import CertificateClasses, find_classes
+from kernels.executor.certificates.certificate_classes import CertificateClasses, find_classes
 from kernels.executor.graph.nodes import (
     Concat,
     Convolution,
@@ -38,9 +38,10 @@ class _NodeGroup:
 
     Attributes:
         of: their certificate class.
-        resolution: of the positions that are listed: the class's, or for patches that of what makes them.
-        step: positions of the class, down and across, that one listed position makes.
-        break_even: share of positions to compute from which all of them are.
+        resolution: of the positions that are computed: the class's, or for a transposed convolution its
+            input's.
+        step: (down, across) positions of the class that one computed position makes.
+        break_even: share of positions to compute from which all are computed.
     """
 
     of: int
@@ -49,16 +50,16 @@ class _NodeGroup:
     break_even: float
 
 
-class _Prepared:
+class _ExactPlan:
     """What does not change between frames of one plan.
 
     Attributes:
-        levels: the different levels.
-        of_node: of each map node, the index of its level; None for values.
-        full: of each resolution, the tiles of all of it.
-        values: what is left to do for a frame that has not changed.
-        asked: the break-evens and the block size that this was made for.
-        patches: of each `TransposedConvolution`, the index of the level of its input positions.
+        groups: the different node groups.
+        of_node: for each map node, the index of its group; None for tensors that are no maps.
+        full: for each resolution, tiles that cover all of it.
+        dense_calls: the nodes left to run for a frame that has not changed.
+        made_for: the break-evens and the block size that this was made for.
+        patches: for each `TransposedConvolution`, the index of the group of its input positions.
     """
 
     def __init__(self, plan: ExecutionPlan, block_px: int) -> None:
@@ -68,16 +69,16 @@ class _Prepared:
         self.full: list[Tiles] = [
             active_sets.full_tiles(resolution, block_px, plan.device) for resolution in plan.resolutions
         ]
-        self.values = _output_values(plan)
+        self.dense_calls = _output_dense_calls(plan)
         self._known: dict[_NodeGroup, int] = {}
         self.of_node: list[int | None] = []
         self.patches: dict[int, int] = {}
-        self.asked = dict(plan.break_even), block_px
+        self.made_for = dict(plan.break_even), block_px
         for index, node in enumerate(plan.nodes):
             if not node.is_map:
                 self.of_node.append(None)
                 continue
-            # What a concatenation copies is complete, and its own map is never moved.
+            # The inputs that a concatenation copies are complete, and its own map is never moved.
             copied = isinstance(node.operation, Concat)
             share = 0.0 if copied else plan.break_even.get(index, default_break_even(node.operation))
             known = self.classes.of(index)
@@ -100,9 +101,9 @@ class _Prepared:
         return self._known.setdefault(group, len(self._known))
 
     @classmethod
-    def of(cls, plan: ExecutionPlan, pool: ArenaPool, block_px: int) -> _Prepared:
+    def of(cls, plan: ExecutionPlan, pool: ArenaPool, block_px: int) -> _ExactPlan:
         found = pool.compiled.get("exact")
-        if not isinstance(found, cls) or found.asked != (plan.break_even, block_px):
+        if not isinstance(found, cls) or found.made_for != (plan.break_even, block_px):
             found = pool.compiled["exact"] = cls(plan, block_px)
         return found
 
@@ -135,16 +136,16 @@ def run_exact(
 ) -> tuple[NodeRunner, FeatureCache, ReuseReport]:
     """Only certified positions are reused; all others are computed from inputs that are complete.
 
-    A layer of which little is certified is computed in full: a value does not depend on what is computed with
-    it, so it comes out the same.
+    A layer with few certified positions is computed in full. The result is the same to the last bit: a
+    value does not depend on which other positions are computed with it.
     """
-    prepared = _Prepared.of(plan, pool, request.block_px)
+    prepared = _ExactPlan.of(plan, pool, request.block_px)
     source = request.cache.arena
     if _unchanged(request, source.views[0]):
-        # A cache is never written to again, so that of the reference is this frame's as well.
+        # A cache is never written to again, so the reference's serves for this frame too.
         runner = NodeRunner(plan, pool, source)
-        for index in prepared.values:
-            runner.whole(index)
+        for index in prepared.dense_calls:
+            runner.run_whole(index)
         return runner, request.cache, _report_unchanged(plan)
     arena = pool.acquire()
     runner = NodeRunner(plan, pool, arena)
@@ -156,13 +157,13 @@ def run_exact(
         request.vectors,
         request.block_px,
         conditions,
-        arena.up_to_date(source),
+        arena.up_to_date_with(source),
     )
     if prepared.certifier.unmoved is not None:
         arena.origin = ContentOrigin(source.content, prepared.certifier.unmoved)
-    chosen = _Chosen(plan, prepared, certificates)
+    decisions = _FrameDecisions(plan, prepared, certificates)
     segments = prepared.segments
-    table = chosen.compiled(segments) if segments is not None else None
+    table = decisions.table(segments) if segments is not None else None
     index = 1
     while index < len(plan.nodes):
         if segments is not None and table is not None and index in segments.spans:
@@ -170,17 +171,17 @@ def run_exact(
             segments.program.run(begin, end, table, arena.memory, pool.workspace.memory, source.memory)
             continue
         if runs_whole(plan, index):
-            runner.whole(index)
+            runner.run_whole(index)
         else:
-            chosen.compute(runner, source.views[index], index)
+            decisions.compute(runner, source.views[index], index)
         index += 1
-    return runner, FeatureCache(pool, arena, None), chosen.report()
+    return runner, FeatureCache(pool, arena, None), decisions.report()
 
 
-class _Chosen:
-    """One frame's certificates, and what each level makes of them."""
+class _FrameDecisions:
+    """One frame's certificates, and what each node group computes because of them."""
 
-    def __init__(self, plan: ExecutionPlan, prepared: _Prepared, certificates: list[Certificate]) -> None:
+    def __init__(self, plan: ExecutionPlan, prepared: _ExactPlan, certificates: list[Certificate]) -> None:
         self._plan = plan
         self._prepared = prepared
         self._certificates = certificates
@@ -192,7 +193,7 @@ class _Chosen:
         return certificate.count > 0 and 1.0 - certificate.share < group.break_even
 
     def _missing(self, key: int) -> Tiles:
-        """What a level computes."""
+        """The tiles that a group computes."""
         group = self._prepared.groups[key]
         certificate = self._certificates[group.of]
         if certificate.missing is None or not self._reuses(group):
@@ -202,8 +203,8 @@ class _Chosen:
         # All positions of a patch read the same ones, so they are certified together.
         return list_tiles(~certificate.certified[:: group.step[0], :: group.step[1]]), (1, 1)
 
-    def compiled(self, segments: FusedSegments) -> ActiveSetTable:
-        """For programs."""
+    def table(self, segments: FusedSegments) -> ActiveSetTable:
+        """The active sets of the groups, for programs."""
         made = segments.new_table()
         for key, group in enumerate(self._prepared.groups):
             tiles, tile = self._missing(key)
@@ -215,7 +216,7 @@ class _Chosen:
         return made
 
     def compute(self, runner: NodeRunner, reference: torch.Tensor, index: int) -> None:
-        """One node by itself."""
+        """Run one node that no program runs."""
         plan, prepared = self._plan, self._prepared
         own = prepared.of_node[index]
         assert own is not None
@@ -253,14 +254,14 @@ class _Chosen:
 
 
 def _unchanged(request: SparseRequest, reference: torch.Tensor) -> bool:
-    """Whether the frame is the reference's, where it stands."""
+    """Whether the frame equals the reference, nothing moved and nothing asked to be recomputed."""
     if bool(request.active.any()) or bool(request.vectors.any()):
         return False
     return torch.equal(request.frame[0].permute(1, 2, 0).to(reference.dtype), reference)
 
 
-def _output_values(plan: ExecutionPlan) -> list[int]:
-    """The values that a frame's outputs are made of, in order: all that is left to do where maps stay."""
+def _output_dense_calls(plan: ExecutionPlan) -> list[int]:
+    """The dense calls that the outputs depend on, in order: all that is left to run where no map changes."""
     wanted = {leaf.node for leaf in plan.graph.outputs if isinstance(leaf, NodeOutput)}
     for index in reversed(range(len(plan.nodes))):
         if index in wanted and not plan.nodes[index].is_map:

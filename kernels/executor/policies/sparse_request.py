@@ -1,4 +1,4 @@
-"""What a sparse run is asked for."""
+"""A sparse run as it was asked for, and the active set of each resolution that follows from it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
+from kernels.executor.plan.execution_plan import ExecutionPlan
+from kernels.executor.state.active_sets import ActiveSet, HostActiveSets, decide_active_sets
 from kernels.executor.state.feature_cache import FeatureCache
 
 
@@ -15,8 +17,8 @@ class SparseRequest:
 
     Attributes:
         frame: (1, C, H, W).
-        active: bool (rows, columns) of blocks, on the processor.
-        vectors: int64 (rows, columns, 2), (dx, dy) in pixels, on the processor.
+        active: bool (rows, columns) of blocks, on the CPU.
+        vectors: int64 (rows, columns, 2), (dx, dy) in pixels, on the CPU.
         cache: what to reuse.
         block_px: side of a block.
         break_even: share of active blocks from which the frame is run densely.
@@ -28,3 +30,30 @@ class SparseRequest:
     cache: FeatureCache
     block_px: int
     break_even: float = 1.0
+
+
+def active_sets_of(plan: ExecutionPlan, request: SparseRequest) -> dict[int, ActiveSet]:
+    """The active set of every resolution at which maps are computed, the frame's left out unless shared."""
+    return host_active_sets(plan, request).to(plan.device)
+
+
+def host_active_sets(plan: ExecutionPlan, request: SparseRequest) -> HostActiveSets:
+    """`active_sets_of` before the copy to the device of the maps."""
+    computed = {
+        plan.node_resolutions[index] if not node.is_map else plan.computed_resolution(index)
+        for index, node in enumerate(plan.nodes)
+        if index > 0
+    }
+    resolutions = {
+        key: resolution
+        for key, resolution in enumerate(plan.resolutions)
+        if key in computed or key in plan.node_resolutions[1:]
+    }
+    return decide_active_sets(
+        resolutions,
+        request.active,
+        request.vectors,
+        request.block_px,
+        plan.bilinear,
+        request.cache.residuals,
+    )

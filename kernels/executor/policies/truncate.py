@@ -22,8 +22,7 @@ from kernels.executor.graph.nodes import Concat, Convolution, Input, Slice, Tran
 from kernels.executor.plan.execution_plan import ExecutionPlan, reads_neighbourhood
 from kernels.executor.plan.fused_segments import SegmentLayout, compile_node
 from kernels.executor.policies.dense import dense_instead
-from kernels.executor.policies.fixed import active_sets_of
-from kernels.executor.policies.sparse_request import SparseRequest
+from kernels.executor.policies.sparse_request import SparseRequest, active_sets_of
 from kernels.executor.reports.reuse_report import ReuseReport
 from kernels.executor.state import active_sets
 from kernels.executor.state.active_sets import ActiveSet
@@ -57,12 +56,12 @@ def run_truncate(
         return dense_instead(plan, pool, request, "truncate")
     if "truncate" not in pool.compiled:
         pool.compiled["truncate"] = _compile(plan)
-    compiled: _Compiled = pool.compiled["truncate"]
+    compiled: _CompiledPlan = pool.compiled["truncate"]
     arena = pool.acquire()
     runner = NodeRunner(plan, pool, arena)
     runner.load(request.frame)
     sets = active_sets_of(plan, request)
-    frame = _Frame(plan, runner, request.cache.arena, arena, sets, epsilon_of, compiled)
+    frame = _FrameState(plan, runner, request.cache.arena, arena, sets, epsilon_of, compiled)
     frame.changed.update(compiled.changed)
     height, width = request.frame.shape[2:]
     frame.mark(0, active_sets.per_pixel(request.active, height, width, request.block_px))
@@ -87,11 +86,11 @@ def run_truncate(
 
 
 @dataclass(slots=True)
-class _Frame:
-    """One frame in the making.
+class _FrameState:
+    """The state of one frame while it runs.
 
     Attributes:
-        changed: by map node, (H, W) on the processor, not 0 where it differs from the moved reference.
+        changed: by map node, (H, W) on the CPU, nonzero where it differs from the moved reference.
         computed: by node, how many positions were computed.
     """
 
@@ -101,12 +100,12 @@ class _Frame:
     arena: Arena
     sets: dict[int, ActiveSet]
     epsilon_of: Callable[[int], float]
-    compiled: _Compiled
+    compiled: _CompiledPlan
     changed: dict[int, torch.Tensor] = field(default_factory=dict)
     computed: dict[int, int] = field(default_factory=dict)
 
     def displacement(self, resolution: int) -> torch.Tensor:
-        """Of a resolution; one that only the frame has moves no map."""
+        """The displacement of a resolution; any will do for the frame's own, by which no map moves."""
         active_set = self.sets.get(resolution) or next(iter(self.sets.values()))
         return active_set.displacement
 
@@ -118,10 +117,10 @@ class _Frame:
             self.changed[index] = mask
 
     def run(self, index: int) -> None:
-        """A node through the operations of its backend."""
+        """Run one node through the operations of its backend."""
         plan, node = self.plan, self.plan.nodes[index]
         if runs_whole(plan, index):
-            self.runner.whole(index)
+            self.runner.run_whole(index)
             if node.is_map:
                 everything = torch.ones(node.map_shape()[:2], dtype=torch.bool)
                 self.mark(index, everything)
@@ -168,7 +167,7 @@ class _Frame:
         return kept.cpu().bool()
 
     def _compute(self, index: int, candidates: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
-        """Returns the tiles."""
+        """Compute the candidates, and return them as tiles."""
         operation = self.plan.nodes[index].operation
         self.computed[index] = int(candidates.sum())
         positions = candidates
@@ -179,7 +178,7 @@ class _Frame:
         return tiles
 
     def _move(self, index: int, candidates: torch.Tensor | None) -> None:
-        """Take a map over from the reference, but for the candidates."""
+        """Move the reference's map along the vectors, except at the candidates."""
         plan = self.plan
         assert plan.remap_backend is not None
         fresh = None if candidates is None else candidates.to(plan.device, torch.uint8)
@@ -190,15 +189,16 @@ class _Frame:
 
 
 @dataclass(slots=True)
-class _Compiled:
-    """What is known before the first frame.
+class _CompiledPlan:
+    """What is compiled once a plan.
 
     Attributes:
-        passing: nodes that are neither moved nor compared.
-        nodes: what the library runs by itself, in order.
-        spans: by first node of the plan: first node here, end of these, end of the plan's.
-        numbers: index here of each node of the plan.
-        changed: by map node, uint8 (H, W); empty if nothing is run by the library.
+        passing: convolutions whose maps are neither moved nor compared (`_passing`).
+        nodes: the nodes that the C++ library runs, in order.
+        spans: runs of these, by their first node of the plan: first and one past the last of `nodes`, one
+            past the last of the plan.
+        numbers: for each such node of the plan, its index in `nodes`.
+        changed: by map node, uint8 (H, W); empty if the library runs none.
     """
 
     passing: frozenset[int]
@@ -243,12 +243,12 @@ def _passing(plan: ExecutionPlan) -> frozenset[int]:
     )
 
 
-def _compile(plan: ExecutionPlan) -> _Compiled:
+def _compile(plan: ExecutionPlan) -> _CompiledPlan:
     program = Program()
     sizes = [node.map_shape()[:2] if node.is_map else (1, 1) for node in plan.nodes]
-    sets = ActiveSetTable(sizes)
+    table = ActiveSetTable(sizes)
     positions = torch.empty(max(height * width for height, width in sizes) + 1, 2, dtype=torch.int32)
-    compiled = _Compiled(_passing(plan), CompiledNodes(program, sets, positions))
+    compiled = _CompiledPlan(_passing(plan), CompiledNodes(program, table, positions))
     suits = plan.device.type == "cpu" and not plan.bilinear and plan.dtype == torch.float32
     if not suits or plan.remap_backend is None or plan.remap_backend.name != "cpu":
         compiled.nodes.finish()
@@ -260,7 +260,7 @@ def _compile(plan: ExecutionPlan) -> _Compiled:
     for index, node in enumerate(plan.nodes):
         if not node.is_map:
             continue
-        sets.set(index, positions, (1, 1))
+        table.set(index, positions, (1, 1))
         if isinstance(node.operation, (Input, Slice)):
             continue
         first = len(program)
@@ -290,7 +290,11 @@ def _compile(plan: ExecutionPlan) -> _Compiled:
 
 
 def _add(
-    plan: ExecutionPlan, compiled: _Compiled, index: int, steps: tuple[int, int], axes: dict[int, AxisTaps]
+    plan: ExecutionPlan,
+    compiled: _CompiledPlan,
+    index: int,
+    steps: tuple[int, int],
+    axes: dict[int, AxisTaps],
 ) -> None:
     node = plan.nodes[index]
     kind = NodeKind.FOLLOW
@@ -312,18 +316,18 @@ def _add(
         changed = compiled.changed[read]
         height, width = changed.shape
         one = NodeInput(changed, axis(vertical, height), axis(horizontal, width))
-        # Slices of one map that are read alike count once.
+        # Slices of one map that are read at the same positions count once.
         inputs.setdefault((changed.data_ptr(), id(one.vertical), id(one.horizontal)), one)
-    place = plan.slice_of(index)
-    region = MapAddress(False, plan.offsets[place.buffer] + place.start, plan.buffer_shapes[place.buffer][2])
-    active_set = node.inputs[0] if kind is NodeKind.TRANSPOSED else index
+    part = plan.slice_of(index)
+    address = MapAddress(False, plan.offsets[part.buffer] + part.start, plan.buffer_shapes[part.buffer][2])
+    set_index = node.inputs[0] if kind is NodeKind.TRANSPOSED else index
     compiled.nodes.add(
         kind,
         list(inputs.values()),
         compiled.changed[index],
         steps,
-        active_set,
+        set_index,
         plan.resolution_of(index),
-        region,
-        place.channels,
+        address,
+        part.channels,
     )

@@ -1,7 +1,8 @@
-"""A plan for people: what is known of each layer, one row each."""
+"""An execution plan as a table for `python -m kernels plan`: one row a layer."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -81,7 +82,7 @@ def summarise(plan: ExecutionPlan, block_px: int) -> list[LayerRow]:
         rows.append(
             LayerRow(
                 name=node.name,
-                operation=type(node.operation).__name__.lower(),
+                operation=_words(type(node.operation).__name__),
                 shape=node.map_shape(),
                 field_px=fields[index],
                 period_px=node.period,
@@ -97,7 +98,7 @@ def summarise(plan: ExecutionPlan, block_px: int) -> list[LayerRow]:
 def receptive_fields(plan: ExecutionPlan) -> dict[int, tuple[int, int]]:
     """By map node, the largest extent, (down, across), of the pixels that one position depends on.
 
-    Extents end at the border. What comes from values, as after attention, depends on the whole frame.
+    Extents end at the border. Maps made from other tensors, as after attention, depend on the whole frame.
     """
     sizes = plan.graph.frame_shape[2:]
     spans: dict[int, tuple[tuple[torch.Tensor, torch.Tensor], ...]] = {}
@@ -145,6 +146,11 @@ def table(rows: Sequence[LayerRow]) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
     )
+
+
+def _words(name: str) -> str:
+    """ "TransposedConvolution" as "transposed convolution"."""
+    return re.sub(r"\B([A-Z])", r" \1", name).lower()
 
 
 def _pair(values: tuple[object, object]) -> str:

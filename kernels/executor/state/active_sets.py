@@ -1,4 +1,4 @@
-"""From the block set of a frame to every resolution: what is active, and where the rest comes from.
+"""Active sets: at each resolution, which positions are computed and where the rest is copied from.
 
 A position of a layer with s pixels a position stands for the pixels [p·s, (p+1)·s). It is active if any
 active block overlaps them, and its vector is the mean of the overlapping blocks' vectors, divided by s and
@@ -8,8 +8,8 @@ Rounding alone would lose slow motion: 3 px a frame is 0 positions of a layer wi
 after frame. So what a rounding left over moves along with the block and is added to its next vector
 (`ActiveSet.residual`), until the block is computed anew.
 
-The processor decides by block (`decide_active_sets`), all resolutions in one go; what a GPU needs goes there as one
-copy from pinned memory, which the processor does not wait for, and is repeated for each position there.
+The host decides by block (`decide_active_sets`), all resolutions at once. A GPU gets one asynchronous copy
+from pinned memory, and repeats there what was decided by block for each position.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ import torch
 from kernels.executor.plan.execution_plan import Resolution
 from kernels.ops.maps import list_tiles
 
-_ALIGNMENT = 16  # bytes, of each part of what is sent
+_ALIGNMENT_BYTES = 16  # of each tensor in what is copied
 
 
 @dataclass(slots=True)
 class ActiveSet:
-    """One resolution in one frame.
+    """The active set of one resolution in one frame.
 
     Attributes:
-        tiles, tile: the active tiles.
+        tiles, tile: the active tiles: int32 (n, 2) first positions, and their (height, width).
         positions: how many positions they cover.
         fresh: (H, W) uint8, 1 at these positions.
-        displacement: (H, W, 2) int16 or float32, into the reference.
+        displacement: (H, W, 2) int16 or float32, (dx, dy) in positions into the reference.
         residual: pixels that the rounding of `displacement` left over, by block or position.
     """
 
@@ -49,11 +49,12 @@ class ActiveSet:
 
 @dataclass(frozen=True, slots=True)
 class _HostActiveSet:
-    """One resolution, by block where `size` is given (to be repeated for each tile), else by position.
+    """One resolution as the host decided it: by block where `size` is given, else by position.
 
     Attributes:
-        per_block: positions or tiles of the list that one block can touch.
-        beyond: the first position that lies outside the map.
+        size: (height, width) of the map, for which the values of a block are repeated.
+        per_block: how many entries of `tiles` one block can make.
+        beyond: a position outside the map.
     """
 
     tiles: torch.Tensor
@@ -67,7 +68,7 @@ class _HostActiveSet:
     beyond: tuple[int, int]
 
     def padded(self, blocks: int) -> _HostActiveSet:
-        """With as long a list as `blocks` active ones can make: what is added lies beyond the map."""
+        """With `tiles` as long as `blocks` active blocks can make it: what is added lies outside the map."""
         room = min(blocks * self.per_block, self.beyond[0] * self.beyond[1])
         tiles = torch.tensor(self.beyond, dtype=torch.int32).repeat(room, 1)
         tiles[: len(self.tiles)] = self.tiles
@@ -77,7 +78,7 @@ class _HostActiveSet:
         return self.tiles, self.fresh, self.displacement
 
     def active_set(self, tiles: torch.Tensor, fresh: torch.Tensor, displacement: torch.Tensor) -> ActiveSet:
-        """The level that these tensors, on their device, make."""
+        """The active set made of these tensors, on their device."""
         if self.size is not None:
             wide = displacement.view(torch.int64 if displacement.dtype == torch.float32 else torch.int32)
             repeated = _repeat(wide[..., 0], self.tile, self.size)
@@ -88,45 +89,47 @@ class _HostActiveSet:
 
 @dataclass(slots=True)
 class HostActiveSets:
-    """The levels of one frame, decided, on the processor; `to` puts them where the maps are.
+    """The active sets of one frame in host memory; `to` copies them to the device of the maps.
 
     Attributes:
-        parts: what was decided, by resolution.
-        blocks: how many are active.
+        by_resolution: what was decided, by index of the resolution.
+        blocks: how many blocks are active.
     """
 
-    parts: dict[int, _HostActiveSet]
+    by_resolution: dict[int, _HostActiveSet]
     blocks: int
     _packed: torch.Tensor | None = field(default=None, repr=False)
 
     def residuals(self) -> dict[int, torch.Tensor | None]:
         """What the roundings left over, by resolution."""
-        return {key: part.residual for key, part in self.parts.items()}
+        return {key: part.residual for key, part in self.by_resolution.items()}
 
     def padded(self, blocks: int) -> HostActiveSets:
-        """The same with the lists of `blocks` active ones, which then all frames of fewer have.
+        """The same, with lists as long as for `blocks` active blocks: shapes that do not depend on the frame.
 
         Raises:
             ValueError: more than these are active.
         """
         if self.blocks > blocks:
             raise ValueError(f"blocks must be at least the {self.blocks} active ones (got {blocks})")
-        return HostActiveSets({key: part.padded(blocks) for key, part in self.parts.items()}, self.blocks)
+        return HostActiveSets(
+            {key: part.padded(blocks) for key, part in self.by_resolution.items()}, self.blocks
+        )
 
     def to(self, device: torch.device | None) -> dict[int, ActiveSet]:
-        """The levels on a device; on a GPU after one copy on the current stream, not waited for.
+        """The active sets on a device; on a GPU by one asynchronous copy on the current stream.
 
         That copy can be captured in a CUDA graph, and then reads what `pack` last put in its memory.
         """
         if self._packed is None and (device is None or device.type == "cpu"):
-            return {key: part.active_set(*part.tensors()) for key, part in self.parts.items()}
+            return {key: part.active_set(*part.tensors()) for key, part in self.by_resolution.items()}
         pin = device is not None and device.type == "cuda"
         memory = self.pack(pin=pin) if self._packed is None else self._packed
         return self.unpacked(memory.to(device, non_blocking=True))
 
     def pack(self, memory: torch.Tensor | None = None, pin: bool = False) -> torch.Tensor:
-        """All that is sent, as bytes, part after part, in `memory` or in new, maybe pinned memory."""
-        tensors = [tensor for part in self.parts.values() for tensor in part.tensors()]
+        """Everything that is copied, as bytes in `memory` or in new memory, pinned if `pin`."""
+        tensors = [tensor for part in self.by_resolution.values() for tensor in part.tensors()]
         if memory is None:
             size_bytes = sum(map(_padded_bytes, tensors))
             memory = torch.empty(size_bytes, dtype=torch.uint8, pin_memory=pin)
@@ -138,9 +141,9 @@ class HostActiveSets:
         return memory
 
     def unpacked(self, memory: torch.Tensor) -> dict[int, ActiveSet]:
-        """The levels from these bytes."""
+        """The active sets in packed bytes."""
         sets, start = {}, 0
-        for key, part in self.parts.items():
+        for key, part in self.by_resolution.items():
             found = []
             for tensor in part.tensors():
                 found.append(memory[start : start + tensor.nbytes].view(tensor.dtype).view(tensor.shape))
@@ -157,12 +160,12 @@ def decide_active_sets(
     bilinear: bool,
     residuals: Mapping[int, torch.Tensor | None],
 ) -> HostActiveSets:
-    """Each resolution's share of a block set.
+    """The active set of each resolution that follows from the active blocks.
 
     Args:
         resolutions: of the maps in question, by any number.
-        active: bool (rows, columns) of blocks, on the processor.
-        vectors: int (rows, columns, 2) of blocks, (dx, dy) in pixels, on the processor.
+        active: bool (rows, columns) of blocks, on the CPU.
+        vectors: int (rows, columns, 2) of blocks, (dx, dy) in pixels, on the CPU.
         block_px: side of a block.
         bilinear: whether the displacement keeps fractions (float32) or is rounded (int16).
         residuals: what the roundings of the reference's own moves left over, in pixels, by the same numbers;
@@ -170,7 +173,7 @@ def decide_active_sets(
     """
     wanted, measured = vectors.float(), (active.shape[0], active.shape[1])
     whole = {key: value for key, value in resolutions.items() if _in_whole_tiles(value, block_px, measured)}
-    parts: dict[int, _HostActiveSet] = {}
+    by_resolution: dict[int, _HostActiveSet] = {}
     if whole:  # whole positions a block: decide by block, then repeat
         before = [residuals.get(key) for key in whole]
         cell = (float(block_px), float(block_px))
@@ -186,13 +189,15 @@ def decide_active_sets(
             else:
                 positions = int(_repeat(fresh, tile, size).sum())
             rest = None if left_over is None else left_over[number]
-            parts[key] = _HostActiveSet(
+            by_resolution[key] = _HostActiveSet(
                 tiles[number], tile, positions, fresh, moved[number], rest, size, 1, size
             )
     for key, resolution in resolutions.items():
         if key not in whole:
-            parts[key] = _by_position(resolution, active, wanted, block_px, bilinear, residuals.get(key))
-    return HostActiveSets({key: parts[key] for key in resolutions}, int(active.sum()))
+            by_resolution[key] = _by_position(
+                resolution, active, wanted, block_px, bilinear, residuals.get(key)
+            )
+    return HostActiveSets({key: by_resolution[key] for key in resolutions}, int(active.sum()))
 
 
 def _in_whole_tiles(resolution: Resolution, block_px: int, grid: tuple[int, int]) -> bool:
@@ -333,4 +338,4 @@ def _mean_block(
 
 
 def _padded_bytes(tensor: torch.Tensor) -> int:
-    return -(-tensor.nbytes // _ALIGNMENT) * _ALIGNMENT
+    return -(-tensor.nbytes // _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES

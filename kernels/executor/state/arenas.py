@@ -16,11 +16,11 @@ from kernels.executor.plan.fused_segments import fuse_segments
 
 @dataclass(frozen=True, slots=True)
 class ContentOrigin:
-    """Where maps are the same as another frame's.
+    """At which positions the maps are the same as those of another frame.
 
     Attributes:
-        content: of that frame's arena.
-        still: positions at which they are, as a policy counts them.
+        content: `Arena.content` of that frame.
+        unmoved: bool, the positions at which they are equal, in the order that the policy uses.
     """
 
     content: object
@@ -28,17 +28,17 @@ class ContentOrigin:
 
 
 class Arena:
-    """Memory for some slots of a plan, with a view for each node that lives there.
+    """Memory for some buffers of a plan, with a view for each node whose map lies there.
 
     Attributes:
-        content: stands for what is in it, or will be when the frame in the making is done.
-        origin: what that has in common with another content, if it is known.
-        before: content and origin of the frame whose maps were left in it.
+        content: identity of the frame whose maps it holds, or will hold when the current frame is done.
+        origin: what these maps have in common with another frame's, if that is known.
+        before: content and origin of the frame that used this memory before.
     """
 
     __slots__ = ("before", "buffers", "content", "memory", "origin", "views")
 
-    def __init__(self, plan: ExecutionPlan, buffer_shapes: Iterable[int], floats: int) -> None:
+    def __init__(self, plan: ExecutionPlan, buffers: Iterable[int], floats: int) -> None:
         self.memory = torch.empty(floats, dtype=plan.dtype, device=plan.device)
         if plan.device.type == "cpu":
             prefer_huge_pages(self.memory.data_ptr(), self.memory.nbytes)
@@ -46,26 +46,26 @@ class Arena:
         self.origin: ContentOrigin | None = None
         self.before: tuple[object, ContentOrigin | None] = (None, None)
         self.buffers: dict[int, torch.Tensor] = {}
-        for buffer in buffer_shapes:
+        for buffer in buffers:
             height, width, channels = plan.buffer_shapes[buffer]
             start = plan.offsets[buffer]
             flat = self.memory[start : start + height * width * channels]
             self.buffers[buffer] = flat.view(height, width, channels)
         self.views: dict[int, torch.Tensor] = {}
-        for node, place in enumerate(plan.slices):
-            if place is not None and place.buffer in self.buffers:
-                self.views[node] = self.region(place)
+        for node, part in enumerate(plan.slices):
+            if part is not None and part.buffer in self.buffers:
+                self.views[node] = self.view(part)
 
-    def renew(self) -> None:
-        """For another frame."""
+    def reset(self) -> None:
+        """Reuse the memory for another frame."""
         self.before = self.content, self.origin
         self.content, self.origin = object(), None
 
-    def up_to_date(self, source: Arena) -> torch.Tensor | None:
-        """Where it has, from before, what `source` has: `ContentOrigin.unmoved`; None if that is not known.
+    def up_to_date_with(self, source: Arena) -> torch.Tensor | None:
+        """The positions whose values, left from before, already equal those in `source`; None if unknown.
 
-        Both may come from one frame, as where every frame starts from the same reference; or this was the
-        source's source, as where every frame starts from the one before.
+        Either both were made from one frame (every frame starts from the same reference), or this memory held
+        the frame that `source` was made from (every frame starts from the one before).
         """
         content, origin = self.before
         if origin is not None and origin.content is source.content:
@@ -74,19 +74,19 @@ class Arena:
             return source.origin.unmoved
         return None
 
-    def region(self, place: BufferSlice) -> torch.Tensor:
-        """The (H, W, C) map at a place."""
-        return self.buffers[place.buffer][:, :, place.start : place.start + place.channels]
+    def view(self, part: BufferSlice) -> torch.Tensor:
+        """The (H, W, C) map in a buffer slice."""
+        return self.buffers[part.buffer][:, :, part.start : part.start + part.channels]
 
 
 class ArenaPool:
-    """Arenas for reuse: a cache that is dropped gives its memory to the next frame's.
+    """Arenas for reuse: a cache that is dropped returns its memory for a later frame.
 
     Attributes:
-        shared: memory of the maps that no cache keeps.
-        stretches: programs of the plan, if its backend has them.
+        workspace: memory of the maps that no cache keeps.
+        segments: fused segments of the plan, if its backend has programs.
         compiled: what a policy has compiled for itself, by policy.
-        settling: held while a cache is settled, which an idle thread may do.
+        lock: taken while a cache is settled, which may happen in an idle thread.
     """
 
     def __init__(self, plan: ExecutionPlan) -> None:
@@ -94,15 +94,17 @@ class ArenaPool:
         self.workspace = Arena(plan, plan.workspace, plan.workspace_floats)
         self.segments = fuse_segments(plan)
         self.compiled: dict[str, Any] = {}
-        self.settling = threading.RLock()
+        self.lock = threading.RLock()
         self._free: list[Arena] = []
 
     def acquire(self) -> Arena:
+        """An arena that no cache uses, made if there is none."""
         if not self._free:
             return Arena(self.plan, self.plan.kept, self.plan.cache_floats)
         arena = self._free.pop()
-        arena.renew()
+        arena.reset()
         return arena
 
     def release(self, arena: Arena) -> None:
+        """Return an arena whose cache was dropped."""
         self._free.append(arena)

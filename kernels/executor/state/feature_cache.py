@@ -1,4 +1,4 @@
-"""The feature cache: what one frame's maps leave for the next.
+"""The feature cache: the feature maps that one frame leaves for the next.
 
 A cache is never changed by using it: `sparse` reads it and returns another (under `exact`, for a frame in
 which nothing has changed, the same one). Under `fixed` the new one holds only what was computed; the rest is
@@ -20,18 +20,26 @@ from kernels.ops.cpu.program import ActiveSetTable
 
 @dataclass(slots=True)
 class PendingRemap:
-    """What has not been moved yet: where it is, and how it moves; `compiled` is the same for programs."""
+    """Maps that still lie in the source cache and have to be moved along the vectors.
+
+    Attributes:
+        source: the cache that they lie in.
+        sets: the active set of each resolution, with the displacements.
+        table: the same, for programs.
+    """
 
     source: FeatureCache
     sets: dict[int, ActiveSet]
-    compiled: ActiveSetTable | None = None
+    table: ActiveSetTable | None = None
 
 
 class FeatureCache:
     """The feature maps of one frame. Opaque; it belongs to the executor that made it.
 
     Attributes:
-        residuals: by resolution, the motion in pixels that its maps have not followed yet (`ActiveSet.residual`).
+        residuals: by resolution, the motion in pixels that its maps have not followed yet
+            (`ActiveSet.residual`).
+        settled: kept slices that have been moved, where others have not.
     """
 
     __slots__ = ("_arena", "_pending", "_pool", "residuals", "settled")
@@ -49,10 +57,11 @@ class FeatureCache:
     def __repr__(self) -> str:
         height, width = self.plan.graph.frame_shape[2:]
         state = "settled" if self._pending is None else "not settled"
-        return f"<Cache of a {width}×{height} frame, {state}, {self.size_bytes / 1e6:.1f} MB>"
+        return f"<FeatureCache of a {width}×{height} frame, {state}, {self.size_bytes / 1e6:.1f} MB>"
 
     @property
     def plan(self) -> ExecutionPlan:
+        """The plan whose maps it holds."""
         return self._pool.plan
 
     @property
@@ -62,6 +71,7 @@ class FeatureCache:
 
     @property
     def arena(self) -> Arena:
+        """The memory of its maps."""
         return self._arena
 
     def settle(self) -> None:
@@ -70,32 +80,32 @@ class FeatureCache:
         `sparse` does this by itself when the cache is next used; calling it in idle time takes the cost off
         the next frame. Any thread may, on a GPU with the stream of the frames as its current one.
         """
-        with self._pool.settling:
+        with self._pool.lock:
             if self._pending is None:
                 return
-            for regions in self.plan.kept.values():
-                for place in regions:
-                    self.settle_slice(place)
+            for parts in self.plan.kept.values():
+                for part in parts:
+                    self.settle_slice(part)
             self._pending = None
             self.settled.clear()
 
-    def settle_slice(self, place: BufferSlice) -> None:
-        """Move the kept region that a place lies in, if that has not been done."""
-        with self._pool.settling:
+    def settle_slice(self, part: BufferSlice) -> None:
+        """Move the kept slice that contains `part`, if that has not been done."""
+        with self._pool.lock:
             if self._pending is not None:
-                place = self.plan.kept_slice(place)
-            if self._pending is None or place in self.settled:
+                part = self.plan.kept_slice(part)
+            if self._pending is None or part in self.settled:
                 return
-            segments, compiled = self._pool.segments, self._pending.compiled
+            segments, table = self._pool.segments, self._pending.table
             source = self._pending.source.arena
-            if segments is not None and compiled is not None:
-                move = segments.remap_of[place]
+            if segments is not None and table is not None:
+                step = segments.remap_of[part]
                 memory = (self._arena.memory, self._pool.workspace.memory, source.memory)
-                segments.remaps.run(move, move + 1, compiled, *memory)
+                segments.remaps.run(step, step + 1, table, *memory)
             else:
-                active_set = self._pending.sets[self.plan.buffer_resolutions[place.buffer]]
+                active_set = self._pending.sets[self.plan.buffer_resolutions[part.buffer]]
                 assert self.plan.remap_backend is not None
                 self.plan.remap_backend.module.remap(
-                    source.region(place), active_set.displacement, self._arena.region(place), active_set.fresh
+                    source.view(part), active_set.displacement, self._arena.view(part), active_set.fresh
                 )
-            self.settled.add(place)
+            self.settled.add(part)

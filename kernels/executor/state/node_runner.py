@@ -30,22 +30,22 @@ from kernels.ops.reference.convolve import activate
 
 # A recorded view assumed the strides of a contiguous image; ours are channels last.
 _VIEWS = {"view", "_unsafe_view", "_reshape_alias"}
-# These refuse any other order on the processor.
+# These refuse channels last on the CPU.
 _CONTIGUOUS = {"native_group_norm"}
 
 
 class NodeRunner:
-    """The maps and values of one frame in the making.
+    """Runs the nodes of a plan for one frame, and holds its maps and tensors.
 
     Attributes:
-        arena: what the frame's cache will keep; maps that no cache keeps are in the pool's shared arena.
-        values: results of recorded calls, by node.
+        arena: memory of the maps that the frame's cache will keep; the others are in the pool's workspace.
+        tensors: results of dense calls, by node.
     """
 
     def __init__(self, plan: ExecutionPlan, pool: ArenaPool, arena: Arena) -> None:
         self.plan = plan
         self.arena = arena
-        self.values: dict[int, torch.Tensor] = {}
+        self.tensors: dict[int, torch.Tensor] = {}
         self._workspace = pool.workspace
         self._results: dict[int, Any] = {}
 
@@ -55,7 +55,7 @@ class NodeRunner:
         return self._workspace.views[node] if found is None else found
 
     def load(self, frame: torch.Tensor, near: tuple[torch.Tensor, int, int] | None = None) -> None:
-        """Put the frame (1, C, H, W) where its readers expect it.
+        """Copy the frame (1, C, H, W) to the buffer of node 0, channels last.
 
         Args:
             near: the active blocks (bool rows × columns), their side, and the pixels around them that are
@@ -79,7 +79,7 @@ class NodeRunner:
         """Run a node at the tiles of its output.
 
         Args:
-            index: a map node with work of its own, other than `LocalCall` and `TensorToMap`.
+            index: a map node other than `LocalCall` and `TensorToMap`.
             tiles, tile: output positions; for `TransposedConvolution`, positions of its *input*.
             halo: of the node's first input.
             out: where to write instead of the node's own map.
@@ -172,14 +172,14 @@ class NodeRunner:
             made = made + self.view(node.inputs[1])
         self.view(index).copy_(made)
 
-    def whole(self, index: int) -> None:
+    def run_whole(self, index: int) -> None:
         """Run a `DenseCall`, `TensorToMap` or `LocalCall` node on whole inputs."""
         node = self.plan.nodes[index]
         operation = node.operation
         if isinstance(operation, DenseCall):
-            self.values[index] = self._call(operation.call, operation.result)
+            self.tensors[index] = self._call(operation.call, operation.result)
         elif isinstance(operation, TensorToMap):
-            self.view(index).copy_(self.values[node.inputs[0]][0].permute(1, 2, 0))
+            self.view(index).copy_(self.tensors[node.inputs[0]][0].permute(1, 2, 0))
         elif isinstance(operation, LocalCall):
             self.view(index).copy_(self._call(operation.call, 0)[0].permute(1, 2, 0))
         else:
@@ -208,8 +208,8 @@ class NodeRunner:
         if not isinstance(leaf, TracedValue):
             return leaf
         node = self.plan.graph.values[leaf.index]
-        if node in self.values:
-            return self.values[node]
+        if node in self.tensors:
+            return self.tensors[node]
         return self.view(node).permute(2, 0, 1)[None]
 
     def outputs(self) -> Any:
@@ -219,7 +219,7 @@ class NodeRunner:
             if not isinstance(leaf, NodeOutput):
                 leaves.append(leaf.clone() if isinstance(leaf, torch.Tensor) else leaf)
                 continue
-            value = self.values.get(leaf.node)
+            value = self.tensors.get(leaf.node)
             if value is None:
                 value = self.view(leaf.node).permute(2, 0, 1)[None]
             if value.dtype == torch.float16:

@@ -1,4 +1,4 @@
-"""The operations in C++ for the processor, float32, one thread: contracts in `kernels.ops.reference`.
+"""The operations in C++ for the CPU, float32, one thread: contracts in `kernels.ops.reference`.
 
 The convolution gathers nothing: it reads each tap through a pointer (`convolve.cpp`). A value does not depend
 on which positions are computed together, so sparse and dense runs agree to the last bit.

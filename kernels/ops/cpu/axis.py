@@ -1,4 +1,4 @@
-"""What outputs read along one axis, as the library takes it: the structure of axis.h."""
+"""The taps of outputs along one axis, as the C++ library takes them: the structure of axis.h."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 
 class AxisStructure(ctypes.Structure):
-    """Whoever holds one keeps its table alive."""
+    """Holds a pointer only: its owner keeps the table alive."""
 
     _fields_ = [
         ("table", ctypes.c_void_p),

@@ -222,7 +222,8 @@ void judge(Class& here, int32_t* labels, Results to) {
 }  // namespace
 
 // All classes in order. labels, certified, fresh, unmoved, up_to_date: a value a position of all classes; displacement,
-// missing: two. unmoved: certified without motion. up_to_date: where the new maps have what the reference has, if anywhere;
+// missing: two. unmoved: certified without motion. up_to_date: where the new maps' memory has the reference's values
+// already, or null;
 // fresh: where nothing has to be moved, because it is not certified, or unmoved and up_to_date.
 // missing: from each class's offset on, its positions (y, x) that are not certified. Only `certified` and
 // `unmoved` are written for a class of which nothing is.
@@ -244,7 +245,7 @@ extern "C" void fluxshard_certify(Class* classes, int64_t count, const float* fr
       for (int64_t i = 0; unchanged && i < positions; ++i) unchanged = mine[i] == 0;
       if (!here->wanted) continue;
     } else {
-      // What is behind a value has seen the whole frame: it holds if nothing has changed or moved.
+      // Maps made from a dense call depend on the whole frame: it holds if nothing has changed or moved.
       bool alive = here->kind == 1 || unchanged;
       for (int64_t i = 0; i < here->input_count; ++i) alive = alive && classes[here->inputs[i].source].alive;
       if (!alive) {

@@ -1,4 +1,4 @@
-"""Certificates of all classes of a plan in one call: the structures of certify.cpp."""
+"""Certificates of all classes of a plan in one call into the C++ library: the structures of certify.cpp."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ class _Class(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True)
 class CompiledClass:
-    """What a class is to the library.
+    """A certificate class, as the C++ library takes it.
 
     Attributes:
-        kind: FRAME, PARTS or BEHIND_VALUE.
+        kind: FRAME, INPUTS or FROM_DENSE_CALL.
         size: (height, width).
         period, scale: pixels, (vertical, horizontal).
         border: bool (height,) and (width,): what reads padding.
-        parts: class, and for each axis its table (outputs, K) with its (stride, start, dilation), if any.
-        wanted: whether its results are; of the frame, they rarely are.
+        inputs: source class, and for each axis its table (outputs, K) with (stride, start, dilation), if any.
+        wanted: whether its results are asked for, and not only the labels that others need.
     """
 
     kind: int
@@ -62,7 +62,7 @@ class CompiledCertifier:
     Attributes:
         spans: first position of each class where all lie one after another, and the one behind its last.
         displacement: int16 (positions of all classes, 2).
-        fresh: uint8 (positions), 1 where nothing has to be moved: not certified, or still and held.
+        fresh: uint8 (positions), 1 where nothing has to be moved: not certified, or unmoved and up to date.
         missing: int32 (positions, 2): from a class's first on, its positions (y, x) that are not certified.
     """
 
@@ -115,7 +115,8 @@ class CompiledCertifier:
             frame, reference: float32 (H, W, C), contiguous.
             blocks: int32 (rows, columns), the label of every block.
             block_px: side of a block.
-            held: bool (positions,), where the new maps have what the reference has; None for nowhere.
+            up_to_date: bool (positions,), where the new maps' memory has the reference's values already; None
+                for nowhere.
 
         Returns:
             How many positions of each class are certified, and bool (positions,): which; and which of these

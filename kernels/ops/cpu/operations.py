@@ -20,7 +20,7 @@ _pointer = ctypes.c_void_p
 
 
 @dataclass(frozen=True, slots=True)
-class _Packed:
+class _KernelArguments:
     geometry: ctypes.Array[_long]
     zeros: torch.Tensor
     activation: int
@@ -92,7 +92,7 @@ def pack_convolution(
         slope=slope,
         weight=packed.contiguous(),
         bias=offsets.contiguous(),
-        extra=_Packed(
+        extra=_KernelArguments(
             geometry, torch.zeros(plain.in_channels + 16, dtype=torch.float32), ACTIVATIONS.index(activation)
         ),
     )
@@ -147,7 +147,7 @@ def convolve(
             f"source and out must have {convolution.in_channels} and {convolution.out_channels} channels "
             f"(got {source.shape[2]} and {out.shape[2]})"
         )
-    packed: _Packed = convolution.extra
+    packed: _KernelArguments = convolution.extra
     library().fluxshard_convolve(
         *_source(source, halo),
         *_tiles(tiles, tile),

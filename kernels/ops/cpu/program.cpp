@@ -69,9 +69,10 @@ extern "C" void fluxshard_program(const Step* steps, int64_t count, const Active
     if (here.count == 0) continue;
     switch (step->kind) {
       case 0:
-        fluxshard_convolve(source, behind.height, behind.width, step->source.pixel_stride, before, step->source.pixel_stride,
-                           fresh, displacement, here.tiles, here.count, here.tile_height, here.tile_width, out,
-                           here.height, here.width, step->out.pixel_stride, step->out_row, second, step->second.pixel_stride,
+        fluxshard_convolve(source, behind.height, behind.width, step->source.pixel_stride, before,
+                           step->source.pixel_stride, fresh, displacement, here.tiles, here.count,
+                           here.tile_height, here.tile_width, out, here.height, here.width,
+                           step->out.pixel_stride, step->out_row, second, step->second.pixel_stride,
                            step->geometry, step->weight, step->bias, step->zeros, activation, slope);
         break;
       case 1:

@@ -1,4 +1,4 @@
-"""A whole stretch of a network as one call into the library: the structures of program.cpp."""
+"""A fused segment of a network as one call into the C++ library: the structures of program.cpp."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CONVOLVE, _POOL, _POINTWISE, _NEAREST, _REMAP = range(5)
 
 @dataclass(frozen=True, slots=True)
 class MapAddress:
-    """Where a map is: in this frame's cache or in shared memory, from which float, pixels how far apart."""
+    """Where a map lies: in the frame's cache or in the workspace, first float, floats from pixel to pixel."""
 
     in_workspace: bool
     offset: int
@@ -54,7 +54,7 @@ class _ActiveSet(ctypes.Structure):
 
 
 class ActiveSetTable:
-    """The resolutions of one frame, as the library reads them; keeps the tensors alive."""
+    """The active sets of one frame, as the C++ library reads them; keeps their tensors alive."""
 
     def __init__(self, sizes: Sequence[tuple[int, int]]) -> None:
         self._array = (_ActiveSet * len(sizes))()
@@ -70,7 +70,7 @@ class ActiveSetTable:
         fresh: torch.Tensor | None = None,
         displacement: torch.Tensor | None = None,
     ) -> None:
-        """The tiles of resolution `index`; for halos, what is fresh and where the rest comes from."""
+        """Fill active set `index`; `fresh` and `displacement`, as in `Halo`, are for halos and remaps."""
         made = self._array[index]
         made.tiles, made.count = tiles.data_ptr(), tiles.shape[0]
         made.tile_height, made.tile_width = tile
@@ -83,7 +83,7 @@ class ActiveSetTable:
                 self._kept.append(value)
 
     def tiling(self, index: int) -> int:
-        """Address of (tiles, count, tile height, tile width) of a level, for callers that list tiles."""
+        """Address of (tiles, count, tile height, tile width) of an active set, for callers that fill it."""
         return ctypes.addressof(self._array[index]) + _ActiveSet.tiles.offset
 
     @property
@@ -92,7 +92,10 @@ class ActiveSetTable:
 
 
 class Program:
-    """A list of operations on maps at fixed places; every frame supplies the memory and the levels."""
+    """A list of operations on maps at fixed addresses; every frame supplies the memory and the active sets.
+
+    Each takes the index of the active set of its output, and of its source where that is another.
+    """
 
     def __init__(self) -> None:
         self._steps: list[_Step] = []
@@ -170,7 +173,7 @@ class Program:
         self._step(_NEAREST, source, source_set, out, set_index, halo).channels = channels
 
     def remap(self, address: MapAddress, set_index: int, channels: int) -> None:
-        """`remap` of a region of the reference's cache into the same region of this frame's."""
+        """`remap` of the reference's cache to the same address of this frame's."""
         self._step(_REMAP, address, set_index, address, set_index, False).channels = channels
 
     def run(
@@ -182,7 +185,7 @@ class Program:
         workspace: torch.Tensor,
         reference: torch.Tensor | None,
     ) -> None:
-        """Steps begin to end on float32 memory: this frame's cache, shared maps, the reference's cache."""
+        """Run steps [begin, end) on float32 memory: of the frame's cache, workspace and reference's cache."""
         library().fluxshard_program(
             _pointer(self.address(begin)),
             _long(end - begin),
@@ -193,7 +196,7 @@ class Program:
         )
 
     def address(self, step: int) -> int:
-        """Of a step, once all have been added."""
+        """The address of a step; no more may be added afterwards."""
         if self._array is None or len(self._array) != len(self._steps):
             self._array = (_Step * len(self._steps))(*self._steps)
         return ctypes.addressof(self._array) + step * ctypes.sizeof(_Step)

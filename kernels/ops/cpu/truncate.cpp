@@ -166,7 +166,8 @@ bool all_changed(const Node& node, const float* reference, const int16_t* displa
   const int64_t positions = node.height * node.width;
   int64_t far = 0, samples = 0;
   for (int64_t index = 0; index < positions; index += kSampled, ++samples) {
-    const float* was = reference + behind(node, displacement, index / node.width, index % node.width) * node.pixel_stride;
+    const int64_t source = behind(node, displacement, index / node.width, index % node.width);
+    const float* was = reference + source * node.pixel_stride;
     far += differs(out + index * node.pixel_stride, was, node.channels, static_cast<float>(*node.epsilon));
   }
   return far * kMostOf >= samples * (kMostOf - 1);

@@ -1,4 +1,4 @@
-"""The policy `truncate` over a run of nodes as one call into the library: the structures of truncate.cpp."""
+"""The policy `truncate` for many nodes in one call into the C++ library: the structures of truncate.cpp."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _double = ctypes.c_double
 class NodeKind(IntEnum):
     """What a node does, as in truncate.cpp.
 
-    UNION: nothing; it holds what its parts hold. COPY: the same, and some parts have to be copied. PRUNE: it
-    computes, and its result is compared. PASS: it computes, and is read only where it did: its map is neither
-    moved nor compared. FOLLOW: it computes, and its result counts as changed. UNFOLD: the same, at the
-    positions of its input.
+    UNION: nothing; it changed where any of its inputs did. COPY: the same, and some inputs have to be copied.
+    PRUNE: it computes, and its result is compared. PASS: it computes, and is read only where it did, so its
+    map is neither moved nor compared. FOLLOW: it computes, and its result counts as changed. TRANSPOSED: the
+    same, at the positions of its input.
     """
 
     UNION, COPY, PRUNE, PASS, FOLLOW, TRANSPOSED = range(6)
@@ -59,11 +59,11 @@ class _Node(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True)
 class AxisTaps:
-    """Which inputs the outputs of one axis read.
+    """The inputs that the outputs of one axis read.
 
     Attributes:
         table: int32 (outputs, K), negative where it is padding.
-        regular: (stride, start, dilation), or None where only the table knows.
+        strided: (stride, start, dilation), or None where only the table describes it.
     """
 
     table: torch.Tensor
@@ -72,7 +72,7 @@ class AxisTaps:
 
 @dataclass(frozen=True, slots=True)
 class NodeInput:
-    """One input of a node: its changed positions, uint8 (h, w), and what is read of them."""
+    """One input of a node: its changed positions, uint8 (h, w), and the taps along both axes."""
 
     changed: torch.Tensor
     vertical: AxisTaps
@@ -80,11 +80,11 @@ class NodeInput:
 
 
 class CompiledNodes:
-    """The nodes of a plan that the library runs by itself, in order.
+    """The nodes of a plan that the C++ library runs, in order.
 
     Args:
         program: their steps, all of them.
-        levels: that the steps run at; their tiles are listed in `positions`.
+        sets: the active sets that the steps refer to; their tiles are listed in `positions`.
         positions: int32 (n, 2), room for the positions of the largest map.
     """
 
@@ -117,12 +117,12 @@ class CompiledNodes:
 
         Args:
             kind: what it does.
-            reads: its inputs.
+            inputs: what it reads.
             changed: uint8 (H, W), where its changed positions are to be marked.
             steps: first of its steps in the program, and the one behind the last.
-            level: that they run at.
+            set_index: the active set that they refer to.
             resolution: which of the displacements its map moves along.
-            region, channels: of its map.
+            address, channels: of its map.
         """
         made_inputs = (_Input * len(inputs))()
         for made, one in zip(made_inputs, inputs, strict=True):

@@ -92,7 +92,7 @@ def cuda_library(target: str) -> ctypes.CDLL:
 
 @cache
 def shim_library(compiler: str) -> ctypes.CDLL:
-    """The same sources for the processor, through the shim: slow, and meant for tests.
+    """The same sources built for the CPU, with the shim in place of CUDA: slow, and meant for tests.
 
     Raises:
         BuildError: the compiler failed; the message has its first lines.
@@ -110,7 +110,7 @@ def racecheck_library(compiler: str) -> ctypes.CDLL:
         BuildError: the compiler failed, as others than GCC will; the message has its first lines.
     """
     flags, files = racecheck_flags(compiler), [SOURCES / "launch.cu"]
-    recipe = BuildRecipe("cuda-watched", files, _sources(), flags, (SOURCES,), platform.machine())
+    recipe = BuildRecipe("cuda-racecheck", files, _sources(), flags, (SOURCES,), platform.machine())
     return _typed(load(obtain(recipe, compiler, "no C++ compiler found: install g++ or set CXX")))
 
 
@@ -121,10 +121,10 @@ def racecheck_flags(compiler: str) -> tuple[str, ...]:
         BuildError: as `racecheck_library`.
     """
     files = [SOURCES / "shim" / name for name in ("fibers.cpp", "races.cpp")]
-    recipe = BuildRecipe("cuda-machine", files, _sources(), SHIM_FLAGS, (SOURCES,), platform.machine())
-    machine = obtain(recipe, compiler, "no C++ compiler found: install g++ or set CXX")
+    recipe = BuildRecipe("cuda-emulator", files, _sources(), SHIM_FLAGS, (SOURCES,), platform.machine())
+    emulator = obtain(recipe, compiler, "no C++ compiler found: install g++ or set CXX")
     # Only the kernels are instrumented, and what they call is ours: the sanitizer's own library stays out.
-    linked = ("-nodefaultlibs", "-Wl,--no-as-needed", f"-Wl,{machine}", "-lc", "-lm")
+    linked = ("-nodefaultlibs", "-Wl,--no-as-needed", f"-Wl,{emulator}", "-lc", "-lm")
     return (*linked, "-fsanitize=thread", "--param", "tsan-distinguish-volatile=1", *SHIM_FLAGS)
 
 

@@ -34,7 +34,7 @@ CONFIGURATIONS = ((32, 32), (64, 64), (128, 64))
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
+class PackedArguments:
     """What the kernels need of a convolution besides its weights.
 
     Attributes:
@@ -124,7 +124,7 @@ class CudaOperations:
             slope=slope,
             weight=packed,
             bias=plain.bias,
-            extra=Packed(
+            extra=PackedArguments(
                 geometry,
                 outputs if depthwise else inputs,
                 outputs if depthwise else outputs // groups,
@@ -155,7 +155,7 @@ class CudaOperations:
                 f"source and out must have {convolution.in_channels} and {convolution.out_channels} channels "
                 f"(got {source.shape[2]} and {out.shape[2]})"
             )
-        packed: Packed = convolution.extra
+        packed: PackedArguments = convolution.extra
         if convolution.weight.dtype != source.dtype:
             raise TypeError(f"source must be {convolution.weight.dtype}, as the weights (got {source.dtype})")
         if residual is not None:

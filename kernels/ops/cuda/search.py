@@ -1,7 +1,7 @@
 """Motion search on the device: `kernels.motion.search.search_motion` for tensors, with the same vectors.
 
-Coarse and fine levels, candidates and ties are those of kernels/motion/search.py; search.cuh says why the order in
-which a device looks at candidates does not matter.
+Coarse and fine levels, candidates and ties are those of kernels/motion/search.py; search.cuh says why the
+order in which a device looks at candidates does not matter.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _COARSE = 4
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DeviceSearchImage:
-    """An image with the levels a search needs, computed once for all its searches.
+    """An image on the device with the pyramid levels that a search needs, computed once for all searches.
 
     Attributes:
         pixels: uint8 (H, W) or (H, W, 3), shared with the caller.
@@ -31,7 +31,7 @@ class DeviceSearchImage:
 
 
 class MotionSearcher:
-    """The search over one library."""
+    """Motion search through one library of kernels."""
 
     def __init__(self, operations: CudaOperations) -> None:
         self._operations = operations

@@ -16,7 +16,7 @@ from kernels.executor.certificates.certificate import (
     certify_in_torch,
     labels_over_taps,
 )
-from kernels.executor.certificates.classes import (
+from kernels.executor.certificates.certificate_classes import (
     CertificateClass,
     CertificateClasses,
     ClassInput,

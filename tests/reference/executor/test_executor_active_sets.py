@@ -139,7 +139,7 @@ def test_padding_adds_tiles_beyond_the_map_up_to_one_length(
     )
     assert padded.pack().shape == none.pack().shape
     for key, active_set in padded.to(None).items():
-        plain = host_sets.parts[key].tiles
+        plain = host_sets.by_resolution[key].tiles
         assert torch.equal(active_set.tiles[: len(plain)], plain)
         rest = active_set.tiles[len(plain) :]
         assert (rest == torch.tensor([resolutions[key].height, resolutions[key].width])).all()

@@ -16,8 +16,8 @@ from kernels import SparseExecutor
 from kernels.executor.calibration.break_even import SHARES, break_even_share
 from kernels.executor.graph.nodes import Convolution
 from kernels.executor.plan.execution_plan import ExecutionPlan
-from kernels.executor.policies.fixed import active_sets_of, complete_nodes
-from kernels.executor.policies.sparse_request import SparseRequest
+from kernels.executor.policies.fixed import complete_nodes
+from kernels.executor.policies.sparse_request import SparseRequest, active_sets_of
 from kernels.executor.reports.plan_table import summarise, table
 from kernels.ops import registry
 from tests.strategies.networks import MovingFrame, RandomNetwork, cases, poisoned_memory

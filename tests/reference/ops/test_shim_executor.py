@@ -57,7 +57,7 @@ def test_a_real_network_in_either_precision(dtype: torch.dtype, sampling: str) -
     for backend in (SHIM, "reference"):
         with known_to_the_registry():
             executor = SparseExecutor(model, "fixed", backend, sampling=sampling, dtype=dtype)
-            names = {choice.name for choice in executor.plan(first).choices.values()}
+            names = {choice.name for choice in executor.plan(first).backends.values()}
             assert names == {backend}
             _, cache = executor.dense(first)
             made.append(pytree.tree_leaves(executor.sparse(second, active, vectors, cache)[0]))

@@ -14,7 +14,7 @@ from kernels.ops import reference
 from kernels.ops.cuda import shim
 from kernels.ops.cuda.operations import CONFIGURATIONS
 from kernels.ops.maps import ACTIVATIONS, Halo, PackedConvolution, Window
-from tests.strategies.kernels import no_worse, output_size, same, scenes, windows
+from tests.strategies.kernels import no_worse, operation_inputs, output_size, same, windows
 
 pytestmark = pytest.mark.skipif(shim.unavailable("cpu") is not None, reason=str(shim.unavailable("cpu")))
 
@@ -64,20 +64,20 @@ def test_convolve_whole_numbers(dtype: torch.dtype, data: st.DataObject) -> None
             [(1, 3, 8), (1, 8, 20), (1, 40, 5), (1, 16, 72), (2, 16, 24), (2, 6, 4), (16, 16, 16), (3, 3, 3)]
         )
     )
-    scene = data.draw(scenes(inputs, dtype, whole=True))
+    given = data.draw(operation_inputs(inputs, dtype, whole=True))
     window, tile = data.draw(windows()), data.draw(st.sampled_from(TILES))
-    size = output_size(window, scene)
-    tiles = scene.tiles(size, tile, data.draw(st.sampled_from([0.0, 0.1, 1.0])))
-    weight = scene.values(outputs, inputs // groups, *window.kernel).clamp(-1, 1)
-    bias = scene.values(outputs).float()
-    residual = scene.values(*size, outputs) if data.draw(st.booleans()) else None
+    size = output_size(window, given)
+    tiles = given.tiles(size, tile, data.draw(st.sampled_from([0.0, 0.1, 1.0])))
+    weight = given.values(outputs, inputs // groups, *window.kernel).clamp(-1, 1)
+    bias = given.values(outputs).float()
+    residual = given.values(*size, outputs) if data.draw(st.booleans()) else None
     activation = data.draw(st.sampled_from(EXACT))
-    wanted, made = scene.blank(*size, outputs), scene.blank(*size, outputs)
+    wanted, made = given.blank(*size, outputs), given.blank(*size, outputs)
     packed = reference.pack_convolution(weight, bias, window, groups, activation)
-    reference.convolve(packed, scene.source, tiles, tile, wanted, residual, scene.halo)
+    reference.convolve(packed, given.source, tiles, tile, wanted, residual, given.halo)
     packed = shim.pack_convolution(weight, bias, window, groups, activation)
     configuration = data.draw(st.integers(0, len(CONFIGURATIONS) - 1))
-    shim.convolve(packed, scene.source, tiles, tile, made, residual, scene.halo, configuration)
+    shim.convolve(packed, given.source, tiles, tile, made, residual, given.halo, configuration)
     assert same(made, wanted)
 
 
@@ -87,20 +87,20 @@ def test_convolve_whole_numbers(dtype: torch.dtype, data: st.DataObject) -> None
 def test_convolve_real_numbers(dtype: torch.dtype, data: st.DataObject) -> None:
     """At most twice the framework's own error against float64, under every activation."""
     groups, inputs, outputs = data.draw(st.sampled_from([(1, 16, 24), (1, 3, 8), (1, 64, 32), (24, 24, 24)]))
-    scene = data.draw(scenes(inputs, dtype, whole=False))
+    given = data.draw(operation_inputs(inputs, dtype, whole=False))
     window, tile = data.draw(windows()), data.draw(st.sampled_from(TILES))
-    size = output_size(window, scene)
-    tiles = scene.tiles(size, tile, 0.5)
-    weight, bias = scene.values(outputs, inputs // groups, *window.kernel) / 4, scene.values(outputs).float()
+    size = output_size(window, given)
+    tiles = given.tiles(size, tile, 0.5)
+    weight, bias = given.values(outputs, inputs // groups, *window.kernel) / 4, given.values(outputs).float()
     activation = data.draw(st.sampled_from(ACTIVATIONS))
-    framework, made, exact = (scene.blank(*size, outputs) for _ in range(3))
+    framework, made, exact = (given.blank(*size, outputs) for _ in range(3))
     packed = reference.pack_convolution(weight, bias, window, groups, activation)
-    reference.convolve(packed, scene.source, tiles, tile, framework, None, scene.halo)
+    reference.convolve(packed, given.source, tiles, tile, framework, None, given.halo)
     exact = exact.double()
-    double, halo = widened(packed, scene.halo)
-    exact_of(double, scene.source.double(), tiles, tile, exact, halo)
+    double, halo = widened(packed, given.halo)
+    exact_of(double, given.source.double(), tiles, tile, exact, halo)
     packed = shim.pack_convolution(weight, bias, window, groups, activation)
-    shim.convolve(packed, scene.source, tiles, tile, made, None, scene.halo)
+    shim.convolve(packed, given.source, tiles, tile, made, None, given.halo)
     terms = inputs // groups * window.kernel[0] * window.kernel[1]
     assert no_worse(made, framework, exact, terms, spread=0.25)
 
@@ -174,16 +174,16 @@ def test_convolve_has_no_race_within_a_block(
 def test_gather_and_scatter(dtype: torch.dtype, data: st.DataObject) -> None:
     """Whatever is gathered is the reference's to the last bit, bilinear weights included."""
     channels = data.draw(st.sampled_from([1, 3, 8, 17, 40]))
-    scene = data.draw(scenes(channels, dtype, whole=data.draw(st.booleans())))
+    given = data.draw(operation_inputs(channels, dtype, whole=data.draw(st.booleans())))
     window, tile = data.draw(windows()), data.draw(st.sampled_from(TILES))
-    tiles = scene.tiles(output_size(window, scene), tile, data.draw(st.sampled_from([0.0, 0.3, 1.0])))
+    tiles = given.tiles(output_size(window, given), tile, data.draw(st.sampled_from([0.0, 0.3, 1.0])))
     fill = data.draw(st.sampled_from([0.0, float("-inf"), -1.5]))
     results = [
-        module.gather(scene.source, tiles, tile, window, scene.halo, fill) for module in (reference, shim)
+        module.gather(given.source, tiles, tile, window, given.halo, fill) for module in (reference, shim)
     ]
     assert same(*results)
-    values = scene.values(tiles.shape[0], *tile, channels)
-    maps = [scene.blank(*scene.size, channels) for _ in range(2)]
+    values = given.values(tiles.shape[0], *tile, channels)
+    maps = [given.blank(*given.size, channels) for _ in range(2)]
     for module, out in zip((reference, shim), maps, strict=True):
         module.scatter(values, tiles, out)
     assert same(*maps)
@@ -195,7 +195,7 @@ def test_gather_and_scatter(dtype: torch.dtype, data: st.DataObject) -> None:
 def test_remap(dtype: torch.dtype, data: st.DataObject) -> None:
     channels = data.draw(st.sampled_from([1, 3, 8, 17, 40]))
     sampling = data.draw(st.sampled_from(["nearest", "bilinear"]))
-    halo = data.draw(scenes(channels, dtype, whole=False, sampling=sampling)).halo
+    halo = data.draw(operation_inputs(channels, dtype, whole=False, sampling=sampling)).halo
     assert halo is not None
     fresh = halo.fresh if data.draw(st.booleans()) else None
     maps = []
@@ -211,17 +211,17 @@ def test_remap(dtype: torch.dtype, data: st.DataObject) -> None:
 @given(data=st.data())
 def test_prune(dtype: torch.dtype, data: st.DataObject) -> None:
     channels = data.draw(st.sampled_from([1, 3, 8, 17, 40, 200]))
-    scene = data.draw(scenes(channels, dtype, whole=False, sampling="none"))
+    given = data.draw(operation_inputs(channels, dtype, whole=False, sampling="none"))
     tile = data.draw(st.sampled_from(TILES))
-    tiles = scene.tiles(scene.size, tile, 0.5)
-    cached = scene.source + scene.values(*scene.size, channels) * (
-        torch.rand(*scene.size, 1, generator=scene.generator) < 0.5
+    tiles = given.tiles(given.size, tile, 0.5)
+    cached = given.source + given.values(*given.size, channels) * (
+        torch.rand(*given.size, 1, generator=given.generator) < 0.5
     )
-    values = scene.source.clone()
+    values = given.source.clone()
     values[0, 0, 0] = float("nan")
     results = []
     for module in (reference, shim):
-        out, changed = cached.clone(), torch.zeros(scene.size, dtype=torch.uint8)
+        out, changed = cached.clone(), torch.zeros(given.size, dtype=torch.uint8)
         module.prune(values, tiles, tile, out, 0.75, changed)
         results.append((out, changed))
     assert same(results[0][0], results[1][0])
@@ -236,14 +236,14 @@ def test_pool(dtype: torch.dtype, data: st.DataObject) -> None:
     channels = data.draw(st.sampled_from([1, 3, 8, 17, 40]))
     kind = data.draw(st.sampled_from(["max", "average"]))
     sampling = None if kind == "max" else "none"
-    scene = data.draw(scenes(channels, dtype, whole=True, sampling=sampling))
-    scene.source[1, 1, 0] = float("nan")  # a NaN wins a maximum, and spoils a mean
+    given = data.draw(operation_inputs(channels, dtype, whole=True, sampling=sampling))
+    given.source[1, 1, 0] = float("nan")  # a NaN wins a maximum, and spoils a mean
     window, tile = data.draw(windows()), data.draw(st.sampled_from(TILES))
-    size = output_size(window, scene)
-    tiles, count_padding = scene.tiles(size, tile, 0.5), data.draw(st.booleans())
-    maps = [scene.blank(*size, channels) for _ in range(2)]
+    size = output_size(window, given)
+    tiles, count_padding = given.tiles(size, tile, 0.5), data.draw(st.booleans())
+    maps = [given.blank(*size, channels) for _ in range(2)]
     for module, out in zip((reference, shim), maps, strict=True):
-        module.pool(kind, window, scene.source, tiles, tile, out, count_padding, scene.halo)
+        module.pool(kind, window, given.source, tiles, tile, out, count_padding, given.halo)
     assert same(*maps)
 
 
@@ -252,14 +252,14 @@ def test_pool(dtype: torch.dtype, data: st.DataObject) -> None:
 @given(data=st.data())
 def test_pointwise_in_place(dtype: torch.dtype, data: st.DataObject) -> None:
     channels = data.draw(st.sampled_from([1, 3, 8, 17, 40]))
-    scene = data.draw(scenes(channels, dtype, whole=False, sampling="none"))
+    given = data.draw(operation_inputs(channels, dtype, whole=False, sampling="none"))
     tile, activation = data.draw(st.sampled_from(TILES)), data.draw(st.sampled_from(ACTIVATIONS))
     operation = data.draw(st.sampled_from(["copy", "add", "subtract", "multiply"]))
-    tiles = scene.tiles(scene.size, tile, 0.5)
-    second = None if operation == "copy" else scene.values(*scene.size, channels)
+    tiles = given.tiles(given.size, tile, 0.5)
+    second = None if operation == "copy" else given.values(*given.size, channels)
     maps = []
     for module in (reference, shim):
-        out = scene.source.clone()
+        out = given.source.clone()
         module.pointwise(operation, out, second, tiles, tile, out, activation)
         maps.append(out)
     torch.testing.assert_close(maps[1], maps[0], rtol=4 * torch.finfo(dtype).eps, atol=1e-6)
@@ -271,13 +271,13 @@ def test_pointwise_in_place(dtype: torch.dtype, data: st.DataObject) -> None:
 def test_upsample(dtype: torch.dtype, data: st.DataObject) -> None:
     channels = data.draw(st.sampled_from([1, 3, 8, 17, 40]))
     mode, align = data.draw(st.sampled_from([("nearest", False), ("bilinear", False), ("bilinear", True)]))
-    scene = data.draw(scenes(channels, dtype, whole=False))
+    given = data.draw(operation_inputs(channels, dtype, whole=False))
     factor, tile = data.draw(st.sampled_from([(2, 2), (4, 3), (1, 2)])), data.draw(st.sampled_from(TILES))
-    size = scene.size[0] * factor[0], scene.size[1] * factor[1]
-    tiles = scene.tiles(size, tile, 0.5)
-    maps = [scene.blank(*size, channels) for _ in range(2)]
+    size = given.size[0] * factor[0], given.size[1] * factor[1]
+    tiles = given.tiles(size, tile, 0.5)
+    maps = [given.blank(*size, channels) for _ in range(2)]
     for module, out in zip((reference, shim), maps, strict=True):
-        module.upsample(mode, scene.source, tiles, tile, out, align, scene.halo)
+        module.upsample(mode, given.source, tiles, tile, out, align, given.halo)
     if mode == "nearest":
         assert same(*maps)
     else:

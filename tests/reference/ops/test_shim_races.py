@@ -15,7 +15,7 @@ from kernels.ops.cuda import shim
 from kernels.ops.cuda.operations import CONFIGURATIONS
 from kernels.ops.cuda.shim.racecheck import RACECHECK
 from kernels.ops.maps import Window
-from tests.strategies.kernels import output_size, same, scenes, windows
+from tests.strategies.kernels import operation_inputs, output_size, same, windows
 
 pytestmark = pytest.mark.skipif(
     RACECHECK.unavailable("cpu") is not None, reason=str(RACECHECK.unavailable("cpu"))
@@ -48,19 +48,19 @@ def test_every_operation(operation: str, dtype: torch.dtype) -> None:
 def test_convolutions_of_slices(dtype: torch.dtype, data: st.DataObject) -> None:
     """Every piece, maps that start at odd channels of wider buffers, tiles that hang over the edge."""
     inputs, outputs = data.draw(st.sampled_from([(3, 8), (8, 20), (16, 72), (40, 5), (12, 16)]))
-    scene = data.draw(scenes(inputs, dtype, whole=True))
+    given = data.draw(operation_inputs(inputs, dtype, whole=True))
     window, tile = data.draw(windows(most=3)), data.draw(st.sampled_from([(1, 1), (2, 2), (3, 5)]))
-    size = output_size(window, scene)
-    tiles = scene.tiles(size, tile, data.draw(st.sampled_from([0.0, 0.1, 1.0])))
-    weight, bias = scene.values(outputs, inputs, *window.kernel), scene.values(outputs).float()
-    residual = scene.values(*size, outputs) if data.draw(st.booleans()) else None
+    size = output_size(window, given)
+    tiles = given.tiles(size, tile, data.draw(st.sampled_from([0.0, 0.1, 1.0])))
+    weight, bias = given.values(outputs, inputs, *window.kernel), given.values(outputs).float()
+    residual = given.values(*size, outputs) if data.draw(st.booleans()) else None
     configuration = data.draw(st.integers(0, len(CONFIGURATIONS) - 1))
     maps = []
     RACECHECK.set_order(data.draw(st.sampled_from([0, -1, 3])))
     for module in (shim, RACECHECK):
-        out = scene.blank(*size, outputs)
+        out = given.blank(*size, outputs)
         packed = module.pack_convolution(weight, bias, window, 1, "silu")
-        module.convolve(packed, scene.source, tiles, tile, out, residual, scene.halo, configuration)
+        module.convolve(packed, given.source, tiles, tile, out, residual, given.halo, configuration)
         maps.append(out)
     RACECHECK.set_order(0)
     assert same(*maps)

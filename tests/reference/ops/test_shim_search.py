@@ -1,4 +1,4 @@
-"""The motion search's kernels, run by the processor, find the vectors of `kernels.motion.search`, ties included."""
+"""The motion search's kernels, emulated on the CPU, find the vectors of `kernels.motion.search`, ties too."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from kernels.ops import reference, registry
 from kernels.ops import triton as backend
 from kernels.ops.maps import ACTIVATIONS, Halo, Window
-from tests.strategies.kernels import output_size, same, scenes, windows
+from tests.strategies.kernels import operation_inputs, output_size, same, windows
 from tests.toolchains.triton import load_fused
 
 DTYPES = [torch.float32, torch.float16]
@@ -30,19 +30,19 @@ def test_whole_numbers(dtype: torch.dtype, fused: ModuleType, data: st.DataObjec
     groups, inputs, outputs = data.draw(
         st.sampled_from([(1, 3, 8), (1, 16, 20), (1, 40, 5), (1, 20, 72), (2, 32, 48)])
     )
-    scene = data.draw(scenes(inputs, dtype, whole=True))
+    given = data.draw(operation_inputs(inputs, dtype, whole=True))
     window, tile = data.draw(windows(most=3)), data.draw(st.sampled_from([(1, 1), (2, 2), (3, 5)]))
-    size = output_size(window, scene)
-    tiles = scene.tiles(size, tile, data.draw(st.sampled_from([0.0, 0.2])))
-    weight = scene.values(outputs, inputs // groups, *window.kernel).clamp(-1, 1)
-    bias = scene.values(outputs).float()
-    residual = scene.values(*size, outputs) if data.draw(st.booleans()) else None
+    size = output_size(window, given)
+    tiles = given.tiles(size, tile, data.draw(st.sampled_from([0.0, 0.2])))
+    weight = given.values(outputs, inputs // groups, *window.kernel).clamp(-1, 1)
+    bias = given.values(outputs).float()
+    residual = given.values(*size, outputs) if data.draw(st.booleans()) else None
     activation = data.draw(st.sampled_from(["none", "relu", "relu6"]))
     maps = []
     for module in (reference, fused):
-        out = scene.blank(*size, outputs)
+        out = given.blank(*size, outputs)
         packed = module.pack_convolution(weight, bias, window, groups, activation)
-        module.convolve(packed, scene.source, tiles, tile, out, residual, scene.halo)
+        module.convolve(packed, given.source, tiles, tile, out, residual, given.halo)
         maps.append(out)
     assert same(*maps)
 

@@ -1,9 +1,9 @@
-"""The CUDA kernels run by the processor, thread by thread: for tests, on tensors of the CPU.
+"""The CUDA kernels emulated on the CPU, thread by thread: for tests, on tensors of the CPU.
 
 The same device code, launchers and Python as `kernels.ops.cuda`, compiled by a C++ compiler with `shim.h`.
 Thousands of times slower than a GPU. It shows wrong indices, borders, alignment and barriers, and in another
-order of threads and blocks (`set_order`) races; `shim.watched` names each race by itself. It says nothing of
-speed or of memory order between blocks.
+order of threads and blocks (`set_order`) races; `shim.racecheck` reports each race by itself. It says nothing
+of speed or of memory order between blocks.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The operations over a build of the kernels that the processor runs."""
+"""A GPU emulated on the CPU: the operations over a build of the kernels with `shim.h`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kernels.ops.cuda.search import MotionSearcher
 
 
 class EmulatedGpu(CudaOperations):
-    """The operations, on tensors of the CPU.
+    """The operations of an emulated GPU, on tensors of the CPU.
 
     Args:
         build: makes the library with a given C++ compiler, once.

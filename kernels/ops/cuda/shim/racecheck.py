@@ -1,4 +1,4 @@
-"""The shim with every access to memory watched: a race fails the launch that has it.
+"""The emulated GPU with a race detector: every access to memory is checked, and a race fails its launch.
 
 Slower than the shim by a factor of ten or so, and for GCC only.
 """

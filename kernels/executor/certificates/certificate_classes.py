@@ -1,4 +1,4 @@
-"""Which maps share their certificates: known from the graph alone, worked out once a plan.
+"""Which maps share a certificate: follows from the graph alone, found once a plan.
 
 Maps of one class depend on the same pixels at every position, move by the same periods and meet padding at
 the same rows and columns. A pointwise layer is in the class of its input, and so is an addition where what
@@ -33,8 +33,9 @@ class CertificateClass:
         resolution: of these maps.
         period: pixels that a motion must be a multiple of, (vertical, horizontal).
         rows, columns: bool, which read padding on some path.
-        parts: what the maps depend on; none for the frame, and for what comes from a value.
-        behind_value: whether the maps come from a value, and so from all of the frame.
+        inputs: what the maps depend on; none for the frame, and for maps made from a dense call.
+        from_dense_call: whether the maps are made from the result of a dense call, and so depend on the whole
+            frame.
     """
 
     resolution: Resolution
@@ -54,8 +55,8 @@ class CertificateClasses:
     """The classes of a plan, each behind those it depends on; the frame's is the first.
 
     Attributes:
-        classes: themselves.
-        of_node: class of each map node; None for values.
+        classes: in this order.
+        of_node: class of each map node; None for tensors that are no maps.
     """
 
     classes: list[CertificateClass] = field(default_factory=list)
@@ -99,7 +100,7 @@ def find_classes(plan: ExecutionPlan) -> CertificateClasses:
 
 
 def _inputs(made: CertificateClasses, node: Node, covered: list[frozenset[int]]) -> tuple[ClassInput, ...]:
-    """What a node reads, without what another part depends on anyway."""
+    """What a node reads, without inputs that another input depends on anyway."""
     if isinstance(node.operation, (TensorToMap, Input)):
         return ()
     inputs: dict[object, ClassInput] = {}
