@@ -183,6 +183,7 @@ class RunConfig:
     cloud: str = "rtx_3080"
     model: str = "yolo11m-seg"
     profile_folders: tuple[str, ...] = ()
+    config_folders: tuple[str, ...] = ()
     frames: int | None = None
     fps: float | None = None
     cameras: int = 1

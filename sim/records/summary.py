@@ -9,7 +9,6 @@ import subprocess
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conf.search_path import checkout_folder
+from conf.version import package_version
 from profiler.latency import Profile
 from sim.assembly import Assembly
 from sim.config import RunConfig
@@ -71,7 +71,7 @@ CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class RunRecord:
     """A finished run: its summary and its frames."""
 
     summary: Mapping[str, Any]
@@ -99,7 +99,7 @@ def describe(config: RunConfig, content: Mapping[str, Any]) -> dict[str, Any]:
 
 def summarise(
     config: RunConfig, content: Mapping[str, Any], assembly: Assembly, result: RunResult, wall_s: float
-) -> Written:
+) -> RunRecord:
     """Derive the frames' table and the summary of a run.
 
     Means are over completed frames, every camera's alike. `uplink_bytes` are critical bytes (the sum of the
@@ -164,10 +164,10 @@ def summarise(
     if assembly.judge is not None:
         for name in assembly.judge.names:
             summary[f"{name}_mean"] = _mean(frames[name].dropna())
-    return Written(summary, frames)
+    return RunRecord(summary, frames)
 
 
-def write_run(folder: Path, written: Written) -> None:
+def write_run(folder: Path, written: RunRecord) -> None:
     """Write both files; the summary, which says that the run is complete, comes last and at once."""
     folder.mkdir(parents=True, exist_ok=True)
     _replace(folder / "frames.parquet", lambda part: written.frames.to_parquet(part, index=False))
@@ -227,14 +227,6 @@ def _energy_j(profile: Profile, busy_s: float, total_s: float) -> float | None:
     return power.busy_w * busy_s + idle_w * max(0.0, total_s - busy_s)
 
 
-def package_version() -> str | None:
-    """The installed version; None where the code runs without installation."""
-    try:
-        return version("fluxshard")
-    except PackageNotFoundError:
-        return None
-
-
 def git_sha() -> str | None:
     """The commit of the checkout the code runs from; None outside one."""
     root = checkout_folder()
@@ -250,5 +242,6 @@ def git_sha() -> str | None:
 
 
 def config_sha256(content: Mapping[str, Any]) -> str:
-    """A hash of the whole configuration, whatever the order of its keys."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    """A hash of the whole configuration, whatever the order of its keys and the folders it came from."""
+    values = {key: value for key, value in content.items() if key != "config_folders"}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
