@@ -1,8 +1,8 @@
 """The command ``fluxshard``: ``fluxshard sim ARGUMENTS`` is ``python -m sim ARGUMENTS`` from any folder.
 
 ``python -m sim`` finds the package in the current folder first, whatever ``sim`` or ``traces`` may lie there.
-An installed script does not look there, so this one works everywhere. It starts the others by name and imports
-none of them, which is why it may lie here, at the bottom of all arrows.
+An installed script does not look there, so this one works everywhere. It starts the others by name and
+imports none of them, which is why it may lie here, at the bottom of all arrows.
 """
 
 from __future__ import annotations
