@@ -11,6 +11,7 @@ This module is a leaf: any package may import it, and it imports none of them.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -85,3 +86,16 @@ def group_names(group: str, extra: Iterable[Path | str] = ()) -> tuple[str, ...]
 def writable_folder(group: str) -> Path:
     """Where new files of a group go: the checkout's ``conf/<group>``, else the user's. It need not exist."""
     return (package_folder() if checkout_folder() is not None else user_folder()) / group
+
+
+def keep_numba_cache() -> None:
+    """Outside a checkout, have Numba keep what it compiles in the user's cache (or in `NUMBA_CACHE_DIR`).
+
+    It would keep it beside the sources, that is inside an installed package. To be called before Numba is
+    imported, which reads the variable then.
+    """
+    if checkout_folder() is not None or os.environ.get("NUMBA_CACHE_DIR"):
+        return
+    os.environ["NUMBA_CACHE_DIR"] = str(cache_folder() / "numba")
+    if "numba" in sys.modules:  # somebody else's import came first
+        sys.modules["numba"].config.CACHE_DIR = os.environ["NUMBA_CACHE_DIR"]

@@ -8,10 +8,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from conf.search_path import keep_numba_cache
+
 if TYPE_CHECKING:
     from kernels.executor import SparseExecutor
     from kernels.motion.field import MotionField
     from kernels.motion.search import search_motion
+
+keep_numba_cache()
 
 _HOMES = {
     "search_motion": "kernels.motion.search",

@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from conf.search_path import keep_numba_cache
+
 if TYPE_CHECKING:
     from traces.bandwidth.loading import load_trace
     from traces.bandwidth.synthetic import synthetic_uplink
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from traces.bandwidth.trace_format import TraceFormat
     from traces.errors import InputError
     from traces.video.loading import load_video
+
+keep_numba_cache()
 
 _HOME = {
     "BandwidthTrace": "traces.bandwidth.trace",

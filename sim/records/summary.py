@@ -8,7 +8,6 @@ import math
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,14 +132,6 @@ def energy_j(profile: Profile, busy_s: float, total_s: float) -> float | None:
         return None
     idle_w = power.idle_w or 0.0
     return power.busy_w * busy_s + idle_w * max(0.0, total_s - busy_s)
-
-
-def package_version() -> str | None:
-    """The installed version; None where the code runs without installation."""
-    try:
-        return version("fluxshard")
-    except PackageNotFoundError:
-        return None
 
 
 def git_sha() -> str | None:

@@ -9,15 +9,16 @@ import pandas as pd
 import pytest
 
 from sim.assembly import assemble
+from sim.command.single_run import summarise
 from sim.configuration import read_config
-from sim.records.summary import Written, summarise
+from sim.records.summary import RunRecord
 from tests.strategies.sim import pixels
 
 ADDED = ["measured_accuracy", "measured_ea", "foreground_iou", "streaming_accuracy"]
 pytestmark = pytest.mark.filterwarnings("ignore:video.size_px")
 
 
-def written(system: str, mode: str, dense: float = 1.0, **changes: Any) -> Written:
+def written(system: str, mode: str, dense: float = 1.0, **changes: Any) -> RunRecord:
     """A short run on frames in which there is something to see."""
     video = {"kind": "scene", "size_px": 256, "seed": 1}
     content = pixels(system, video=video, accuracy={"mode": mode, "dense": dense}, frames=14, **changes)

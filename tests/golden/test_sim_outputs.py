@@ -13,10 +13,10 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
+from omegaconf import open_dict
 
 from sim import __main__ as command_line
+from sim.command.hydra_compose import compose_run, run_content
 from sim.configuration import RunConfig, read_config
 from sim.systems import registry
 
@@ -96,12 +96,11 @@ FRAMES = [
 
 def composed(*overrides: str) -> dict[str, Any]:
     """The job's configuration as Hydra composes it."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("config", list(overrides))
-    content = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(content, dict)
-    content.pop("experiment", None)
-    return {str(key): value for key, value in content.items()}
+    config = compose_run(overrides)
+    choices = config.hydra.runtime.choices
+    with open_dict(config):
+        del config["hydra"]
+    return run_content(config, choices, ())
 
 
 def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
@@ -124,7 +123,7 @@ def left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_yaml_and_code_have_the_same_defaults() -> None:
     content = composed()
-    assert set(content) == {entry.name for entry in fields(RunConfig)}
+    assert {*content, "config_folders"} == {entry.name for entry in fields(RunConfig)}
     from_yaml, from_code = read_config(content), RunConfig()
     for entry in fields(RunConfig):
         mine, theirs = getattr(from_yaml, entry.name), getattr(from_code, entry.name)

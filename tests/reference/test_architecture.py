@@ -16,7 +16,7 @@ ALLOWED = {
     "traces": ("conf.search_path",),
     "kernels": ("conf.search_path",),
     "profiler": ("kernels", "traces", "conf.search_path"),
-    "sim": ("traces", "kernels", "profiler.latency", "conf.search_path"),
+    "sim": ("traces", "kernels", "profiler.latency", "conf.search_path", "conf.version"),
     "analysis": ("traces.errors", "conf.search_path"),  # reads result files: no object of the simulation
     "conf": (),
 }
