@@ -1,7 +1,7 @@
 """A discrete-event simulator of edge-cloud video analytics.
 
-``run`` is a run as a call; ``Outcome`` is what a system returns for a frame, ``SystemContext`` what it is built
-from. The names load on first use, so that `import sim` costs nothing.
+``run`` is a run as a call; ``Outcome`` is what a system returns for a frame, ``SystemContext`` what it is
+built from. The names load on first use, so that `import sim` costs nothing.
 """
 
 from __future__ import annotations

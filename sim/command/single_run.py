@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from conf.version import package_version
 from sim.assembly import Assembly, assemble
 from sim.configuration import RunConfig, read_config
 from sim.records.summary import (
@@ -17,7 +18,6 @@ from sim.records.summary import (
     energy_j,
     git_sha,
     mean,
-    package_version,
     quantile,
     quantile_interval,
 )
