@@ -1,0 +1,73 @@
+"""A package outside the project brings one of everything, and runs through YAMLs alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sim import run
+from tests.strategies.own_package import RUNS, overrides, write_own_package
+
+
+@pytest.mark.parametrize("chosen", RUNS, ids=lambda chosen: chosen[0])
+def test_a_run_needs_nothing_but_yamls(chosen: tuple[str, ...], tmp_path: Path, repository: Path) -> None:
+    folder = write_own_package(tmp_path)
+    command = [sys.executable, "-m", "sim", "--config-dir", str(folder), *overrides(folder, chosen)]
+    done = subprocess.run(
+        [*command, f"hydra.run.dir={tmp_path / 'out'}"], cwd=repository, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["system"] == chosen[0].partition("=")[2]
+    assert summary["frames_completed"] >= 2
+    assert summary["trace"] == "uplink.txt"
+
+
+def test_its_server_half_decides_what_is_measured(tmp_path: Path) -> None:
+    folder = write_own_package(tmp_path)
+    record = run(overrides(folder, RUNS[0]), config_dir=folder)
+    assert record.summary["network"] == "bright"
+    assert record.summary["model"] == "bright"
+    # Half of the rows are copies of their neighbours: nearly right, and not quite.
+    assert 0.8 < record.summary["measured_accuracy_mean"] < 1.0
+    sizes = record.frames["uplink_bytes"]
+    assert (sizes[record.frames["outcome"] == "completed"] < 640 * 640 * 3 / 2).all()
+
+
+def test_its_randomness_follows_the_seed(tmp_path: Path) -> None:
+    folder = write_own_package(tmp_path)
+    first, again, other = (
+        run(["system=stripes", "frames=5", f"seed={seed}", "video.seed=1"], config_dir=folder).frames
+        for seed in (1, 1, 2)
+    )
+    assert first.equals(again)
+    assert not first["edge_compute_s"].equals(other["edge_compute_s"])
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("yield 5", "expected yield of what a method of world returned, found 5"),
+        ("yield from self.deeper()", "expected yield of what a method of world returned, found nothing"),
+        ("return 3", "expected Wrong.process to yield what it asks of the world"),
+        ("yield world.infer_cloud_dense(); return 3", "expected Wrong.process to return an Outcome"),
+    ],
+)
+def test_a_system_that_breaks_the_rules_is_told_where(body: str, message: str, tmp_path: Path) -> None:
+    module = f"wrong_{abs(hash(body))}"
+    (tmp_path / f"{module}.py").write_text(
+        "from dataclasses import dataclass\n\n\nclass Wrong:\n    @dataclass(frozen=True)\n"
+        "    class Options:\n        pass\n\n    def __init__(self, context, options):\n        pass\n\n"
+        "    def deeper(self):\n        yield 'nothing'\n\n"
+        f"    def process(self, frame, world):\n        {body}\n"
+    )
+    (tmp_path / "system").mkdir()
+    (tmp_path / "system" / "wrong.yaml").write_text(f"_target_: {module}.Wrong\n")
+    with pytest.raises(ValueError, match=message) as caught:
+        run(["system=wrong", "frames=3"], config_dir=tmp_path)
+    place = {"yield 5": 16, "yield from self.deeper()": 13}.get(body, 15)
+    assert str(caught.value).startswith(f"{tmp_path / module}.py:{place}: ")
