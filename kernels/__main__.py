@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--tolerance", type=float, default=0.02, help="error that ε may add, in deviations"
     )
     truncation.add_argument("--threshold", type=float, default=0.025, help="τ of the miss classifier")
-    bench = commands.add_parser("bench", help="sparse beside dense: layers and whole networks, one CSV")
+    bench = commands.add_parser("bench", help="sparse against dense: layers and whole networks, one CSV")
     bench.add_argument(
         "--output",
         type=Path,

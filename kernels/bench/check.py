@@ -1,4 +1,4 @@
-"""Is every backend of this machine right? Each operation against the reference, and the executor on top."""
+"""Checks every backend of this machine: each operation against the reference, and the executor with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""On an NVIDIA GPU: `python -m kernels.bench.gpu`. Needs torch, numpy and nvcc; Triton joins in where it is.
+"""Benchmarks on an NVIDIA GPU: `python -m kernels.bench.gpu`. Needs nvcc; uses Triton where it is installed.
 
 Against cuDNN (channels_last, its own search for the fastest algorithm on), in float32 without and with TF32
 and in float16: the network, as usual and as CUDA graphs, then every convolution of it alone, by each backend

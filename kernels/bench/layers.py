@@ -1,4 +1,4 @@
-"""How fast: layers and whole networks, sparse beside dense in the same layout, one CSV.
+"""Benchmarks of layers and whole networks, sparse against dense in the same layout, as one CSV.
 
 A speed-up is printed only where the result of the very same inputs was right. Dense and sparse runs are
 interleaved and their medians compared. Times are the thread's own on the CPU (a busy machine adds to

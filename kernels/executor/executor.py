@@ -1,4 +1,4 @@
-"""`SparseExecutor`: the public face. Checks what it is given, traces once per frame size, runs a policy."""
+"""`SparseExecutor`, the public class: checks arguments, traces once a frame size, runs a policy."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from kernels.ops import registry
 
 POLICIES = ("exact", "truncate", "fixed")
 SAMPLINGS = ("nearest", "bilinear")
-MOST_SIZES = 4  # frame sizes that an executor stays prepared for
+MOST_SIZES = 4  # frame sizes whose plans an executor keeps
 
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
 def _outside_modes(method: _Method) -> _Method:
-    """Run without gradients, inference mode and autocast, whatever the caller is in, one thread at a time.
+    """Run one thread at a time, without gradients, inference mode and autocast, whatever the caller's mode.
 
-    A plan and its buffers outlive the call and are shared by all of them, so that they must not depend on the
-    mode of the first one, and no two calls may write to them at once.
+    All calls share a plan and its buffers, so these must not depend on the mode of the first call, and no two
+    calls may write to them at once.
     """
 
     @functools.wraps(method)
@@ -69,30 +69,32 @@ class SparseExecutor:
     """Runs any convolutional module on the parts of a frame that changed.
 
     The module is not edited. It is traced once for each frame size, by running it on the first frame and
-    recording the ATen calls; the weights are copied then, so later changes to them are not seen. What was
-    made for a size is kept while that is among the last four that were run; older caches are refused.
-    Convolutions, pooling, upsampling, the common activations, sums and products, constants a channel, zero
-    padding, pixel shuffling, concatenation and splitting along channels run at positions. Run whole in every
-    frame, but certified like the rest: rarer functions of a position (ELU, Mish, clamps but to 0 and 6, a
-    PReLU slope a channel, layer norm, softmax or a mean over channels), overlapping transposed convolutions,
-    other padding, crops. Attention, global pooling, group norm, upsampling by broken factors, and
-    whatever else the module computes run densely, as recorded, and what is behind them is new in every frame.
-    Under "exact" a sparse run has the bits of a dense one, with two exceptions that agree to rounding: what
-    runs whole runs in torch, whose last bits depend on where in a map a position lies, and all backends but
-    the C++ operations run `dense` with torch's own convolutions.
+    recording the ATen calls; the weights are copied then, so later changes to them are not seen. The plans of
+    the last four sizes are kept; caches of other sizes are refused.
 
-    Refused, with the path of the submodule: recurrent, 1-D, 3-D and embedding layers, batch norm or dropout
-    in training mode, control flow that depends on values, random numbers, and in-place changes of parts of a
-    tensor (circular padding makes such).
+    - At active positions only: convolutions, pooling, upsampling, the common activations, sums and products,
+      constants a channel, zero padding, pixel shuffling, concatenation and splitting along channels.
+    - On the whole map in every frame, but certified like the rest: rarer functions of a position (ELU, Mish,
+      clamps other than at 0 and 6, a PReLU slope a channel, layer norm, softmax or a mean over channels),
+      overlapping transposed convolutions, other padding, crops.
+    - Densely in every frame, as recorded, and every layer after them as well: attention, global pooling, group
+      norm, upsampling by fractional factors, and anything else.
+    - Refused, with the path of the submodule: recurrent, 1-D, 3-D and embedding layers, batch norm or dropout
+      in training mode, control flow that depends on values, random numbers, and in-place changes of parts of a
+      tensor (circular padding makes such).
+
+    Under "exact" a sparse run equals a dense one to the last bit, with two exceptions that agree to rounding:
+    calls on whole maps run in torch, whose last bits depend on where in a map a position lies; and all backends
+    but the C++ operations run `dense` with torch's own convolutions.
 
     Methods may be called from any thread, and wait for each other. On a GPU they belong on one stream: the
-    memory of a cache that was dropped is written to by the next frame.
+    next frame writes to the memory of a cache that was dropped.
 
     Args:
         model: in eval mode, float32.
-        policy: how the active set goes through the network. "exact", the default: only positions with a
+        policy: how the active set propagates through the network. "exact", the default: only positions with a
             certificate are reused. "truncate": the set grows with each window and is pruned by ε.
-            "fixed": the blocks given, at every layer.
+            "fixed": the given blocks, at every layer.
         backend: of the operations; None picks the best for the model's device. FLUXSHARD_BACKEND
             overrides it.
         block_px: side of a block in pixels.

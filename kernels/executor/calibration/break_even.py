@@ -1,4 +1,4 @@
-"""From which share of active positions each layer is faster run in full: measured, layer by layer."""
+"""Break-evens: from which share of active positions a layer runs faster in full, measured."""
 
 from __future__ import annotations
 

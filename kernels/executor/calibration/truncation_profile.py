@@ -1,4 +1,4 @@
-"""Truncation thresholds: ε of a layer as a share of its spread, looked up by how the frame moves."""
+"""Truncation thresholds: ε as a share of a layer's standard deviation, looked up by how the frame moves."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class TruncationProfile:
 
 @dataclass(frozen=True, slots=True)
 class LayerDeviations:
-    """The spread of each convolution's output: its standard deviation over the first dense frame, by node."""
+    """The standard deviation of each convolution's output over the first dense frame, by node."""
 
     deviation: dict[int, float]
 

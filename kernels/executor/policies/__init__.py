@@ -1,4 +1,4 @@
-"""The ways in which an active set goes through a network, one a module."""
+"""Policies: the ways in which an active set propagates through a network, one a module."""
 
 from __future__ import annotations
 

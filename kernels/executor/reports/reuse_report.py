@@ -1,4 +1,4 @@
-"""What a sparse run did, layer by layer."""
+"""What a sparse run reused, layer by layer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 @dataclass(frozen=True, slots=True)
 class ReuseReport:
-    """One sparse run.
+    """How much one sparse run reused.
 
     Attributes:
         policy: the propagation policy.
