@@ -21,8 +21,10 @@ import pandas as pd
 from analysis.pictures import draw_runs
 from analysis.results import merge_results, read_summary, run_folders
 from analysis.tables import mean_over_videos, summary_table
+from conf.search_path import checkout_folder
+from traces.errors import InputError
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = checkout_folder() or Path()  # what the README needs is not in an installed package
 GOLDEN = ROOT / "tests" / "golden" / "tables"
 # README.md's tables: the experiment that makes each, and the columns shown; none: all that there are.
 TABLES: dict[str, tuple[str, ...]] = {
@@ -70,6 +72,8 @@ def update_readme(name: str, folder: Path, target: Path = ROOT / "README.md") ->
         FileNotFoundError: the folder holds no jobs.
         ValueError: some of them failed.
     """
+    if checkout_folder() is None:
+        raise ValueError("readme: expected a checkout with README.md, found an installed package")
     results = merge_results(folder)
     failed = int((results["status"] != "completed").sum())
     if failed:
@@ -108,7 +112,7 @@ def main(arguments: list[str] | None = None) -> None:
             print(summary_table(merge_results(chosen.folder).to_dict("records")))
         else:
             update_readme(chosen.table, chosen.folder)
-    except (FileNotFoundError, ValueError) as error:
+    except (InputError, FileNotFoundError, ValueError) as error:
         _end(str(error))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.display import Display, run_colours, system_display
 from analysis.results import read_overrides
 from analysis.tables import swept_settings, system_name
 
@@ -39,7 +40,12 @@ def draw_runs(folders: Sequence[Path], target: Path) -> None:
     from matplotlib.ticker import LogFormatter
 
     runs = [_read(folder) for folder in folders]
-    labels = _labels(folders, [summary for summary, _ in runs])
+    summaries = [summary for summary, _ in runs]
+    displays = [
+        system_display(folder, str(summary["system"]))
+        for folder, summary in zip(folders, summaries, strict=True)
+    ]
+    labels, colours = _labels(folders, summaries, displays), run_colours(displays)
     strip_inches = 0.34 * len(runs) + 0.5
     figure = Figure(figsize=(10.5, 4.2 + strip_inches), layout="constrained")
     FigureCanvasAgg(figure)
@@ -55,7 +61,7 @@ def draw_runs(folders: Sequence[Path], target: Path) -> None:
             named = f"{label}  (EA {summary['ea_mean']:.2f})"
             above = sum(np.array_equal(latency_ms, later) for later in curves_ms[row + 1 :])
             width_pt = 1.5 + 2.0 * above  # what a later run draws over the same latencies leaves a rim
-            curve.step(latency_ms, share, where="post", label=named, linewidth=width_pt)
+            curve.step(latency_ms, share, where="post", label=named, linewidth=width_pt, color=colours[row])
     curve.set_xscale("log")
     for axis_format in (curve.xaxis.set_major_formatter, curve.xaxis.set_minor_formatter):
         axis_format(LogFormatter(minor_thresholds=(2, 1)))
@@ -66,7 +72,7 @@ def draw_runs(folders: Sequence[Path], target: Path) -> None:
     curve.grid(alpha=0.3, which="both")
     if curve.lines:
         curve.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    curve.set_title(_common([summary for summary, _ in runs]), fontsize=9)
+    curve.set_title(_common(summaries), fontsize=9)
     shown = set()
     for row, (_, frames) in enumerate(runs):
         shown |= _draw_strip(strip, row, frames)
@@ -98,10 +104,15 @@ def _common(summaries: Sequence[dict[str, Any]]) -> str:
     return "; ".join(filter(None, [shared.get("system"), model, shared.get("trace"), shared.get("video")]))
 
 
-def _labels(folders: Sequence[Path], summaries: Sequence[dict[str, Any]]) -> list[str]:
+def _labels(
+    folders: Sequence[Path], summaries: Sequence[dict[str, Any]], displays: Sequence[Display]
+) -> list[str]:
     """The system, and whatever else differs among the runs; without the system where only that else does."""
     overrides = [read_overrides(folder) for folder in folders]
-    systems = [str(system_name(summary, job)) for summary, job in zip(summaries, overrides, strict=True)]
+    systems = []
+    for summary, job, display in zip(summaries, overrides, displays, strict=True):
+        name = str(system_name(summary, job))
+        systems.append(display.label if name == summary["system"] else name)  # or an experiment's variant
     settings = swept_settings(overrides)
     differing = [key for key in ("trace", "video") if len({summary[key] for summary in summaries}) > 1]
     others = [

@@ -18,7 +18,7 @@ def run(
     """Run one simulation; writes nothing.
 
         >>> from sim import run
-        >>> run(["system=full_offload", "frames=40"]).summary["ea_mean"]
+        >>> run(["trace=low", "frames=40"]).summary["ea_mean"]
 
     Args:
         overrides: as on the command line: choices (``"trace=low"``) and keys (``"fps=15"``).

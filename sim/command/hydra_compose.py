@@ -100,7 +100,7 @@ def compose_run(overrides: Sequence[str]) -> DictConfig:
     """The configuration of one run, with Hydra's own in its section `hydra`.
 
     Args:
-        overrides: as on the command line, ``["system=coach", "frames=40"]``.
+        overrides: as on the command line, ``["trace=low", "frames=40"]``.
 
     Raises:
         HydraException: an unknown choice or key, or a sweep.
@@ -150,6 +150,7 @@ def run_content(config: DictConfig, choices: Mapping[str, Any], folders: Iterabl
     for name in NAMED_SECTIONS:
         if isinstance(content.get(name), dict) and choices.get(name) is not None:
             content[name].setdefault("name", choices[name])
+            content[name].pop("display", None)  # how pictures show it is no part of a run
     if searched := [str(folder) for folder in folders]:
         content["config_folders"] = searched
     return {str(key): value for key, value in content.items()}

@@ -1,0 +1,75 @@
+"""How a system is shown in pictures: the label and the colour that its YAML gives it.
+
+A system's YAML may have a section ``display`` with a ``label`` and a ``colour`` ("#rrggbb"), both optional.
+A run keeps it in its own configuration, so that a picture can be drawn where the YAML is no longer at hand.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from conf.search_path import find_file
+from traces.errors import InputError
+
+# Paul Tol's muted scheme, for colour-blind readers: of runs whose systems have no colour or share one.
+CYCLE = ("#332288", "#CC6677", "#117733", "#DDCC77", "#88CCEE", "#AA4499", "#44AA99", "#882255", "#999933")
+_COLOUR = re.compile(r"#[0-9A-Fa-f]{6}")
+
+
+@dataclass(frozen=True, slots=True)
+class Display:
+    """How a system is shown; `colour` is None where nothing says it."""
+
+    label: str
+    colour: str | None = None
+
+
+def system_display(folder: Path, system: str) -> Display:
+    """How the system of a run is shown.
+
+    Args:
+        folder: the run's.
+        system: the name of its YAML, which is its label where there is no other.
+
+    Raises:
+        InputError: a label that is no text or a colour that is not "#rrggbb".
+    """
+    own = folder / ".hydra" / "config.yaml"
+    path = own if own.is_file() else find_file("system", system)
+    content = _read(path)
+    section = content.get("system") if path == own else content
+    display = section.get("display") if isinstance(section, Mapping) else None
+    if not isinstance(display, Mapping):
+        return Display(system)
+    label, colour = display.get("label", system), display.get("colour")
+    if not isinstance(label, str):
+        raise InputError(f"{path}: display.label: expected a text, found {label!r}")
+    if colour is not None and not (isinstance(colour, str) and _COLOUR.fullmatch(colour)):
+        raise InputError(f'{path}: display.colour: expected "#rrggbb" or none, found {colour!r}')
+    return Display(label, colour)
+
+
+def run_colours(displays: Sequence[Display]) -> list[str]:
+    """A colour for each run: its system's own, or the cycle's where that is missing or taken."""
+    given = [display.colour for display in displays]
+    spare = iter(colour for colour in CYCLE * (1 + len(displays)) if colour not in given)
+    taken: set[str] = set()
+    colours = []
+    for colour in given:
+        chosen = colour if colour is not None and colour not in taken else next(spare)
+        taken.add(chosen)
+        colours.append(chosen)
+    return colours
+
+
+def _read(path: Path | None) -> Mapping[str, Any]:
+    if path is None:
+        return {}
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return content if isinstance(content, Mapping) else {}
