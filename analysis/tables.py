@@ -14,6 +14,7 @@ _COLUMNS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("system", "system", str),
     ("trace", "trace", str),
     ("video", "video", str),
+    ("network", "network", str),
     ("swept", "swept", str),
     ("frames", "frames_completed", lambda value: f"{int(value)}"),
     ("of", "frames_captured", lambda value: f"{int(value)}"),
@@ -38,9 +39,10 @@ _COLUMNS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
 )
 
 
-_NAMES = 4  # the first columns are names, the rest numbers
+_NAMES = 5  # the first columns are names, the rest numbers
 # Columns that most tables do without.
 _WHERE_KNOWN = (
+    "network",
     "swept",
     "ea_regret_mean",
     "measured_ea_mean",
@@ -101,7 +103,7 @@ def _worth_showing(key: str, rows: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def system_name(summary: Mapping[str, Any], overrides: Sequence[str]) -> Any:
-    """What a run's system is called: as the command line chose it (full_offload_h264), else by its name.
+    """What a run's system is called: as the command line chose it, else by its name.
 
     An experiment's own variants of systems have the names that it gives them.
     """

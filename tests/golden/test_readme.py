@@ -1,4 +1,4 @@
-"""The README's numbers come from files that its commands made, and the commands still make them."""
+"""The pages' numbers come from files that its commands made, and the commands still make them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from typing import Any
 
 import pytest
 
-from analysis.__main__ import TABLES, golden_results, markers, readme_table
-from sim.assembly import assemble
-from sim.configuration import read_config
-from sim.records.summary import summarise
+from analysis.pages import TABLES, golden_results, markers, page_table
+from sim.command.single_run import run_once
 
 
 def summary_of(system: str, frames: int, mode: str) -> Mapping[str, Any]:
@@ -22,16 +20,14 @@ def summary_of(system: str, frames: int, mode: str) -> Mapping[str, Any]:
         "accuracy": {"mode": mode},
         "frames": frames,
     }
-    config = read_config(content)
-    assembly = assemble(config)
-    return summarise(config, content, assembly, assembly.simulation.run(), 0.0).summary
+    return run_once(content).record.summary
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_readme_shows_the_golden_table(name: str, repository: Path) -> None:
+def test_a_page_shows_the_golden_table(name: str, repository: Path) -> None:
     begin, end = markers(name)
-    text = (repository / "README.md").read_text(encoding="utf-8")
-    assert text.split(begin)[1].split(end)[0].strip() == readme_table(name)
+    text = (repository / TABLES[name].page).read_text(encoding="utf-8")
+    assert text.split(begin)[1].split(end)[0].strip() == page_table(name)
 
 
 @pytest.mark.parametrize("system", ["fluxshard_ea", "edge_only"])

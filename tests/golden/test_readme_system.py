@@ -1,42 +1,73 @@
-"""The README's recipe for a system of one's own works as it stands there."""
+"""The README's recipe for a system of one's own works as it stands there, outside the project."""
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import shlex
+import subprocess
 import sys
 import textwrap
-import types
 from pathlib import Path
 
 import pytest
 
-from sim.assembly import assemble
-from sim.configuration import read_config
-from sim.systems import registry
+from sim import run
 
 
-@pytest.mark.filterwarnings("ignore:video.size_px")
-def test_the_readmes_system_runs(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def lab(repository: Path, tmp_path: Path) -> Path:
+    """The two files of the README, in the folder `lab`."""
     text = (repository / "README.md").read_text(encoding="utf-8")
-    block = next(code for code in re.findall(r"```python\n(.*?)```", text, re.S) if "class Mine:" in code)
-    module = types.ModuleType("sim.systems.mine")
-    monkeypatch.setitem(sys.modules, "sim.systems.mine", module)
-    exec(compile(textwrap.dedent(block), "README.md", "exec"), module.__dict__)
-    entry = registry._Entry(
-        "sim.systems.mine", "MineOptions", lambda home, around, options: home.Mine(around.content, options)
+    blocks = {
+        "mine.py": next(
+            code for code in re.findall(r"```python\n(.*?)```", text, re.S) if "class Mine:" in code
+        ),
+        "system/mine.yaml": next(
+            code for code in re.findall(r"```yaml\n(.*?)```", text, re.S) if "mine.Mine" in code
+        ),
+    }
+    for name, code in blocks.items():
+        assert f"`lab/{name}`" in text
+        path = tmp_path / "lab" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(code), encoding="utf-8")
+    return tmp_path / "lab"
+
+
+def test_the_readmes_command_runs_the_readmes_system(lab: Path, repository: Path) -> None:
+    text = (repository / "README.md").read_text(encoding="utf-8")
+    line = next(found for found in re.findall(r"`(python -m sim[^`]*)`", text) if "system=mine" in found)
+    words = shlex.split(line)
+    environment = {**os.environ, "PYTHONPATH": str(repository)}  # as a checkout is found from its own folder
+    done = subprocess.run(
+        [sys.executable, *words[1:], "frames=4", "hydra.run.dir=out"],
+        cwd=lab.parent,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
-    monkeypatch.setitem(registry._ENTRIES, "mine", entry)
-    monkeypatch.setattr(registry, "SYSTEMS", (*registry.SYSTEMS, "mine"))
-    config = read_config(
-        {
-            "system": {"name": "mine", "quality": 30},
-            "video": {"size_px": 160},
-            "trace": {"mean_mbps": 56.0},
-            "frames": 4,
-        }
+    assert (done.returncode, done.stderr) == (0, "")
+    summary = json.loads((lab.parent / "out" / "summary.json").read_text())
+    assert (summary["system"], summary["frames_captured"]) == ("mine", 4)
+    assert summary["frames_completed"] >= 2
+
+
+def test_its_option_and_its_result_count(lab: Path) -> None:
+    """A coarser JPEG is smaller, and its measured accuracy lower."""
+    fine, coarse = (
+        run(["system=mine", f"system.quality={quality}", "frames=8", "accuracy=measured"], config_dir=lab)
+        for quality in (95, 5)
     )
-    simulation = assemble(config).simulation
-    simulation.run()
-    outcomes = simulation.table.columns()["outcome"]
-    assert len(outcomes) == 4
-    assert (outcomes == 0).sum() >= 2
+    assert coarse.summary["uplink_bytes"] < fine.summary["uplink_bytes"] / 3
+    assert coarse.summary["measured_accuracy_mean"] < fine.summary["measured_accuracy_mean"] < 1
+
+
+def test_the_readmes_call_works(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (repository / "README.md").read_text(encoding="utf-8")
+    code = next(code for code in re.findall(r"```python\n(.*?)```", text, re.S) if "import run" in code)
+    exec(compile(code, "README.md", "exec"), {})
+    ea, latency_s = map(float, capsys.readouterr().out.split())
+    assert 0 < ea < 1
+    assert 0 < latency_s < 1

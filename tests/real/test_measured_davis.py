@@ -10,7 +10,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from analysis.__main__ import golden_results
+from analysis.pages import golden_results
 from analysis.tables import system_name
 from sim.__main__ import main
 from sim.assembly import assemble

@@ -1,0 +1,99 @@
+"""Tables of the project's pages, from results that an experiment made and that the tests keep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.results import merge_results
+from analysis.tables import mean_over_videos, summary_table
+from conf.search_path import checkout_folder
+
+ROOT = checkout_folder() or Path()  # pages are not in an installed package
+GOLDEN = ROOT / "tests" / "golden" / "tables"
+
+
+@dataclass(frozen=True, slots=True)
+class PageTable:
+    """A table of a page.
+
+    Args:
+        page: the file that shows it.
+        columns: their headings; none: all that there are.
+        pooled: shown as means over its videos.
+    """
+
+    page: str
+    columns: tuple[str, ...] = ()
+    pooled: bool = False
+
+
+#: By the experiment that makes each.
+TABLES = {
+    "quickstart": PageTable("README.md"),
+    "measured": PageTable(
+        "sim/accuracy/README.md",
+        (
+            *("system", "network", "frames", "of", "EA", "accuracy", "measured EA", "measured accuracy"),
+            *("foreground IoU", "streaming accuracy", "latency ms"),
+        ),
+    ),
+    "measured_davis": PageTable(
+        "sim/accuracy/README.md",
+        (
+            *("system", "network", "frames", "of", "measured EA", "measured accuracy", "foreground IoU"),
+            *("streaming accuracy", "J", "J of dense", "streaming J", "latency ms"),
+        ),
+        pooled=True,
+    ),
+}
+# What differs between machines and moments is not taken along.
+VOLATILE = ("folder", "wall_s", "git_sha", "version", "config_sha256", "error")
+
+
+def markers(name: str) -> tuple[str, str]:
+    """What stands around a table in its page."""
+    return f"<!-- {name} table -->", f"<!-- end of {name} table -->"
+
+
+def golden_results(name: str) -> pd.DataFrame:
+    """The results that a table shows."""
+    return pd.read_csv(GOLDEN / f"{name}.csv")
+
+
+def page_table(name: str) -> str:
+    """A table from its golden results, as a fenced block."""
+    results, table = golden_results(name), TABLES[name]
+    shown = mean_over_videos(results) if table.pooled else results
+    return f"```text\n{summary_table(shown.to_dict('records'), table.columns)}\n```"
+
+
+def portable(overrides: str) -> str:
+    """Overrides without those that name a file or folder, which lie elsewhere on each machine."""
+    return " ".join(part for part in overrides.split() if "/" not in part.partition("=")[2])
+
+
+def update_page(name: str, folder: Path) -> None:
+    """Take a multirun into a table's golden file, and the table into its page.
+
+    Raises:
+        FileNotFoundError: the folder holds no jobs.
+        ValueError: some of them failed, or there is no checkout to write to.
+    """
+    if checkout_folder() is None:
+        raise ValueError("readme: expected a checkout with README.md, found an installed package")
+    results = merge_results(folder)
+    failed = int((results["status"] != "completed").sum())
+    if failed:
+        raise ValueError(f"{folder}: expected completed jobs, found {failed} of {len(results)} that failed")
+    kept = results.drop(columns=[column for column in VOLATILE if column in results])
+    kept["overrides"] = kept["overrides"].map(portable)
+    kept.to_csv(GOLDEN / f"{name}.csv", index=False)
+    page = ROOT / TABLES[name].page
+    text = page.read_text(encoding="utf-8")
+    begin, end = markers(name)
+    before, rest = text.split(begin)
+    _, after = rest.split(end)
+    page.write_text(f"{before}{begin}\n{page_table(name)}\n{end}{after}", encoding="utf-8")
