@@ -26,8 +26,8 @@ import simpy
 from profiler.latency import Quadratic, load_profile, save_profile
 from sim.assembly import Assembly, assemble, load_uplink
 from sim.configuration import RunConfig, read_config
-from sim.world.frame import Frame
 from sim.physics.trace_replay import replay
+from sim.world.frame import Frame
 
 REPEATS = 5
 FPS = 30.0

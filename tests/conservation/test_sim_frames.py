@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sim.systems.fluxshard import FluxShard
 from simpy import Environment
 
 from sim.physics.processor import Processor, operators
-from sim.systems.fluxshard import FluxShard
 from tests.strategies.sim import Run, outages, pixels, run, statistical
 
 CHANGES = st.fixed_dictionaries(

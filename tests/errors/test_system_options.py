@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-
 from sim.content.pixels import PixelContent, PixelOptions
+
 from sim.systems.coach import Coach, CoachOptions
 from sim.systems.deltacnn import DeltaCnnOptions
 from sim.systems.full_offload import FullOffloadOptions

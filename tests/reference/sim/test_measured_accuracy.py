@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from sim.content.pixels import PixelContent, PixelOptions, PixelSharedImage
 
 from kernels.models.predictions.results import Segmentation
 from sim.accuracy.evaluator import Evaluator, agreement_of, foreground_iou
 from sim.accuracy.inference import Inference, SideNetwork, Truth, open_inference, pack
 from sim.configuration import AccuracyConfig
 from sim.world.frame import Frame, Message
-from sim.content.pixels import PixelContent, PixelOptions, PixelSharedImage
 from traces.video.scenes.scene import Scene
 
 SIDE_PX = 256

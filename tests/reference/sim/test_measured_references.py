@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sim.content.pixels import PixelReference
+from sim.systems.fluxshard_server import ServerHalf
 
 from kernels.models.predictions.results import Segmentation
 from kernels.motion.warp import warp_image
 from sim.accuracy import inference as measured
 from sim.accuracy.inference import SideNetwork, pack
-from sim.content.pixels import PixelReference
-from sim.systems.fluxshard_server import ServerHalf
 from tests.strategies.sim import pixels, run
 
 pytestmark = pytest.mark.filterwarnings("ignore:video.size_px")

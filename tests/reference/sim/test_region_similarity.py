@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from kernels.models.predictions.results import Segmentation
-from sim.accuracy.evaluator import BOTH_NAMES, DENSE_NAMES, MASK_NAMES, Judge
+from sim.accuracy.evaluator import BOTH_NAMES, DENSE_NAMES, MASK_NAMES
 from sim.accuracy.inference import pack
 from sim.accuracy.masks import MaskTruth, open_masks
 from sim.assembly import assemble

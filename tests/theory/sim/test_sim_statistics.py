@@ -42,7 +42,9 @@ def test_harmonic_mean_is_all_bytes_over_all_time(rates_bps: list[float], window
     """For transfers of one size the harmonic mean of their rates is bytes over time."""
     last = rates_bps[-window:]
     expected = 8e6 * len(last) / sum(8e6 / rate for rate in last)
-    assert observe_all(HarmonicMean(options=HarmonicMean.Options(window)), rates_bps) == pytest.approx(expected, rel=1e-9)
+    assert observe_all(HarmonicMean(options=HarmonicMean.Options(window)), rates_bps) == pytest.approx(
+        expected, rel=1e-9
+    )
 
 
 def test_kalman_gain_settles_at_the_riccati_equations_root() -> None:
