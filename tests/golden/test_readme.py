@@ -9,9 +9,7 @@ from typing import Any
 import pytest
 
 from analysis.__main__ import TABLES, golden_results, markers, readme_table
-from sim.assembly import assemble
-from sim.configuration import read_config
-from sim.records.summary import summarise
+from sim.single_run import run_once
 
 
 def summary_of(system: str, frames: int, mode: str) -> Mapping[str, Any]:
@@ -22,9 +20,7 @@ def summary_of(system: str, frames: int, mode: str) -> Mapping[str, Any]:
         "accuracy": {"mode": mode},
         "frames": frames,
     }
-    config = read_config(content)
-    assembly = assemble(config)
-    return summarise(config, content, assembly, assembly.simulation.run(), 0.0).summary
+    return run_once(content).record.summary
 
 
 @pytest.mark.parametrize("name", TABLES)

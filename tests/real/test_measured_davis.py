@@ -13,9 +13,7 @@ from omegaconf import OmegaConf
 from analysis.__main__ import golden_results
 from analysis.tables import system_name
 from sim.__main__ import main
-from sim.assembly import assemble
-from sim.configuration import read_config
-from sim.records.summary import summarise
+from sim.single_run import run_once
 
 pytestmark = pytest.mark.data
 
@@ -50,9 +48,7 @@ def test_the_experiment_finds_a_golden_row_again(data_dir: Path, repository: Pat
     content = OmegaConf.to_container(composed, resolve=True)
     assert isinstance(content, dict)
     del content["experiment"]
-    config = read_config(content)
-    assembly = assemble(config)
-    summary = summarise(config, content, assembly, assembly.simulation.run(), 0.0).summary
+    summary = run_once(content).record.summary
     golden = golden_results("measured_davis")
     (expected,) = golden[golden["overrides"].str.startswith(" ".join(row))].to_dict("records")
     for key in ("video", "frames_captured", "frames_completed"):
