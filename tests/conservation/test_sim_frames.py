@@ -172,9 +172,7 @@ def test_both_ends_hold_the_same_image_once_everything_has_arrived(
     for camera in done.assembly.simulation.cameras:
         system = camera.system
         assert isinstance(system, FluxShard)
-        assert system.state.synchronised, (
-            "outages and crashes are over: the server must have been found again"
-        )
+        assert system.state.synchronised, "outages and crashes are over: the server must be found again"
         if system.server.epoch >= 0:  # -1: a crash that the edge has not heard of, for want of an offload
             assert system.proxy.same_as(system.server.image)
 

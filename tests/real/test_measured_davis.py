@@ -21,7 +21,7 @@ pytestmark = pytest.mark.data
 def places(data_dir: Path) -> list[str]:
     """What the experiment asks for."""
     weights = data_dir / "weights" / "yolo11n-seg_fused_fp16.safetensors"
-    return [f"experiment.davis={data_dir / 'videos' / 'davis'}", f"accuracy.weights={weights}"]
+    return [f"experiment.davis={data_dir / 'videos' / 'davis'}", f"model.weights={weights}"]
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -37,7 +37,7 @@ def test_every_variant_runs(data_dir: Path, tmp_path: Path, monkeypatch: pytest.
     assert [system_name(row, row["overrides"].split()) for row in table.to_dict("records")] == [
         system_name(row, row["overrides"].split()) for row in chosen.to_dict("records")
     ]
-    assert not golden["overrides"].str.contains("accuracy.weights|experiment.davis=").any()
+    assert not golden["overrides"].str.contains("model.weights|experiment.davis=").any()
 
 
 def test_the_experiment_finds_a_golden_row_again(data_dir: Path, repository: Path) -> None:
