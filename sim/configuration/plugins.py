@@ -70,7 +70,7 @@ def find_plugin(
     path = lookup.find(group, name, folders, key)
     section = lookup.read(path)
     replaced = {option: value for option, value in values.items() if option in section}
-    return read_plugin(group, {**section, **replaced, NAME: name}, folders, key=key)
+    return read_plugin(group, {**section, **replaced}, folders, key=key, name=name)
 
 
 def read_plugin(
@@ -79,6 +79,7 @@ def read_plugin(
     folders: Iterable[str] = (),
     besides: Iterable[str] = (),
     key: str | None = None,
+    name: str | None = None,
 ) -> Plugin:
     """The class that a section names, with the options that the section holds.
 
@@ -88,6 +89,7 @@ def read_plugin(
         folders: searched for the YAML before the user's and the package's.
         besides: keys that are not the class's.
         key: the section's path in the configuration, for messages; the group's where it is None.
+        name: the YAML's, where it is known: `name` in the section is then an option like any other.
 
     Raises:
         InputError: no such YAML, module or class, a module that cannot be loaded, an unknown option or a
@@ -95,7 +97,8 @@ def read_plugin(
     """
     key = key or group.replace("/", ".")
     content = dict(section)
-    name = content.pop(NAME, None)
+    if name is None:
+        name = content.pop(NAME, None)
     path: Path | None = None
     if name is not None:
         if not isinstance(name, str):

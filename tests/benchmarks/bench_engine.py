@@ -24,7 +24,8 @@ from typing import Any
 import simpy
 
 from profiler.latency import Quadratic, load_profile, save_profile
-from sim.assembly import Assembly, assemble, load_uplink
+from sim.assembly import Assembly, assemble
+from sim.assembly.uplink import load_uplink
 from sim.configuration import RunConfig, read_config
 from sim.physics.trace_replay import replay
 from sim.world.frame import Frame
@@ -34,7 +35,7 @@ FPS = 30.0
 SYSTEMS = ("full_offload", "fluxshard_ea")
 
 
-def configuration(system: str, cameras: int, seconds: float, profiles: str) -> RunConfig:
+def configuration(system: str, cameras: int, seconds: float, folder: str) -> RunConfig:
     """A statistical run whose uplink grows with the number of cameras."""
     return read_config(
         {
@@ -45,7 +46,7 @@ def configuration(system: str, cameras: int, seconds: float, profiles: str) -> R
             "downlink": {"delay_s": 0.001, "mean_mbps": 1e4},
             "edge": "fast",
             "cloud": "fast",
-            "profile_folders": [profiles],
+            "config_folders": [folder],
             "frames": int(seconds * FPS),
             "cameras": cameras,
             "deterministic": True,
@@ -54,10 +55,10 @@ def configuration(system: str, cameras: int, seconds: float, profiles: str) -> R
 
 
 def write_fast_profile(folder: Path) -> None:
-    """A device that 64 cameras cannot saturate."""
+    """A device that 64 cameras cannot saturate, in a folder laid out as `conf/` is."""
     profile = load_profile("rtx_3080", "yolo11m-seg")
     fast = replace(profile, device="fast", dense_s=1e-4, extract_s=1e-4, quadratic=Quadratic(0.0, 2e-8, 1e-5))
-    save_profile(fast, folder / "fast" / "yolo11m-seg.yaml")
+    save_profile(fast, folder / "profile" / "fast" / "yolo11m-seg.yaml")
 
 
 def ours(config: RunConfig) -> tuple[int, float]:
@@ -106,7 +107,7 @@ def on_resources(config: RunConfig) -> tuple[int, float]:
             captured_s = (index + number / len(cameras)) / FPS
             if captured_s > env.now:
                 yield env.timeout(captured_s - env.now)
-            size_bytes = encoder.encode(Frame(index, captured_s))
+            size_bytes = encoder.encode(Frame(index, captured_s)).size_bytes
             with link.request() as turn:
                 yield turn
                 yield env.timeout(trace.take(size_bytes, env.now) - env.now)
@@ -134,7 +135,7 @@ def start_up_s() -> float:
     return median(times)
 
 
-def peak_memory_mib(system: str, seconds: float, profiles: str) -> float:
+def peak_memory_mib(system: str, seconds: float, config: str) -> float:
     """Peak memory of 64 cameras, results written, in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         arguments = [
@@ -145,7 +146,7 @@ def peak_memory_mib(system: str, seconds: float, profiles: str) -> float:
             "downlink.mean_mbps=10000",
             "edge=fast",
             "cloud=fast",
-            f"profile_folders=[{profiles}]",
+            f"config_folders=[{config}]",
             f"frames={int(seconds * FPS)}",
             "cameras=64",
             f"hydra.run.dir={folder}",
@@ -162,12 +163,12 @@ def peak_memory_mib(system: str, seconds: float, profiles: str) -> float:
 
 def main() -> None:
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 300.0
-    with tempfile.TemporaryDirectory() as profiles:
-        write_fast_profile(Path(profiles))
+    with tempfile.TemporaryDirectory() as config:
+        write_fast_profile(Path(config))
         print(f"{'system':14} {'cameras':>7} {'frames':>8} {'best/s':>9} {'median/s':>9} {'events':>7}")
         for cameras in (1, 8, 64):
             span_s = min(seconds, {1: 600.0, 8: 75.0, 64: 300.0}[cameras])
-            configs = {name: configuration(name, cameras, span_s, profiles) for name in SYSTEMS}
+            configs = {name: configuration(name, cameras, span_s, config) for name in SYSTEMS}
             cases: dict[str, Callable[[], tuple[int, float]]] = {
                 **{name: partial(ours, config) for name, config in configs.items()},
                 "resources": partial(on_resources, configs["full_offload"]),
@@ -180,7 +181,7 @@ def main() -> None:
                     rates[name].append(processed[name] / wall_s)
             for name, values in rates.items():
                 events = (
-                    f"{events_per_frame(configuration(name, cameras, 5.0, profiles)):.2f}"
+                    f"{events_per_frame(configuration(name, cameras, 5.0, config)):.2f}"
                     if name in configs
                     else ""
                 )
@@ -193,7 +194,7 @@ def main() -> None:
             print(f"full_offload over SimPy resources, {cameras} cameras: {ratio:.2f} times")
         print(f"start-up of python -m sim --help: {start_up_s():.2f} s")
         for system in SYSTEMS:
-            peak_mib = peak_memory_mib(system, seconds, profiles)
+            peak_mib = peak_memory_mib(system, seconds, config)
             print(f"peak memory, {system}, 64 cameras, {seconds:g} s: {peak_mib:.0f} MiB")
 
 

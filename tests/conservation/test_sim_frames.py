@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sim.systems.fluxshard import FluxShard
 from simpy import Environment
 
 from sim.physics.processor import Processor, operators
+from sim.systems.fluxshard_ea import FluxShard
 from tests.strategies.sim import Run, outages, pixels, run, statistical
 
 CHANGES = st.fixed_dictionaries(
@@ -128,21 +128,22 @@ def test_a_run_cut_short_has_every_frame_captured_so_far(
 def remembers(system: FluxShard) -> list[tuple[int, Any]]:
     """Record which image each message of a camera was made against and which it was applied to."""
     seen: list[tuple[int, Any]] = []
-    apply = system.proxy.apply
-    match = system.proxy.match
+    state = system.state
+    apply = state.proxy.apply
+    match = state.proxy.match
     searched: dict[str, Any] = {}
 
     def matching(frame: Any) -> Any:
-        searched["image"] = getattr(system.proxy, "image", None)
-        searched["epoch"] = system._epoch
+        searched["image"] = getattr(state.proxy, "image", None)
+        searched["epoch"] = state.epoch
         return match(frame)
 
     def applying(message: Any) -> int:
         if message.realigned:
-            seen.append((message.epoch, getattr(system.proxy, "image", None) is searched.get("image")))
+            seen.append((message.epoch, getattr(state.proxy, "image", None) is searched.get("image")))
         return apply(message)
 
-    object.__setattr__(system, "proxy", _Spy(system.proxy, matching, applying))
+    state.proxy = _Spy(state.proxy, matching, applying)
     return seen
 
 
@@ -171,7 +172,7 @@ def test_both_ends_hold_the_same_image_once_everything_has_arrived(
     for camera in done.assembly.simulation.cameras:
         system = camera.system
         assert isinstance(system, FluxShard)
-        assert system._synchronised, "outages and crashes are over: the server must have been found again"
+        assert system.state.synchronised, "outages and crashes are over: the server must be found again"
         if system.server.epoch >= 0:  # -1: a crash that the edge has not heard of, for want of an offload
             assert system.proxy.same_as(system.server.image)
 
@@ -211,7 +212,7 @@ def test_after_a_crash_and_an_outage_frames_go_to_the_server_again(mean_mbps: fl
     done = run(statistical(**changes))
     system = done.assembly.simulation.cameras[0].system
     assert isinstance(system, FluxShard)
-    assert system._synchronised
+    assert system.state.synchronised
     late = done.frames[(done.frames["captured_s"] > 4.5) & (done.frames["outcome"] == "completed")]
     assert len(late) > 100
     if mean_mbps >= 20.0:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from sim.assembly import assemble
 from sim.configuration import read_config
-from sim.records.summary import summarise
+from sim.single_run import summarise
 
 
 def test_overloaded_uplink_reports_no_more_than_it_carries() -> None:
     content = {
+        "system": {"name": "fluxshard_ea"},
         "trace": {"mean_mbps": 5.0, "duration_s": 3.0},
         "video": {"kind": "statistical", "statistics": "scene_walk"},
         "frames": 60,

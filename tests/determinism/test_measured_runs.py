@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from sim.assembly import assemble
-from sim.command.single_run import summarise
 from sim.configuration import read_config
 from sim.records.summary import RunRecord
+from sim.single_run import run_once
 from tests.strategies.sim import pixels
 
 ADDED = ["measured_accuracy", "measured_ea", "foreground_iou", "streaming_accuracy"]
@@ -22,9 +22,7 @@ def written(system: str, mode: str, dense: float = 1.0, **changes: Any) -> RunRe
     """A short run on frames in which there is something to see."""
     video = {"kind": "scene", "size_px": 256, "seed": 1}
     content = pixels(system, video=video, accuracy={"mode": mode, "dense": dense}, frames=14, **changes)
-    config = read_config(content)
-    assembly = assemble(config)
-    return summarise(config, content, assembly, assembly.simulation.run(), 0.0)
+    return run_once(content).record
 
 
 @pytest.mark.parametrize(
@@ -34,9 +32,16 @@ def test_every_system_runs_as_it_does_under_coverage(system: str) -> None:
     covered, measured = written(system, "coverage"), written(system, "measured")
     pd.testing.assert_frame_equal(measured.frames.drop(columns=ADDED), covered.frames)
     added = {*(f"{name}_mean" for name in ADDED)}
-    same = set(covered.summary) - {"streaming_accuracy_mean", "config_sha256", "git_sha", "wall_s"}
+    same = set(covered.summary) - {
+        "streaming_accuracy_mean",
+        "network",
+        "config_sha256",
+        "git_sha",
+        "wall_s",
+    }
     assert set(measured.summary) - set(covered.summary) == added - {"streaming_accuracy_mean"}
     assert {key: measured.summary[key] for key in same} == {key: covered.summary[key] for key in same}
+    assert (covered.summary["network"], measured.summary["network"]) == (None, "default (stand-in)")
     frames = measured.frames
     done = frames["outcome"] == "completed"
     assert frames.loc[done, ADDED].notna().all(axis=None)

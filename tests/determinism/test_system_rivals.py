@@ -7,12 +7,12 @@ import pytest
 
 from sim.systems.coach import Coach
 from sim.systems.deltacnn import DeltaCnn
-from sim.systems.full_offload import FullOffload, FullOffloadOptions
+from sim.systems.full_offload import FullOffload
 from tests.strategies.images import texture
 from tests.strategies.systems import run
 
 SYSTEMS = {
-    "h264": lambda content: FullOffload(content, FullOffloadOptions("h264")),
+    "h264": (FullOffload, FullOffload.Options("h264")),
     "deltacnn": DeltaCnn,
     "coach": Coach,
 }

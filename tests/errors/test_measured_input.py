@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,15 @@ import pytest
 from PIL import Image
 
 from sim.assembly import assemble
+from sim.components.context import SystemContext
 from sim.configuration import read_config
 from sim.records.outcome import Outcome
-from sim.systems import registry
 from tests.strategies.sim import pixels, statistical
 from traces.errors import InputError
 
 pytestmark = pytest.mark.filterwarnings("ignore:video.size_px")
 SCENE = {"kind": "scene", "size_px": 64}
+ONE_DEVICE = {"edge": "epyc_zen5_1thread", "cloud": "epyc_zen5_1thread"}  # where YOLO11n-seg was profiled
 
 
 def refused(content: dict[str, Any]) -> str:
@@ -36,10 +38,6 @@ def refused(content: dict[str, Any]) -> str:
             {"mode": "mesured"},
             ["accuracy.mode", "coverage, measured", "'mesured'", "did you mean 'measured'"],
         ),
-        ({"mode": "measured", "model": "yolo11x-sag"}, ["accuracy.model", "did you mean 'yolo11x-seg'"]),
-        ({"mode": "measured", "model": "yolo11n-seg"}, ["accuracy.weights", "yolo11n-seg", "found none"]),
-        ({"mode": "measured", "weights": "/nowhere"}, ["accuracy.weights", "/nowhere", "safetensors"]),
-        ({"mode": "measured", "weights": __file__}, ["accuracy.weights", __file__, "safetensors"]),
         ({"mode": "measured", "sampling": "cubic"}, ["accuracy.sampling", "bilinear, nearest", "'cubic'"]),
         ({"mode": "measured", "policy": "exakt"}, ["accuracy.policy", "did you mean 'exact'"]),
         ({"mode": "measured", "reference": "mask"}, ["accuracy.reference", "did you mean 'masks'"]),
@@ -59,11 +57,33 @@ def test_a_bad_key_is_named(accuracy: dict[str, Any], words: list[str]) -> None:
     assert [word for word in words if word not in message] == [], message
 
 
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ({"network": "yolo11x-sag"}, ["model.network: expected one of", "did you mean 'yolo11x-seg'"]),
+        (
+            {"network": "yolo11n-seg", "stand_in": None},
+            ["model: card 'yolo11m-seg' has neither weights nor a stand-in", "'yolo11n-seg'", "networks: "],
+        ),
+        ({"stand_in": "yolo11n-seg"}, ["model.stand_in", "its own weights", "found 'yolo11n-seg'"]),
+        ({"stand_in": "defualt"}, ["model.stand_in", "did you mean 'default'"]),
+        ({"weights": "/nowhere"}, ["model.weights", "/nowhere", "safetensors"]),
+        ({"weights": __file__}, ["model.weights", __file__, "safetensors"]),
+        ({"network": None, "weights": __file__}, ["model.weights: expected model.network", "found none"]),
+        ({"colour": "red"}, ["model.colour", "expected one of the keys"]),
+    ],
+)
+def test_a_bad_key_of_the_model_card_is_named(model: dict[str, Any], words: list[str]) -> None:
+    card = {"name": "yolo11m-seg", **model}
+    message = refused(pixels(video=SCENE, accuracy={"mode": "measured"}, model=card))
+    assert [word for word in words if word not in message] == [], message
+
+
 def test_weights_of_another_network_are_refused(repository: Path) -> None:
     weights = repository / "kernels" / "models" / "weights" / "default_network.safetensors"
-    accuracy = {"mode": "measured", "model": "yolo11n-seg", "weights": str(weights)}
-    message = refused(pixels(video=SCENE, accuracy=accuracy))
-    assert message.startswith("accuracy.weights: ")
+    model = {"name": "yolo11n-seg", "weights": str(weights)}
+    message = refused(pixels(video=SCENE, accuracy={"mode": "measured"}, model=model, **ONE_DEVICE))
+    assert message.startswith("model.weights: ")
     assert str(weights) in message
 
 
@@ -92,10 +112,11 @@ def test_a_video_without_masks_is_named(tmp_path: Path) -> None:
 
 def test_a_network_without_masks_is_named() -> None:
     """Before anything is loaded: a detector of boxes has nothing that masks could be compared with."""
-    accuracy = {"mode": "measured", "model": "yolo11n", "reference": "masks"}
-    message = refused(pixels(video=SCENE, accuracy=accuracy))
+    accuracy = {"mode": "measured", "reference": "masks"}
+    model = {"name": "yolo11m-seg", "network": "yolo11n", "weights": __file__}
+    message = refused(pixels(video=SCENE, accuracy=accuracy, model=model))
     assert message.startswith("accuracy.reference: masks need a network that segments")
-    assert "found accuracy.model 'yolo11n'" in message
+    assert "found model.network 'yolo11n'" in message
 
 
 def test_labels_without_a_background_need_ids_that_count(tmp_path: Path) -> None:
@@ -121,13 +142,24 @@ def test_systems_that_quantise_features_refuse(system: str, options: dict[str, A
     assert "measured" in message
 
 
-def test_a_system_that_hands_over_no_results_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Silent:
-        def process(self, frame: Any, world: Any) -> Generator[Any, Any, Outcome]:
-            yield world.infer_edge_dense()
-            return Outcome("edge", 16, 16, 0)
+class Silent:
+    """Infers densely and says nothing of what it found."""
 
-    entry = registry._ENTRIES["edge_only"]._replace(make=lambda home, around, options: Silent())
-    monkeypatch.setitem(registry._ENTRIES, "edge_only", entry)
-    message = refused(pixels("edge_only", video=SCENE, accuracy={"mode": "measured"}))
-    assert "accuracy.mode: system 'edge_only' hands over no results" in message
+    @dataclass(frozen=True)
+    class Options:
+        """None."""
+
+    def __init__(self, context: SystemContext, options: Options) -> None:
+        pass
+
+    def process(self, frame: Any, world: Any) -> Generator[Any, Any, Outcome]:
+        yield world.infer_edge_dense()
+        return Outcome("edge", 16, 16, 0)
+
+
+def test_a_system_that_hands_over_no_results_is_named(tmp_path: Path) -> None:
+    (tmp_path / "system").mkdir()
+    (tmp_path / "system" / "silent.yaml").write_text(f"_target_: {__name__}.Silent\n")
+    folders = {"config_folders": [str(tmp_path)]}
+    message = refused(pixels("silent", video=SCENE, accuracy={"mode": "measured"}, **folders))
+    assert "accuracy.mode: system 'silent' hands over no results" in message

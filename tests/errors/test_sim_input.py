@@ -167,10 +167,10 @@ def test_a_bad_profile_is_named_with_its_key(
     source = repository / "conf" / "profile" / "rtx_3080" / "yolo11m-seg.yaml"
     content = yaml.safe_load(source.read_text())
     content.update(device="mine", **{key: value})
-    path = tmp_path / "profiles" / "mine" / "yolo11m-seg.yaml"
+    path = tmp_path / "profile" / "mine" / "yolo11m-seg.yaml"
     path.parent.mkdir(parents=True)
     path.write_text(yaml.safe_dump(content))
-    line = refusal("cloud=mine", f"profile_folders=[{tmp_path / 'profiles'}]")
+    line = refusal("cloud=mine", f"config_folders=[{tmp_path}]")
     assert "yolo11m-seg.yaml" in line
     assert expected in line
 

@@ -3,44 +3,42 @@
 from __future__ import annotations
 
 import pytest
-from sim.content.pixels import PixelContent, PixelOptions
 
-from sim.systems.coach import Coach, CoachOptions
-from sim.systems.deltacnn import DeltaCnnOptions
-from sim.systems.full_offload import FullOffloadOptions
-from sim.systems.spinn import Spinn, SpinnOptions
-from tests.strategies.systems import CUTS
+from sim.systems.coach import Coach
+from sim.systems.deltacnn import DeltaCnn
+from sim.systems.full_offload import FullOffload
+from sim.systems.spinn import Spinn
+from tests.strategies.systems import CUTS, context
 from traces.errors import InputError
 
 NAN = float("nan")
-CONTENT = PixelContent(64, 64, PixelOptions())
 
 
 @pytest.mark.parametrize(
     ("options", "changes", "key", "found"),
     [
-        (FullOffloadOptions, {"codec": "webp"}, "codec", "'webp'"),
-        (FullOffloadOptions, {"quality": 0}, "quality", "0"),
-        (FullOffloadOptions, {"crf": NAN}, "crf", "nan"),
-        (FullOffloadOptions, {"keyframe_interval": 0}, "keyframe_interval", "0"),
-        (FullOffloadOptions, {"result_bytes": -1}, "result_bytes", "-1"),
-        (DeltaCnnOptions, {"threshold": 15.0}, "threshold", "15.0"),
-        (DeltaCnnOptions, {"dilation_px": 2}, "dilation_px", "2"),
-        (DeltaCnnOptions, {"placement": "fog"}, "placement", "'fog'"),
-        (DeltaCnnOptions, {"difference_s": -1.0}, "difference_s", "-1.0"),
-        (DeltaCnnOptions, {"probe_s": NAN}, "probe_s", "nan"),
-        (DeltaCnnOptions, {"result_bytes": -1}, "result_bytes", "-1"),
-        (SpinnOptions, {"variant": "adaptive"}, "variant", "'adaptive'"),
-        (SpinnOptions, {"nominal_bps": 0.0}, "nominal_bps", "0.0"),
-        (SpinnOptions, {"bits": 33}, "bits", "33"),
-        (SpinnOptions, {"result_bytes": -1}, "result_bytes", "-1"),
-        (CoachOptions, {"variant": "video"}, "variant", "'video'"),
-        (CoachOptions, {"similarity": NAN}, "similarity", "nan"),
-        (CoachOptions, {"history_frames": 0}, "history_frames", "0"),
-        (CoachOptions, {"similarity_s": float("inf")}, "similarity_s", "inf"),
-        (CoachOptions, {"min_bits": 7, "max_bits": 6}, "max_bits", "7 and 6"),
-        (CoachOptions, {"nominal_bps": NAN}, "nominal_bps", "nan"),
-        (CoachOptions, {"result_bytes": -1}, "result_bytes", "-1"),
+        (FullOffload.Options, {"codec": "webp"}, "codec", "'webp'"),
+        (FullOffload.Options, {"quality": 0}, "quality", "0"),
+        (FullOffload.Options, {"crf": NAN}, "crf", "nan"),
+        (FullOffload.Options, {"keyframe_interval": 0}, "keyframe_interval", "0"),
+        (FullOffload.Options, {"result_bytes": -1}, "result_bytes", "-1"),
+        (DeltaCnn.Options, {"threshold": 15.0}, "threshold", "15.0"),
+        (DeltaCnn.Options, {"dilation_px": 2}, "dilation_px", "2"),
+        (DeltaCnn.Options, {"placement": "fog"}, "placement", "'fog'"),
+        (DeltaCnn.Options, {"difference_s": -1.0}, "difference_s", "-1.0"),
+        (DeltaCnn.Options, {"probe_s": NAN}, "probe_s", "nan"),
+        (DeltaCnn.Options, {"result_bytes": -1}, "result_bytes", "-1"),
+        (Spinn.Options, {"variant": "adaptive"}, "variant", "'adaptive'"),
+        (Spinn.Options, {"nominal_bps": 0.0}, "nominal_bps", "0.0"),
+        (Spinn.Options, {"bits": 33}, "bits", "33"),
+        (Spinn.Options, {"result_bytes": -1}, "result_bytes", "-1"),
+        (Coach.Options, {"variant": "video"}, "variant", "'video'"),
+        (Coach.Options, {"similarity": NAN}, "similarity", "nan"),
+        (Coach.Options, {"history_frames": 0}, "history_frames", "0"),
+        (Coach.Options, {"similarity_s": float("inf")}, "similarity_s", "inf"),
+        (Coach.Options, {"min_bits": 7, "max_bits": 6}, "max_bits", "7 and 6"),
+        (Coach.Options, {"nominal_bps": NAN}, "nominal_bps", "nan"),
+        (Coach.Options, {"result_bytes": -1}, "result_bytes", "-1"),
     ],
 )
 def test_an_option_out_of_range_names_its_key(options, changes, key, found):
@@ -56,13 +54,13 @@ def test_an_unknown_layer_names_those_to_cut_after():
     with pytest.raises(
         InputError, match=r"system.after: expected .* one of stem, middle, neck, found 'tail'"
     ):
-        Spinn(CONTENT, CUTS, SpinnOptions(after="tail"))
+        Spinn(context(), Spinn.Options(after="tail"))
     with pytest.raises(InputError, match="found 'input'"):
-        Coach(CONTENT, CoachOptions(variant="split", after="input"), CUTS)
+        Coach(context(), Coach.Options(variant="split", after="input"))
 
 
 def test_a_network_that_cannot_be_cut_inside_is_refused():
     with pytest.raises(InputError, match="expected a network with a cut inside it, found 2 cuts"):
-        Spinn(CONTENT, [CUTS[0], CUTS[-1]])
+        Spinn(context(cuts=(CUTS[0], CUTS[-1])), Spinn.Options())
     with pytest.raises(InputError, match="found 0 cuts"):
-        Coach(CONTENT, CoachOptions(variant="split"))
+        Coach(context(cuts=()), Coach.Options(variant="split"))

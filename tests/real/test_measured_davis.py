@@ -13,9 +13,7 @@ from omegaconf import OmegaConf
 from analysis.pages import golden_results
 from analysis.tables import system_name
 from sim.__main__ import main
-from sim.assembly import assemble
-from sim.configuration import read_config
-from sim.records.summary import summarise
+from sim.single_run import run_once
 
 pytestmark = pytest.mark.data
 
@@ -23,7 +21,7 @@ pytestmark = pytest.mark.data
 def places(data_dir: Path) -> list[str]:
     """What the experiment asks for."""
     weights = data_dir / "weights" / "yolo11n-seg_fused_fp16.safetensors"
-    return [f"experiment.davis={data_dir / 'videos' / 'davis'}", f"accuracy.weights={weights}"]
+    return [f"experiment.davis={data_dir / 'videos' / 'davis'}", f"model.weights={weights}"]
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -39,7 +37,7 @@ def test_every_variant_runs(data_dir: Path, tmp_path: Path, monkeypatch: pytest.
     assert [system_name(row, row["overrides"].split()) for row in table.to_dict("records")] == [
         system_name(row, row["overrides"].split()) for row in chosen.to_dict("records")
     ]
-    assert not golden["overrides"].str.contains("accuracy.weights|experiment.davis=").any()
+    assert not golden["overrides"].str.contains("model.weights|experiment.davis=").any()
 
 
 def test_the_experiment_finds_a_golden_row_again(data_dir: Path, repository: Path) -> None:
@@ -50,9 +48,7 @@ def test_the_experiment_finds_a_golden_row_again(data_dir: Path, repository: Pat
     content = OmegaConf.to_container(composed, resolve=True)
     assert isinstance(content, dict)
     del content["experiment"]
-    config = read_config(content)
-    assembly = assemble(config)
-    summary = summarise(config, content, assembly, assembly.simulation.run(), 0.0).summary
+    summary = run_once(content).record.summary
     golden = golden_results("measured_davis")
     (expected,) = golden[golden["overrides"].str.startswith(" ".join(row))].to_dict("records")
     for key in ("video", "frames_captured", "frames_completed"):

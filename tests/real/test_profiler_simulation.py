@@ -76,20 +76,22 @@ def test_a_measurement_leaves_a_sound_profile(measured: Path) -> None:
     assert (measured / "here" / "small" / "profile.png").is_file()
 
 
-def test_a_fresh_profile_drives_a_simulation(measured: Path) -> None:
+def test_a_fresh_profile_drives_a_simulation(measured: Path, tmp_path: Path) -> None:
     """Edge: as measured. Cloud: the same, ten times as fast."""
     from sim.assembly import assemble
     from sim.configuration import read_config
 
     edge = read_profile(measured / "here" / "small.yaml")
-    save_profile(_faster(edge, 10.0), measured / "fast" / "small.yaml")
+    folder = tmp_path / "profile"
+    save_profile(edge, folder / "here" / "small.yaml")
+    save_profile(_faster(edge, 10.0), folder / "fast" / "small.yaml")
     config = read_config(
         {
             "system": {"name": "fluxshard_ea"},
             "edge": "here",
             "cloud": "fast",
-            "model": "small",
-            "profile_folders": [str(measured)],
+            "model": {"name": "small", "profile": "small", "resolution_px": list(RESOLUTION_PX)},
+            "config_folders": [str(tmp_path)],
             "frames": 40,
             "video": {"kind": "scene"},
             "trace": {"mean_mbps": 20.0, "duration_s": 10.0},

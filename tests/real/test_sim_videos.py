@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from sim.systems.fluxshard import FluxShard
 
+from sim.systems.fluxshard_ea import FluxShard
 from tests.strategies.sim import run
 
 

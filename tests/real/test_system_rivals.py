@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from profiler.latency import load_profile, load_split_table
 from sim.physics.arrivals import ClosedLoop
-from sim.systems.coach import Coach, CoachOptions
-from sim.systems.deltacnn import DeltaCnn, DeltaCnnOptions
-from sim.systems.full_offload import CODECS, FullOffload, FullOffloadOptions
+from sim.systems.coach import Coach
+from sim.systems.deltacnn import DeltaCnn
+from sim.systems.full_offload import FullOffload
+from sim.systems.full_offload.system import CODECS
 from sim.systems.spinn import Spinn
 from tests.strategies.systems import run
 from traces.video.loading import load_video
@@ -35,10 +38,7 @@ def offload(system_of, frames):
 
 def test_each_codec_sends_less_than_the_one_before(frames):
     means = [
-        offload(lambda content, codec=codec: FullOffload(content, FullOffloadOptions(codec)), frames)[
-            "uplink_bytes"
-        ].mean()
-        for codec in CODECS
+        offload((FullOffload, FullOffload.Options(codec)), frames)["uplink_bytes"].mean() for codec in CODECS
     ]
     assert means[0] == 320 * 320 * 3 + 4
     assert means == sorted(means, reverse=True)
@@ -47,7 +47,7 @@ def test_each_codec_sends_less_than_the_one_before(frames):
 
 def test_pixel_deltas_of_a_moving_camera_reuse_little(frames):
     """The remap paper's Table III: 22 to 24 % on DAVIS."""
-    rows = offload(lambda content: DeltaCnn(content, DeltaCnnOptions(placement="cloud")), frames)
+    rows = offload((DeltaCnn, DeltaCnn.Options(placement="cloud")), frames)
     reuse = 1 - rows["blocks_active"][1:].mean() / 400
     assert 0.0 <= reuse < 0.6
     assert rows["blocks_stale"].max() == 0
@@ -63,10 +63,7 @@ def test_coach_sends_six_bits_a_value_and_rarely_reuses(frames):
 
 
 def test_coach_that_asks_less_likeness_reuses_more_and_is_more_often_wrong(frames):
-    strict, lax = (
-        offload(lambda content, at=at: Coach(content, CoachOptions(similarity=at)), frames)
-        for at in (0.99, 0.8)
-    )
+    strict, lax = (offload((Coach, Coach.Options(similarity=at)), frames) for at in (0.99, 0.8))
     assert np.count_nonzero(lax["path"] == 3) >= np.count_nonzero(strict["path"] == 3)
     assert lax["blocks_stale"].sum() >= strict["blocks_stale"].sum()
     assert lax["blocks_stale"].sum() > 0
@@ -76,8 +73,10 @@ def test_spinn_cuts_yolo_where_its_features_are_smallest_and_sends_more_than_pix
     """After layer 3 the features are 1.6 M values: five times the bytes of the raw frame (640×640)."""
     systems = []
 
-    def build(content):
-        systems.append(Spinn(content, load_split_table("yolo11m-seg").cuts))
+    def build(context):
+        systems.append(
+            Spinn(replace(context, cuts=lambda: load_split_table("yolo11m-seg").cuts), Spinn.Options())
+        )
         return systems[0]
 
     rows = offload(build, frames)

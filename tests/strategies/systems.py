@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from sim.content.pixels import PixelContent, PixelOptions
 from simpy import Environment
 
+from kernels.codecs.block_codecs import JpegAtlas
 from profiler.latency import Cut, Profile, Quadratic
+from sim.components.context import SystemContext
 from sim.physics.arrivals import PeriodicLatest
 from sim.physics.estimators import Ewma
 from sim.physics.link import Link, LinkConditions
 from sim.physics.processor import Processor
 from sim.physics.trace_replay import replay
 from sim.records.frame_table import FrameTable
+from sim.schedulers import EffectiveAccuracyScheduler
 from sim.world.camera import Camera
 from sim.world.camera_world import CameraWorld
 from sim.world.device import Device
+from sim.world.frame import FrameGeometry
 from sim.world.simulation import Simulation
 from sim.world.system import System
 from tests.strategies.images import images
@@ -67,6 +71,38 @@ class Run(NamedTuple):
     world: CameraWorld
 
 
+#: What a run is made with: whatever makes a system, or a class and its options.
+SystemMaker: TypeAlias = Callable[[SystemContext], System] | tuple[Callable[..., System], Any]
+
+
+def context(
+    height_px: int = SIDE_PX,
+    width_px: int = SIDE_PX,
+    cuts: Sequence[Cut] = CUTS,
+    edge: Profile = EDGE,
+    cloud: Profile = CLOUD,
+) -> SystemContext:
+    """The surroundings of a camera whose frames have pixels; no network runs."""
+    return SystemContext(
+        geometry=FrameGeometry(height_px, width_px),
+        edge=edge,
+        cloud=cloud,
+        scheduler=EffectiveAccuracyScheduler(),
+        codec=JpegAtlas(JpegAtlas.Options()),
+        cuts=lambda: tuple(cuts),
+    )
+
+
+def make(system_of: SystemMaker, around: SystemContext) -> System:
+    """The system, as the assembly makes it: `Class(context, options)`."""
+    if isinstance(system_of, tuple):
+        kind, options = system_of
+        return kind(around, options)
+    if isinstance(system_of, type) and hasattr(system_of, "Options"):
+        return system_of(around, system_of.Options())
+    return system_of(around)
+
+
 def rate(rates_bps: Sequence[tuple[float, float]], period_s: float = 1000.0) -> RateTrace:
     """A trace of (from when, bit/s)."""
     times_s, values_bps = zip(*rates_bps, strict=True)
@@ -74,7 +110,7 @@ def rate(rates_bps: Sequence[tuple[float, float]], period_s: float = 1000.0) -> 
 
 
 def run(
-    system_of: Callable[[PixelContent], System],
+    system_of: SystemMaker,
     frames: Sequence[NDArray[np.uint8]],
     uplink: Sequence[tuple[float, float]] = ((0.0, UPLINK_BPS),),
     crashes_s: Sequence[tuple[float, float]] = (),
@@ -89,9 +125,11 @@ def run(
     up = Link(env, replay(rate(uplink)), conditions)
     down = Link(env, replay(rate([(0.0, DOWNLINK_BPS)])), conditions)
     near, far = Processor(env, "edge"), Processor(env, "cloud", crashes_s)
-    world = CameraWorld(env, Device(near, edge), Device(far, cloud), up, down, Ewma(), patience_s)
+    estimator = Ewma()
+    world = CameraWorld(env, Device(near, edge), Device(far, cloud), up, down, estimator, patience_s)
     height, width = frames[0].shape[:2]
-    system = system_of(PixelContent(height, width, PixelOptions()))
+    around = replace(context(height, width, edge=edge, cloud=cloud), estimator=estimator)
+    system = make(system_of, around)
     table = FrameTable()
     arrivals = arrivals or PeriodicLatest(FPS, len(frames))
     camera = Camera(0, arrivals, system, world, table, lambda index: frames[index])

@@ -1,30 +1,42 @@
-"""What a side's network makes of the pixels and features it has, and how results are judged."""
+"""What a side's network makes of the pixels and features it has, and how results are evaluated."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from sim.content.pixels import PixelContent, PixelOptions, PixelSharedImage
 
+from kernels.codecs.block_codecs import BlockCodec, JpegAtlas, RawBlocks
+from kernels.models.network import SceneNetwork
 from kernels.models.predictions.results import Segmentation
+from sim.accuracy.choice import NetworkChoice
 from sim.accuracy.evaluator import Evaluator, agreement_of, foreground_iou
-from sim.accuracy.inference import Inference, SideNetwork, Truth, open_inference, pack
-from sim.configuration import AccuracyConfig
-from sim.world.frame import Frame, Message
+from sim.accuracy.inference import Inference, RunningNetwork, Truth, open_inference, pack
+from sim.components.blocks import BlockFeatures, Message
+from sim.components.blocks.pixels import BlockOptions, PixelBlocks, PixelSharedImage
+from sim.configuration.sections import AccuracyConfig
+from sim.systems.full_offload.encoders import PixelFrameEncoder
+from sim.world.frame import Frame, FrameGeometry
 from traces.video.scenes.scene import Scene
 
 SIDE_PX = 256
 BLOCKS = (SIDE_PX // 16) ** 2
+GEOMETRY = FrameGeometry(SIDE_PX, SIDE_PX, 16)
+CODECS: dict[str, BlockCodec] = {
+    "raw": RawBlocks(RawBlocks.Options()),
+    "jpeg": JpegAtlas(JpegAtlas.Options(quality=30)),
+}
 
 
 @pytest.fixture(scope="module")
 def inference() -> Inference:
-    return open_inference(AccuracyConfig("measured"), SIDE_PX, SIDE_PX, 16)
+    choice = NetworkChoice("default", SceneNetwork(SceneNetwork.Options()), None, False)
+    return open_inference(choice, AccuracyConfig("measured"), GEOMETRY)
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +48,10 @@ class Server:
     """A server that takes in messages of one camera, lossless or not."""
 
     def __init__(self, inference: Inference, image: Callable[[int], NDArray[np.uint8]], codec: str) -> None:
-        self.content = PixelContent(SIDE_PX, SIDE_PX, PixelOptions(codec=codec, quality=30))
+        self.content = PixelBlocks(GEOMETRY, BlockOptions(codec=CODECS[codec]))
         self.view: PixelSharedImage = self.content.shared_image()
-        self.network = SideNetwork(inference, Truth(inference, image))
+        self.network = RunningNetwork(inference, Truth(inference, image))
+        self.features = BlockFeatures(self.network, GEOMETRY)
         self.image = image
 
     def frame(self, index: int) -> Frame:
@@ -50,11 +63,11 @@ class Server:
         blocks = match.active[: int(share * len(match.active))]
         return self.content.message(frame, blocks, match, 0, inferred=inferred, realign=True)
 
-    def take(self, message: Message, *, densely: bool = False) -> bytes | None:
+    def take(self, message: Message, *, densely: bool = False) -> Any:
         self.view.apply(message)
-        return self.network.follow(self.view, message, densely=densely)
+        return self.features.follow(self.view, message, densely=densely)
 
-    def start(self, index: int, *, inferred: bool = True) -> bytes | None:
+    def start(self, index: int, *, inferred: bool = True) -> Any:
         return self.take(self.content.whole_message(self.frame(index), 0, inferred=inferred))
 
     def dense(self) -> bytes:
@@ -107,30 +120,30 @@ def test_a_refresh_is_taken_along_with_what_arrives_meanwhile(
     for server in (at_once, meanwhile):
         server.start(0)
         server.take(server.message(2, share=0.5))
-        server.network.begin_refresh(server.view)
+        server.features.begin_refresh(server.view)
         if server is at_once:
-            server.network.end_refresh()
+            server.features.end_refresh()
         server.take(server.message(3, share=0.5))
         server.take(server.message(4, share=0.3, inferred=False))
-    meanwhile.network.end_refresh()
+    meanwhile.features.end_refresh()
     assert at_once.take(at_once.message(5, share=0.0)) == meanwhile.take(meanwhile.message(5, share=0.0))
 
 
 def test_a_refresh_serves_a_server_that_has_inferred_nothing_yet(server: Server) -> None:
     """After a resynchronisation the first refresh fills the features, whatever arrives while it runs."""
     assert server.start(0, inferred=False) is None
-    server.network.begin_refresh(server.view)
+    server.features.begin_refresh(server.view)
     assert server.take(server.message(1, inferred=False)) is None
-    server.network.end_refresh()
+    server.features.end_refresh()
     server.view.clean(server.view.version)
     assert agreement_of(server.take(server.message(1, share=0.0)), server.network.truth.of(1)) > 0.8
 
 
 def test_a_new_start_forgets_the_features_and_the_refresh(server: Server) -> None:
     server.start(0)
-    server.network.begin_refresh(server.view)
+    server.features.begin_refresh(server.view)
     assert server.start(5) == server.network.truth.of(5)
-    server.network.end_refresh()
+    server.features.end_refresh()
     assert server.take(server.message(5, share=0.0)) == server.network.truth.of(5)
 
 
@@ -139,21 +152,21 @@ def test_a_new_start_forgets_the_features_and_the_refresh(server: Server) -> Non
 
 def test_the_edge_reuses_the_reference_it_keeps(server: Server) -> None:
     """All blocks of the frame: dense inference. None of a frame that did not move: the reference's result."""
-    reference, edge = server.content.reference(), server.network
+    reference, edge, truth = server.content.reference(), server.features, server.network.truth
     reference.replace(server.frame(0))
     edge.keep(server.frame(0))
     unmoved = reference.match(server.frame(0))
     assert len(unmoved.active) == 0
-    assert edge.sparse(server.frame(0), unmoved, 0) == edge.truth.of(0)
+    assert edge.sparse(server.frame(0), unmoved, 0) == truth.of(0)
     everything = server.content.reference().match(server.frame(4))
     assert len(everything.active) == BLOCKS
-    assert edge.sparse(server.frame(4), everything, BLOCKS) == edge.truth.of(4)
-    assert edge.sparse(server.frame(0), unmoved, 0) == edge.truth.of(0)  # the reference has stayed
+    assert edge.sparse(server.frame(4), everything, BLOCKS) == truth.of(4)
+    assert edge.sparse(server.frame(0), unmoved, 0) == truth.of(0)  # the reference has stayed
 
 
 def test_an_edge_without_a_reference_knows_only_what_it_computes(server: Server) -> None:
     nothing_kept = server.content.reference().match(server.frame(4))
-    results = [server.network.sparse(server.frame(4), nothing_kept, k) for k in (BLOCKS // 3, BLOCKS)]
+    results = [server.features.sparse(server.frame(4), nothing_kept, k) for k in (BLOCKS // 3, BLOCKS)]
     agreements = [agreement_of(result, server.network.truth.of(4)) for result in results]
     assert agreements[0] < agreements[1] == 1.0
 
@@ -161,12 +174,11 @@ def test_an_edge_without_a_reference_knows_only_what_it_computes(server: Server)
 def test_what_arrives_lossless_is_the_truth(server: Server) -> None:
     frame, truth = server.frame(2), server.network.truth.of(2)
     for codec, same in (("png", True), ("jpeg", False)):
-        encoder = server.content.frame_encoder(codec, quality=3)
-        encoder.encode(frame)
-        assert (server.network.dense(frame, encoder) == truth) == same
+        message = PixelFrameEncoder.of(codec, quality=3, crf=23.0, keyframe_interval=250).encode(frame)
+        assert (server.network.dense(frame, message.decoded) == truth) == same
 
 
-# -- judging ---------------------------------------------------------------------------------------
+# -- evaluation ------------------------------------------------------------------------------------
 
 
 class Shifting:
@@ -225,24 +237,24 @@ def test_streaming_takes_the_newest_result_that_is_out(rows, data) -> None:
     """Against the definition: of all results out by a frame's capture, the one that came last."""
     drawn = maps()
     cameras = int(rows["camera"].max()) + 1
-    judge = Evaluator("any", [Shifting(drawn)] * cameras)
+    evaluator = Evaluator("any", [Shifting(drawn)] * cameras)
     table = list(zip(*(rows[name] for name in rows), strict=True))
     shown: dict[tuple[float, float], bytes] = {}
     for camera, frame, _, _, outcome in table:
         if outcome == 0:
             shown[camera, frame] = data.draw(st.sampled_from(drawn))
-            judge.collect(int(camera), int(frame), shown[camera, frame])
-    verdict = judge.compare(rows)
+            evaluator.collect(int(camera), int(frame), shown[camera, frame])
+    found = evaluator.compare(rows)
     for place, (camera, frame, captured_s, _, outcome) in enumerate(table):
-        truth = judge.truths[int(camera)].of(int(frame))
+        truth = evaluator.truths[int(camera)].of(int(frame))
         out = [
             (ready_s, other)
             for mine, other, _, ready_s, end in table
             if mine == camera and end == 0 and ready_s <= captured_s
         ]
         expected = agreement_of(shown[camera, max(out)[1]], truth) if out else 0.0
-        assert verdict.streaming[place] == expected
+        assert found.streaming[place] == expected
         if outcome == 0:
-            assert verdict.at_capture[place] == agreement_of(shown[camera, frame], truth)
+            assert found.at_capture[place] == agreement_of(shown[camera, frame], truth)
         else:
-            assert np.isnan(verdict.at_capture[place])
+            assert np.isnan(found.at_capture[place])

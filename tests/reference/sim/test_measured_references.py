@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sim.content.pixels import PixelReference
-from sim.systems.fluxshard_server import ServerHalf
 
 from kernels.models.predictions.results import Segmentation
 from kernels.motion.warp import warp_image
 from sim.accuracy import inference as measured
-from sim.accuracy.inference import SideNetwork, pack
+from sim.accuracy.inference import pack
+from sim.components.blocks import BlockFeatures
+from sim.components.blocks.pixels import PixelReference
+from sim.systems.fluxshard_ea.server import ServerHalf
 from tests.strategies.sim import pixels, run
 
 pytestmark = pytest.mark.filterwarnings("ignore:video.size_px")
@@ -63,8 +64,8 @@ class Watch:
         self.count = {"edge": 0, "server": 0, "refreshing": 0, "realigned": 0}
         match, sparse, follow, receive = (
             PixelReference.match,
-            SideNetwork.sparse,
-            SideNetwork.follow,
+            BlockFeatures.sparse,
+            BlockFeatures.follow,
             ServerHalf.receive,
         )
 
@@ -74,24 +75,24 @@ class Watch:
             self.searched[id(found)] = found, image
             return found
 
-        def watched_sparse(network: Any, frame: Any, found: Any, processed: int) -> Any:
+        def watched_sparse(features: Any, frame: Any, found: Any, processed: int) -> Any:
             image = self.searched[id(found)][1]
             assert found.frame_index == frame.index
             if image is None:
                 assert found.vectors is None
             else:
-                assert np.array_equal(network._features, image)
+                assert np.array_equal(features._features, image)
                 self.count["edge"] += 1
-            return sparse(network, frame, found, processed)
+            return sparse(features, frame, found, processed)
 
-        def watched_follow(network: Any, image: Any, message: Any, **how: Any) -> Any:
-            self.count["refreshing"] += network._refreshing is not None
-            result = follow(network, image, message, **how)
+        def watched_follow(features: Any, image: Any, message: Any, **how: Any) -> Any:
+            self.count["refreshing"] += features._refreshing is not None
+            result = follow(features, image, message, **how)
             clean = in_pixels(image._dirty_since == 0)
-            if network._features is None:
+            if features._features is None:
                 assert not clean.any()
             else:
-                assert np.array_equal(network._features * clean, image.image * clean)
+                assert np.array_equal(features._features * clean, image.image * clean)
                 self.count["server"] += 1
             return result
 
@@ -108,12 +109,14 @@ class Watch:
             return blocks
 
         monkeypatch.setattr(
-            measured, "open_inference", lambda config, height, width, *_: Mirror(height, width)
+            measured,
+            "open_inference",
+            lambda choice, config, geometry, *_: Mirror(geometry.height_px, geometry.width_px),
         )
-        monkeypatch.setattr("sim.content.pixels.PixelSharedImage.match", watched_match)
+        monkeypatch.setattr("sim.components.blocks.pixels.PixelSharedImage.match", watched_match)
         monkeypatch.setattr(PixelReference, "match", watched_match)
-        monkeypatch.setattr(SideNetwork, "sparse", watched_sparse)
-        monkeypatch.setattr(SideNetwork, "follow", watched_follow)
+        monkeypatch.setattr(BlockFeatures, "sparse", watched_sparse)
+        monkeypatch.setattr(BlockFeatures, "follow", watched_follow)
         monkeypatch.setattr(ServerHalf, "receive", watched_receive)
 
 

@@ -9,12 +9,15 @@ import pytest
 from numpy.typing import NDArray
 
 from kernels.models.predictions.results import Segmentation
-from sim.accuracy.evaluator import BOTH_NAMES, DENSE_NAMES, MASK_NAMES
+from sim.accuracy.choice import NetworkChoice
+from sim.accuracy.evaluator import BOTH_NAMES, DENSE_NAMES, MASK_NAMES, Evaluator
 from sim.accuracy.inference import pack
 from sim.accuracy.masks import MaskTruth, open_masks
-from sim.assembly import assemble
-from sim.configuration import AccuracyConfig, read_config
-from sim.records.summary import Written, summarise
+from sim.configuration.plugins import find_plugin
+from sim.configuration.sections import AccuracyConfig
+from sim.records.summary import RunRecord
+from sim.single_run import run_once
+from sim.world.frame import FrameGeometry
 from tests.strategies.sim import pixels
 from traces.video.scenes.scene import Scene
 
@@ -34,8 +37,13 @@ class Labelled:
         return self.ids
 
 
-def truth(video: Labelled, model: str = "yolo11n-seg", **keys: Any) -> MaskTruth:
-    (only,) = open_masks(AccuracyConfig("measured", model=model, **keys), video, [video.mask])
+def chosen(network: str) -> NetworkChoice:
+    """A network of `conf/network/`, not loaded, as if there were weights of it."""
+    return NetworkChoice(network, find_plugin("network", network).make(), None, False)
+
+
+def truth(video: Labelled, network: str = "yolo11n-seg", **keys: Any) -> MaskTruth:
+    (only,) = open_masks(AccuracyConfig("measured", **keys), chosen(network), video, [video.mask])
     return only
 
 
@@ -67,8 +75,8 @@ def test_dense_labels_count_by_id_and_void_is_not_compared() -> None:
 
 def test_streaming_shows_the_newest_result_against_the_mask_of_the_frame() -> None:
     masks = truth(Labelled([0, 1, 1, 0]))
-    judge = Evaluator("any", [], [masks])
-    judge.collect(0, 0, found(0, COCO_CAR, 0, 0))
+    evaluator = Evaluator("any", [], [masks])
+    evaluator.collect(0, 0, found(0, COCO_CAR, 0, 0))
     nan = np.nan
     rows = {
         "camera": np.zeros(3),
@@ -77,8 +85,8 @@ def test_streaming_shows_the_newest_result_against_the_mask_of_the_frame() -> No
         "completed_s": np.array([1.5, nan, nan]),
         "outcome": np.array([0.0, 1.0, 1.0]),
     }
-    columns = judge.columns(rows, 0.7, np.array([0.5, nan, nan]))
-    assert tuple(columns) == judge.names == MASK_NAMES
+    columns = evaluator.columns(rows, 0.7, np.array([0.5, nan, nan]))
+    assert tuple(columns) == evaluator.names == MASK_NAMES
     np.testing.assert_array_equal(columns["region_similarity"], [0.5, nan, nan])
     np.testing.assert_array_equal(columns["region_similarity_ea"], [0.25, nan, nan])
     np.testing.assert_array_equal(columns["streaming_region_similarity"], [0.0, 0.0, 0.5])
@@ -89,17 +97,15 @@ def test_streaming_shows_the_newest_result_against_the_mask_of_the_frame() -> No
 
 def written(
     reference: str, system: str = "edge_only", options: dict[str, Any] | None = None, **accuracy: Any
-) -> Written:
+) -> RunRecord:
     video = {"kind": "scene", "size_px": 256, "seed": 1}
     accuracy = {"mode": "measured", "reference": reference, **accuracy}
     content = pixels(system, options=options or {}, video=video, accuracy=accuracy, frames=14, cameras=2)
-    config = read_config(content)
-    assembly = assemble(config)
-    return summarise(config, content, assembly, assembly.simulation.run(), 0.0)
+    return run_once(content).record
 
 
 @pytest.mark.filterwarnings("ignore:video.size_px")
-def test_dense_inference_is_judged_on_the_frames_that_gave_results() -> None:
+def test_dense_inference_is_evaluated_on_the_frames_that_gave_results() -> None:
     lossless, lossy = (
         written("both", system="full_offload", options={"codec": "jpeg", "quality": quality})
         if quality
@@ -127,7 +133,7 @@ def test_each_reference_has_its_own_columns() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:video.size_px")
-def test_dense_inference_is_judged_by_the_scene_it_was_shown() -> None:
+def test_dense_inference_is_evaluated_by_the_scene_it_was_shown() -> None:
     """Each camera against the masks of its own part of the scene; `accuracy.dense` is no unit of J."""
     frames = written("masks", dense=0.5).frames
     assert frames["region_similarity"].dropna().between(0.5, 0.999).all()
@@ -135,7 +141,7 @@ def test_dense_inference_is_judged_by_the_scene_it_was_shown() -> None:
     from sim.accuracy.inference import open_inference, unpack
 
     scene = Scene("walk", 1, 28, 256)
-    inference = open_inference(AccuracyConfig("measured"), 256, 256, 16)
+    inference = open_inference(chosen("default"), AccuracyConfig("measured"), FrameGeometry(256, 256))
     done = frames[frames["outcome"] == "completed"]
     assert set(done["camera"]) == {0, 1}
     for row in done.itertuples():

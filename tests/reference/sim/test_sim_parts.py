@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from simpy import Environment
 
-from sim.assembly import load_uplink
+from sim.assembly.uplink import load_uplink
 from sim.configuration import read_config
 from sim.physics.arrivals import Arrivals, PeriodicLatest, PeriodicQueue
 from sim.physics.fair_link import FairLink

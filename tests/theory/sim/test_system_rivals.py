@@ -8,18 +8,19 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sim.systems.interface import RESULT_BYTES
-from sim.systems.splits import fastest_cut, feature_bytes, highest_precision, most_even_cut
 
 from kernels.codecs.frame_codecs import H264Codec, QuantisedCodec, make_frame_codec
 from kernels.codecs.pixel_delta import PixelDeltaSender
 from kernels.similarity import cosine_similarity, embed
+from sim.components.message_sizes import RESULT_BYTES
+from sim.components.splits import fastest_cut, feature_bytes, highest_precision, most_even_cut
 from sim.physics.arrivals import ClosedLoop
-from sim.systems.coach import Coach, CoachOptions
-from sim.systems.deltacnn import DeltaCnn, DeltaCnnOptions
+from sim.systems.coach import Coach
+from sim.systems.deltacnn import DeltaCnn
 from sim.systems.edge_only import EdgeOnly
-from sim.systems.full_offload import CODECS, FullOffload, FullOffloadOptions
-from sim.systems.spinn import Spinn, SpinnOptions
+from sim.systems.full_offload import FullOffload
+from sim.systems.full_offload.system import CODECS
+from sim.systems.spinn import Spinn
 from tests.strategies.images import texture
 from tests.strategies.systems import CUTS, DELAY_S, DOWNLINK_BPS, EDGE, SIDE_PX, UPLINK_BPS, run
 
@@ -61,7 +62,7 @@ def test_edge_only_takes_one_dense_inference():
 def test_full_offload_takes_transmission_dense_inference_and_reply(codec):
     encoder = H264Codec() if codec == "h264" else make_frame_codec(codec)
     sizes = [len(encoder.encode(frame)) for frame in FRAMES]
-    result = run(lambda content: FullOffload(content, FullOffloadOptions(codec)), FRAMES)
+    result = run((FullOffload, FullOffload.Options(codec)), FRAMES)
     assert list(result.rows["uplink_bytes"]) == sizes
     assert latency_s(result) == pytest.approx([up_s(size) + 0.020 + AROUND_S for size in sizes])
     assert list(result.rows["blocks_stale"]) == [0, 0, 0]
@@ -70,8 +71,8 @@ def test_full_offload_takes_transmission_dense_inference_and_reply(codec):
 @pytest.mark.parametrize("after", ["stem", "middle", "neck"])
 def test_spinn_takes_both_parts_and_its_features_in_float32(after):
     cut = next(cut for cut in CUTS if cut.after == after)
-    options = SpinnOptions(after=after)
-    result = run(lambda content: Spinn(content, CUTS, options), FRAMES, arrivals=ClosedLoop(3))
+    options = Spinn.Options(after=after)
+    result = run((Spinn, options), FRAMES, arrivals=ClosedLoop(3))
     size_bytes = 8 + 24 * cut.tensors + 4 * cut.elements
     share = cut.arithmetic_share
     expected = share * 0.060 + up_s(size_bytes) + (1 - share) * 0.020 + AROUND_S
@@ -85,8 +86,8 @@ def test_deltacnn_computes_the_blocks_that_changed(placement):
     sender = PixelDeltaSender(0.15)
     deltas = [sender.encode(frame) for frame in FRAMES]
     assert [len(delta.blocks) for delta in deltas] == [16, 3, 10]
-    options = DeltaCnnOptions(placement=placement, difference_s=0.003)
-    result = run(lambda content: DeltaCnn(content, options), FRAMES)
+    options = DeltaCnn.Options(placement=placement, difference_s=0.003)
+    result = run((DeltaCnn, options), FRAMES)
     if placement == "edge":
         inference_s = [0.060, 0.005 * 3 + 0.002, 0.005 * 10 + 0.002]
         expected = [0.003 + s for s in inference_s]
@@ -102,8 +103,8 @@ def test_deltacnn_computes_the_blocks_that_changed(placement):
 def test_deltacnn_infers_densely_where_that_is_faster():
     frames = [picture(0), with_patch(picture(0), 14)]  # 0.005 · 14 + 0.002 > 0.060
     for fallback, expected in ((True, 0.060), (False, 0.072)):
-        options = DeltaCnnOptions(placement="edge", dense_fallback=fallback, difference_s=0.0)
-        result = run(lambda content, options=options: DeltaCnn(content, options), frames)
+        options = DeltaCnn.Options(placement="edge", dense_fallback=fallback, difference_s=0.0)
+        result = run((DeltaCnn, options), frames)
         assert latency_s(result)[1] == pytest.approx(expected)
 
 
@@ -112,7 +113,7 @@ def test_deltacnn_goes_where_it_is_through_sooner(rate_bps, path):
     """The first frame, offloaded whole, tells the link's rate."""
     frames = [picture(0), picture(0), picture(0), with_patch(picture(0), 3)]
     result = run(
-        lambda content: DeltaCnn(content, DeltaCnnOptions(probe_s=100.0)),
+        (DeltaCnn, DeltaCnn.Options(probe_s=100.0)),
         frames,
         uplink=[(0.0, rate_bps)],
         arrivals=ClosedLoop(len(frames)),
@@ -126,7 +127,7 @@ def test_deltacnn_looks_at_the_link_again_after_a_while():
     """Slow for its first second, the link keeps frames on the edge; a probe finds that it has recovered."""
     frames = [picture(seed) for seed in range(40)]
     result = run(
-        lambda content: DeltaCnn(content, DeltaCnnOptions(probe_s=1.5)),
+        (DeltaCnn, DeltaCnn.Options(probe_s=1.5)),
         frames,
         uplink=[(0.0, 0.1e6), (1.1, 80e6)],
     )
@@ -142,7 +143,7 @@ def test_coach_reuses_the_result_of_a_like_frame_and_books_what_changed():
     like = first.copy()
     like[:16, :32] += 20  # two blocks, by 20/255 > τ; the whole hardly differs
     result = run(
-        lambda content: Coach(content, CoachOptions(similarity=0.9, similarity_s=0.005)),
+        (Coach, Coach.Options(similarity=0.9, similarity_s=0.005)),
         [first, like, picture(2)],
     )
     assert list(result.rows["path"]) == [1, 3, 1]
@@ -160,8 +161,8 @@ def test_coach_reuses_only_results_that_it_has():
     for step in range(1, 25):
         mixed = (1 - step / 25) * picture(3) + step / 25 * picture(4)
         frames.append(np.rint(mixed).astype(np.uint8))
-    options = CoachOptions(similarity=0.95, history_frames=2)
-    result = run(lambda content: Coach(content, options), frames)
+    options = Coach.Options(similarity=0.95, history_frames=2)
+    result = run((Coach, options), frames)
     history: list[int] = []
     for index, path in enumerate(result.rows["path"]):
         alike = [cosine_similarity(embed(frames[index]), embed(frames[old])) for old in history[-2:]]
@@ -173,8 +174,8 @@ def test_coach_reuses_only_results_that_it_has():
 
 def test_coach_split_takes_both_parts_and_quantised_features():
     """Six bits before the link is known; then seven: 18 ms of it, the server's stage, carry 18 kB."""
-    options = CoachOptions(variant="split", after="stem", min_bits=6)
-    result = run(lambda content: Coach(content, options, CUTS), FRAMES)
+    options = Coach.Options(variant="split", after="stem", min_bits=6)
+    result = run((Coach, options), FRAMES)
     sizes = [8 + 24 + 15_000, 8 + 24 + 17_500, 8 + 24 + 17_500]
     assert list(result.rows["uplink_bytes"]) == sizes
     parts_s = 0.1 * 0.060 + 0.9 * 0.020
