@@ -1,6 +1,6 @@
 """Where named YAML files are looked for, and where the project writes what it keeps.
 
-A name such as ``edge=jetson_xavier_nx`` or ``trace=low`` is a file ``<folder>/<group>/<name>.yaml`` in the
+A name such as ``edge=jetson_xavier_nx`` or ``system=mine`` is a file ``<folder>/<group>/<name>.yaml`` in the
 first folder of one search path that has it: the folders of the command line (``--config-dir``), then the
 user's own folder, then this package. An installed package is never written to: what is measured or built goes
 to the user's folders. Only a checkout, which is a working copy, keeps profiles in its own ``conf/``.

@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from conf.search_path import group_folders
+from conf.search_path import checkout_folder, group_folders, package_folder, writable_folder
 from profiler import options
 from profiler.latency import Profile, load_profile, read_profile
 from traces.errors import InputError
@@ -224,9 +224,12 @@ def _samples_path(text: str) -> Path:
 
 def _profile_beside(samples: Path) -> Path:
     """``<model>/samples.parquet`` belongs to ``<model>.yaml`` beside it, any other file to its own name."""
+    place = samples.resolve()
+    if checkout_folder() is None and package_folder() in place.parents:  # the user's own copy, then
+        place = writable_folder("profile") / place.relative_to(package_folder() / "profile")
     if samples.name == "samples.parquet" and samples.parent.with_suffix(".yaml").is_file():
-        return samples.parent.with_suffix(".yaml")
-    return samples.with_suffix(".yaml")
+        return place.parent.with_suffix(".yaml")
+    return place.with_suffix(".yaml")
 
 
 if __name__ == "__main__":

@@ -89,11 +89,13 @@ def _initialised() -> Iterator[None]:
     """Hydra over the package `conf`; another application's Hydra is as before afterwards."""
     runtime, version = JobRuntime.instance(), VersionBase.instance()
     before = runtime.conf.copy(), version.getbase()
+    theirs, GlobalHydra.instance().hydra = GlobalHydra.instance().hydra, None
     try:
         with initialize_config_module(MODULE, job_name="sim", version_base=VERSION):
             yield
     finally:
         runtime.conf, version.version_base = before
+        GlobalHydra.instance().hydra = theirs
 
 
 def compose_run(overrides: Sequence[str]) -> DictConfig:

@@ -1,0 +1,173 @@
+"""Sweeps over systems with different options: each gets those that it has; what none has is refused."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from sim import __main__ as command_line
+
+FAST = ("video=statistical", "frames=3")
+
+
+class Sweep:
+    """A finished sweep: its jobs' overrides beside the fixed ones, its table and what was said."""
+
+    def __init__(self, folder: Path, said: str) -> None:
+        self.table = pd.read_csv(folder / "results.csv")
+        self.notes = [line for line in said.splitlines() if line.startswith("note:")]
+        self.jobs = []
+        for number in self.table["folder"]:
+            written = yaml.safe_load((folder / str(number) / ".hydra" / "overrides.yaml").read_text())
+            self.jobs.append([part for part in written if part not in FAST])
+
+
+Command = Callable[..., str]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    def call(*arguments: str) -> str:
+        """Run the command; what it said on stderr."""
+        monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+        monkeypatch.setattr(sys, "argv", ["sim", *arguments, *FAST])
+        command_line.main()
+        return capsys.readouterr().err
+
+    return call
+
+
+@pytest.fixture
+def sweep(command: Command, tmp_path: Path) -> Callable[..., Sweep]:
+    def call(*arguments: str) -> Sweep:
+        return Sweep(tmp_path / "sweep", command(*arguments, f"hydra.sweep.dir={tmp_path / 'sweep'}"))
+
+    return call
+
+
+@pytest.fixture
+def own_folder(tmp_path: Path) -> Path:
+    """A user's folder with a system (a variation of ours) and two experiments."""
+    folder = tmp_path / "mine"
+    (folder / "system").mkdir(parents=True)
+    (folder / "experiment").mkdir()
+    (folder / "system" / "photos.yaml").write_text("defaults:\n  - full_offload\n\ncodec: jpeg\n")
+    params = {"system": "photos,coach", "system.variant": "split", "system.quality": "50,60"}
+    experiment = {"hydra": {"mode": "MULTIRUN", "sweeper": {"params": params}}}
+    text = f"# @package _global_\n{yaml.safe_dump(experiment)}"
+    (folder / "experiment" / "mine.yaml").write_text(text)
+    return folder
+
+
+Run = Callable[..., Sweep]
+
+
+def test_each_system_gets_the_options_that_it_has(sweep: Run) -> None:
+    done = sweep("-m", "system=full_offload,coach", "system.variant=split")
+    assert done.jobs == [["system=full_offload"], ["system=coach", "system.variant=split"]]
+    assert (done.table["status"] == "completed").all()
+    assert len(done.notes) == 1
+    assert "system.variant skipped for full_offload" in done.notes[0]
+
+
+def test_jobs_that_differ_in_a_skipped_option_alone_run_once(sweep: Run) -> None:
+    done = sweep("--multirun", "system=full_offload,edge_only", "system.codec=png,jpeg", "seed=0,1")
+    assert [sorted(job) for job in done.jobs] == [
+        ["seed=0", "system.codec=png", "system=full_offload"],
+        ["seed=0", "system.codec=jpeg", "system=full_offload"],
+        ["seed=1", "system.codec=png", "system=full_offload"],
+        ["seed=1", "system.codec=jpeg", "system=full_offload"],
+        ["seed=0", "system=edge_only"],
+        ["seed=1", "system=edge_only"],
+    ]
+    assert len(done.table) == 6
+    assert done.notes == [
+        "note: system.codec skipped for edge_only: no such option there; "
+        "2 job(s) that differed in nothing else are left out"
+    ]
+
+
+def test_nothing_is_said_where_nothing_is_skipped(sweep: Run) -> None:
+    done = sweep("-m", "system=full_offload,full_offload_h264", "system.quality=50,60")
+    assert len(done.jobs) == 4
+    assert done.notes == []
+
+
+def test_a_sweep_that_yaml_describes_is_dealt_out_alike(sweep: Run, own_folder: Path) -> None:
+    done = sweep("--config-dir", str(own_folder), "experiment=mine")
+    assert [sorted(set(job) - {"experiment=mine"}) for job in done.jobs] == [
+        ["system.quality=50", "system=photos"],
+        ["system.quality=60", "system=photos"],
+        ["system.variant=split", "system=coach"],
+    ]
+    assert "system.variant skipped for photos" in done.notes[0]
+
+
+def test_the_command_line_goes_before_the_yaml(sweep: Run, own_folder: Path) -> None:
+    given = ("experiment=mine", "system.quality=70", "system=photos,coach")
+    done = sweep(f"--config-dir={own_folder}", *given)
+    assert [sorted(set(job) - {"experiment=mine"}) for job in done.jobs] == [
+        ["system.quality=70", "system=photos"],
+        ["system.variant=split", "system=coach"],
+    ]
+
+
+def test_joblib_gets_the_same_jobs(sweep: Run) -> None:
+    done = sweep("-m", "system=full_offload,coach", "system.variant=split", "hydra/launcher=joblib")
+    assert done.jobs == [["system=full_offload"], ["system=coach", "system.variant=split"]]
+    assert (done.table["status"] == "completed").all()
+
+
+def refused(command: Command, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    with pytest.raises(SystemExit) as ended:
+        command(*arguments)
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["-m", "system=full_offload,coach", "system.varaint=split"], ["did you mean system.variant?"]),
+        (
+            ["-m", "system=full_offload", "seed=0,1", "system.variant=split"],
+            ["of system=full_offload", "codec"],
+        ),
+        (["system=full_offload", "system.variant=split"], ["of system=full_offload", "codec, crf"]),
+        (["experiment=quickstart", "system.colour=red"], ["system.colour", "edge_only"]),
+        (["-m", "system=full_offload,choach", "system.variant=split"], ["did you mean coach"]),
+    ],
+)
+def test_an_option_that_no_chosen_system_has_is_refused(
+    command: Command,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    expected: list[str],
+) -> None:
+    folder = tmp_path / "refused"
+    line = refused(command, capsys, *arguments, f"hydra.sweep.dir={folder}", f"hydra.run.dir={folder}")
+    assert line.startswith("error: ")
+    for part in expected:
+        assert part in line
+    assert not folder.exists()
+
+
+def test_choices_in_ones_own_folder_are_known(
+    command: Command, own_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    command("--config-dir", str(own_folder), "system=photos", f"hydra.run.dir={folder}")
+    assert json.loads((folder / "summary.json").read_text())["status"] == "completed"
+    line = refused(command, capsys, "--config-dir", str(own_folder), "system=fotos")
+    assert "photos" in line
+    assert "did you mean photos" in line
+    assert "--config-dir" in refused(command, capsys, "--config-dir", str(own_folder / "nowhere"))
+    assert "--config-dir" in refused(command, capsys, "--config-dir")
