@@ -30,10 +30,12 @@ from sim.records.overlay import Overlay
 from sim.records.timeline import Timeline
 from sim.schedulers import EffectiveAccuracyScheduler, LatencyScheduler, OracleScheduler, Scheduler
 from sim.systems.registry import Surroundings, system_factory
+from sim.world.admission import Admission
 from sim.world.camera import Camera
 from sim.world.camera_world import CameraWorld
 from sim.world.device import Device, Noise
 from sim.world.simulation import Simulation
+from sim.world.system import max_in_flight
 from traces.bandwidth.loading import load_trace
 from traces.bandwidth.synthetic import synthetic_uplink
 from traces.bandwidth.trace import BandwidthTrace, RateTrace
@@ -117,6 +119,8 @@ def assemble(
         )
         content = view.content(number)
         system = make_system(Surroundings(content, scheduler, oracle, edge_profile, cloud_profile))
+        allowed = max_in_flight(system)
+        bound = min(config.in_flight or allowed, allowed)
         cameras.append(
             Camera(
                 number,
@@ -129,6 +133,7 @@ def assemble(
                 overlay if number == 0 else None,
                 None if judge is None else judge.collect,
                 outside_profile=view.outside_profile,
+                admission=Admission(bound, config.scheduler.lambda_per_s) if bound > 1 else None,
             )
         )
     return Assembly(

@@ -87,11 +87,19 @@ class FullOffload:
             keyframe_interval=options.keyframe_interval,
         )
 
+    @property
+    def max_in_flight(self) -> int:
+        """A frame of H.264 builds on the last one."""
+        return 1 if self.options.codec == "h264" else 4
+
     def process(self, frame: Frame, world: FrameWorld) -> Generator[Any, Any, Outcome]:
         """Encode, send, infer densely, reply."""
         total = self.content.blocks_total
         needs_decoder = self._in_stream
         size_bytes = self.encoder.encode(frame)
+        stream = self.options.codec == "h264"
+        # Before this frame has arrived the encoder may have gone on to the next; only a stream must wait.
+        result = None if stream else self.network.dense(frame, self.encoder)
         if (encoding := world.encode(total)) is not None:
             yield encoding
         try:
@@ -99,14 +107,14 @@ class FullOffload:
             if needs_decoder and self._decoder.lost(world):
                 yield world.reply(NOTICE_BYTES)
                 raise Unreachable("the server has lost its decoder")
-            if self.options.codec == "h264":
+            if stream:
                 self._decoder.fill(world)
-            result = self.network.dense(frame, self.encoder)
+                result = self.network.dense(frame, self.encoder)
             yield world.infer_cloud_dense()
             yield world.reply(self.options.result_bytes)
         except Unreachable:
             self.encoder.restart()
             self._in_stream = False
             raise
-        self._in_stream = self.options.codec == "h264"
+        self._in_stream = stream
         return Outcome("cloud", total, total, 0, None, total, result=result)

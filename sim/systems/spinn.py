@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from profiler.latency import Cut
 from sim.content.interface import Content, Frame, Network
@@ -68,6 +68,7 @@ class Spinn:
     content: Content
     cuts: Sequence[Cut]
     options: SpinnOptions = SpinnOptions()
+    max_in_flight: ClassVar[int] = 4
     cut: Cut | None = field(init=False, default=None)  # chosen with the first frame, then fixed
 
     network: Network = field(init=False)
