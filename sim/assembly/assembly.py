@@ -30,10 +30,12 @@ from sim.records.frame_table import EffectiveAccuracyMetric, FrameTable
 from sim.records.overlay import Overlay
 from sim.records.timeline import Timeline
 from sim.schedulers import EffectiveAccuracyObjective, OracleScheduler, Scheduler
+from sim.world.admission import Admission
 from sim.world.camera import Camera
 from sim.world.camera_world import CameraWorld
 from sim.world.device import Device, Noise
 from sim.world.simulation import Simulation
+from sim.world.system import System, max_in_flight
 from traces.errors import InputError
 
 
@@ -142,11 +144,14 @@ def assemble(
             regret_against=oracle,
             counts=view.counts(number),
         )
+        made: System = system.make(context)
+        allowed = max_in_flight(made)
+        bound = min(config.in_flight or allowed, allowed)
         cameras.append(
             Camera(
                 number,
                 _arrivals(config, view, number),
-                system.make(context),
+                made,
                 world,
                 table,
                 view.images(number),
@@ -154,6 +159,7 @@ def assemble(
                 overlay if number == 0 else None,
                 None if evaluator is None else evaluator.collect,
                 outside_profile=view.outside_profile,
+                admission=Admission(bound, config.decay_per_s) if bound > 1 else None,
             )
         )
     return Assembly(

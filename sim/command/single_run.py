@@ -123,6 +123,8 @@ def summarise(
         frames_completed=len(completed),
         frames_replaced=int(counts.get("replaced", 0)),
         frames_dropped=int(counts.get("dropped", 0)),
+        frames_in_flight=int(counts.get("in_flight", 0)),
+        in_flight=assembly.simulation.in_flight,
         accuracy_mean=mean(completed["accuracy"]),
         ea_mean=mean(completed["ea"]),
         latency_mean_s=mean(completed["latency_s"]),

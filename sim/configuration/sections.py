@@ -191,6 +191,7 @@ class RunConfig:
     frames: int | None = None
     fps: float | None = None
     cameras: int = 1
+    in_flight: int | None = None
     seed: int = 0
     patience_s: float = 5.0
     deterministic: bool = False
@@ -201,6 +202,8 @@ class RunConfig:
     def __post_init__(self) -> None:
         if self.cameras < 1:
             raise InputError(f"cameras: expected at least 1 camera, found {self.cameras}")
+        if self.in_flight is not None and self.in_flight < 1:
+            raise InputError(f"in_flight: expected at least 1 frame, found {self.in_flight}")
         if self.frames is not None and self.frames < 1:
             raise InputError(f"frames: expected at least 1 frame, found {self.frames}")
         if self.fps is not None and not (math.isfinite(self.fps) and self.fps > 0):

@@ -1,8 +1,8 @@
 """When a camera's frames arrive, and which of them wait.
 
-A camera works on one frame at a time, so nothing happens between the end of one frame and the beginning
-of the next that a loop could not work out afterwards: which frames were captured meanwhile, which were
-replaced by newer ones, which found the queue full. No event is spent on a frame that is never processed.
+Nothing happens between the beginning of one frame and that of the next that a loop could not work out
+afterwards: which frames were captured meanwhile, which were replaced by newer ones, which found the queue
+full. No event is spent on a frame that is never processed.
 """
 
 from __future__ import annotations
@@ -22,15 +22,18 @@ Lost = Callable[[int, float, str], None]
 class Arrivals(Protocol):
     """The frames of one camera, in order."""
 
+    def available_s(self, now_s: float) -> float | None:
+        """When the next frame can be had: not after `now_s` where one waits; None after the last one."""
+
     def next(self, now_s: float, lost: Lost) -> tuple[int, float] | None:
-        """The frame to work on next, given that the camera is free from `now_s` on.
+        """The frame to work on next, given that one may enter from `now_s` on.
 
         Returns its index and capture time (which may lie ahead: wait for it), or None after the last
         one. Frames that are passed over are reported to `lost`.
         """
 
     def waiting(self, now_s: float, lost: Lost) -> list[tuple[int, float]]:
-        """The frames captured before `now_s` that wait for the camera; call it last."""
+        """The frames captured before `now_s` that wait to enter; call it last."""
 
 
 @dataclass(slots=True, eq=False)
@@ -60,6 +63,9 @@ def _check_frames(frames: int) -> None:
 @dataclass(slots=True, eq=False)
 class PeriodicLatest(_Periodic):
     """A frame every 1/fps; while one is being worked on, the newest replaces any that waits."""
+
+    def available_s(self, now_s: float) -> float | None:
+        return self.captured_s(self._next) if self._next < self.frames else None
 
     def next(self, now_s: float, lost: Lost) -> tuple[int, float] | None:
         if self._next >= self.frames:
@@ -91,6 +97,11 @@ class PeriodicQueue(_Periodic):
         if self.limit < 1:
             raise InputError(f"arrival.limit: expected room for at least 1 frame, found {self.limit}")
 
+    def available_s(self, now_s: float) -> float | None:
+        if self._waiting:
+            return self.captured_s(self._waiting[0])
+        return self.captured_s(self._next) if self._next < self.frames else None
+
     def next(self, now_s: float, lost: Lost) -> tuple[int, float] | None:
         self._admit(now_s + 1e-12, lost)
         if self._waiting:
@@ -118,7 +129,7 @@ class PeriodicQueue(_Periodic):
 
 @dataclass(slots=True, eq=False)
 class ClosedLoop:
-    """The next frame is captured when the last result is out."""
+    """The next frame is captured when it may enter: one at a time, when the last result is out."""
 
     frames: int
     offset_s: float = 0.0
@@ -126,6 +137,9 @@ class ClosedLoop:
 
     def __post_init__(self) -> None:
         _check_frames(self.frames)
+
+    def available_s(self, now_s: float) -> float | None:
+        return max(now_s, self.offset_s) if self._next < self.frames else None
 
     def next(self, now_s: float, lost: Lost) -> tuple[int, float] | None:
         if self._next >= self.frames:

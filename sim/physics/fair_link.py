@@ -30,6 +30,7 @@ class _Flow:
     enqueued_s: float
     answer: Answer
     booked: Callable[[Transfer], None]
+    carried_before_bytes: float  # by the link, of critical messages
 
 
 @dataclass(slots=True, eq=False)
@@ -41,6 +42,7 @@ class FairLink(Link):
 
     _flows: list[tuple[float, int, _Flow]] = field(default_factory=list)  # heap by virtual end
     _virtual_bytes: float = 0.0
+    _carried_bytes: float = 0.0
     _busy_since_s: float = 0.0
     _serial: Any = field(default_factory=count)
     _version: int = 0
@@ -56,7 +58,7 @@ class FairLink(Link):
         if not self._flows:
             self._busy_since_s = now_s
         answer = Answer(self.env)
-        flow = _Flow(size_bytes, now_s, answer, booked)
+        flow = _Flow(size_bytes, now_s, answer, booked, self._carried_bytes)
         heapq.heappush(self._flows, (self._virtual_bytes + size_bytes, next(self._serial), flow))
         self._count.offered += size_bytes
         if give_up_s < float("inf"):
@@ -89,6 +91,7 @@ class FairLink(Link):
             wanted = waiting * (self._flows[0][0] - self._virtual_bytes)
             left = self.replay.take_before(wanted, self._busy_since_s, now_s) if wanted > 0.0 else 0.0
             self._virtual_bytes += left / waiting
+            self._carried_bytes += left
             if left < wanted - _BYTE_TOLERANCE:
                 return
             self._finish(self.replay.free_s())
@@ -99,7 +102,11 @@ class FairLink(Link):
             _, _, flow = heapq.heappop(self._flows)
             self._count.delivered += flow.size_bytes
             if not flow.answer.settled:
-                flow.booked(Transfer(flow.size_bytes, flow.enqueued_s, flow.enqueued_s, delivered_s))
+                carried_bytes = self._carried_bytes - flow.carried_before_bytes
+                others = max(0.0, 1.0 - flow.size_bytes / carried_bytes) if carried_bytes > 0.0 else 0.0
+                since_s = flow.enqueued_s
+                shared_s = others * (delivered_s - since_s)
+                flow.booked(Transfer(flow.size_bytes, since_s, since_s, delivered_s, shared_s))
                 arrives_s = delivered_s + self.conditions.delay_s
                 flow.answer.succeed_once(max(0.0, arrives_s - self.env.now))
         if not self._flows:

@@ -29,12 +29,14 @@ from traces.errors import InputError
 
 class Transfer(NamedTuple):
     """What became of a critical message. `delivered_s` is when its last byte left the link's queue;
-    it reaches the far side one propagation delay later."""
+    it reaches the far side one propagation delay later. `shared_s` is what of the time since `began_s` the
+    link has given to other messages."""
 
     size_bytes: int
     enqueued_s: float
     began_s: float
     delivered_s: float
+    shared_s: float = 0.0
 
 
 @dataclass(slots=True, eq=False)

@@ -51,6 +51,20 @@ ROW = (
     "uplink_delivered_s",
     "ea_regret",
 )
+# What an account holds beside the frame's number and beginning.
+_BOOKED = (
+    "uplink_bytes",
+    "downlink_bytes",
+    "extract_s",
+    "encode_s",
+    "queue_s",
+    "transmit_s",
+    "edge_compute_s",
+    "cloud_compute_s",
+    "bandwidth_estimate_bps",
+    "uplink_enqueued_s",
+    "uplink_delivered_s",
+)
 _WHOLE = (
     "blocks_active_edge",
     "blocks_active_cloud",
@@ -132,6 +146,14 @@ class FrameTable:
                 UNKNOWN if ea_regret is None else ea_regret,
             )
         )
+
+    def supersede(self, camera: int, account: FrameAccount, completed_s: float) -> None:
+        """Book a frame whose result came after a newer one's and is not shown: "replaced"."""
+        row = [UNKNOWN] * len(ROW)
+        row[0:6] = [camera, account.frame, account.captured_s, account.started_s, completed_s, 1]
+        for name in _BOOKED:
+            row[ROW.index(name)] = getattr(account, name)
+        self._values.extend(row)
 
     def abandon(self, camera: int, account: FrameAccount, outcome: str) -> None:
         """Book a frame that was begun and gave no result: "dropped" (unreachable) or "in_flight"."""

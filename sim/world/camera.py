@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 from sim.physics.arrivals import Arrivals
 from sim.physics.events import Unreachable
 from sim.records.frame_table import FrameTable
+from sim.records.outcome import Outcome
 from sim.records.overlay import Overlay, ShowsBlocks
+from sim.world.admission import Admission
 from sim.world.camera_world import CameraWorld
 from sim.world.frame import Frame
 from sim.world.frame_world import FrameWorld
+from sim.world.pipeline import Pipeline
 from sim.world.system import System
 
 
@@ -25,7 +28,7 @@ class Camera:
     Args:
         number: position among the cameras.
         arrivals: when frames come and which wait.
-        system: deals with one frame at a time.
+        system: deals with frames.
         world: what its frames share.
         table: where frames are booked.
         image: the picture of a frame by index; None where the video is statistical.
@@ -33,6 +36,7 @@ class Camera:
         overlay: draws finished frames into a video.
         on_result: told (camera, frame, result) of each result that is shown, where accuracy is measured.
         outside_profile: the frames are not what the latency profiles were made for: flag them all.
+        admission: says when frames may enter while others are under way; None: one at a time.
     """
 
     number: int
@@ -45,14 +49,31 @@ class Camera:
     overlay: Overlay | None = None
     on_result: Callable[[int, int, Any], None] | None = None
     outside_profile: bool = False
-    under_way: bool = False
-    _view: FrameWorld = field(init=False)
+    admission: Admission | None = None
+    under_way: bool = False  # whether a frame is, one at a time
+    _view: FrameWorld = field(init=False)  # of that frame
+    _pipeline: Pipeline | None = field(init=False, default=None)
+    _images: dict[int, NDArray[Any] | None] = field(default_factory=dict)  # of the pipeline's frames
+    _newest: int = -1  # frame whose result is out
 
     def __post_init__(self) -> None:
         self._view = FrameWorld(self.world)
 
+    @property
+    def in_flight(self) -> int:
+        """How many of its frames may be under way."""
+        return 1 if self.admission is None else self.admission.bound
+
     def run(self) -> Generator[Any, Any, None]:
         """The camera's process."""
+        if self.admission is None:
+            return self._one_at_a_time()
+        self._pipeline = Pipeline(
+            self.world, self.arrivals, self.admission, self._begin, self._lost, self._ended
+        )
+        return self._pipeline.run()
+
+    def _one_at_a_time(self) -> Generator[Any, Any, None]:
         world, table, arrivals = self._view, self.table, self.arrivals
         env, account = world.env, world.account
         process, on_frame = self.system.process, self.on_frame
@@ -74,18 +95,46 @@ class Camera:
                 if self.outside_profile:
                     outcome = outcome._replace(extrapolated=True)
                 table.complete(self.number, account, env.now, outcome)
-                if self.on_result is not None:
-                    self.on_result(self.number, index, outcome.result)
-                if self.overlay is not None and image is not None:
-                    blocks = self.system.shown_blocks if isinstance(self.system, ShowsBlocks) else ()
-                    self.overlay.add(image, outcome, blocks)
+                self._show(index, image, outcome)
             self.under_way = False
             if on_frame is not None:
                 on_frame(self.number, index)
 
+    def _begin(self, index: int, captured_s: float, view: FrameWorld) -> Generator[Any, Any, Outcome]:
+        image = self._images[index] = None if self.image is None else self.image(index)
+        return self.system.process(Frame(index, captured_s, image), view)
+
+    def _ended(self, view: FrameWorld, outcome: Outcome | None) -> None:
+        """Book a frame of the pipeline; its result is shown unless a newer one is out."""
+        account = view.account
+        image = self._images.pop(account.frame)
+        if outcome is None:
+            self.table.abandon(self.number, account, "dropped")
+        elif account.frame < self._newest:
+            self.table.supersede(self.number, account, view.now_s)
+        else:
+            self._newest = account.frame
+            if self.outside_profile:
+                outcome = outcome._replace(extrapolated=True)
+            self.table.complete(self.number, account, view.now_s, outcome)
+            self._show(account.frame, image, outcome)
+        if self.on_frame is not None:
+            self.on_frame(self.number, account.frame)
+
+    def _show(self, index: int, image: Any, outcome: Outcome) -> None:
+        """Hand a result to whoever looks at it."""
+        if self.on_result is not None:
+            self.on_result(self.number, index, outcome.result)
+        if self.overlay is not None and image is not None:
+            blocks = self.system.shown_blocks if isinstance(self.system, ShowsBlocks) else ()
+            self.overlay.add(image, outcome, blocks)
+
     def stop(self, now_s: float) -> None:
         """Book what has been captured before `now_s` and has no result yet as in flight."""
-        if self.under_way:
+        if self._pipeline is not None:
+            for view in self._pipeline.under_way:
+                self.table.abandon(self.number, view.account, "in_flight")
+        elif self.under_way:
             self.table.abandon(self.number, self._view.account, "in_flight")
         for index, captured_s in self.arrivals.waiting(now_s, self._lost):
             self.table.lose(self.number, index, captured_s, "in_flight")

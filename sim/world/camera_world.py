@@ -49,6 +49,7 @@ class CameraWorld:
         "refresh_operators",
         "unobserved",
         "uplink",
+        "uplink_free_s",
     )
 
     def __init__(
@@ -75,6 +76,7 @@ class CameraWorld:
         self.last_observed_s = 0.0
         # Transfers whose end the edge has not seen yet; a system that never asks keeps the newest.
         self.unobserved: deque[Transfer] = deque(maxlen=64)
+        self.uplink_free_s = 0.0  # when the last message of a pipelined camera left
         self._refreshing: list[Processor] = []  # where this camera's dense refresh waits or runs
 
     # -- the uplink's rate --------------------------------------------------------------------------

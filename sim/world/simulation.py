@@ -50,6 +50,11 @@ class Simulation:
     cloud: Processor
     table: FrameTable
 
+    @property
+    def in_flight(self) -> int:
+        """How many frames of a camera may be under way."""
+        return max(camera.in_flight for camera in self.cameras)
+
     def run(self, until_s: float | None = None, drain: bool = False) -> RunResult:
         """Run until every camera is through, or until `until_s`.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from sim.single_run import run_once
 
 pytestmark = pytest.mark.data

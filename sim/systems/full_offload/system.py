@@ -79,6 +79,11 @@ class FullOffload:
         self._decoder = ServerMemory()  # the server's half of the H.264 stream
         self._in_stream = False  # whether the next frame builds on the last one
 
+    @property
+    def max_in_flight(self) -> int:
+        """A frame of H.264 builds on the last one."""
+        return 1 if self.options.codec == "h264" else 4
+
     def process(self, frame: Frame, world: FrameWorld) -> Generator[Any, Any, Outcome]:
         """Encode, send, infer densely, reply."""
         total = self.blocks_total

@@ -31,6 +31,7 @@ class Spinn:
     """One camera's static split."""
 
     works_without_pixels = True
+    max_in_flight = 4  # no frame builds on another
 
     @dataclass(frozen=True, slots=True)
     class Options:
