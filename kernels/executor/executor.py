@@ -77,15 +77,15 @@ class SparseExecutor:
     - On the whole map in every frame, but certified like the rest: rarer functions of a position (ELU, Mish,
       clamps other than at 0 and 6, a PReLU slope a channel, layer norm, softmax or a mean over channels),
       overlapping transposed convolutions, other padding, crops.
-    - Densely in every frame, as recorded, and every layer after them as well: attention, global pooling, group
-      norm, upsampling by fractional factors, and anything else.
+    - Densely in every frame, as recorded, and every layer after them as well: attention, global pooling,
+      group norm, upsampling by fractional factors, and anything else.
     - Refused, with the path of the submodule: recurrent, 1-D, 3-D and embedding layers, batch norm or dropout
-      in training mode, control flow that depends on values, random numbers, and in-place changes of parts of a
-      tensor (circular padding makes such).
+      in training mode, control flow that depends on values, random numbers, and in-place changes of parts
+      of a tensor (circular padding makes such).
 
     Under "exact" a sparse run equals a dense one to the last bit, with two exceptions that agree to rounding:
-    calls on whole maps run in torch, whose last bits depend on where in a map a position lies; and all backends
-    but the C++ operations run `dense` with torch's own convolutions.
+    calls on whole maps run in torch, whose last bits depend on where in a map a position lies; and all
+    backends but the C++ operations run `dense` with torch's own convolutions.
 
     Methods may be called from any thread, and wait for each other. On a GPU they belong on one stream: the
     next frame writes to the memory of a cache that was dropped.

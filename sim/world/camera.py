@@ -15,10 +15,12 @@ from sim.records.outcome import Outcome
 from sim.records.overlay import Overlay, ShowsBlocks
 from sim.world.admission import Admission
 from sim.world.camera_world import CameraWorld
+from sim.world.contract import checked_generator, checked_outcome, wrong_yield
 from sim.world.frame import Frame
 from sim.world.frame_world import FrameWorld
 from sim.world.pipeline import Pipeline
 from sim.world.system import System
+from traces.errors import InputError
 
 
 @dataclass(slots=True, eq=False)
@@ -55,6 +57,7 @@ class Camera:
     _pipeline: Pipeline | None = field(init=False, default=None)
     _images: dict[int, NDArray[Any] | None] = field(default_factory=dict)  # of the pipeline's frames
     _newest: int = -1  # frame whose result is out
+    _process: Any = None  # the system's generator, one at a time
 
     def __post_init__(self) -> None:
         self._view = FrameWorld(self.world)
@@ -88,7 +91,10 @@ class Camera:
             self.under_way = True
             image = None if self.image is None else self.image(index)
             try:
-                outcome = yield from process(Frame(index, captured_s, image), world)
+                self._process = checked_generator(
+                    process(Frame(index, captured_s, image), world), self.system
+                )
+                outcome = checked_outcome((yield from self._process), self.system)
             except Unreachable:
                 table.abandon(self.number, account, "dropped")
             else:
@@ -102,7 +108,7 @@ class Camera:
 
     def _begin(self, index: int, captured_s: float, view: FrameWorld) -> Generator[Any, Any, Outcome]:
         image = self._images[index] = None if self.image is None else self.image(index)
-        return self.system.process(Frame(index, captured_s, image), view)
+        return checked_generator(self.system.process(Frame(index, captured_s, image), view), self.system)
 
     def _ended(self, view: FrameWorld, outcome: Outcome | None) -> None:
         """Book a frame of the pipeline; its result is shown unless a newer one is out."""
@@ -113,6 +119,7 @@ class Camera:
         elif account.frame < self._newest:
             self.table.supersede(self.number, account, view.now_s)
         else:
+            outcome = checked_outcome(outcome, self.system)
             self._newest = account.frame
             if self.outside_profile:
                 outcome = outcome._replace(extrapolated=True)
@@ -128,6 +135,10 @@ class Camera:
         if self.overlay is not None and image is not None:
             blocks = self.system.shown_blocks if isinstance(self.system, ShowsBlocks) else ()
             self.overlay.add(image, outcome, blocks)
+
+    def wrong_yield(self, found: str) -> InputError:
+        """The error for a system that has yielded what the world did not give it."""
+        return wrong_yield(self._process, found)
 
     def stop(self, now_s: float) -> None:
         """Book what has been captured before `now_s` and has no result yet as in flight."""

@@ -18,6 +18,7 @@ from sim.physics.link import Transfer
 from sim.records.outcome import Outcome
 from sim.world.admission import CLOUD, DOWNLINK, EDGE, TOLERANCE_S, UPLINK, Admission, Passage
 from sim.world.camera_world import CameraWorld
+from sim.world.contract import wrong_yield
 from sim.world.frame_world import Awaitable, FrameWorld
 
 FrameProcess: TypeAlias = Generator[Any, Any, Outcome]
@@ -196,6 +197,8 @@ class Pipeline:
             except Unreachable:
                 self._end(view, None)
                 return
+            if not isinstance(awaited, Event):
+                raise wrong_yield(process, repr(awaited))
             if awaited.callbacks is not None:
                 awaited.callbacks.append(lambda event: self._resume(view, process, event))
                 return

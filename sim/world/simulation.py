@@ -14,6 +14,8 @@ from sim.physics.processor import Processor
 from sim.records.frame_table import FrameTable
 from sim.world.camera import Camera
 
+INVALID_YIELD = 'Invalid yield value "'  # how SimPy begins to say that a process yielded no event
+
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
@@ -81,6 +83,12 @@ class Simulation:
             result = self._result()
             if drain:
                 self.env.run()
+        except RuntimeError as error:
+            _, invalid, found = str(error).partition(INVALID_YIELD)
+            if invalid and self.env.active_process in processes:
+                camera = self.cameras[processes.index(self.env.active_process)]
+                raise camera.wrong_yield(found.rstrip('"')) from None
+            raise
         finally:
             gc.set_threshold(*thresholds)
             gc.unfreeze()

@@ -2,7 +2,8 @@
 
     python -m tests.golden.frame_hashes > tests/golden/tables/frame_hashes.csv
 
-Each row is one run of the command line, one frame at a time. A row changes only together with a commit that says why.
+Each row is one run of the command line, one frame at a time. A row changes only together with a commit that
+says why.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 TABLE = REPOSITORY / "tests" / "golden" / "tables" / "frame_hashes.csv"
+COMMAND = (sys.executable, "-W", "ignore", "-m", "sim", "in_flight=1")
 SCENE = ("frames=45", "seed=3")
 COUNTS = ("video=statistical", "frames=400", "cameras=3", "seed=5")
 FAULTS = ("link.outages_s=[[0.4,0.9]]", "server.crashes_s=[[1.2,1.4]]", "link.loss=0.02")
