@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Generator
 from types import CodeType, FrameType, GeneratorType
 from typing import Any
 
@@ -10,7 +11,7 @@ from sim.records.outcome import PATHS, Outcome
 from traces.errors import InputError
 
 
-def checked_generator(made: Any, system: Any) -> Any:
+def checked_generator(made: Any, system: Any) -> Generator[Any, Any, Any]:
     """What `process` returned, if it is a generator.
 
     Raises:
