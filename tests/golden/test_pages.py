@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-import conf.entry_point
 from analysis.__main__ import POOLED, golden_results
 from analysis.tables import mean_over_videos, summary_table, system_name
 from sim import run
@@ -29,7 +28,7 @@ PAGES = [f"{package}/README.md" for package in PACKAGES] + [
 OWN_TESTS = ("traces/README.md", "profiler/README.md")  # test_readme_traces.py runs their commands
 PLACEHOLDER = re.compile(r"\b[A-Z]{2,}\b")  # in an argument: the user's own file, folder or name
 
-CHEAPER = {"sim": ("frames=3",), "pytest": ("--collect-only",)}  # by module: what makes a command cheap
+CHEAPER = ("frames=3",)  # what makes a run cheap
 
 
 def page(name: str) -> str:
@@ -184,26 +183,22 @@ def run_apart(words: list[str], folder: Path) -> None:
 def run_command(words: list[str], folder: Path) -> None:
     """Run a command of a page, cheaply: fewer frames; of an experiment, no more than its configuration."""
     if words[0] == "fluxshard":
-        assert not conf.entry_point.main(words[1:])
+        run_apart(["-m", "conf.entry_point", *words[1:]], folder)
         return
-    _, _, module, *arguments = words
-    plain = not any(word.startswith("-") or word.startswith("hydra.") for word in arguments)
-    if module == "sim" and plain:
-        if any(word.startswith("experiment=") for word in arguments):
-            run_apart(["-m", module, *arguments, "--cfg", "job"], folder)
-            return
-        assert len(run([*arguments, *CHEAPER[module]]).frames) > 0
-        return
-    if module in ("sim", "pytest"):
-        where = ROOT if module == "pytest" else folder
-        only_shows = {"--help", "--cfg", "--info"} & set(arguments)
-        run_apart(["-m", module, *arguments, *(() if only_shows else CHEAPER[module])], where)
-        return
-    command = import_module(f"{module}.__main__").main
-    try:
-        assert not command(arguments), shlex.join(words)
-    except SystemExit as end:  # --help
-        assert not end.code, shlex.join(words)
+    module, arguments = words[2], words[3:]
+    shows = bool({"--help", "--cfg", "--info"} & set(arguments))
+    if module == "pytest":
+        run_apart([*words[1:], "--collect-only"], ROOT)
+    elif shows:
+        run_apart(words[1:], folder)
+    elif module == "sim" and any(word.startswith("experiment=") for word in arguments):
+        run_apart([*words[1:], "--cfg", "job"], folder)
+    elif module == "sim" and any(word.startswith(("-", "hydra.")) for word in arguments):
+        run_apart([*words[1:], *CHEAPER], folder)
+    elif module == "sim":
+        assert len(run([*arguments, *CHEAPER]).frames) > 0
+    else:
+        assert not import_module(f"{module}.__main__").main(arguments), shlex.join(words)
 
 
 @pytest.mark.parametrize("name", [name for name in PAGES if name not in OWN_TESTS])

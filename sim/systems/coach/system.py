@@ -1,8 +1,8 @@
 """COACH in the two readings of the FluxShard papers.
 
 ``frame`` (remap paper): a frame similar enough to an inferred one gets that one's result; any other is
-quantised, deflated and inferred in the cloud. ``split`` (first paper): a network cut where the slowest stage is
-fastest, its features quantised. In both the precision follows the bandwidth: the most bits with which
+quantised, deflated and inferred in the cloud. ``split`` (first paper): a network cut where the slowest stage
+is fastest, its features quantised. In both the precision follows the bandwidth: the most bits with which
 transmission is not the pipeline's slowest stage. Sources and departures: README.md beside this module.
 """
 

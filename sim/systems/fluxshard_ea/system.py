@@ -1,8 +1,8 @@
 """FluxShard: motion-guided reuse on both sides, and a scheduler that picks the side for each frame.
 
 ``fluxshard_ea`` is the system of "FluxShard: A Motion-Driven Framework for Distributed Real-Time Dense Video
-Analytics": Algorithm 1 is :meth:`FluxShard.process`, Algorithm 2 is `server`. What was decided where the paper
-is silent: README.md beside this module.
+Analytics": Algorithm 1 is :meth:`FluxShard.process`, Algorithm 2 is `server`. What was decided where the
+paper is silent: README.md beside this module.
 """
 
 from __future__ import annotations
