@@ -1,4 +1,9 @@
-"""The pages beside the code: they exist, say what is there, and their commands run."""
+"""The pages beside the code: they exist, say what is there, and their commands run.
+
+    python -m tests.golden.test_pages
+
+writes the figures of the golden results into the systems' pages.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +19,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from analysis.__main__ import POOLED, golden_results
+from analysis.pages import TABLES, golden_results
 from analysis.tables import mean_over_videos, summary_table, system_name
 from sim import run
 from sim.configuration import lookup, plugins
@@ -35,12 +40,17 @@ def page(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8")
 
 
+def cells_of(line: str) -> list[str]:
+    """The cells of a table's row; none of any other line."""
+    return [cell.strip() for cell in line.strip("|").split(" | ")] if line.startswith("|") else []
+
+
 def tables(text: str, first: str) -> list[list[dict[str, str]]]:
     """The page's tables whose first column has this heading, each row by heading."""
     found: list[list[dict[str, str]]] = []
     heads: list[str] = []
     for line in [*text.splitlines(), ""]:
-        cells = [cell.strip() for cell in line.strip("|").split(" | ")] if line.startswith("|") else []
+        cells = cells_of(line)
         if not cells:
             heads = []
         elif not heads:
@@ -143,7 +153,7 @@ def test_a_systems_yaml_has_its_options(path: Path) -> None:
 
 def golden_row(experiment: str, system: str) -> dict[str, object]:
     results = golden_results(experiment)
-    results = mean_over_videos(results) if experiment in POOLED else results
+    results = mean_over_videos(results) if TABLES[experiment].pooled else results
     for row in results.to_dict("records"):
         overrides = str(row.get("overrides", "")).split()
         if system_name(row, overrides) == system:
@@ -151,15 +161,27 @@ def golden_row(experiment: str, system: str) -> dict[str, object]:
     raise AssertionError(f"{experiment}: no row of {system}")
 
 
+def with_figures(text: str) -> str:
+    """A page with the rows of its tables of experiments as the golden results have them."""
+    lines: list[str] = []
+    heads: list[str] = []
+    for line in text.splitlines():
+        cells = cells_of(line)
+        if cells and heads and heads[0] == "experiment" and not line.startswith("|---"):
+            (experiment,), (system,) = quoted(cells[0]), quoted(cells[1])
+            head, _, figures = summary_table([golden_row(experiment, system)], heads[2:]).splitlines()
+            assert re.split(r"\s{2,}", head) == heads[2:]
+            line = f"| {' | '.join([*cells[:2], *figures.split()])} |"
+        heads = (heads or cells) if cells else []
+        lines.append(line)
+    return "\n".join([*lines, ""])
+
+
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_a_systems_figures_are_those_of_the_golden_tables(system: str) -> None:
-    measured = tables(page(f"sim/systems/{system}/README.md"), "experiment")
-    assert measured
-    for rows in measured:
-        for shown in rows:
-            (experiment,), (name,) = quoted(shown.pop("experiment")), quoted(shown.pop("system"))
-            line = summary_table([golden_row(experiment, name)], list(shown)).splitlines()[2]
-            assert list(shown.values()) == line.split(), f"{system}: {experiment}, {name}"
+    text = page(f"sim/systems/{system}/README.md")
+    assert tables(text, "experiment")
+    assert text == with_figures(text)
 
 
 # -- the commands -----------------------------------------------------------------------------------
@@ -215,3 +237,9 @@ def test_the_run_in_python_runs() -> None:
     names: dict[str, object] = {}
     exec(compile(code.replace("frames=40", "frames=3"), "sim/README.md", "exec"), names)
     assert len(names["record"].frames) == 3  # type: ignore[attr-defined]
+
+
+if __name__ == "__main__":
+    for name in SYSTEMS:
+        path = ROOT / "sim" / "systems" / name / "README.md"
+        path.write_text(with_figures(path.read_text(encoding="utf-8")), encoding="utf-8")
