@@ -1,23 +1,9 @@
 """COACH in the two readings of the FluxShard papers.
 
-``frame`` (remap paper, §VII-A): "early exit for computation reduction (by comparing the similarity of the
-current frame with the cached history frames) and quantization for bandwidth reduction". A frame whose
-embedding is similar enough to that of an inferred one gets that one's result as it is, old positions
-included; any other is quantised, deflated and inferred in the cloud.
-
-``split`` (first paper, §6.2): "a split DNN framework that partitions computation between edge and server
-while applying quantization". The cut is the one whose slowest stage is fastest (offline), features cross
-it quantised. COACH's own early exit compares features with the labels' centres; that needs a trained
-network's features, so this variant has none.
-
-In both the precision follows the bandwidth (Gao et al., arXiv 2501.12388): the most bits with which
-transmission is not the pipeline's slowest stage, T_t ≤ max(T_e, T_c), and never fewer than `min_bits`,
-which stands for the offline search for the fewest bits that cost at most 0.5 % of accuracy; six bits of
-a frame weigh what the remap paper's Table III and Fig. 5 imply (5.05 MB/s × 228 ms = 1.15 MB). Stages of
-successive frames overlap in the variant ``split``; ``frame`` compares each frame with those inferred before
-it and takes one at a time. Coverage accuracy sees the blocks that a reused result misses, not what
-quantisation costs; measured accuracy sees both in the variant ``frame``, and refuses ``split``: the network
-that runs need not have the model's layers.
+``frame`` (remap paper): a frame similar enough to an inferred one gets that one's result; any other is
+quantised, deflated and inferred in the cloud. ``split`` (first paper): a network cut where the slowest stage
+is fastest, its features quantised. In both the precision follows the bandwidth: the most bits with which
+transmission is not the pipeline's slowest stage. Sources and departures: README.md beside this module.
 """
 
 from __future__ import annotations
@@ -55,13 +41,8 @@ class Coach:
         Args:
             variant: "frame" or "split".
             similarity: θ, from which cosine of embeddings on a frame gets an earlier one's result (`frame`).
-                How often that happens depends on how far apart inferred frames are. On four DAVIS sequences
-                0.99 reuses 1.1 % at 120 ms a frame and none at 190 ms (1024×1024, stretched, 24 frames/s),
-                where 0.96 reuses 1.7 % (the remap paper: 1.4 %), and 11 % at 80 ms (640×640, letterboxed).
             history_frames: inferred frames that are remembered (`frame`).
-            similarity_s: time of embedding and comparing on the edge (`frame`). The papers give none; this is
-                what `kernels.similarity` takes at 640×640 on one core of a desktop processor (5 ms at
-                1024×1024).
+            similarity_s: time of embedding and comparing on the edge (`frame`).
             min_bits, max_bits: range of the precision, bits a value. Where `min_bits` is None, 6 for frames
                 and 4 for features.
             after: the layer to cut after; None chooses the most even cut at `nominal_bps` (`split`).

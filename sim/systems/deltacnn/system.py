@@ -1,23 +1,8 @@
 """DeltaCNN as the papers use it: pixel deltas cross the link, and a sparse network computes what they touch.
 
 A pixel is active iff it differs by more than ε from an accumulated reference, which takes on the new value
-at active pixels only: what is truncated adds up until it is sent (Parger et al., CVPR 2022, §3). Nothing is
-aligned along motion, so a moving camera makes nearly everything active. Choices that the papers leave open:
-
-- Time: their profiles know only FluxShard's executor, so its T(k) stands in for DeltaCNN's kernels, k being
-  the blocks that hold an active pixel; where dense inference is faster it is used (`dense_fallback`).
-  Truncation between layers, which only a running network shows, is not modelled. The papers do not say
-  what the difference itself takes; `difference_s` is what `kernels.codecs.pixel_delta` needs for it at
-  640×640 on one core of a desktop processor (2.5 ms at 1024×1024).
-- Accuracy, where it is measured: FluxShard's executor stands in here, too, without motion. The blocks of a
-  delta are computed on the accumulated reference, what they change spreads from layer to layer and is pruned
-  where it is small (policy "truncate"): DeltaCNN's way, block by block instead of pixel by pixel.
-- Place: "latency", the faster side by estimate, each side with its own reference. The remap paper's
-  Table III has DeltaCNN load 40 %, 44 % and 28 % of the uplink at 130, 56 and 25 Mbit/s; a system that
-  always offloads would load it ever more as it gets slower.
-- ε = 0.15 on [0, 1]: on four DAVIS sequences stretched to 1024×1024 it leaves 25 % of the blocks untouched
-  and sends 0.9 MB a frame, 22 % and 1.2 MB at every third frame; Table III has 22 to 24 % and, at the 260 ms
-  of Fig. 5, 0.8 MB.
+at active pixels only: what is truncated adds up until it is sent. What the papers leave open, and what was
+chosen for it (time, place, accuracy, ε): README.md beside this module.
 """
 
 from __future__ import annotations

@@ -1,15 +1,8 @@
 """FluxShard: motion-guided reuse on both sides, and a scheduler that picks the side for each frame.
 
 ``fluxshard_ea`` is the system of "FluxShard: A Motion-Driven Framework for Distributed Real-Time Dense Video
-Analytics": Algorithm 1 is :meth:`FluxShard.process`, Algorithm 2 is `server`. Where it is silent:
-
-- the first frame is sent whole and inferred densely ("derived from a shared initialization point");
-- blocks that arrive opportunistically are dirty until inference covers them;
-- a refresh holds for the frames after it: the edge's from the next search on; the server's is taken along
-  with the messages that overtook it, which costs no time here (their blocks once more, and the vectors);
-- what of an opportunistic send has not left when the local result is out is withdrawn: later its content
-  would be older than the frame that the next message builds on;
-- a server that does not answer within `patience_s` is left alone until a whole frame has reached it again.
+Analytics": Algorithm 1 is :meth:`FluxShard.process`, Algorithm 2 is `server`. What was decided where the
+paper is silent: README.md beside this module.
 """
 
 from __future__ import annotations

@@ -1,10 +1,6 @@
 """Full offload: every frame goes to the server whole, is inferred densely there, and nothing is reused.
 
-The papers call it "a naive approach that performs all computation on the server, incurring high
-communication costs" (FluxShard, §6.2) and do not name a codec. The default is ``png``: the remap paper's
-290 ms for one 1024×1024 camera at 56 Mbit/s (§VII-D), less 22 ms of inference, leave at most 1.9 MB a frame.
-Raw pixels are 3.1 MB; four DAVIS sequences at 480p, stretched to that size, average 1.2 MB as PNG and 0.15 MB
-as JPEG. ``jpeg`` and ``h264`` are what practice would use, and far stronger rivals.
+How the papers were read, and why the default codec is PNG: README.md beside this module.
 """
 
 from __future__ import annotations

@@ -1,13 +1,7 @@
-"""SPINN as the first FluxShard paper reads it: split once, "static partitioning but no compression" (§6.2).
+"""SPINN as the first FluxShard paper reads it: a network cut once, its features uncompressed (§6.2).
 
-The edge computes up to a fixed cut, the features cross the link as float32, the server computes the rest.
-The SPINN of Laskaridis et al. (MobiCom 2020) has early exits, 8-bit features and a scheduler that moves
-the cut at run time; none of that is here, and none of it is in the paper's baseline.
-
-The cut is chosen offline for one bandwidth, by the smallest latency, among the cuts inside the network: at
-the papers' bandwidths the best of all cuts is always an end (the frame is smaller than any feature map),
-and there SPINN would be another name for full offload or edge only. Uncompressed features change nothing, so
-measured accuracy takes dense inference on the frame; fewer than 32 bits it refuses.
+The edge computes up to a fixed cut, the features cross the link as float32, the server computes the rest. How
+the cut is chosen, and what of SPINN itself is not here: README.md beside this module.
 """
 
 from __future__ import annotations
