@@ -30,11 +30,11 @@ class Installed:
     def home(self) -> Path:
         return self.folder / "home"
 
-    def run(self, cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """The installed command ``fluxshard``, for that user."""
+    def run(self, cwd: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """The installed command ``fluxshard``, for that user, with these environment variables."""
         ours = ("FLUXSHARD_", "XDG_", "NUMBA_", "PYTHON")
         environment = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
-        environment.update(HOME=str(self.home), OMP_NUM_THREADS="1", MPLBACKEND="Agg")
+        environment.update(HOME=str(self.home), OMP_NUM_THREADS="1", MPLBACKEND="Agg", **variables)
         command = self.folder / "venv" / "bin" / "fluxshard"
         return subprocess.run(
             [command, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, timeout=200

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from conf.search_path import cache_folder
 from sim import run
 from tests.package.installed import Installed
 from tests.strategies.own_package import RUNS, overrides, write_own_package
@@ -15,7 +16,9 @@ from tests.strategies.own_package import RUNS, overrides, write_own_package
 def test_ones_own_package_runs_with_the_wheel(installed: Installed, tmp_path: Path) -> None:
     folder = write_own_package(tmp_path / "own")
     chosen = overrides(folder, RUNS[0])
-    done = installed.run(tmp_path, "sim", "--config-dir", "own", *chosen, "hydra.run.dir=run")
+    kept = str(cache_folder())  # compiled kernels: whose they are is tested elsewhere
+    command = ("sim", "--config-dir", "own", *chosen, "hydra.run.dir=run")
+    done = installed.run(tmp_path, *command, FLUXSHARD_CACHE=kept)
     assert (done.returncode, done.stderr) == (0, "")
     here = run(chosen, config_dir=folder)
     pd.testing.assert_frame_equal(here.frames, pd.read_parquet(tmp_path / "run" / "frames.parquet"))
