@@ -24,6 +24,7 @@ from typing import Any
 
 import torch
 
+from conf.search_path import writable_folder
 from kernels.bench.gpu_comparison import (
     BACKENDS,
     FRACTIONS,
@@ -163,7 +164,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: wrong results, nothing measured: {', '.join(wrong)}", file=sys.stderr)
         return 1
     device = re.sub(r"[^a-z0-9]+", "_", torch.cuda.get_device_name().lower()).strip("_")
-    folder = chosen.output or Path("conf/profile") / device / f"{name}-{size}"
+    folder = chosen.output or writable_folder("profile") / device / f"{name}-{size}"
     print(f"{'':72}" + "".join(f"{fraction:>7.0%}" for fraction in FRACTIONS) + "   sparse / dense")
     try:
         rows = run(folder, name, int(size), chosen.precision, chosen.repeats, layers=not chosen.no_layers)

@@ -171,3 +171,12 @@ def test_choices_in_ones_own_folder_are_known(
     assert "did you mean photos" in line
     assert "--config-dir" in refused(command, capsys, "--config-dir", str(own_folder / "nowhere"))
     assert "--config-dir" in refused(command, capsys, "--config-dir")
+
+
+def test_the_users_own_folder_is_searched_too(
+    command: Command, own_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLUXSHARD_CONFIG", str(own_folder))
+    folder = tmp_path / "run"
+    command("system=photos", f"hydra.run.dir={folder}")
+    assert json.loads((folder / "summary.json").read_text())["status"] == "completed"

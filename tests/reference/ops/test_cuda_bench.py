@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 
+from conf.search_path import writable_folder
 from kernels import __main__ as command
 from kernels.bench import gpu, gpu_comparison, gpu_timing
 from kernels.bench.gpu_timing import arithmetic
@@ -24,7 +25,7 @@ from kernels.ops import registry
 # What a machine with nothing but torch and numpy does not have.
 ABSENT = (
     *("triton", "numba", "pandas", "scipy", "simpy", "hydra", "omegaconf", "av", "PIL", "skimage"),
-    *("pyarrow", "pooch", "tqdm", "safetensors", "matplotlib"),
+    *("pyarrow", "pooch", "tqdm", "safetensors", "matplotlib", "platformdirs"),
 )
 
 
@@ -253,7 +254,7 @@ def test_main_measures_only_what_is_right(
     assert "wrong results, nothing measured: triton convolve float16" in capsys.readouterr().err
     monkeypatch.setattr(check, "check", lambda: iter([good]))
     assert gpu.main(["--precision", "float16"]) == 0
-    assert asked == [(Path("conf/profile/nvidia_h200_test/yolo11m-seg-1024"), "yolo11m-seg", 1024,
+    assert asked == [(writable_folder("profile") / "nvidia_h200_test/yolo11m-seg-1024", "yolo11m-seg", 1024,
                       ["float16"], 20)]  # fmt: skip
 
     def insufficient() -> Iterator[check.CheckResult]:
