@@ -65,10 +65,11 @@ def choose_network(card: ModelConfig, folders: Iterable[str] = ()) -> NetworkCho
         raise InputError(
             f"model.stand_in: expected a network that brings its own weights, found {card.stand_in!r}"
         )
+    own_weights = "" if card.network is None else f"model.weights=FILE of {card.network!r}, or "
     known = ", ".join(lookup.names("network", folders))
     raise InputError(
         f"model: card {card.name!r} has neither weights nor a stand-in, and accuracy is to be measured: "
-        f"expected model.weights=FILE of {card.network!r}, or model.network or model.stand_in with its own "
+        f"expected {own_weights}model.network or model.stand_in with its own "
         f"(networks: {known})"
     )
 
