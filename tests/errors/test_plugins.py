@@ -1,4 +1,4 @@
-"""Classes that a YAML names, ours and anybody's: what is wrong with one is said in a line that names the place."""
+"""Classes that a YAML names, ours and anybody's: one line says what is wrong with one, and where."""
 
 from __future__ import annotations
 
