@@ -47,6 +47,7 @@ def choose_network(card: ModelConfig, folders: Iterable[str] = ()) -> NetworkCho
     """
     folders = tuple(folders)
     own = own_network(card, folders)
+    own_weights = "" if card.network is None else f"model.weights=FILE of {card.network!r}, or "
     if card.network is not None:
         network = _open(card.network, folders, "model.network")
         if card.weights is not None:
@@ -65,7 +66,6 @@ def choose_network(card: ModelConfig, folders: Iterable[str] = ()) -> NetworkCho
         raise InputError(
             f"model.stand_in: expected a network that brings its own weights, found {card.stand_in!r}"
         )
-    own_weights = "" if card.network is None else f"model.weights=FILE of {card.network!r}, or "
     known = ", ".join(lookup.names("network", folders))
     raise InputError(
         f"model: card {card.name!r} has neither weights nor a stand-in, and accuracy is to be measured: "

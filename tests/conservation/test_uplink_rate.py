@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from sim.command.single_run import summarise
+
 from sim.assembly import assemble
 from sim.configuration import read_config
-from sim.single_run import summarise
 
 
 def test_overloaded_uplink_reports_no_more_than_it_carries() -> None:

@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from sim.command.single_run import run_once
 
 from sim.assembly import assemble
 from sim.configuration import read_config
 from sim.records.summary import RunRecord
-from sim.single_run import run_once
 from tests.strategies.sim import pixels
 
 ADDED = ["measured_accuracy", "measured_ea", "foreground_iou", "streaming_accuracy"]

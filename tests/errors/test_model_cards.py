@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sim.command.single_run import run_once
 
 from sim.assembly import assemble
 from sim.configuration import read_config
-from sim.single_run import run_once
 from tests.strategies.sim import pixels
 from traces.errors import InputError
 

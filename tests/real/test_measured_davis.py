@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from sim.command.single_run import run_once
 
 from analysis.__main__ import golden_results
 from analysis.tables import system_name
 from sim.__main__ import main
-from sim.single_run import run_once
 
 pytestmark = pytest.mark.data
 

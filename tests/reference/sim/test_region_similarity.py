@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sim.command.single_run import run_once
 
 from kernels.models.network import SceneNetwork, Yolo11Network
 from kernels.models.predictions.results import Segmentation
@@ -16,7 +17,6 @@ from sim.accuracy.inference import pack
 from sim.accuracy.masks import MaskTruth, open_masks
 from sim.configuration.sections import AccuracyConfig
 from sim.records.summary import RunRecord
-from sim.single_run import run_once
 from sim.world.frame import FrameGeometry
 from tests.strategies.sim import pixels
 from traces.video.scenes.scene import Scene
