@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from analysis.__main__ import TABLES, golden_results, markers, readme_table
-from sim.command.single_run import run_once
+from sim.single_run import run_once
 
 
 def summary_of(system: str, frames: int, mode: str) -> Mapping[str, Any]:
