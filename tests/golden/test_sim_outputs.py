@@ -155,7 +155,7 @@ def named(*groups: str) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("group", "name"), named("system", "scheduler", "estimator"))
-def test_a_classs_yaml_and_code_have_the_same_defaults(group: str, name: str) -> None:
+def test_a_yaml_and_its_class_have_the_same_defaults(group: str, name: str) -> None:
     """A variant of a system is a YAML of its own, and differs from the class in what makes it one."""
     section = dict(composed(f"{group}={name}")[group])
     assert section["name"] == name
@@ -167,7 +167,7 @@ def test_a_classs_yaml_and_code_have_the_same_defaults(group: str, name: str) ->
 
 
 @pytest.mark.parametrize(("group", "name"), named("payload/codec", "trace/format", "model/network"))
-def test_a_yaml_that_a_key_names_sets_every_option(group: str, name: str) -> None:
+def test_a_yaml_that_a_key_names_sets_options_of_its_class(group: str, name: str) -> None:
     section = yaml.safe_load((CONF / group / f"{name}.yaml").read_text())
     plugin = read_plugin(group, section, name=name)
     names = {entry.name for entry in fields(plugin.options)}
