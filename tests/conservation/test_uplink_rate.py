@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from sim.command.single_run import summarise
-
 from sim.assembly import assemble
+from sim.command.single_run import summarise
 from sim.configuration import read_config
 
 

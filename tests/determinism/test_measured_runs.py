@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from sim.command.single_run import run_once
 
 from sim.assembly import assemble
+from sim.command.single_run import run_once
 from sim.configuration import read_config
 from sim.records.summary import RunRecord
 from tests.strategies.sim import pixels

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sim.command.single_run import run_once
 
 from sim.assembly import assemble
+from sim.command.single_run import run_once
 from sim.configuration import read_config
 from tests.strategies.sim import pixels
 from traces.errors import InputError

@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 import yaml
 from omegaconf import open_dict
-from sim.command.hydra_compose import compose_run, run_content
 
 from sim import __main__ as command_line
+from sim.command.hydra_compose import compose_run, run_content
 from sim.configuration import RunConfig, read_config
 from sim.configuration.model_card import read_card
 from sim.configuration.plugins import read_plugin

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from sim.command.single_run import run_once
 
 pytestmark = pytest.mark.data

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sim.command.single_run import run_once
 
 from kernels.models.network import SceneNetwork, Yolo11Network
 from kernels.models.predictions.results import Segmentation
@@ -15,6 +14,7 @@ from sim.accuracy.choice import NetworkChoice
 from sim.accuracy.evaluator import BOTH_NAMES, DENSE_NAMES, MASK_NAMES, Evaluator
 from sim.accuracy.inference import pack
 from sim.accuracy.masks import MaskTruth, open_masks
+from sim.command.single_run import run_once
 from sim.configuration.sections import AccuracyConfig
 from sim.records.summary import RunRecord
 from sim.world.frame import FrameGeometry
