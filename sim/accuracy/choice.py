@@ -47,6 +47,7 @@ def choose_network(card: ModelConfig, folders: Iterable[str] = ()) -> NetworkCho
     """
     folders = tuple(folders)
     own = own_network(card, folders)
+    own_weights = "" if card.network is None else f"model.weights=FILE of {card.network!r}, or "
     if card.network is not None:
         network = _open(card.network, folders, "model.network")
         if card.weights is not None:
@@ -68,7 +69,7 @@ def choose_network(card: ModelConfig, folders: Iterable[str] = ()) -> NetworkCho
     known = ", ".join(lookup.names("model/network", folders))
     raise InputError(
         f"model: card {card.name!r} has neither weights nor a stand-in, and accuracy is to be measured: "
-        f"expected model.weights=FILE of {card.network!r}, or model.network or model.stand_in with its own "
+        f"expected {own_weights}model.network or model.stand_in with its own "
         f"(networks: {known})"
     )
 

@@ -11,6 +11,7 @@ The class has a nested frozen dataclass `Options`, whose fields are the YAML's o
 from __future__ import annotations
 
 import inspect
+import sysconfig
 import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, is_dataclass
@@ -115,6 +116,7 @@ def read_plugin(
         raise InputError(f"{where}: expected _target_: package.module.Class, found no such key")
     kind = load_class(content.pop(TARGET), where)
     content.pop(DISPLAY, None)
+    besides = tuple(besides)
     for other in besides:
         content.pop(other, None)
     options_kind = getattr(kind, "Options", None)
@@ -124,7 +126,7 @@ def read_plugin(
             f"found {options_kind!r}"
         )
     try:
-        options = read_section(options_kind, content, key)
+        options = read_section(options_kind, content, key, besides)
     except InputError:
         raise
     except ValueError as error:  # a check of a class that knows no configuration: "<field>: expected …"
@@ -162,7 +164,7 @@ def load_class(target: Any, where: str) -> type:
 
 
 def _import_problem(error: Exception, module_name: str) -> str:
-    """What went wrong while a module was loaded, and the last line of code that it went through."""
+    """What went wrong while a module was loaded, and the last line of the user's code that it came from."""
     if isinstance(error, ModuleNotFoundError) and error.name is not None:
         missing = error.name
         if module_name == missing or module_name.startswith(f"{missing}."):
@@ -174,8 +176,16 @@ def _import_problem(error: Exception, module_name: str) -> str:
         for frame in traceback.extract_tb(error.__traceback__)
         if "importlib" not in frame.filename and frame.filename != __file__
     ]
+    own = [frame for frame in frames if not frame.filename.startswith(_foreign_folders())]
+    frames = own or frames
     place = f"{frames[-1].filename}:{frames[-1].lineno}: " if frames else ""
     return f"{place}{type(error).__name__}: {error}"
+
+
+def _foreign_folders() -> tuple[str, ...]:
+    """Where code lies that is not the user's: Python's library, installed packages, this project."""
+    installed = (sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+    return (*installed, str(Path(__file__).resolve().parents[2]))
 
 
 def place_of(thing: Any) -> str:

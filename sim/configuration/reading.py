@@ -32,8 +32,18 @@ def hint_at(value: object, choices: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def read_section(kind: type[T], content: Any, key: str) -> T:
-    """Read one section into its dataclass; `key` is its path in the configuration, for messages."""
+def read_section(kind: type[T], content: Any, key: str, besides: Iterable[str] = ()) -> T:
+    """Read one section into its dataclass.
+
+    Args:
+        kind: the dataclass.
+        content: the section's keys and values.
+        key: the section's path in the configuration, for messages.
+        besides: keys of the section that somebody else reads, for messages.
+
+    Raises:
+        InputError: an unknown key, with the nearest one, or a value of the wrong type.
+    """
     if not isinstance(content, Mapping):
         raise InputError(f"{key or 'configuration'}: expected a section of keys, found {content!r}")
     hints = get_type_hints(kind)
@@ -42,8 +52,9 @@ def read_section(kind: type[T], content: Any, key: str) -> T:
     for name, value in content.items():
         path = f"{key}.{name}" if key else str(name)
         if name not in names:
-            known = ", ".join(sorted(names)) if names else "none"
-            raise InputError(f"{path}: expected one of the keys {known}{hint_at(name, names)}")
+            known = sorted([*names, *besides])
+            listed = ", ".join(known) if known else "none"
+            raise InputError(f"{path}: expected one of the keys {listed}{hint_at(name, known)}")
         values[name] = _read_value(hints[name], value, path)
     for entry in fields(kind):  # type: ignore[arg-type]
         required = entry.default is MISSING and entry.default_factory is MISSING

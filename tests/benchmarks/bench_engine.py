@@ -146,7 +146,7 @@ def peak_memory_mib(system: str, seconds: float, config: str) -> float:
             "downlink.mean_mbps=10000",
             "edge=fast",
             "cloud=fast",
-            f"config_folders=[{config}]",
+            f"--config-dir={config}",
             f"frames={int(seconds * FPS)}",
             "cameras=64",
             f"hydra.run.dir={folder}",

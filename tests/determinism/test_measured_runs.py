@@ -10,6 +10,7 @@ import pytest
 from sim.single_run import run_once
 
 from sim.assembly import assemble
+from sim.command.single_run import run_once
 from sim.configuration import read_config
 from sim.records.summary import RunRecord
 from tests.strategies.sim import pixels

@@ -35,8 +35,8 @@ def noisy(tmp_path: Path) -> dict[str, object]:
     residuals = Residuals((0.0, 0.5, 1.0), (1.0, 1600.0), ((0.8, 1.0, 1.6), (0.9, 1.0, 1.3)), (0.9, 1.0, 1.5))
     for device in ("jetson_xavier_nx", "rtx_3080"):
         profile = replace(load_profile(device, "yolo11m-seg"), residual_quantiles=residuals)
-        save_profile(profile, tmp_path / "profiles" / device / "yolo11m-seg.yaml")
-    return {"profile_folders": [str(tmp_path / "profiles")]}
+        save_profile(profile, tmp_path / "profile" / device / "yolo11m-seg.yaml")
+    return {"config_folders": [str(tmp_path)]}
 
 
 def test_two_processes_and_two_launchers_leave_the_same_bytes(repository: Path, tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         (["edge=gameboy"], ["gameboy", "jetson_xavier_nx"]),
         (["model=yolo11m-1024"], ["video.statistics", "4096", "1600"]),
         (["payload.block_px=8", "video=scene"], ["payload.block_px", "16", "8"]),
-        (["payload.codec=gif", "video=scene"], ["payload.codec", "raw, png, jpeg", "gif"]),
+        (["payload.codec=gif", "video=scene"], ["payload.codec", "jpeg, png, raw", "gif"]),
         (["matching.threshold=2", "video=scene"], ["matching.threshold", "[0, 1]", "2"]),
         (["matching.aligner=seek", "video=scene"], ["matching.aligner", "search", "seek"]),
         (["link.loss=1"], ["link.loss", "[0, 1)", "1"]),
@@ -170,7 +170,7 @@ def test_a_bad_profile_is_named_with_its_key(
     path = tmp_path / "profile" / "mine" / "yolo11m-seg.yaml"
     path.parent.mkdir(parents=True)
     path.write_text(yaml.safe_dump(content))
-    line = refusal("cloud=mine", f"config_folders=[{tmp_path}]")
+    line = refusal("cloud=mine", f"--config-dir={tmp_path}")
     assert "yolo11m-seg.yaml" in line
     assert expected in line
 

@@ -9,12 +9,13 @@ import pytest
 from numpy.typing import NDArray
 from sim.single_run import run_once
 
+from kernels.models.network import SceneNetwork, Yolo11Network
 from kernels.models.predictions.results import Segmentation
 from sim.accuracy.choice import NetworkChoice
 from sim.accuracy.evaluator import BOTH_NAMES, DENSE_NAMES, MASK_NAMES, Evaluator
 from sim.accuracy.inference import pack
 from sim.accuracy.masks import MaskTruth, open_masks
-from sim.configuration.plugins import find_plugin
+from sim.command.single_run import run_once
 from sim.configuration.sections import AccuracyConfig
 from sim.records.summary import RunRecord
 from sim.world.frame import FrameGeometry
@@ -38,8 +39,10 @@ class Labelled:
 
 
 def chosen(network: str) -> NetworkChoice:
-    """A network of `conf/network/`, not loaded, as if there were weights of it."""
-    return NetworkChoice(network, find_plugin("network", network).make(), None, False)
+    """A network, not loaded, as if there were weights of it."""
+    if network == "default":
+        return NetworkChoice(network, SceneNetwork(SceneNetwork.Options()), None, False)
+    return NetworkChoice(network, Yolo11Network(Yolo11Network.Options(network)), None, False)
 
 
 def truth(video: Labelled, network: str = "yolo11n-seg", **keys: Any) -> MaskTruth:

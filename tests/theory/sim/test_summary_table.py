@@ -72,7 +72,7 @@ def test_means_over_videos_give_each_video_one_vote_and_add_frames_up() -> None:
 
 
 def test_what_lies_elsewhere_on_each_machine_is_left_out() -> None:
-    job = "experiment/davis=fine seed=1 experiment.davis=../data accuracy.weights=/a/b.safetensors"
+    job = "experiment/davis=fine seed=1 experiment.davis=../data model.weights=/a/b.safetensors"
     assert portable(job) == "experiment/davis=fine seed=1"
 
 
