@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from sim.single_run import summarise
-
 from sim.assembly import assemble
 from sim.command.single_run import summarise
 from sim.configuration import read_config

@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from sim.single_run import run_once
 
 from sim.assembly import assemble
 from sim.command.single_run import run_once

@@ -125,11 +125,7 @@ def left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_yaml_and_code_have_the_same_defaults() -> None:
     content = composed()
     assert {*content, "config_folders"} == {entry.name for entry in fields(RunConfig)}
-<<<<<<< HEAD
-    from_yaml, from_code = read_config(content), RunConfig()
-=======
     from_yaml, from_code = read_config(content), RunConfig({"name": "fluxshard_ea"})
->>>>>>> testsim
     for entry in fields(RunConfig):
         mine, theirs = getattr(from_yaml, entry.name), getattr(from_code, entry.name)
         if entry.name in ("system", "scheduler", "estimator"):

@@ -7,12 +7,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-<<<<<<< HEAD
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
-from sim.single_run import run_once
-=======
->>>>>>> testsim
 
 from analysis.pages import golden_results
 from analysis.tables import system_name

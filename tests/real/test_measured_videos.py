@@ -5,12 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-<<<<<<< HEAD
-from sim.single_run import run_once
-=======
 
 from sim.command.single_run import run_once
->>>>>>> testsim
 
 pytestmark = pytest.mark.data
 

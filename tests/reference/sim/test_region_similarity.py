@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sim.single_run import run_once
 
 from kernels.models.network import SceneNetwork, Yolo11Network
 from kernels.models.predictions.results import Segmentation
