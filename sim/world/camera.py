@@ -77,6 +77,7 @@ class Camera:
         world, table, arrivals = self._view, self.table, self.arrivals
         env, account = world.env, world.account
         process, on_frame = self.system.process, self.on_frame
+        watched = self.on_result is not None or self.overlay is not None
         while True:
             arrival = arrivals.next(env.now, self._lost)
             if arrival is None:
@@ -95,7 +96,8 @@ class Camera:
                 if self.outside_profile:
                     outcome = outcome._replace(extrapolated=True)
                 table.complete(self.number, account, env.now, outcome)
-                self._show(index, image, outcome)
+                if watched:
+                    self._show(index, image, outcome)
             self.under_way = False
             if on_frame is not None:
                 on_frame(self.number, index)

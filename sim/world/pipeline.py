@@ -155,21 +155,20 @@ class Pipeline:
         """Have every frame enter that may enter now, and look again when the next one could."""
         now_s = float(self._world.env.now)
         while True:
-            look_s = self._arrivals.available_s(now_s)
-            if look_s is None:
+            available_s = self._arrivals.available_s(now_s)
+            if available_s is None:
                 if not self._under_way and not self._through.triggered:
                     self._through.succeed()
                 return
-            if look_s <= now_s + TOLERANCE_S:
-                passages = [view.passage for view in self._under_way]
-                look_s = self._admission.earliest_s(now_s, passages)
-                if look_s <= now_s + TOLERANCE_S:
-                    self._enter(now_s, bool(passages))
-                    continue
-                look_s = min(look_s, *(passage.next_change_s(now_s) for passage in passages))
-            if look_s < self._look_s:
-                self._look_at(look_s)
-            return
+            if now_s + TOLERANCE_S < available_s >= self._look_s:
+                return
+            passages = [view.passage for view in self._under_way]
+            look_s = max(available_s, self._admission.next_look_s(now_s, passages))
+            if look_s > now_s + TOLERANCE_S:
+                if look_s < self._look_s:
+                    self._look_at(look_s)
+                return
+            self._enter(now_s, bool(passages))
 
     def _enter(self, now_s: float, overlaps: bool) -> None:
         arrival = self._arrivals.next(now_s, self._lost)
