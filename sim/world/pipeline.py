@@ -19,6 +19,8 @@ from sim.records.outcome import Outcome
 from sim.world.admission import CLOUD, DOWNLINK, EDGE, TOLERANCE_S, UPLINK, Admission, Passage
 from sim.world.camera_world import CameraWorld
 from sim.world.frame_world import Awaitable, FrameWorld
+from sim.world.system import place_of
+from traces.errors import InputError
 
 FrameProcess: TypeAlias = Generator[Any, Any, Outcome]
 
@@ -195,6 +197,11 @@ class Pipeline:
             except Unreachable:
                 self._end(view, None)
                 return
+            if not isinstance(awaited, Event):
+                raise InputError(
+                    f"{place_of(process)}: expected a system to yield what its world returns, "
+                    f"found {awaited!r}"
+                )
             if awaited.callbacks is not None:
                 awaited.callbacks.append(lambda event: self._resume(view, process, event))
                 return

@@ -31,6 +31,14 @@ class System(Protocol):
         """
 
 
+def place_of(process: Generator[Any, Any, Any]) -> str:
+    """Where a system's generator stands, as file:line: in the innermost generator that it delegates to."""
+    inner: Any = process
+    while getattr(inner, "gi_yieldfrom", None) is not None and hasattr(inner.gi_yieldfrom, "gi_frame"):
+        inner = inner.gi_yieldfrom
+    return f"{inner.gi_code.co_filename}:{inner.gi_frame.f_lineno}"
+
+
 def max_in_flight(system: System) -> int:
     """How many frames of its camera a system allows to be under way."""
     return int(getattr(system, "max_in_flight", 1))

@@ -12,6 +12,8 @@ import pandas as pd
 import pytest
 from simpy import Environment
 
+from sim.assembly import assemble
+from sim.config import read_config
 from sim.physics.arrivals import ClosedLoop, PeriodicLatest, PeriodicQueue
 from sim.physics.estimators import Ewma
 from sim.physics.events import Unreachable
@@ -20,13 +22,15 @@ from sim.physics.processor import Processor
 from sim.physics.trace_replay import replay
 from sim.records.frame_table import OUTCOMES, FrameTable
 from sim.records.outcome import Outcome
+from sim.records.summary import summarise
 from sim.world.admission import Admission, Passage
 from sim.world.camera import Camera
 from sim.world.camera_world import CameraWorld
 from sim.world.device import Device
 from sim.world.simulation import Simulation
-from tests.strategies.sim import run, statistical
+from tests.strategies.sim import pixels, run, statistical
 from tests.strategies.systems import CLOUD, EDGE, rate
+from traces.errors import InputError
 
 FPS = 30.0
 FRAMES = 120
@@ -137,6 +141,31 @@ def test_pipelined_full_offload_on_rates(tmp_path: Path, codec: str, seed: int) 
     check(done, by_rates((1e6 * rates_mbps).tolist(), 0.25))
 
 
+@pytest.mark.filterwarnings("ignore:video.size_px")
+def test_a_frame_is_inferred_from_its_own_bytes_whatever_was_encoded_since() -> None:
+    """Measured accuracy of a frame is the same, however many were under way with it."""
+    changes = {
+        "trace": {"mean_mbps": 1.5, "duration_s": 5.0, "seed": 2},
+        "options": {"codec": "jpeg", "quality": 5},
+        "accuracy": {"mode": "measured"},
+        "frames": 30,
+    }
+    measured = []
+    for bound in (1, 4):
+        content = pixels("full_offload", **changes, in_flight=bound)
+        config = read_config(content)
+        assembly = assemble(config)
+        result = assembly.simulation.run()
+        frames = summarise(config, content, assembly, result, 0.0).frames.set_index("frame")
+        measured.append(frames["measured_accuracy"].dropna())
+    alone, together = measured
+    both = alone.index.intersection(together.index)
+    assert len(together) > len(alone)
+    assert len(both) > 5
+    assert alone[both].nunique() > 1
+    assert together[both].tolist() == alone[both].tolist()
+
+
 # -- which results are shown ------------------------------------------------------------------------
 
 
@@ -169,13 +198,19 @@ class Sleeper:
         return Outcome("edge", 16, 16, 0)
 
 
-def sleep(times_s: Sequence[float], arrivals: Any, bound: int = 4, until_s: float | None = None) -> Any:
-    """Frame number → (outcome, capture, start, end), and the system."""
+def sleep(
+    times_s: Sequence[float],
+    arrivals: Any,
+    bound: int = 4,
+    until_s: float | None = None,
+    kind: type[Sleeper] = Sleeper,
+) -> Any:
+    """Outcomes, (capture, start, end) and bytes of each frame, the frames shown, and the system."""
     env = Environment()
     up, down = (Link(env, replay(rate([(0.0, 8e6)]))) for _ in range(2))
     near, far = Processor(env, "edge"), Processor(env, "cloud")
     world = CameraWorld(env, Device(near, EDGE), Device(far, CLOUD), up, down, Ewma())
-    system, table = Sleeper(times_s), FrameTable()
+    system, table = kind(times_s), FrameTable()
     shown: list[int] = []
     camera = Camera(
         0,
@@ -233,6 +268,20 @@ def test_closed_loop_captures_a_frame_when_it_may_enter() -> None:
     assert times_s == [
         pytest.approx(row) for row in [(0, 0, 0.2), (0, 0, 0.3), (0.2, 0.2, 0.3), (0.3, 0.3, 0.4)]
     ]
+
+
+def test_a_system_that_yields_something_else_is_told_where() -> None:
+    class Hasty(Sleeper):
+        def process(self, frame: Any, world: Any) -> Generator[Any, Any, Outcome]:
+            outcome = yield from self.inner(frame)
+            return outcome
+
+        def inner(self, frame: Any) -> Generator[Any, Any, Outcome]:
+            yield 0.25
+            return Outcome("edge", 16, 16, 0)
+
+    with pytest.raises(InputError, match=r"test_pipeline.py:\d+: expected a system to yield .* found 0.25"):
+        sleep([0.1], PeriodicLatest(10.0, 1), kind=Hasty)
 
 
 def test_a_run_cut_short_has_every_frame_under_way() -> None:
