@@ -16,7 +16,7 @@ from typing import Protocol
 from traces.errors import InputError
 
 # (frame index, captured_s, "replaced" or "dropped")
-Lost = Callable[[int, float, str], None]
+Skipped = Callable[[int, float, str], None]
 
 
 class Arrivals(Protocol):
@@ -25,14 +25,14 @@ class Arrivals(Protocol):
     def available_s(self, now_s: float) -> float | None:
         """When the next frame can be had: not after `now_s` where one waits; None after the last one."""
 
-    def next(self, now_s: float, lost: Lost) -> tuple[int, float] | None:
+    def next(self, now_s: float, skipped: Skipped) -> tuple[int, float] | None:
         """The frame to work on next, given that one may enter from `now_s` on.
 
         Returns its index and capture time (which may lie ahead: wait for it), or None after the last
-        one. Frames that are passed over are reported to `lost`.
+        one. Frames that are passed over are reported to `skipped`.
         """
 
-    def waiting(self, now_s: float, lost: Lost) -> list[tuple[int, float]]:
+    def waiting(self, now_s: float, skipped: Skipped) -> list[tuple[int, float]]:
         """The frames captured before `now_s` that wait to enter; call it last."""
 
 
@@ -67,21 +67,21 @@ class PeriodicLatest(_Periodic):
     def available_s(self, now_s: float) -> float | None:
         return self.captured_s(self._next) if self._next < self.frames else None
 
-    def next(self, now_s: float, lost: Lost) -> tuple[int, float] | None:
+    def next(self, now_s: float, skipped: Skipped) -> tuple[int, float] | None:
         if self._next >= self.frames:
             return None
         newest = min(math.floor((now_s - self.offset_s) * self.fps + 1e-9), self.frames - 1)
         while self._next < newest:
-            lost(self._next, self.captured_s(self._next), "replaced")
+            skipped(self._next, self.captured_s(self._next), "replaced")
             self._next += 1
         index = self._next
         self._next += 1
         return index, self.captured_s(index)
 
-    def waiting(self, now_s: float, lost: Lost) -> list[tuple[int, float]]:
+    def waiting(self, now_s: float, skipped: Skipped) -> list[tuple[int, float]]:
         if self._next >= self.frames or self.captured_s(self._next) >= now_s:
             return []
-        newest = self.next(now_s - 1e-9, lost)
+        newest = self.next(now_s - 1e-9, skipped)
         return [] if newest is None else [newest]
 
 
@@ -102,8 +102,8 @@ class PeriodicQueue(_Periodic):
             return self.captured_s(self._waiting[0])
         return self.captured_s(self._next) if self._next < self.frames else None
 
-    def next(self, now_s: float, lost: Lost) -> tuple[int, float] | None:
-        self._admit(now_s + 1e-12, lost)
+    def next(self, now_s: float, skipped: Skipped) -> tuple[int, float] | None:
+        self._admit(now_s + 1e-12, skipped)
         if self._waiting:
             index = self._waiting.popleft()
         elif self._next < self.frames:
@@ -113,17 +113,17 @@ class PeriodicQueue(_Periodic):
             return None
         return index, self.captured_s(index)
 
-    def waiting(self, now_s: float, lost: Lost) -> list[tuple[int, float]]:
-        self._admit(now_s - 1e-9, lost)
+    def waiting(self, now_s: float, skipped: Skipped) -> list[tuple[int, float]]:
+        self._admit(now_s - 1e-9, skipped)
         return [(index, self.captured_s(index)) for index in self._waiting]
 
-    def _admit(self, now_s: float, lost: Lost) -> None:
+    def _admit(self, now_s: float, skipped: Skipped) -> None:
         """Nothing has left the queue since the last call, so arrivals fill it up and then overflow."""
         while self._next < self.frames and self.captured_s(self._next) <= now_s:
             if len(self._waiting) < self.limit:
                 self._waiting.append(self._next)
             else:
-                lost(self._next, self.captured_s(self._next), "dropped")
+                skipped(self._next, self.captured_s(self._next), "dropped")
             self._next += 1
 
 
@@ -141,12 +141,12 @@ class ClosedLoop:
     def available_s(self, now_s: float) -> float | None:
         return max(now_s, self.offset_s) if self._next < self.frames else None
 
-    def next(self, now_s: float, lost: Lost) -> tuple[int, float] | None:
+    def next(self, now_s: float, skipped: Skipped) -> tuple[int, float] | None:
         if self._next >= self.frames:
             return None
         index = self._next
         self._next += 1
         return index, max(now_s, self.offset_s)
 
-    def waiting(self, now_s: float, lost: Lost) -> list[tuple[int, float]]:
+    def waiting(self, now_s: float, skipped: Skipped) -> list[tuple[int, float]]:
         return []  # a frame is captured only when somebody is there for it

@@ -167,7 +167,7 @@ class FrameTable:
         row[ROW.index("bandwidth_estimate_bps")] = account.bandwidth_estimate_bps
         self._values.extend(row)
 
-    def lose(self, camera: int, frame: int, captured_s: float, outcome: str) -> None:
+    def skip(self, camera: int, frame: int, captured_s: float, outcome: str) -> None:
         """Book a frame that was never begun: "replaced", "dropped", or still waiting: "in_flight"."""
         row = [UNKNOWN] * len(ROW)
         row[0:3] = [camera, frame, captured_s]

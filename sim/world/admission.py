@@ -86,7 +86,9 @@ class Passage:
         self.service_s += ended_s - began_s - shared_s
 
     def next_change_s(self, now_s: float) -> float:
-        """When its stage begins or ends with it; infinite where that is not settled."""
+        """When the uplink begins or ends with it; infinite elsewhere: its system is told at once."""
+        if self.stop[1] != UPLINK:
+            return math.inf
         if self.began_s > now_s:
             return self.began_s
         return self.ended_s if self.ended_s > now_s else math.inf
@@ -182,8 +184,11 @@ class Admission:
             waited_s - self._waited_for_others_s
         )
 
-    def earliest_s(self, now_s: float, under_way: Sequence[Passage]) -> float:
-        """When the next frame may enter, as things are; infinite: not before something has happened."""
+    def next_look_s(self, now_s: float, under_way: Sequence[Passage]) -> float:
+        """When the next frame may enter, as things are, or when it is time to look again, if that is earlier.
+
+        Not after `now_s`: it may enter. Infinite: not before some frame's system is resumed.
+        """
         if not under_way:
             return now_s
         if not self._has_result or len(under_way) >= self.bound:
@@ -198,7 +203,9 @@ class Admission:
             if lost_s > now_s:
                 after_s = self._after_s(passage, now_s, level) if overlap else math.inf
                 enter_s = max(enter_s, min(after_s, lost_s))
-        return enter_s
+        if enter_s <= now_s + TOLERANCE_S or not overlap:
+            return enter_s
+        return min(enter_s, *(passage.next_change_s(now_s) for passage in under_way))
 
     def _overlapping_wins(self, period_s: float, total_s: float) -> bool:
         waited_s = self._waited_for_others_s

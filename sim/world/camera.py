@@ -72,7 +72,7 @@ class Camera:
         if self.admission is None:
             return self._one_at_a_time()
         self._pipeline = Pipeline(
-            self.world, self.arrivals, self.admission, self._begin, self._lost, self._ended
+            self.world, self.arrivals, self.admission, self._begin, self._skipped, self._ended
         )
         return self._pipeline.run()
 
@@ -80,8 +80,9 @@ class Camera:
         world, table, arrivals = self._view, self.table, self.arrivals
         env, account = world.env, world.account
         process, on_frame = self.system.process, self.on_frame
+        watched = self.on_result is not None or self.overlay is not None
         while True:
-            arrival = arrivals.next(env.now, self._lost)
+            arrival = arrivals.next(env.now, self._skipped)
             if arrival is None:
                 return
             index, captured_s = arrival
@@ -101,7 +102,8 @@ class Camera:
                 if self.outside_profile:
                     outcome = outcome._replace(extrapolated=True)
                 table.complete(self.number, account, env.now, outcome)
-                self._show(index, image, outcome)
+                if watched:
+                    self._show(index, image, outcome)
             self.under_way = False
             if on_frame is not None:
                 on_frame(self.number, index)
@@ -147,8 +149,8 @@ class Camera:
                 self.table.abandon(self.number, view.account, "in_flight")
         elif self.under_way:
             self.table.abandon(self.number, self._view.account, "in_flight")
-        for index, captured_s in self.arrivals.waiting(now_s, self._lost):
-            self.table.lose(self.number, index, captured_s, "in_flight")
+        for index, captured_s in self.arrivals.waiting(now_s, self._skipped):
+            self.table.skip(self.number, index, captured_s, "in_flight")
 
-    def _lost(self, index: int, captured_s: float, outcome: str) -> None:
-        self.table.lose(self.number, index, captured_s, outcome)
+    def _skipped(self, index: int, captured_s: float, outcome: str) -> None:
+        self.table.skip(self.number, index, captured_s, outcome)

@@ -33,6 +33,7 @@ class FrameWorld:
     __slots__ = (
         "_before_remote",
         "_give_up_s",
+        "_unobserved",
         "account",
         "camera",
         "cloud",
@@ -52,6 +53,7 @@ class FrameWorld:
         self.on_trace = camera.on_trace
         self.patience_s = camera.patience_s
         self.account = FrameAccount()
+        self._unobserved = camera.unobserved
         self._give_up_s = 0.0
         self._before_remote = (0.0, 0.0, 0.0, 0.0)
 
@@ -167,7 +169,7 @@ class FrameWorld:
         )
 
     def _book_uplink(self, transfer: Transfer) -> None:
-        self.camera.unobserved.append(transfer)
+        self._unobserved.append(transfer)
         account = self.account
         account.uplink_delivered_s = delivered_s = transfer.delivered_s
         account.queue_s += transfer.began_s - transfer.enqueued_s

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from simpy.events import Event, Timeout
 
-from sim.physics.arrivals import Arrivals, Lost
+from sim.physics.arrivals import Arrivals, Skipped
 from sim.physics.events import Unreachable
 from sim.physics.link import Transfer
 from sim.records.outcome import Outcome
@@ -107,7 +107,7 @@ class Pipeline:
         arrivals: when frames come and which wait.
         admission: when the next may enter.
         begin: a frame's process, of its index, capture time and view.
-        lost: told of frames that are never begun.
+        skipped: told of frames that are never begun.
         ended: told of each frame's view and outcome as it ends; None: the result never came.
     """
 
@@ -117,7 +117,7 @@ class Pipeline:
         "_begin",
         "_ended",
         "_look_s",
-        "_lost",
+        "_skipped",
         "_through",
         "_under_way",
         "_world",
@@ -129,14 +129,14 @@ class Pipeline:
         arrivals: Arrivals,
         admission: Admission,
         begin: Callable[[int, float, FrameWorld], FrameProcess],
-        lost: Lost,
+        skipped: Skipped,
         ended: Callable[[FrameWorld, Outcome | None], None],
     ) -> None:
         self._world = world
         self._arrivals = arrivals
         self._admission = admission
         self._begin = begin
-        self._lost = lost
+        self._skipped = skipped
         self._ended = ended
         self._under_way: list[TrackedFrameWorld] = []
         self._look_s = math.inf  # when the timer that counts fires
@@ -156,24 +156,23 @@ class Pipeline:
         """Have every frame enter that may enter now, and look again when the next one could."""
         now_s = float(self._world.env.now)
         while True:
-            look_s = self._arrivals.available_s(now_s)
-            if look_s is None:
+            available_s = self._arrivals.available_s(now_s)
+            if available_s is None:
                 if not self._under_way and not self._through.triggered:
                     self._through.succeed()
                 return
-            if look_s <= now_s + TOLERANCE_S:
-                passages = [view.passage for view in self._under_way]
-                look_s = self._admission.earliest_s(now_s, passages)
-                if look_s <= now_s + TOLERANCE_S:
-                    self._enter(now_s, bool(passages))
-                    continue
-                look_s = min(look_s, *(passage.next_change_s(now_s) for passage in passages))
-            if look_s < self._look_s:
-                self._look_at(look_s)
-            return
+            if now_s + TOLERANCE_S < available_s >= self._look_s:
+                return
+            passages = [view.passage for view in self._under_way]
+            look_s = max(available_s, self._admission.next_look_s(now_s, passages))
+            if look_s > now_s + TOLERANCE_S:
+                if look_s < self._look_s:
+                    self._look_at(look_s)
+                return
+            self._enter(now_s, bool(passages))
 
     def _enter(self, now_s: float, overlaps: bool) -> None:
-        arrival = self._arrivals.next(now_s, self._lost)
+        arrival = self._arrivals.next(now_s, self._skipped)
         assert arrival is not None
         view = TrackedFrameWorld(self._world, Passage(now_s, overlaps), self._admission, self._look_now)
         view.open(*arrival)

@@ -66,6 +66,17 @@ def test_the_seed_decides_and_nothing_else(noisy: dict[str, object]) -> None:
     assert not np.array_equal(first["latency_s"], other["latency_s"])
 
 
+@pytest.mark.parametrize("system", ["full_offload", "spinn"])
+def test_frames_under_way_together_are_as_deterministic_as_one_at_a_time(
+    system: str, noisy: dict[str, object]
+) -> None:
+    first, again, other = (
+        run(statistical(system, **noisy, cameras=2, in_flight=4, seed=seed)).frames for seed in (1, 1, 2)
+    )
+    pd.testing.assert_frame_equal(first, again)
+    assert not first["latency_s"].equals(other["latency_s"])
+
+
 def test_deterministic_runs_take_the_models_own_curve(noisy: dict[str, object]) -> None:
     """Without residuals a published profile and one with scatter are the same."""
     smooth = run(statistical("edge_only", **noisy, deterministic=True)).frames

@@ -73,6 +73,7 @@ def refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         (["frames=1.5"], ["frames", "whole number", "1.5"]),
         (["frames=0"], ["frames", "at least 1", "0"]),
         (["cameras=0"], ["cameras", "at least 1", "0"]),
+        (["in_flight=0"], ["in_flight", "at least 1 frame", "0"]),
         (["fps=0"], ["fps", "> 0 frames/s", "0"]),
         (["fps=-30"], ["fps", "> 0 frames/s", "-30"]),
         (["fps=.inf"], ["fps", "inf"]),

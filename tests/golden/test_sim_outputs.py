@@ -37,6 +37,8 @@ SUMMARY = [
     "frames_completed",
     "frames_replaced",
     "frames_dropped",
+    "frames_in_flight",
+    "in_flight",
     "accuracy_mean",
     "streaming_accuracy_mean",
     "ea_mean",

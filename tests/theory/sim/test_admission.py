@@ -90,24 +90,24 @@ def learnt() -> Admission:
 
 def test_frames_go_one_at_a_time_until_the_first_result() -> None:
     admission = Admission(4, decay_per_s=7.0)
-    assert admission.earliest_s(0.0, []) == 0.0
-    assert admission.earliest_s(0.05, [offloaded(0.0, 0, 0.0)]) == math.inf
+    assert admission.next_look_s(0.0, []) == 0.0
+    assert admission.next_look_s(0.05, [offloaded(0.0, 0, 0.0)]) == math.inf
 
 
 def test_the_uplink_is_handed_on_when_it_is_free_and_the_server_need_not_be() -> None:
     admission = learnt()
-    assert admission.earliest_s(3.05, [offloaded(3.0, 0, 3.0)]) == math.inf  # looks again at its end
-    assert admission.earliest_s(3.1, [offloaded(3.0, 1, 3.1)]) == 3.1  # 100 ms until it is asked for
+    assert admission.next_look_s(3.05, [offloaded(3.0, 0, 3.0)]) == 3.1  # it ends then; nobody knows
+    assert admission.next_look_s(3.1, [offloaded(3.0, 1, 3.1)]) == 3.1  # 100 ms until it is asked for
     full = [offloaded(3.0, 1, 3.1)] * 4
-    assert admission.earliest_s(3.1, full) == math.inf
+    assert admission.next_look_s(3.1, full) == math.inf
 
 
 def test_what_a_server_does_not_answer_is_not_waited_for_for_ever() -> None:
     silent = offloaded(3.0, 1, 3.1)
     silent.ended_s = math.inf
     admission = learnt()
-    assert admission.earliest_s(3.16, [silent]) == pytest.approx(3.2)  # twice the longest stay
-    assert admission.earliest_s(3.2, [silent]) == pytest.approx(3.2)
+    assert admission.next_look_s(3.16, [silent]) == pytest.approx(3.2)  # twice the longest stay
+    assert admission.next_look_s(3.2, [silent]) == pytest.approx(3.2)
 
 
 @pytest.mark.parametrize("mbps", [130.0, 56.0, 25.0])
