@@ -196,7 +196,7 @@ def main() -> None:
             print(f"full_offload over SimPy resources, {cameras} cameras: {ratio:.2f} times")
         print(f"start-up of python -m sim --help: {start_up_s():.2f} s")
         for system in SYSTEMS:
-            peak_mib = peak_memory_mib(system, seconds, config)
+            peak_mib = peak_memory_mib(system, seconds, folder)
             print(f"peak memory, {system}, 64 cameras, {seconds:g} s: {peak_mib:.0f} MiB")
 
 

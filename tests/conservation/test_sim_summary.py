@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sim.config import read_config
 
 from sim.assembly import assemble
-from sim.records.summary import summarise
+from sim.command.single_run import summarise
+from sim.configuration import read_config
 from tests.strategies.sim import statistical
 
 

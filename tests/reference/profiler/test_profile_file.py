@@ -27,7 +27,7 @@ from profiler.latency import (
     save_profile,
 )
 from profiler.measure.samples import read_samples
-from profiler.refit import followed_masks
+from profiler.refit import fitted_masks
 from traces.errors import InputError
 
 coefficients = st.one_of(st.just(0.0), st.floats(1e-12, 1.0))
@@ -146,7 +146,7 @@ def test_published_profiles_keep_the_papers_quadratic(device, model):
 def test_sampled_times_are_those_measured_whichever_curve_is_in_use(model):
     measured = load_profile("epyc_zen5_1thread", model)
     samples = read_samples(PROFILE_FOLDER / "epyc_zen5_1thread" / model / "samples.parquet")
-    k, seconds = samples.curve(masks=followed_masks(samples))
+    k, seconds = samples.curve(masks=fitted_masks(samples))
     assert measured.curve.name == measured.provenance["better_on_heldout"] == "piecewise_linear"
     uniform = (np.arange(500) + 0.5) / 500
     for count in np.unique(k):

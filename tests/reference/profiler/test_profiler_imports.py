@@ -8,7 +8,18 @@ import sys
 from pathlib import Path
 
 # Each has an aarch64 wheel for Python 3.10 and glibc 2.31, or comes from the board's own build (torch).
-ON_A_JETSON = {"numpy", "scipy", "yaml", "pyarrow", "matplotlib", "torch", "profiler", "kernels", "traces"}
+ON_A_JETSON = {
+    "numpy",
+    "scipy",
+    "yaml",
+    "pyarrow",
+    "matplotlib",
+    "torch",
+    "profiler",
+    "kernels",
+    "traces",
+    "conf",
+}
 
 
 def test_only_packages_that_a_jetson_has_are_imported(repository: Path) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis.__main__ import main, portable
+from analysis.__main__ import main
+from analysis.pages import portable
 from analysis.tables import mean_over_videos, summary_table, swept_settings
 
 
