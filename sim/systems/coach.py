@@ -11,13 +11,13 @@ it quantised. COACH's own early exit compares features with the labels' centres;
 network's features, so this variant has none.
 
 In both the precision follows the bandwidth (Gao et al., arXiv 2501.12388): the most bits with which
-transmission is not the pipeline's slowest stage, T_t ≤ max(T_e, T_c), and never fewer than `min_bits`,
-which stands for the offline search for the fewest bits that cost at most 0.5 % of accuracy; six bits of
-a frame weigh what the remap paper's Table III and Fig. 5 imply (5.05 MB/s × 228 ms = 1.15 MB). Stages of
-successive frames overlap in the variant ``split``; ``frame`` compares each frame with those inferred before it
-and takes one at a time. Coverage accuracy sees the blocks that a reused result misses, not what quantisation
-costs; measured accuracy sees both in the variant ``frame``, and refuses ``split``: the network that runs need
-not have the model's layers.
+transmission is not the pipeline's slowest stage, T_t ≤ max(T_e, T_c), and never fewer than `min_bits`, which
+stands for the offline search for the fewest bits that cost at most 0.5 % of accuracy; six bits of a frame
+weigh what the remap paper's Table III and Fig. 5 imply (5.05 MB/s × 228 ms = 1.15 MB). Stages of successive
+frames overlap in the variant ``split``; ``frame`` compares each frame with those inferred before it and takes
+one at a time. Coverage accuracy sees the blocks that a reused result misses, not what quantisation costs;
+measured accuracy sees both in the variant ``frame``, and refuses ``split``: the network that runs need not
+have the model's layers.
 """
 
 from __future__ import annotations
