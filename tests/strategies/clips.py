@@ -45,6 +45,7 @@ def write_frames(
     matrix: Sequence[float] | None = None,
     pixel_aspect: Fraction | None = None,
     before: Sequence[Sequence[Pixels]] = (),
+    muxer: dict[str, str] | None = None,
 ) -> Path:
     """Write a clip.
 
@@ -53,10 +54,11 @@ def write_frames(
         matrix: nine numbers, as a container holds them.
         pixel_aspect: width of a pixel over its height.
         before: other videos of the same file, in streams that come first.
+        muxer: options of the container.
     """
     import av
 
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", options=muxer or {}) as container:
         streams: list[tuple[Any, Sequence[Pixels]]] = []
         for pictures in (*before, frames):
             stream: Any = container.add_stream(codec, rate=rate)

@@ -69,7 +69,7 @@ def scan(path: Path, fps: float | None = None) -> PacketIndex:
         with av.open(str(path)) as container:
             stream, packets = _chosen(path, container)
             _check_length(path, container, stream, packets)
-        first = _first_frame(path, packets.stream)
+        first = _first_frame(path, packets)
     except av.error.FFmpegError as error:
         raise InputError(
             f"{path}: expected a video, the file cannot be read as one: {error.strerror}"
@@ -117,12 +117,15 @@ class _Packets:
     keys: list[int] = field(default_factory=list)  # places in `pts` and `dts`
     end: int = 0
     stored: int = 0  # with those that an edit list leaves out
+    first_key: tuple[int, int | None] | None = None  # its place among those stored, and its time
     height_px: int = 0
     width_px: int = 0
     reordered: bool = False
     rates: tuple[Fraction | None, ...] = ()  # that the container states or guesses
 
     def add(self, packet: Any) -> None:
+        if packet.is_keyframe and self.first_key is None:
+            self.first_key = (self.stored, packet.pts)
         self.stored += 1
         if packet.is_discard:
             return
@@ -194,7 +197,7 @@ def _times(path: Path, packets: _Packets, first: _FirstFrame | None) -> tuple[in
     if packets.reordered and times == sorted(times):
         return ()  # AVI has the times of decoding in their place
     times.sort()
-    key = packets.pts[packets.keys[0]] if packets.keys else None
+    key = packets.first_key[1] if packets.first_key else None
     if first is None or first.time is None or key is None or not times[0] < first.time <= key:
         return tuple(times)
     # A recording of a broadcast begins anywhere: before its first key frame nothing can be decoded.
@@ -228,16 +231,17 @@ class _FirstFrame:
     pixel_aspect: float
 
 
-def _first_frame(path: Path, stream_index: int) -> _FirstFrame | None:
+def _first_frame(path: Path, packets: _Packets) -> _FirstFrame | None:
     """The first frame that can be decoded; None where there is none: reading it will tell why."""
     import av
 
     try:
         with av.open(str(path)) as container:
-            stream: Any = container.streams[stream_index]
+            stream: Any = container.streams[packets.stream]
             stream.codec_context.thread_count = 1
             frames: Iterator[Any] = container.decode(stream)
-            frame = next((frame for frame in frames if frame.pict_type != PREDICTED), None)
+            whole = packets.first_key is None or packets.first_key[0] == 0
+            frame = next((frame for frame in frames if whole or frame.pict_type != PREDICTED), None)
             if frame is None:
                 return None
             aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or 1

@@ -208,6 +208,17 @@ def test_a_recording_that_begins_between_two_key_frames_begins_with_the_next(tmp
         assert np.array_equal(video.image(index), truth[index]), index
 
 
+def test_frames_that_an_edit_list_leaves_out_are_not_missing(tmp_path):
+    """As in a clip whose start was cut off without encoding it anew: the key frame is there, but not shown."""
+    muxer = {"use_editlist": "1", "avoid_negative_ts": "disabled"}
+    path = write_frames(tmp_path / "cut.mp4", moving(30), ticks=range(-15, 75, 3), muxer=muxer)
+    truth = decoded(path)
+    video = VideoFile(path, (64, 96), cache_bytes=1)
+    assert video.frame_count == len(truth) == 25
+    for index in (20, 3, 0, 9, 24):
+        assert np.array_equal(video.image(index), truth[index]), index
+
+
 def test_a_second_start_of_the_clock_ends_nothing(tmp_path):
     """Two recordings in one file, one behind the other, as `cat` makes them."""
     once = write_frames(tmp_path / "once.ts", moving(30)).read_bytes()
