@@ -62,7 +62,9 @@ def test_a_matrix_may_scale_and_be_a_little_off_but_not_slant():
     assert read_matrix((2 * ONE, 0, 0, -3 * ONE), "clip") == Orientation(False, False, True)
     assert read_matrix((700, ONE, -ONE, -700), "clip") == Orientation(True, True, False)
     assert read_matrix((0, 0, 0, 0), "clip") == Orientation()
-    with pytest.raises(InputError, match=r"\Aclip: expected a display matrix that .* turns by 45 degrees[^\n]*\Z"):
+    with pytest.raises(
+        InputError, match=r"\Aclip: expected a display matrix that .* turns by 45 degrees[^\n]*\Z"
+    ):
         read_matrix((ONE, ONE, -ONE, ONE), "clip")
 
 
@@ -209,7 +211,7 @@ def test_a_recording_that_begins_between_two_key_frames_begins_with_the_next(tmp
 
 
 def test_frames_that_an_edit_list_leaves_out_are_not_missing(tmp_path):
-    """As in a clip whose start was cut off without encoding it anew: the key frame is there, but not shown."""
+    """As in a clip whose start was cut off without encoding it anew: the key frame is there, not shown."""
     muxer = {"use_editlist": "1", "avoid_negative_ts": "disabled"}
     path = write_frames(tmp_path / "cut.mp4", moving(30), ticks=range(-15, 75, 3), muxer=muxer)
     truth = decoded(path)
@@ -249,7 +251,9 @@ def test_of_two_videos_the_first_is_used_and_said_so(tmp_path):
     assert video.frame_count == 12
 
 
-@pytest.mark.parametrize(("name", "codec", "pix_fmt"), [("a.gif", "gif", "rgb8"), ("a.apng", "apng", "rgb24")])
+@pytest.mark.parametrize(
+    ("name", "codec", "pix_fmt"), [("a.gif", "gif", "rgb8"), ("a.apng", "apng", "rgb24")]
+)
 def test_an_animated_picture_is_a_clip(tmp_path, name, codec, pix_fmt):
     path = write_frames(tmp_path / name, moving(12), codec, pix_fmt=pix_fmt, rate=10)
     truth = decoded(path)
