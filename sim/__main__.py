@@ -28,6 +28,7 @@ from sim.command.hydra_compose import (
 from sim.command.hydra_messages import check_choices, refuse
 from sim.command.hydra_sweep import prepare_sweeps
 from traces.errors import InputError
+from traces.notices import print_in_one_line
 
 BAD_INPUT, BUG, INTERRUPTED = 2, 3, 130
 
@@ -37,6 +38,7 @@ def command(config: DictConfig) -> None:
     """Hydra's task: one run in its folder."""
     runtime = HydraConfig.get()
     single = runtime.mode == RunMode.RUN
+    print_in_one_line()
     folder = Path(runtime.runtime.output_dir)
     try:
         _clear(folder)

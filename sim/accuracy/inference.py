@@ -24,6 +24,7 @@ from sim.accuracy.network import Image
 from sim.configuration.sections import AccuracyConfig
 from sim.world.frame import Frame, FrameGeometry
 from traces.errors import InputError
+from traces.notices import InputWarning
 
 
 def pack(result: Any) -> bytes:
@@ -102,6 +103,7 @@ def open_inference(
         warnings.warn(
             "accuracy.policy: exact computes whatever differs, stale blocks included, while latencies are "
             "those of the chosen blocks: accuracy is a bound",
+            InputWarning,
             stacklevel=2,
         )
     gc.collect()  # earlier runs of this process: a few cycles of objects that hold hundreds of megabytes

@@ -60,7 +60,8 @@ def open_masks(
     Args:
         config: names the classes and ids that count.
         choice: the network that runs.
-        video: the video with the masks; where its labels have an id of no class, that is its `void`.
+        video: the video with the masks; where they have an id of no object and no class, that is its `void`,
+            and `has_background` says whether 0 belongs to no object.
         masks: of each camera, the ids of a frame by index.
 
     Raises:
@@ -77,21 +78,23 @@ def open_masks(
             f"found {config.reference!r}"
         )
     void = getattr(video, "void", 0)  # 0: every pixel is compared, those of no object as background
+    background = getattr(video, "has_background", not void)
     return [
-        MaskTruth(mask, _ids(config, video.name, void), _only(void), _classes(config, choice))
+        MaskTruth(mask, _ids(config, video.name, void, background), _only(void), _classes(config, choice))
         for mask in masks
     ]
 
 
-def _ids(config: AccuracyConfig, name: str, void: int) -> NDArray[np.bool_]:
+def _ids(config: AccuracyConfig, name: str, void: int, background: bool) -> NDArray[np.bool_]:
     counts = np.zeros(IDS, np.bool_)
     if config.mask_ids is None:
-        if void:
+        if not background:
             raise InputError(
                 f"accuracy.mask_ids: every pixel of video {name!r} has a class: expected the ids that count "
                 "as foreground, found none"
             )
         counts[1:] = True
+        counts[void] = False
         return counts
     for chosen in config.mask_ids:
         if not 0 <= chosen < IDS or (void and chosen == void):

@@ -21,11 +21,13 @@ from sim.configuration import lookup
 from sim.configuration.sections import RunConfig
 from sim.world.frame import FrameGeometry
 from traces.errors import InputError
+from traces.notices import InputWarning, warn_once
 
 if TYPE_CHECKING:
     from traces.video.block_statistics import BlockSampler
 
 SCENE_FRAMES = 300  # of a run that names no number
+SCENE_FPS = 30.0
 STATISTICAL_FRAMES = 300
 ImageSource: TypeAlias = Callable[[int], NDArray[np.uint8]]
 Networks: TypeAlias = Callable[[str], Network]  # by policy
@@ -92,11 +94,12 @@ def open_view(config: RunConfig, profile: Profile, network: NetworkChoice | None
     if fps > video.fps * (1 + 1e-9):
         warnings.warn(
             f"fps: {fps:g} frames/s from a video of {video.fps:g}: frames repeat, which flatters reuse",
+            InputWarning,
             stacklevel=2,
         )
-    closed_loop = config.arrival.policy == "closed_loop"
-    step = 1.0 if closed_loop else video.fps / fps
-    frames = config.frames or max(1, int((video.frame_count - 1) / step) + 1)
+    step = _step(config, video.fps)
+    shown = video.frame_count // config.cameras if config.video.kind == "scene" else video.frame_count
+    frames = config.frames or max(1, int((shown - 1) / step) + 1)
     source = _repeat(video, config, frames, step)
     geometry = FrameGeometry(video.height_px, video.width_px, config.payload.block_px)
     if profile.block_px != geometry.block_px:
@@ -109,6 +112,7 @@ def open_view(config: RunConfig, profile: Profile, network: NetworkChoice | None
         warnings.warn(
             f"video.size_px: frames of {video.height_px}x{video.width_px} px, profile made at "
             f"{profile.resolution_px[0]}x{profile.resolution_px[1]} px: all frames count as extrapolated",
+            InputWarning,
             stacklevel=2,
         )
 
@@ -166,6 +170,18 @@ def _measured(
     )
 
 
+def _step(config: RunConfig, fps: float) -> float:
+    """Frames of a video of `fps` from one captured frame to the next."""
+    if config.fps is None or config.arrival.policy == "closed_loop":
+        return 1.0
+    return fps / config.fps
+
+
+def _length(frames: int, step: float) -> int:
+    """Frames of the video from a camera's first to its last."""
+    return int((frames - 1) * step + 1e-9) + 1
+
+
 def _open_video(config: RunConfig, size_px: int | tuple[int, int]) -> Any:
     chosen = config.video
     if chosen.kind == "file":
@@ -176,13 +192,13 @@ def _open_video(config: RunConfig, size_px: int | tuple[int, int]) -> Any:
         return load_video(Path(chosen.path), size_px=size_px, fit=chosen.fit)
     from traces.video.scenes.scene import Scene
 
+    length = _length(config.frames, _step(config, SCENE_FPS)) if config.frames else SCENE_FRAMES
     return Scene(
         preset=chosen.preset,
         seed=config.seed if chosen.seed is None else chosen.seed,
-        frame_count=2 * (config.frames or SCENE_FRAMES)
-        if config.cameras > 1
-        else config.frames or SCENE_FRAMES,
+        frame_count=config.cameras * length,
         size_px=size_px,
+        fps=SCENE_FPS,
         noise_sigma=chosen.noise_sigma,
     )
 
@@ -191,10 +207,18 @@ def _repeat(video: Any, config: RunConfig, frames: int, step: float) -> Any:
     """The video, long enough for every camera's last frame."""
     from traces.video.sequence import RepeatedVideo
 
-    needed = int((frames - 1) * step) + 1 + (config.cameras - 1) * (video.frame_count // config.cameras)
-    if needed <= video.frame_count:
+    length, count = _length(frames, step), video.frame_count
+    needed = length + (config.cameras - 1) * (count // config.cameras)
+    if needed <= count:
         return video
-    mode = "pingpong" if config.cameras > 1 and config.video.repeat == "stop" else config.video.repeat
+    if config.video.repeat == "stop" and length > count:
+        return RepeatedVideo(video, length, "stop")  # refuses
+    mode = "pingpong" if config.video.repeat == "stop" else config.video.repeat
+    cameras = f" by {config.cameras} cameras that begin evenly spread over it" if config.cameras > 1 else ""
+    warn_once(
+        f"frames: video {video.name!r} has {count} frames, {needed} are needed{cameras}: it is played "
+        f"{'forward and backward' if mode == 'pingpong' else 'again from its start'} (video.repeat={mode})"
+    )
     return RepeatedVideo(video, needed, mode)
 
 
