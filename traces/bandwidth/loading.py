@@ -166,6 +166,15 @@ def _no_format(path: Path, sample: FileSample) -> InputError:
     if not sample.lines:
         return InputError(f"{path}: expected a trace, found only comments")
     read_text(path)  # says so if it is no text at all
+    for known in _BUILT_IN:
+        # Half a file or more in one format: the first line that is not in it is the mistake.
+        fits = [known.matches([line]) for line in sample.lines]
+        if known.name != "csv" and 2 * sum(fits) >= len(fits) > 1:
+            i = fits.index(False)
+            return InputError(
+                f"{path}, line {sample.numbers[i]}: expected {known.expects} (as in {sum(fits)} of the "
+                f"{len(fits)} lines looked at), found {shorten(sample.lines[i])!r}"
+            )
     return InputError(
         f"{path}, line {sample.first_line}: expected one of the formats {', '.join(FORMATS)}, "
         f"found {shorten(sample.lines[0])!r}{_hint(sample.lines[0])}"
