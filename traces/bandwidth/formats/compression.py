@@ -1,4 +1,4 @@
-"""The bytes of a trace file, unpacked where gzip, bzip2 or xz packed it: the content says so, not the name."""
+"""The bytes of a trace file, unpacked where it starts as gzip, bzip2 or xz files do, whatever its name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import gzip
 import lzma
 import zlib
 from pathlib import Path
-from typing import IO
 
 from traces.errors import InputError
 
@@ -51,7 +50,7 @@ def _unpacked(path: Path, kind: str) -> bytes:
     return data
 
 
-def _opened(path: Path, kind: str) -> IO[bytes]:
+def _opened(path: Path, kind: str) -> gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile:
     if kind == "gzip":
         return gzip.open(path)
     return bz2.open(path) if kind == "bzip2" else lzma.open(path)

@@ -77,12 +77,15 @@ def sample_file(path: Path) -> FileSample:
     return FileSample([row for _, row in rows], [number for number, _ in rows], binary=False)
 
 
-def numbered_rows(text: str) -> Iterator[tuple[int, str]]:
-    """(line number from 1, stripped line) of every line but blanks and `#` comments."""
+def numbered_rows(text: str, *, strip: bool = True) -> Iterator[tuple[int, str]]:
+    """(line number from 1, stripped line) of every line but blanks and `#` comments.
+
+    strip: False keeps white space at both ends: in a table between tabs it stands for empty cells.
+    """
     for number, line in enumerate(io.StringIO(text), start=1):
         stripped = line.strip()
         if stripped and not stripped.startswith("#"):
-            yield number, stripped
+            yield number, stripped if strip else line.rstrip("\n")
 
 
 def mostly(sample: list[str], has_shape: Callable[[str], bool]) -> bool:
@@ -175,8 +178,8 @@ def segments_from_timestamps(
         raise InputError(f"{path}: expected times that advance, found {time_text(0)} in every row")
     if times_s[0] > FAR_FUTURE_S:
         raise InputError(
-            f"{path}, {word} {lines[0]}: expected times in seconds, found {time_text(0)}, past the year 5000; "
-            "is the unit another one (time_unit=ms)?"
+            f"{path}, {word} {lines[0]}: expected times in seconds, found {time_text(0)}, past the year "
+            "5000; is the unit another one (time_unit=ms)?"
         )
     if rates.max() <= 0:
         raise InputError(f"{path}: expected at least one rate > 0, found only 0")
