@@ -65,13 +65,13 @@ class Ucc:
         """
         header_line, header, table = read_table(path, read_text(path), self.expects)
         rate_name = column or RATE_COLUMN[direction]
-        for name in (TIME_COLUMN, rate_name):
-            if name not in header or rate_name not in RATE_COLUMN.values():
-                known = ", ".join((TIME_COLUMN, *RATE_COLUMN.values()))
-                raise InputError(
-                    f"{path}, line {header_line}: expected columns of {known}, found no {name} to use among "
-                    f"{shorten(', '.join(header), 60)!r}"
-                )
+        missing = [name for name in (TIME_COLUMN, rate_name) if name not in header]
+        if missing or rate_name not in RATE_COLUMN.values():
+            raise InputError(
+                f"{path}, line {header_line}: expected the columns {TIME_COLUMN} and "
+                f"{' or '.join(RATE_COLUMN.values())}, found {(missing or [rate_name])[0]!r} to use among "
+                f"{shorten(', '.join(header), 60)!r}"
+            )
         time_index, rate_index = header.index(TIME_COLUMN), header.index(rate_name)
         lines: list[int] = []
         timestamps_s: list[float] = []
