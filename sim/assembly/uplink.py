@@ -36,19 +36,24 @@ def load_uplink(config: TraceConfig, seed: int, run_s: float, folders: Iterable[
         if config.start_s or config.end_s is not None:
             made = made.sliced(config.start_s, made.duration_s if config.end_s is None else config.end_s)
         return made.shifted(config.offset_s) if config.offset_s else made
-    return load_trace(
-        config.path,
-        _format(config.format, tuple(folders)),
-        direction=config.direction,
-        column=config.column,
-        time_column=config.time_column,
-        time_unit=config.time_unit,
-        rate_unit=config.rate_unit,
-        start_s=config.start_s,
-        end_s=config.end_s,
-        offset_s=config.offset_s,
-        mean_bps=None if config.mean_mbps is None else config.mean_mbps * 1e6,
-    )
+    try:
+        return load_trace(
+            config.path,
+            _format(config.format, tuple(folders)),
+            direction=config.direction,
+            column=config.column,
+            time_column=config.time_column,
+            time_unit=config.time_unit,
+            rate_unit=config.rate_unit,
+            start_s=config.start_s,
+            end_s=config.end_s,
+            offset_s=config.offset_s,
+            mean_bps=None if config.mean_mbps is None else config.mean_mbps * 1e6,
+        )
+    except InputError as error:
+        if str(error).partition(":")[0] in FILE_KEYS:
+            raise InputError(f"trace.{error}") from None
+        raise
 
 
 def _format(name: str | None, folders: tuple[str, ...]) -> TraceFormat | str | None:

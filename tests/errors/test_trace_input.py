@@ -193,7 +193,7 @@ UCC = "Timestamp,NetworkMode,DL_bitrate,UL_bitrate\n" + "".join(
     ("line", "new", "message"),
     [
         (5, "2020.01.16 09:56:03,5G,1,1", "line 5: expected a stamp such as 2020.01.16_09.56.56, found"),
-        (5, "2020.13.16_09.56.03,5G,1,1", "line 5: expected a stamp .* month"),
+        (5, "2020.13.16_09.56.03,5G,1,1", "line 5: expected a stamp .*month"),
         (5, "2020.01.16_09.56.01,5G,1,1", "line 5: expected times that do not go back, found 2020"),
         (5, "2020.01.16_09.56.03,5G,1,-4", "line 5: expected UL_bitrate in kbit/s >= 0, found -4"),
         (5, "2020.01.16_09.56.03,5G,1", "line 5: expected 4 cells, found 3"),

@@ -154,7 +154,7 @@ def _with_options(format: TraceFormat, path: Path, **values: str | None) -> Trac
     """The format with those options replaced that are not None.
 
     Raises:
-        InputError: it has no such option.
+        InputError: it has no such option, or not with that value.
     """
     given = {name: value for name, value in values.items() if value is not None}
     if not given:
@@ -169,7 +169,10 @@ def _with_options(format: TraceFormat, path: Path, **values: str | None) -> Trac
                 f"format ({format.expects})"
             )
     remade: Any = type(format)
-    made: TraceFormat = remade(replace(options, **given))
+    try:
+        made: TraceFormat = remade(replace(options, **given))
+    except ValueError as error:  # a check of the options: "<option>: expected …"
+        raise InputError(str(error)) from None
     return made
 
 

@@ -82,9 +82,9 @@ class ColumnOptions:
 
     def __post_init__(self) -> None:
         if self.time_unit is not None and self.time_unit not in TIME_UNITS:
-            raise InputError(f"time_unit: expected one of {_SAID_TIME}, found {self.time_unit!r}")
+            raise ValueError(f"time_unit: expected one of {_SAID_TIME}, found {self.time_unit!r}")
         if self.rate_unit is not None and rate_factor(self.rate_unit) is None:
-            raise InputError(f"rate_unit: expected one of {_SAID_RATE}, found {self.rate_unit!r}")
+            raise ValueError(f"rate_unit: expected one of {_SAID_RATE}, found {self.rate_unit!r}")
 
 
 def find_time_column(
