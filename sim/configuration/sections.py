@@ -18,6 +18,8 @@ from traces.errors import InputError
 #: Sections whose keys are the options of a class that they name (`sim.configuration.plugins`).
 OPEN_SECTIONS = ("system", "scheduler", "estimator")
 NAMED = (*OPEN_SECTIONS, "model")
+#: The papers' levels: means of synthetic traces (`conf/trace/`), to which no file is scaled by accident.
+LEVELS_MBPS = {"low": 25.0, "medium": 56.0, "high": 130.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,9 @@ class TraceConfig:
     A synthetic trace is as long as the run, or a whole part of it of at most a minute (`duration_s` null; at
     least 10 s), so that its mean is what the run sees: ten seconds of a bursty minute may carry half or twice
     as much.
+
+    `column`, `time_column`, `time_unit` and `rate_unit` say what the header of a table does not
+    (:func:`traces.bandwidth.loading.load_trace`).
     """
 
     name: str = "medium"
@@ -34,6 +39,9 @@ class TraceConfig:
     format: str | None = None
     direction: str = "uplink"
     column: str | None = None
+    time_column: str | None = None
+    time_unit: str | None = None
+    rate_unit: str | None = None
     mean_mbps: float | None = None
     start_s: float = 0.0
     end_s: float | None = None
@@ -236,6 +244,12 @@ class RunConfig:
         mean_mbps = self.trace.mean_mbps
         if mean_mbps is not None and not (math.isfinite(mean_mbps) and mean_mbps > 0):
             raise InputError(f"trace.mean_mbps: expected a rate > 0 Mbit/s, found {mean_mbps}")
+        name = self.trace.name
+        if self.trace.path is not None and mean_mbps is not None and LEVELS_MBPS.get(name) == mean_mbps:
+            raise InputError(
+                f"trace.path: expected trace=file beside it, found trace={name}, which would scale the file "
+                f"to {mean_mbps:g} Mbit/s (trace=file trace.mean_mbps={mean_mbps:g} does so)"
+            )
 
     @property
     def decay_per_s(self) -> float:
