@@ -72,3 +72,9 @@ class IdleNetwork:
 
 
 IDLE = IdleNetwork()
+NetworkMaker: TypeAlias = Callable[[str, str], Network]  # by policy and sampling
+
+
+def no_network(policy: str, sampling: str) -> Network:
+    """What stands for a network where accuracy is known by coverage."""
+    return IDLE

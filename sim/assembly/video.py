@@ -16,7 +16,7 @@ from profiler.latency import Profile
 from sim.accuracy.choice import NetworkChoice
 from sim.accuracy.evaluator import DenseResults
 from sim.accuracy.masks import MaskTruth, open_masks
-from sim.accuracy.network import IDLE, Network
+from sim.accuracy.network import NetworkMaker, no_network
 from sim.configuration import lookup
 from sim.configuration.sections import RunConfig
 from sim.world.frame import FrameGeometry
@@ -28,11 +28,6 @@ if TYPE_CHECKING:
 SCENE_FRAMES = 300  # of a run that names no number
 STATISTICAL_FRAMES = 300
 ImageSource: TypeAlias = Callable[[int], NDArray[np.uint8]]
-Networks: TypeAlias = Callable[[str], Network]  # by policy
-
-
-def _idle(policy: str) -> Network:
-    return IDLE
 
 
 def _no_images(camera: int) -> ImageSource | None:
@@ -55,7 +50,7 @@ class VideoView:
         outside_profile: the frames are not of the size that the latency profiles were made for.
         images: of a camera, the picture of a frame by index; None where there are no pixels.
         counts: of a camera, block counts and sizes where there are no pixels.
-        networks: of a camera, the network that runs in the loop, by policy.
+        networks: of a camera, what makes the network that runs in the loop.
         truths: each camera's dense results, where results are compared with them.
         masks: each camera's ground truth, likewise.
     """
@@ -67,7 +62,7 @@ class VideoView:
     outside_profile: bool = False
     images: Callable[[int], ImageSource | None] = _no_images
     counts: Callable[[int], BlockSampler | None] = _no_counts
-    networks: Callable[[int], Networks] = lambda camera: _idle
+    networks: Callable[[int], NetworkMaker] = lambda camera: no_network
     truths: Sequence[DenseResults] = ()
     masks: Sequence[MaskTruth] = ()
 
@@ -140,18 +135,18 @@ def _measured(
     from sim.accuracy.inference import Inference, RunningNetwork, Truth, open_inference
 
     @cache
-    def inference(policy: str) -> Inference:
-        return open_inference(choice, config.accuracy, view.geometry, policy)
+    def inference(policy: str, sampling: str) -> Inference:
+        return open_inference(choice, config.accuracy, view.geometry, policy, sampling)
 
     cameras = range(config.cameras)
     reference = config.accuracy.reference
     masks: Sequence[MaskTruth] = ()
     if reference != "dense":
         masks = open_masks(config.accuracy, choice, video, [mask(camera) for camera in cameras])
-    dense = [Truth(inference("fixed"), images(camera)) for camera in cameras]
+    dense = [Truth(inference("fixed", "bilinear"), images(camera)) for camera in cameras]
 
-    def networks(camera: int) -> Networks:
-        return lambda policy: RunningNetwork(inference(policy), dense[camera])
+    def networks(camera: int) -> NetworkMaker:
+        return lambda policy, sampling: RunningNetwork(inference(policy, sampling), dense[camera])
 
     return VideoView(
         view.name,

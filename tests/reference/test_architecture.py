@@ -26,7 +26,7 @@ COMMANDS = {
     "sim/__main__.py": ("analysis",),
     "kernels/models/train_default.py": ("traces.video.scenes.scene",),
 }
-# Package → its rooms, lowest first: a room imports from earlier lines only, not from its neighbours in a line.
+# Package → its rooms, lowest first: a room imports from earlier lines only, not from its own line.
 LAYERS = {
     "traces": (("errors",), ("bandwidth", "video", "downloads"), ("__main__",)),
     "kernels": (
