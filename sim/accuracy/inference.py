@@ -150,7 +150,7 @@ class Truth:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RunningNetwork:
-    """What the systems of one camera compute with (see :class:`sim.accuracy.network.Network`).
+    """What the systems of one camera compute with (see :class:`sim.accuracy.network.NetworkInLoop`).
 
     Args:
         inference: the network, shared by all cameras.

@@ -1,4 +1,4 @@
-"""What a system is built from: everything about its surroundings that is known before the first frame."""
+"""What a system is built from: everything that is known before the first frame."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from profiler.latency import Cut, Profile
-from sim.accuracy.network import Network, NetworkMaker, no_network
+from sim.accuracy.network import NetworkInLoop, NetworkMaker, no_network
 from sim.configuration.sections import MatchingConfig
 from sim.physics.estimators import BandwidthEstimator
 from sim.schedulers import OracleScheduler, Scheduler
@@ -27,7 +27,7 @@ def _no_cuts() -> tuple[Cut, ...]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SystemContext:
-    """One camera's surroundings.
+    """What one camera's system may build on.
 
     Args:
         geometry: size of the frames and their blocks.
@@ -56,7 +56,7 @@ class SystemContext:
     regret_against: OracleScheduler | None = None
     counts: BlockSampler | None = None
 
-    def network(self, policy: str = "fixed", sampling: str = "bilinear") -> Network:
+    def network(self, policy: str = "fixed", sampling: str = "bilinear") -> NetworkInLoop:
         """The network that runs in the loop.
 
         Args:

@@ -316,6 +316,17 @@ def test_a_module_stays_under_450_lines(repository):
     assert long == {}
 
 
+def test_a_class_name_means_one_class(repository):
+    """Private ones aside, and the nested options of classes that a YAML names."""
+    places = {}
+    for folder in FOLDERS:
+        for path in sorted((repository / folder).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.ClassDef) and node.name != "Options" and node.name[0] != "_":
+                    places.setdefault(node.name, []).append(str(path.relative_to(repository)))
+    assert {name: paths for name, paths in places.items() if len(paths) > 1} == {}
+
+
 def test_no_module_outside_a_systems_own_folder_names_it(repository):
     names = sorted(path.stem for path in (repository / "conf" / "system").glob("*.yaml"))
     assert names

@@ -12,7 +12,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
-from sim.components.blocks import BlockFeatures, Match, open_blocks
+from sim.components.blocks import BlockFeatures, Match, SharedImage, open_blocks
 from sim.components.context import SystemContext
 from sim.components.message_sizes import NOTICE_BYTES, RESULT_BYTES
 from sim.components.path_costs import PathCosts
@@ -86,7 +86,7 @@ class FluxShard:
         self._shown: Match | None = None  # of the last frame, on the path it took
 
     @property
-    def proxy(self) -> Any:
+    def proxy(self) -> SharedImage:
         """The edge's copy of the server's image."""
         return self.state.proxy
 
