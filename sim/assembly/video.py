@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from profiler.latency import Profile
 from sim.accuracy.choice import NetworkChoice
 from sim.accuracy.evaluator import DenseResults
-from sim.accuracy.masks import MaskTruth, open_masks
+from sim.accuracy.masks import MaskSource, MaskTruth, open_masks
 from sim.accuracy.network import NetworkMaker, no_network
 from sim.configuration import lookup
 from sim.configuration.sections import RunConfig
@@ -24,6 +24,7 @@ from traces.errors import InputError
 
 if TYPE_CHECKING:
     from traces.video.block_statistics import BlockSampler
+    from traces.video.sequence import VideoSequence
 
 SCENE_FRAMES = 300  # of a run that names no number
 STATISTICAL_FRAMES = 300
@@ -114,7 +115,7 @@ def open_view(config: RunConfig, profile: Profile, network: NetworkChoice | None
     def images(camera: int) -> ImageSource:
         return lambda index: source.image(place(camera, index))
 
-    def mask(camera: int) -> ImageSource:
+    def mask(camera: int) -> MaskSource:
         return lambda index: source.mask(place(camera, index))
 
     view = VideoView(video.name, fps, frames, geometry, outside, images)
@@ -127,9 +128,9 @@ def _measured(
     view: VideoView,
     config: RunConfig,
     choice: NetworkChoice,
-    video: Any,
+    video: VideoSequence,
     images: Callable[[int], ImageSource],
-    mask: Callable[[int], ImageSource],
+    mask: Callable[[int], MaskSource],
 ) -> VideoView:
     """The view, with a network in the loop and what its results are compared with."""
     from sim.accuracy.inference import Inference, RunningNetwork, Truth, open_inference
@@ -161,7 +162,7 @@ def _measured(
     )
 
 
-def _open_video(config: RunConfig, size_px: int | tuple[int, int]) -> Any:
+def _open_video(config: RunConfig, size_px: int | tuple[int, int]) -> VideoSequence:
     chosen = config.video
     if chosen.kind == "file":
         from traces.video.loading import load_video
@@ -182,7 +183,7 @@ def _open_video(config: RunConfig, size_px: int | tuple[int, int]) -> Any:
     )
 
 
-def _repeat(video: Any, config: RunConfig, frames: int, step: float) -> Any:
+def _repeat(video: VideoSequence, config: RunConfig, frames: int, step: float) -> VideoSequence:
     """The video, long enough for every camera's last frame."""
     from traces.video.sequence import RepeatedVideo
 
