@@ -83,15 +83,19 @@ class Inference:
 
 
 def open_inference(
-    choice: NetworkChoice, config: AccuracyConfig, geometry: FrameGeometry, policy: str = "fixed"
+    choice: NetworkChoice,
+    config: AccuracyConfig,
+    geometry: FrameGeometry,
+    policy: str = "fixed",
+    sampling: str = "bilinear",
 ) -> Inference:
     """The network that runs, for frames of one size.
 
     Args:
         choice: which network, and its weights.
-        config: names the sampling, and may replace the policy.
+        config: may replace the policy and the sampling.
         geometry: size of the frames and their blocks.
-        policy: of the executor, where the configuration leaves it to the system.
+        policy, sampling: of the executor, where the configuration leaves them to the system.
 
     Warns:
         UserWarning: "exact" was asked for, which latencies do not account for.
@@ -119,7 +123,7 @@ def open_inference(
         raise InputError(f"model.weights: {error}") from None
     try:
         executor = SparseExecutor(
-            model, config.policy or policy, block_px=geometry.block_px, sampling=config.sampling
+            model, config.policy or policy, block_px=geometry.block_px, sampling=config.sampling or sampling
         )
     except ValueError as error:
         raise InputError(f"model.network: {choice.name}: {error}") from None
@@ -148,7 +152,7 @@ class Truth:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RunningNetwork:
-    """What the systems of one camera compute with (see :class:`sim.accuracy.network.Network`).
+    """What the systems of one camera compute with (see :class:`sim.accuracy.network.NetworkInLoop`).
 
     Args:
         inference: the network, shared by all cameras.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,10 @@ from sim.configuration.reading import choose
 from sim.configuration.sections import AccuracyConfig
 from traces.errors import InputError
 
+if TYPE_CHECKING:
+    from traces.video.sequence import VideoSequence
+
+MaskSource: TypeAlias = Callable[[int], NDArray[np.uint8] | None]  # ids by frame, (H, W)
 IDS = 256  # of masks and of class maps, both uint8
 
 
@@ -33,7 +37,7 @@ class MaskTruth:
         found: (256,) bool, the values of a class map that are foreground.
     """
 
-    mask: Callable[[int], NDArray[np.uint8]]
+    mask: MaskSource
     counts: NDArray[np.bool_]
     ignored: NDArray[np.bool_]
     found: NDArray[np.bool_]
@@ -44,6 +48,7 @@ class MaskTruth:
         from sim.accuracy.inference import unpack
 
         ids = self.mask(index)
+        assert ids is not None  # a video has masks of all frames or of none
         found = self.found[unpack(result).classes] & ~self.ignored[ids]
         value: Any = mask_iou(found, self.counts[ids])
         return float(value)
@@ -52,8 +57,8 @@ class MaskTruth:
 def open_masks(
     config: AccuracyConfig,
     choice: NetworkChoice,
-    video: Any,
-    masks: Sequence[Callable[[int], NDArray[np.uint8]]],
+    video: VideoSequence,
+    masks: Sequence[MaskSource],
 ) -> list[MaskTruth]:
     """Every camera's masks, as a configuration reads them.
 

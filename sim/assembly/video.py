@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from profiler.latency import Profile
 from sim.accuracy.choice import NetworkChoice
 from sim.accuracy.evaluator import DenseResults
-from sim.accuracy.masks import MaskTruth, open_masks
-from sim.accuracy.network import IDLE, Network
+from sim.accuracy.masks import MaskSource, MaskTruth, open_masks
+from sim.accuracy.network import NetworkMaker, no_network
 from sim.configuration import lookup
 from sim.configuration.sections import RunConfig
 from sim.world.frame import FrameGeometry
@@ -25,16 +25,12 @@ from traces.notices import InputWarning, warn_once
 
 if TYPE_CHECKING:
     from traces.video.block_statistics import BlockSampler
+    from traces.video.sequence import VideoSequence
 
 SCENE_FRAMES = 300  # of a run that names no number
 SCENE_FPS = 30.0
 STATISTICAL_FRAMES = 300
 ImageSource: TypeAlias = Callable[[int], NDArray[np.uint8]]
-Networks: TypeAlias = Callable[[str], Network]  # by policy
-
-
-def _idle(policy: str) -> Network:
-    return IDLE
 
 
 def _no_images(camera: int) -> ImageSource | None:
@@ -57,7 +53,7 @@ class VideoView:
         outside_profile: the frames are not of the size that the latency profiles were made for.
         images: of a camera, the picture of a frame by index; None where there are no pixels.
         counts: of a camera, block counts and sizes where there are no pixels.
-        networks: of a camera, the network that runs in the loop, by policy.
+        networks: of a camera, what makes the network that runs in the loop.
         truths: each camera's dense results, where results are compared with them.
         masks: each camera's ground truth, likewise.
     """
@@ -69,7 +65,7 @@ class VideoView:
     outside_profile: bool = False
     images: Callable[[int], ImageSource | None] = _no_images
     counts: Callable[[int], BlockSampler | None] = _no_counts
-    networks: Callable[[int], Networks] = lambda camera: _idle
+    networks: Callable[[int], NetworkMaker] = lambda camera: no_network
     truths: Sequence[DenseResults] = ()
     masks: Sequence[MaskTruth] = ()
 
@@ -123,7 +119,7 @@ def open_view(config: RunConfig, profile: Profile, network: NetworkChoice | None
     def images(camera: int) -> ImageSource:
         return lambda index: source.image(place(camera, index))
 
-    def mask(camera: int) -> ImageSource:
+    def mask(camera: int) -> MaskSource:
         return lambda index: source.mask(place(camera, index))
 
     view = VideoView(video.name, fps, frames, geometry, outside, images)
@@ -136,26 +132,26 @@ def _measured(
     view: VideoView,
     config: RunConfig,
     choice: NetworkChoice,
-    video: Any,
+    video: VideoSequence,
     images: Callable[[int], ImageSource],
-    mask: Callable[[int], ImageSource],
+    mask: Callable[[int], MaskSource],
 ) -> VideoView:
     """The view, with a network in the loop and what its results are compared with."""
     from sim.accuracy.inference import Inference, RunningNetwork, Truth, open_inference
 
     @cache
-    def inference(policy: str) -> Inference:
-        return open_inference(choice, config.accuracy, view.geometry, policy)
+    def inference(policy: str, sampling: str) -> Inference:
+        return open_inference(choice, config.accuracy, view.geometry, policy, sampling)
 
     cameras = range(config.cameras)
     reference = config.accuracy.reference
     masks: Sequence[MaskTruth] = ()
     if reference != "dense":
         masks = open_masks(config.accuracy, choice, video, [mask(camera) for camera in cameras])
-    dense = [Truth(inference("fixed"), images(camera)) for camera in cameras]
+    dense = [Truth(inference("fixed", "bilinear"), images(camera)) for camera in cameras]
 
-    def networks(camera: int) -> Networks:
-        return lambda policy: RunningNetwork(inference(policy), dense[camera])
+    def networks(camera: int) -> NetworkMaker:
+        return lambda policy, sampling: RunningNetwork(inference(policy, sampling), dense[camera])
 
     return VideoView(
         view.name,
@@ -182,7 +178,7 @@ def _length(frames: int, step: float) -> int:
     return int((frames - 1) * step + 1e-9) + 1
 
 
-def _open_video(config: RunConfig, size_px: int | tuple[int, int]) -> Any:
+def _open_video(config: RunConfig, size_px: int | tuple[int, int]) -> VideoSequence:
     chosen = config.video
     if chosen.kind == "file":
         from traces.video.loading import load_video
@@ -203,7 +199,7 @@ def _open_video(config: RunConfig, size_px: int | tuple[int, int]) -> Any:
     )
 
 
-def _repeat(video: Any, config: RunConfig, frames: int, step: float) -> Any:
+def _repeat(video: VideoSequence, config: RunConfig, frames: int, step: float) -> VideoSequence:
     """The video, long enough for every camera's last frame."""
     from traces.video.sequence import RepeatedVideo
 

@@ -17,11 +17,11 @@ from omegaconf import open_dict
 
 from conf.search_path import group_names
 from sim.command.hydra_compose import compose_run, option_keys, run_content
-from sim.configuration.sections import key_paths
+from sim.configuration.sections import NAMED, OPEN_SECTIONS, key_paths
 from traces.errors import InputError
 
-GROUPS = ("system", "trace", "video", "arrival", "scheduler", "estimator", "accuracy", "model", "experiment")
-OPTION = re.compile(r"(?P<key>(?P<group>system|scheduler|estimator)\.(?P<option>\w+)[\w.]*)=")
+GROUPS = (*NAMED, "trace", "video", "arrival", "accuracy", "experiment")
+OPTION = re.compile(rf"(?P<key>(?P<group>{'|'.join(OPEN_SECTIONS)})\.(?P<option>\w+)[\w.]*)=")
 
 
 def hint_at(name: str, known: Iterable[str], before: str = "") -> str:

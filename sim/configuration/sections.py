@@ -17,7 +17,7 @@ from traces.errors import InputError
 
 #: Sections whose keys are the options of a class that they name (`sim.configuration.plugins`).
 OPEN_SECTIONS = ("system", "scheduler", "estimator")
-NAMED = (*OPEN_SECTIONS, "model")
+NAMED = (*OPEN_SECTIONS, "model")  # known by the name of their YAML
 #: The papers' levels: means of synthetic traces (`conf/trace/`), to which no file is scaled by accident.
 LEVELS_MBPS = {"low": 25.0, "medium": 56.0, "high": 130.0}
 
@@ -153,8 +153,8 @@ class AccuracyConfig:
     """`mode`: coverage or measured. `dense`: accuracy of dense inference, 1 where normalised by it.
 
     The rest says how the model's network really runs where accuracy is measured: `policy` fixed, truncate or
-    exact, how computed blocks go through it (null: as the system has it); `sampling` bilinear or nearest, how
-    maps are read along vectors. Latencies are those of the model's profile either way.
+    exact, how computed blocks go through it; `sampling` bilinear or nearest, how maps are read along vectors
+    (null: as the system has it, either). Latencies are those of the model's profile either way.
 
     `reference` says what results are compared with: dense inference on the true frame, the video's masks, or
     both. Against masks, `classes` are the names of the network's classes and `mask_ids` the masks' ids that
@@ -164,7 +164,7 @@ class AccuracyConfig:
     mode: str = "coverage"
     dense: float = 1.0
     policy: str | None = None
-    sampling: str = "bilinear"
+    sampling: str | None = None
     reference: str = "dense"
     classes: tuple[str, ...] | None = None
     mask_ids: tuple[int, ...] | None = None
@@ -239,7 +239,7 @@ class RunConfig:
         choose("link.sharing", self.link.sharing, ("fifo", "fair"))
         choose("accuracy.mode", self.accuracy.mode, ("coverage", "measured"))
         choose("accuracy.policy", self.accuracy.policy or "fixed", ("fixed", "truncate", "exact"))
-        choose("accuracy.sampling", self.accuracy.sampling, ("bilinear", "nearest"))
+        choose("accuracy.sampling", self.accuracy.sampling or "bilinear", ("bilinear", "nearest"))
         choose("accuracy.reference", self.accuracy.reference, ("dense", "masks", "both"))
         mean_mbps = self.trace.mean_mbps
         if mean_mbps is not None and not (math.isfinite(mean_mbps) and mean_mbps > 0):

@@ -130,7 +130,7 @@ class Camera:
         if self.on_frame is not None:
             self.on_frame(self.number, account.frame)
 
-    def _show(self, index: int, image: Any, outcome: Outcome) -> None:
+    def _show(self, index: int, image: NDArray[Any] | None, outcome: Outcome) -> None:
         """Hand a result to whoever looks at it."""
         if self.on_result is not None:
             self.on_result(self.number, index, outcome.result)

@@ -122,6 +122,10 @@ class FrameWorld:
         """Dense inference on the server, or the given share of it."""
         return self._on_cloud(share * self.cloud.dense_s())
 
+    def work_cloud(self, service_s: float) -> Awaitable:
+        """Any other work on the server that the frame waits for."""
+        return self._on_cloud(service_s)
+
     def _on_cloud(self, service_s: float) -> Awaitable:
         now_s = self.env.now
         processor = self.cloud.processor

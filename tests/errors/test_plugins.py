@@ -322,6 +322,15 @@ def test_a_class_that_says_nothing_of_pixels_gets_no_video_without_them(door: Do
     assemble(read_config(content)).simulation.run()
 
 
+def test_a_class_that_wrongly_says_it_needs_no_pixels_is_told_so(door: Door) -> None:
+    said = textwrap.indent("works_without_pixels = True\n\n", "    ")
+    source = SYSTEM.replace("class Careful:\n", f"class Careful:\n{said}")
+    door.write(source.replace("yield", "frame.pixels.mean()\n        yield"))
+    simulation = assemble(read_config(statistical("careful", config_folders=[str(door.folder)]))).simulation
+    with pytest.raises(InputError, match=r"video\.kind: a system that says works_without_pixels = True"):
+        simulation.run()
+
+
 @pytest.mark.parametrize(("system", "what"), [("deltacnn", "'deltacnn' needs pixels"), ("coach", "history")])
 def test_our_own_systems_that_need_pixels_say_so(system: str, what: str) -> None:
     message = refused(statistical(system))
