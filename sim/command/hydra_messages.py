@@ -109,7 +109,7 @@ def refuse(error: HydraException, overrides: Sequence[str]) -> NoReturn:
     ) from None
 
 
-def _left_out(config: DictConfig, group: str) -> list[str]:
+def left_out(config: DictConfig, group: str) -> list[str]:
     """The options of what was chosen that its YAML does not hold, as far as its class can be loaded."""
     section = config[group]
     try:
@@ -128,7 +128,7 @@ def _refuse_option(key: str, group: str, option: str, overrides: Sequence[str]) 
         return  # another override is wrong, too
     known = option_keys(config, group)
     chosen = config.hydra.runtime.choices.get(group)
-    if option in _left_out(config, group):
+    if option in left_out(config, group):
         raise InputError(
             f"{key}: expected one of the keys {', '.join(known) or '(none)'} of {group}={chosen}: "
             f"its YAML leaves {option!r} at the default, +{key}=... sets it"
