@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
@@ -25,7 +26,7 @@ from sim.command.hydra_compose import (
     run_content,
     search_always,
 )
-from sim.command.hydra_messages import check_choices, refuse
+from sim.command.hydra_messages import check_choices, refuse, refuse_file
 from sim.command.hydra_sweep import prepare_sweeps
 from traces.errors import InputError
 from traces.notices import print_in_one_line
@@ -208,6 +209,10 @@ def _command_line(arguments: list[str]) -> None:
         if _wants_traceback():
             raise
         refuse(error, [part for part in arguments if not part.startswith("-")])
+    except yaml.YAMLError as error:
+        if _wants_traceback():
+            raise
+        refuse_file(error)
 
 
 def _config_folders(arguments: list[str]) -> tuple[list[str], list[str]]:

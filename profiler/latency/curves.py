@@ -171,8 +171,8 @@ class PiecewiseLinear:
             for (low, high), slope in zip(pairwise(bounds), slopes, strict=True)
             if math.ceil(low) <= math.floor(high)
         ]
-        starts = {first for first, _, _ in pieces[1:]}
-        return tuple((*piece, piece[1] in starts) for piece in pieces)
+        starts = [*(first for first, _, _ in pieces[1:]), None]
+        return tuple((*piece, piece[1] == start) for piece, start in zip(pieces, starts, strict=True))
 
     @property
     def domain(self) -> tuple[float, float]:

@@ -33,9 +33,10 @@ from sim.schedulers import EffectiveAccuracyObjective, OracleScheduler, Schedule
 from sim.world.admission import Admission
 from sim.world.camera import Camera
 from sim.world.camera_world import CameraWorld
+from sim.world.contract import checked_bound
 from sim.world.device import Device, Noise
 from sim.world.simulation import Simulation
-from sim.world.system import System, max_in_flight
+from sim.world.system import System
 from traces.errors import InputError
 
 
@@ -145,7 +146,7 @@ def assemble(
             counts=view.counts(number),
         )
         made: System = system.make(context)
-        allowed = max_in_flight(made)
+        allowed = checked_bound(made)
         bound = min(config.in_flight or allowed, allowed)
         cameras.append(
             Camera(

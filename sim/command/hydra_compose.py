@@ -72,16 +72,29 @@ def search_always(folders: tuple[Path, ...]) -> None:
 
 @contextmanager
 def searching(folders: tuple[Path, ...]) -> Iterator[None]:
-    """Have Hydra and Python search the folders for a while, and leave both as they were."""
+    """Have Hydra and Python search the folders for a while, and leave both as they were.
+
+    Modules found there are forgotten: the next call may search another folder with one of the same name.
+    """
     Plugins.instance().register(SearchedFolders)
     token = _searched.set(folders)
     added = add_modules(folders)
+    before = set(sys.modules)
     try:
         yield
     finally:
         _searched.reset(token)
         for folder in added:
             sys.path.remove(folder)
+        for name in set(sys.modules) - before:
+            if _lies_in(sys.modules[name], added):
+                del sys.modules[name]
+
+
+def _lies_in(module: Any, folders: Iterable[str]) -> bool:
+    file = getattr(module, "__file__", None)
+    places = [file] if isinstance(file, str) else [str(one) for one in getattr(module, "__path__", ())]
+    return any(Path(place).is_relative_to(folder) for place in places for folder in folders)
 
 
 @contextmanager
@@ -151,7 +164,7 @@ def run_content(config: DictConfig, choices: Mapping[str, Any], folders: Iterabl
     content.pop("experiment", None)
     for name in NAMED:
         if isinstance(content.get(name), dict) and choices.get(name) is not None:
-            content[name].setdefault("name", choices[name])
+            content[name]["name"] = choices[name]
             content[name].pop("display", None)  # how pictures show it is no part of a run
     if searched := [str(folder) for folder in folders]:
         content["config_folders"] = searched

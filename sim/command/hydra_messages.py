@@ -8,15 +8,18 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
+import yaml
 from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
-from omegaconf import open_dict
+from omegaconf import DictConfig, open_dict
 
 from conf.search_path import group_names
 from sim.command.hydra_compose import compose_run, option_keys, run_content
+from sim.configuration.plugins import load_class
 from sim.configuration.sections import NAMED, OPEN_SECTIONS, key_paths
 from traces.errors import InputError
 
@@ -61,12 +64,26 @@ def composed_content(overrides: Sequence[str], folders: Sequence[Path]) -> dict[
         config = compose_run(overrides)
     except HydraException as error:
         refuse(error, overrides)
+    except yaml.YAMLError as error:
+        refuse_file(error)
     hydra = config.hydra
     if hydra.mode == RunMode.MULTIRUN:
         raise InputError("hydra.mode: expected one run, found a sweep: python -m sim makes those")
     with open_dict(config):
         del config["hydra"]
     return run_content(config, hydra.runtime.choices, folders)
+
+
+def refuse_file(error: yaml.YAMLError) -> NoReturn:
+    """Raise what is wrong with a YAML file as one line, with its name and the line in it.
+
+    Raises:
+        InputError: always.
+    """
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    where = f"{mark.name}:{mark.line + 1}: " if mark is not None else ""
+    found = " ".join(str(problem or error).split()).removeprefix("found ")
+    raise InputError(f"{where}expected YAML, found {found}") from None
 
 
 def refuse(error: HydraException, overrides: Sequence[str]) -> NoReturn:
@@ -84,11 +101,23 @@ def refuse(error: HydraException, overrides: Sequence[str]) -> NoReturn:
         raise InputError(" ".join(text.split()).split(" See https")[0] + hint) from None
     key = unknown.group(1)
     if option := OPTION.match(f"{key}="):
-        _refuse_option(key, option["group"], option["option"], overrides)
+        full = re.search(r"full_key: (\S+)", text)
+        _refuse_option(full.group(1) if full else key, option["group"], option["option"], overrides)
     raise InputError(
         f"{key}: expected a key of the configuration (--cfg job lists them), found {key!r}"
         f"{hint_at(key, key_paths())}"
     ) from None
+
+
+def left_out(config: DictConfig, group: str) -> list[str]:
+    """The options of what was chosen that its YAML does not hold, as far as its class can be loaded."""
+    section = config[group]
+    try:
+        kind: Any = load_class(section.get("_target_"), group)
+        declared = [entry.name for entry in fields(kind.Options)]
+    except (InputError, AttributeError, TypeError):
+        return []
+    return [name for name in declared if name not in section]
 
 
 def _refuse_option(key: str, group: str, option: str, overrides: Sequence[str]) -> None:
@@ -99,6 +128,15 @@ def _refuse_option(key: str, group: str, option: str, overrides: Sequence[str]) 
         return  # another override is wrong, too
     known = option_keys(config, group)
     chosen = config.hydra.runtime.choices.get(group)
+    if option in left_out(config, group):
+        raise InputError(
+            f"{key}: expected one of the keys {', '.join(known) or '(none)'} of {group}={chosen}: "
+            f"its YAML leaves {option!r} at the default, +{key}=... sets it"
+        ) from None
+    if option in known:  # but not what is within it
+        raise InputError(
+            f"{key}: expected a key that the YAML of {group}={chosen} has, found none; +{key}=... adds one"
+        ) from None
     raise InputError(
         f"{key}: expected one of the keys {', '.join(known) or '(none)'} of {group}={chosen}, "
         f"found {option!r}{hint_at(option, known, f'{group}.')}"

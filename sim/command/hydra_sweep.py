@@ -26,7 +26,7 @@ from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from sim.command.hydra_compose import compose_sweep, option_keys
-from sim.command.hydra_messages import OPTION, hint_at
+from sim.command.hydra_messages import OPTION, hint_at, left_out
 from traces.errors import InputError
 
 _BASIC = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"  # Hydra's default
@@ -124,7 +124,14 @@ class OptionSweeper(Sweeper):
             ]
             for key in lacking:
                 skipped.setdefault(key, set()).add(_chosen(config, wanted[key]))
-            rest = [part for part in job if part.partition("=")[0] not in lacking]
+            added = [
+                key for key, option in wanted.items() if option["option"] in left_out(config, option["group"])
+            ]
+            rest = [
+                f"+{part}" if part.partition("=")[0] in added else part
+                for part in job
+                if part.partition("=")[0] not in lacking
+            ]
             if lacking and rest in kept:
                 repeated += 1
             else:
@@ -162,7 +169,9 @@ def _names_group(override: str, loader: Any) -> bool:
 
 
 def _options(config: DictConfig, option: re.Match[str]) -> tuple[str, ...]:
-    return option_keys(config, option["group"])
+    """What the YAML holds, and what it leaves at the class's defaults."""
+    group = option["group"]
+    return (*option_keys(config, group), *left_out(config, group))
 
 
 def _chosen(config: DictConfig, option: re.Match[str]) -> str:

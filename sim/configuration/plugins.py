@@ -14,10 +14,10 @@ import inspect
 import sysconfig
 import traceback
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from sim.configuration import lookup
 from sim.configuration.reading import hint_at, read_section
@@ -98,7 +98,8 @@ def read_plugin(
     """
     key = key or group.replace("/", ".")
     content = dict(section)
-    if name is None:
+    named = name is not None
+    if not named:
         name = content.pop(NAME, None)
     path: Path | None = None
     if name is not None:
@@ -119,12 +120,14 @@ def read_plugin(
     besides = tuple(besides)
     for other in besides:
         content.pop(other, None)
+    reserved = (DISPLAY, *besides) if named else (NAME, DISPLAY, *besides)
     options_kind = getattr(kind, "Options", None)
     if not (isinstance(options_kind, type) and is_dataclass(options_kind)):
         raise InputError(
             f"{place_of(kind)}: expected class {kind.__name__} to have a nested frozen dataclass Options, "
             f"found {options_kind!r}"
         )
+    _check_fields(options_kind, reserved)
     try:
         options = read_section(options_kind, content, key, besides)
     except InputError:
@@ -132,6 +135,22 @@ def read_plugin(
     except ValueError as error:  # a check of a class that knows no configuration: "<field>: expected …"
         raise InputError(f"{key}.{error}") from None
     return Plugin(group, name or kind.__name__, kind, options)
+
+
+def _check_fields(options_kind: type, reserved: Iterable[str]) -> None:
+    """Refuse options that no YAML can set, and types that cannot be looked up."""
+    taken = [entry.name for entry in fields(options_kind) if entry.name in reserved]
+    if taken:
+        raise InputError(
+            f"{place_of(options_kind)}: expected another name for the option {taken[0]!r}: "
+            "that key of the YAML is not the class's"
+        )
+    try:
+        get_type_hints(options_kind)
+    except (NameError, AttributeError, TypeError) as error:
+        raise InputError(
+            f"{place_of(options_kind)}: expected types of Options that the module knows, found {error}"
+        ) from None
 
 
 def load_class(target: Any, where: str) -> type:

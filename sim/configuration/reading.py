@@ -15,7 +15,7 @@ from traces.errors import InputError
 T = TypeVar("T")
 
 
-def choose(key: str, value: str, choices: Sequence[str]) -> str:
+def choose(key: str, value: T, choices: Sequence[T]) -> T:
     """`value` if it is one of `choices`.
 
     Raises:
@@ -23,12 +23,13 @@ def choose(key: str, value: str, choices: Sequence[str]) -> str:
     """
     if value in choices:
         return value
-    raise InputError(f"{key}: expected one of {', '.join(choices)}, found {value!r}{hint_at(value, choices)}")
+    listed = ", ".join(map(str, choices))
+    raise InputError(f"{key}: expected one of {listed}, found {value!r}{hint_at(value, choices)}")
 
 
-def hint_at(value: object, choices: Iterable[str]) -> str:
+def hint_at(value: object, choices: Iterable[object]) -> str:
     """The nearest of `choices`, as the end of a message; nothing where none is near."""
-    near = difflib.get_close_matches(str(value), list(choices), n=1)
+    near = difflib.get_close_matches(str(value), list(map(str, choices)), n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
@@ -69,8 +70,16 @@ def _read_value(hint: Any, value: Any, path: str) -> Any:
         options = get_args(hint)
         if value is None and type(None) in options:
             return None
-        inner = [option for option in options if option is not type(None)]
-        return _read_value(inner[0], value, path)
+        problems = []
+        for option in options:
+            if option is not type(None):
+                try:
+                    return _read_value(option, value, path)
+                except InputError as error:
+                    problems.append(error)
+        if len(problems) == 1:
+            raise problems[0]
+        raise InputError(f"{path}: expected a value of type {hint}, found {value!r}")
     if is_dataclass(hint):
         return read_section(typing.cast("type[Any]", hint), value, path)
     if origin is tuple:
@@ -85,6 +94,14 @@ def _read_value(hint: Any, value: Any, path: str) -> Any:
             _read_value(arg, item, f"{path}[{i}]")
             for i, (arg, item) in enumerate(zip(args, value, strict=True))
         )
+    if origin is list:
+        if not isinstance(value, Sequence) or isinstance(value, str):
+            raise InputError(f"{path}: expected a list, found {value!r}")
+        return [_read_value(get_args(hint)[0], item, f"{path}[{i}]") for i, item in enumerate(value)]
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        if not isinstance(value, Mapping):
+            raise InputError(f"{path}: expected a section of keys, found {value!r}")
+        return {key: _read_value(get_args(hint)[1], item, f"{path}.{key}") for key, item in value.items()}
     if origin is typing.Literal:
         return choose(path, value, get_args(hint))
     if hint is float:
@@ -105,4 +122,4 @@ def _read_value(hint: Any, value: Any, path: str) -> Any:
         if not isinstance(value, str):
             raise InputError(f"{path}: expected a text, found {value!r}")
         return value
-    return value  # a mapping that its owner reads
+    return value  # its owner reads it

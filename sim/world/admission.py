@@ -191,7 +191,7 @@ class Admission:
         """
         if not under_way:
             return now_s
-        if not self._has_result or len(under_way) >= self.bound:
+        if not self._has_result or not self._stages or len(under_way) >= self.bound:
             return math.inf
         services_s = [stage.mean_s for stage in self._stages.values()]
         period_s = max(services_s)
@@ -211,7 +211,8 @@ class Admission:
         waited_s = self._waited_for_others_s
         if period_s <= 0.0:
             return False
-        return math.log(total_s / (period_s + waited_s)) > max(LEAST_GAIN, self.decay_per_s * waited_s)
+        gain = total_s / (period_s + waited_s)  # below 0 where frames gave up before their stages ended
+        return gain > 1.0 and math.log(gain) > max(LEAST_GAIN, self.decay_per_s * waited_s)
 
     def _lost_s(self, passage: Passage, now_s: float) -> float:
         """When a frame must be taken for lost if it stays where it is; infinite where it cannot be lost."""

@@ -11,6 +11,33 @@ from sim.records.outcome import PATHS, Outcome
 from traces.errors import InputError
 
 
+def checked_bound(system: Any) -> int:
+    """How many frames of its camera a system allows to be under way.
+
+    Raises:
+        InputError: its `max_in_flight` is no number of frames, or it has no method `process`.
+    """
+    kind = type(system)
+    if not callable(getattr(kind, "process", None)):
+        raise InputError(
+            f"{_place_of_class(kind)}: expected class {kind.__name__} to have a method process(frame, world)"
+        )
+    bound = getattr(system, "max_in_flight", 1)
+    if isinstance(bound, bool) or not isinstance(bound, int) or bound < 1:
+        raise InputError(
+            f"{_place_of_class(kind)}: expected {kind.__name__}.max_in_flight to be a whole number >= 1, "
+            f"found {bound!r}"
+        )
+    return bound
+
+
+def _place_of_class(kind: type) -> str:
+    try:
+        return f"{inspect.getsourcefile(kind)}:{inspect.getsourcelines(kind)[1]}"
+    except (OSError, TypeError):
+        return kind.__qualname__
+
+
 def checked_generator(made: Any, system: Any) -> Generator[Any, Any, Any]:
     """What `process` returned, if it is a generator.
 

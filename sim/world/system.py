@@ -29,8 +29,3 @@ class System(Protocol):
         Raises:
             Unreachable: the result never came; the frame is booked as dropped.
         """
-
-
-def max_in_flight(system: System) -> int:
-    """How many frames of its camera a system allows to be under way."""
-    return int(getattr(system, "max_in_flight", 1))

@@ -176,6 +176,51 @@ def test_options_of_a_users_class_are_checked_alike(door: Door) -> None:
     assert door.refused(options={"rounds": 0}) == "system.rounds: expected at least 1 round, found 0"
 
 
+@pytest.mark.parametrize(
+    ("declared", "value", "expected"),
+    [
+        ("Literal[1, 2] = 1", 2, None),
+        ("Literal[1, 2] = 1", 3, "expected one of 1, 2, found 3"),
+        ("int | str = 1", "many", None),
+        ("int | str | None = 1", None, None),
+        ("int | bool = 1", "many", "expected a value of type int | bool, found 'many'"),
+        ("int | None = 1", "many", "expected a whole number, found 'many'"),
+        ("list[int] = field(default_factory=list)", [1, 2], None),
+        ("list[int] = field(default_factory=list)", 1, "expected a list, found 1"),
+        ("dict[str, int] = field(default_factory=dict)", {"a": 1}, None),
+        ("dict[str, int] = field(default_factory=dict)", [1], "expected a section of keys, found [1]"),
+    ],
+)
+def test_an_options_type_is_what_its_values_are_checked_by(
+    door: Door, declared: str, value: Any, expected: str | None
+) -> None:
+    imports = "from dataclasses import dataclass, field\nfrom typing import Literal\n"
+    door.write(imports + SYSTEM.replace("rounds: int = 2", f"rounds: int = 2\n        other: {declared}"))
+    content = door.content(options={"other": value})
+    if expected is None:
+        assemble(read_config(content))
+    else:
+        assert refused(content) == f"system.other: {expected}"
+
+
+@pytest.mark.parametrize("name", ["name", "display"])
+def test_an_option_that_no_yaml_could_set_is_refused(door: Door, name: str) -> None:
+    """`name` is the YAML's, `display` is for pictures: neither reaches the class."""
+    door.write(SYSTEM.replace("rounds: int = 2", f"rounds: int = 2\n        {name}: int = 3"))
+    message = door.refused()
+    assert message.startswith(f"{door.module}:{CLASS_LINE}: expected another name for the option {name!r}")
+
+
+def test_an_options_type_that_the_module_does_not_know_is_named_with_its_line(door: Door) -> None:
+    future = "from __future__ import annotations\n"
+    door.write(future + SYSTEM.replace("rounds: int = 2", "rounds: Whole = 2"))
+    message = door.refused()
+    assert message.startswith(
+        f"{door.module}:{CLASS_LINE + 2}: expected types of Options that the module knows"
+    )
+    assert message.endswith("found name 'Whole' is not defined")
+
+
 def test_a_wrong_key_of_a_users_yaml_is_named(door: Door) -> None:
     door.write(yaml=YAML + "roudns: 3\n")
     assert door.refused() == (
@@ -268,6 +313,22 @@ def test_a_class_that_cannot_be_made_is_named_with_its_line(
     assert old in SYSTEM
     door.write(SYSTEM.replace(old, new))
     assert door.refused().startswith(f"{door.module}:{CLASS_LINE - 1}: {problem}")
+
+
+def test_a_system_without_process_is_named_with_its_line(door: Door) -> None:
+    door.write(SYSTEM.replace("def process", "def deal_with"))
+    assert door.refused() == (
+        f"{door.module}:{CLASS_LINE - 1}: expected class Careful to have a method process(frame, world)"
+    )
+
+
+@pytest.mark.parametrize("bound", ["0", "-1", "2.5", "'4'", "None", "True"])
+def test_a_bound_that_is_no_number_of_frames_is_refused(door: Door, bound: str) -> None:
+    door.write(SYSTEM.replace("class Careful:\n", f"class Careful:\n    max_in_flight = {bound}\n\n"))
+    assert door.refused() == (
+        f"{door.module}:{CLASS_LINE - 1}: "
+        f"expected Careful.max_in_flight to be a whole number >= 1, found {bound}"
+    )
 
 
 @pytest.mark.parametrize("group", ["scheduler", "estimator"])

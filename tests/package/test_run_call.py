@@ -73,6 +73,84 @@ def test_a_folder_of_ones_own_brings_names_and_modules(tmp_path: Path) -> None:
         run(["trace=slow"])
 
 
+SYSTEM = """
+from dataclasses import dataclass, field
+from sim import Outcome
+
+
+class Mine:
+    works_without_pixels = True
+
+    @dataclass(frozen=True)
+    class Options:
+        more_bytes: int = 0
+        weights: dict[str, int] = field(default_factory=dict)
+
+    def __init__(self, context, options):
+        self.size_bytes = SIZE_BYTES + options.more_bytes
+
+    def process(self, frame, world):
+        yield world.send(self.size_bytes)
+        return Outcome("cloud", 1, 1, 0)
+"""
+
+
+def own_folder(folder: Path, size_bytes: int, yaml: str = "weights: {}\n") -> Path:
+    (folder / "system").mkdir(parents=True)
+    (folder / "system" / "mine.yaml").write_text("_target_: mine_of_a_folder.Mine\n" + yaml)
+    (folder / "mine_of_a_folder.py").write_text(f"SIZE_BYTES = {size_bytes}\n{SYSTEM}")
+    return folder
+
+
+def test_modules_of_the_same_name_in_other_folders_are_other_modules(tmp_path: Path) -> None:
+    folders = [own_folder(tmp_path / str(size), size) for size in (100, 200)]
+    for first, second in ((0, 1), (1, 0)):
+        record = run(["system=mine", *FAST], config_dir=[folders[first], folders[second]])
+        assert record.frames["uplink_bytes"].max() == (100, 200)[first]
+    assert "mine_of_a_folder" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        (
+            "system.more_bytes=5",
+            "system.more_bytes: expected one of the keys weights of system=mine: "
+            "its YAML leaves 'more_bytes' at the default, +system.more_bytes=... sets it",
+        ),
+        (
+            "system.weights.car=5",
+            "system.weights.car: expected a key that the YAML of system=mine has, found none; "
+            "+system.weights.car=... adds one",
+        ),
+    ],
+)
+def test_an_option_that_the_yaml_leaves_out_is_added(tmp_path: Path, override: str, expected: str) -> None:
+    folder = own_folder(tmp_path / "own", 100)
+    with pytest.raises(InputError) as raised:
+        run(["system=mine", *FAST, override], config_dir=folder)
+    assert str(raised.value) == expected
+    assert run(["system=mine", *FAST, f"+{override}"], config_dir=folder).summary["system"] == "mine"
+
+
+@pytest.mark.parametrize(
+    ("yaml", "expected"),
+    [
+        ("weights: {\n", r"mine\.yaml:3: expected YAML, found "),
+        ("weights: {}\nweights: {}\n", "duplicate key"),
+    ],
+)
+def test_a_broken_yaml_is_named_with_its_line(tmp_path: Path, yaml: str, expected: str) -> None:
+    with pytest.raises(InputError, match=expected) as raised:
+        run(["system=mine", *FAST], config_dir=own_folder(tmp_path / "own", 100, yaml))
+    assert "\n" not in str(raised.value)
+
+
+def test_a_system_is_called_what_its_file_is_called(tmp_path: Path) -> None:
+    folder = own_folder(tmp_path / "own", 100, "name: other\n")
+    assert run(["system=mine", *FAST], config_dir=folder).summary["system"] == "mine"
+
+
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [

@@ -76,6 +76,18 @@ def test_each_system_gets_the_options_that_it_has(sweep: Run) -> None:
     assert "system.variant skipped for full_offload" in done.notes[0]
 
 
+def test_an_option_that_the_yaml_leaves_at_its_default_is_an_option_too(sweep: Run, own_folder: Path) -> None:
+    target = "_target_: sim.systems.full_offload.FullOffload\ncodec: jpeg\n"
+    (own_folder / "system" / "plain.yaml").write_text(target)
+    done = sweep("--config-dir", str(own_folder), "-m", "system=plain,edge_only", "system.quality=20,90")
+    assert done.jobs == [
+        ["system=plain", "+system.quality=20"],
+        ["system=plain", "+system.quality=90"],
+        ["system=edge_only"],
+    ]
+    assert (done.table["status"] == "completed").all()
+
+
 def test_jobs_that_differ_in_a_skipped_option_alone_run_once(sweep: Run) -> None:
     done = sweep("--multirun", "system=full_offload,edge_only", "system.codec=png,jpeg", "seed=0,1")
     assert [sorted(job) for job in done.jobs] == [

@@ -21,7 +21,7 @@ quadratics = st.builds(Quadratic, steps_s, steps_s, steps_s)
 @st.composite
 def piecewise(draw: st.DrawFn, *, whole: bool = True) -> PiecewiseLinear:
     """Up to eight knots in a frame of 400 blocks; slopes that jump by orders of magnitude either way."""
-    places = st.integers(0, 400) if whole else st.floats(0, 400)
+    places = st.integers(0, 400) if whole else st.one_of(st.floats(0, 400), st.floats(0, 12))
     knots = sorted(draw(st.sets(places, min_size=1, max_size=8)))
     knot_s = np.cumsum([draw(steps_s) for _ in knots])
     return PiecewiseLinear(tuple(map(float, knots)), tuple(map(float, knot_s)))
@@ -45,6 +45,7 @@ curves = st.one_of(quadratics, piecewise(), piecewise(whole=False), tables())
     data=st.data(),
 )
 @example(Quadratic(0.0, 1.0, 0.0), 9, math.log(2), 0.0, 0, None)
+@example(PiecewiseLinear((0.25, 3.5, 4.25, 5.5, 6.25), (0.0, 0.0, 1e-9, 1e-9, 0.1)), 20, 100.0, 0.0, 1, None)
 def test_the_best_block_count_is_the_best_of_all(curve, active, decay_per_s, wire_s, unsent, data):
     least = 1 if data is None else data.draw(st.integers(1, active))
     found = curve.best_block_count(active, decay_per_s, wire_s, unsent, least)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.world.admission import CLOUD, UPLINK, WINDOW, Admission, Passage, StageStatistics
+from sim.world.admission import CLOUD, EDGE, UPLINK, WINDOW, Admission, Passage, StageStatistics
 from tests.strategies.sim import run, statistical
 
 PIPELINED: dict[str, tuple[str, dict[str, Any]]] = {
@@ -92,6 +92,31 @@ def test_frames_go_one_at_a_time_until_the_first_result() -> None:
     admission = Admission(4, decay_per_s=7.0)
     assert admission.next_look_s(0.0, []) == 0.0
     assert admission.next_look_s(0.05, [offloaded(0.0, 0, 0.0)]) == math.inf
+
+
+def test_frames_go_one_at_a_time_while_no_frame_has_asked_for_a_stage() -> None:
+    """Results that cost nothing, of a system that reuses an earlier one, teach nothing about stages."""
+    admission = Admission(4, decay_per_s=7.0)
+    admission.finish(Passage(0.0, False), 0.0)
+    assert admission.next_look_s(0.05, [Passage(0.0, False)]) == math.inf
+
+
+def test_a_frame_that_gave_up_on_the_uplink_and_went_another_way_is_no_reason_to_overlap() -> None:
+    """Its message leaves long after its result: its stages together took longer than the frame."""
+    admission = Admission(4, decay_per_s=7.0)
+    for start_s, uplink_s, left_s in ((0.0, 10.0, 0.3), (10.0, 0.1, 10.1)):
+        passage = Passage(start_s, False)
+        passage.arrive(UPLINK, start_s)
+        passage.book(start_s, start_s + uplink_s)
+        admission.leave(passage)
+        passage.arrive(EDGE, left_s)
+        passage.book(left_s, left_s + 0.1)
+        admission.leave(passage)
+        admission.finish(passage, left_s + 0.1)
+    under_way = Passage(11.0, False)
+    under_way.arrive(UPLINK, 11.0)
+    under_way.book(11.0, 21.0)
+    assert admission.next_look_s(11.1, [under_way]) == math.inf
 
 
 def test_the_uplink_is_handed_on_when_it_is_free_and_the_server_need_not_be() -> None:
