@@ -120,7 +120,7 @@ def open_inference(
     try:
         model = choice.network.load(choice.weights)
     except (ValueError, FileNotFoundError) as error:
-        raise InputError(f"model.weights: {error}") from None
+        raise InputError(f"model.weights: network {choice.name!r}: {error}") from None
     try:
         executor = SparseExecutor(
             model, config.policy or policy, block_px=geometry.block_px, sampling=config.sampling or sampling

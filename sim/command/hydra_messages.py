@@ -93,6 +93,11 @@ def refuse(error: HydraException, overrides: Sequence[str]) -> NoReturn:
         InputError: always.
     """
     text = str(error)
+    if swept := re.match(r"Ambiguous value for argument '([^=]+)=(.*)'", text):
+        raise InputError(
+            f"{swept.group(1)}: expected one value, found {swept.group(2)!r}; python -m sim -m sweeps over "
+            "several, [a,b] is a list, and text with commas needs quotes: \"video.path='/a, b.mp4'\""
+        ) from None
     unknown = re.search(r"Could not override '([^']+)'", text)
     if unknown is None:
         hint = ""

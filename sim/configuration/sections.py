@@ -220,6 +220,11 @@ class RunConfig:
             raise InputError(f"patience_s: expected a time > 0 s, found {self.patience_s}")
         if self.seed < 0:
             raise InputError(f"seed: expected a whole number >= 0, found {self.seed}")
+        if "_target_" in self.scheduler and "lambda_per_s" not in self.scheduler:
+            raise InputError(
+                "scheduler.lambda_per_s: expected λ in the YAML of every scheduler, since it values the "
+                f"results of a run, found none in that of {self.scheduler.get('name')!r}"
+            )
         if not (math.isfinite(self.decay_per_s) and self.decay_per_s >= 0):
             raise InputError(
                 f"scheduler.lambda_per_s: expected a decay >= 0 per second, found {self.decay_per_s}"

@@ -72,7 +72,7 @@ class Camera:
         if self.admission is None:
             return self._one_at_a_time()
         self._pipeline = Pipeline(
-            self.world, self.arrivals, self.admission, self._begin, self._skipped, self._ended
+            self.world, self.arrivals, self.admission, self._begin, self._skipped, self._ended, self._lost
         )
         return self._pipeline.run()
 
@@ -112,16 +112,22 @@ class Camera:
         image = self._images[index] = None if self.image is None else self.image(index)
         return checked_generator(self.system.process(Frame(index, captured_s, image), view), self.system)
 
-    def _ended(self, view: FrameWorld, outcome: Outcome | None) -> None:
+    def _lost(self, view: FrameWorld) -> None:
+        """Book a frame of the pipeline whose result never came."""
+        account = view.account
+        del self._images[account.frame]
+        self.table.abandon(self.number, account, "dropped")
+        if self.on_frame is not None:
+            self.on_frame(self.number, account.frame)
+
+    def _ended(self, view: FrameWorld, returned: Any) -> None:
         """Book a frame of the pipeline; its result is shown unless a newer one is out."""
         account = view.account
         image = self._images.pop(account.frame)
-        if outcome is None:
-            self.table.abandon(self.number, account, "dropped")
-        elif account.frame < self._newest:
+        outcome = checked_outcome(returned, self.system)
+        if account.frame < self._newest:
             self.table.supersede(self.number, account, view.now_s)
         else:
-            outcome = checked_outcome(outcome, self.system)
             self._newest = account.frame
             if self.outside_profile:
                 outcome = outcome._replace(extrapolated=True)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Generator
+from numbers import Integral
+from pathlib import Path
 from types import CodeType, FrameType, GeneratorType
 from typing import Any
 
@@ -56,15 +59,59 @@ def checked_outcome(outcome: Any, system: Any) -> Outcome:
     """What a system returned for a frame, if it is an outcome.
 
     Raises:
-        InputError: it is not, or its path is none of PATHS.
+        InputError: it is not, its path is none of PATHS, or a count of blocks is none.
     """
-    if isinstance(outcome, Outcome) and outcome.path in PATHS:
-        return outcome
-    found = f"path {outcome.path!r}" if isinstance(outcome, Outcome) else repr(outcome)
-    raise InputError(
+    if not isinstance(outcome, Outcome) or outcome.path not in PATHS:
+        found = f"path {outcome.path!r}" if isinstance(outcome, Outcome) else repr(outcome)
+        raise _wrong_outcome(system, f"whose path is one of {', '.join(PATHS)}", found)
+    _, active, processed, stale, active_edge, active_cloud, *_ = outcome
+    for count in (active, processed, stale, active_edge, active_cloud):
+        if count.__class__ is not int or count < 0:
+            _check_counts(outcome, system)
+            break
+    return outcome
+
+
+def _check_counts(outcome: Outcome, system: Any) -> None:
+    """Refuse counts of blocks that are no whole numbers >= 0, or None where there must be one."""
+    for name in ("active", "processed", "stale", "active_edge", "active_cloud"):
+        count = getattr(outcome, name)
+        if count is None and name not in ("processed", "stale"):
+            continue
+        if not isinstance(count, Integral) or count < 0:
+            raise _wrong_outcome(system, f"whose {name} is a number of blocks", repr(count))
+
+
+def _wrong_outcome(system: Any, expected: str, found: str) -> InputError:
+    return InputError(
         f"{_place(type(system).process.__code__)}: expected {type(system).__name__}.process to return an "
-        f"Outcome whose path is one of {', '.join(PATHS)}, found {found}"
+        f"Outcome {expected}, found {found}"
     )
+
+
+def checked_size(size_bytes: Any) -> int:
+    """A message's size, if it is one.
+
+    Raises:
+        InputError: it is no whole number >= 0; names the line that asked for it.
+    """
+    if isinstance(size_bytes, Integral) and int(size_bytes) >= 0:
+        return int(size_bytes)
+    raise InputError(f"{_asking_line()}: expected a whole number of bytes, found {size_bytes!r}")
+
+
+def wrong_service(service_s: float) -> InputError:
+    """The error for work that takes a negative or an unknown time; names the line that asked for it."""
+    return InputError(f"{_asking_line()}: expected work that takes 0 s or more, found {service_s!r} s")
+
+
+def _asking_line() -> str:
+    """File and line outside this folder that a method of the world was called from."""
+    frame: FrameType | None = sys._getframe()
+    here = str(Path(__file__).parent)
+    while frame is not None and frame.f_code.co_filename.startswith(here):
+        frame = frame.f_back
+    return "a system" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
 def wrong_yield(generator: Any, found: str) -> InputError:

@@ -7,6 +7,7 @@ what is computed on pixels is computed by the system, at once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator
 from typing import Any, TypeAlias
 
@@ -16,6 +17,7 @@ from sim.physics.events import Unanswered
 from sim.physics.link import BackgroundTransfer, Transfer
 from sim.records.account import FrameAccount
 from sim.world.camera_world import CameraWorld, Process
+from sim.world.contract import checked_size, wrong_service
 
 Awaitable: TypeAlias = Event
 
@@ -98,6 +100,8 @@ class FrameWorld:
         return self._on_edge("compute", service_s)
 
     def _on_edge(self, kind: str, service_s: float) -> Awaitable:
+        if not 0.0 <= service_s < math.inf:
+            raise wrong_service(service_s)
         now_s = self.env.now
         began_s, ended_s = self.edge.processor.reserve(service_s)
         account = self.account
@@ -127,6 +131,8 @@ class FrameWorld:
         return self._on_cloud(service_s)
 
     def _on_cloud(self, service_s: float) -> Awaitable:
+        if not 0.0 <= service_s < math.inf:
+            raise wrong_service(service_s)
         now_s = self.env.now
         processor = self.cloud.processor
         reserved = processor.reserve(service_s)
@@ -145,6 +151,8 @@ class FrameWorld:
 
     def send(self, size_bytes: int) -> Awaitable:
         """Send a critical message up; resumes when it has reached the server."""
+        if size_bytes.__class__ is not int or size_bytes < 0:
+            size_bytes = checked_size(size_bytes)
         account = self.account
         if self._give_up_s == 0.0:
             now_s = self.env.now
@@ -156,6 +164,8 @@ class FrameWorld:
 
     def reply(self, size_bytes: int) -> Awaitable:
         """Send a result down; resumes when it has reached the edge."""
+        if size_bytes.__class__ is not int or size_bytes < 0:
+            size_bytes = checked_size(size_bytes)
         self.account.downlink_bytes += size_bytes
         return self.downlink.send(size_bytes, self._give_up_s, self._book_downlink)
 

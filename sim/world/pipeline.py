@@ -108,7 +108,8 @@ class Pipeline:
         admission: when the next may enter.
         begin: a frame's process, of its index, capture time and view.
         skipped: told of frames that are never begun.
-        ended: told of each frame's view and outcome as it ends; None: the result never came.
+        ended: told of each frame's view as it ends, and what its process returned.
+        lost: told of each frame's view whose result will never come.
     """
 
     __slots__ = (
@@ -117,6 +118,7 @@ class Pipeline:
         "_begin",
         "_ended",
         "_look_s",
+        "_lost",
         "_skipped",
         "_through",
         "_under_way",
@@ -130,7 +132,8 @@ class Pipeline:
         admission: Admission,
         begin: Callable[[int, float, FrameWorld], FrameProcess],
         skipped: Skipped,
-        ended: Callable[[FrameWorld, Outcome | None], None],
+        ended: Callable[[FrameWorld, Any], None],
+        lost: Callable[[FrameWorld], None],
     ) -> None:
         self._world = world
         self._arrivals = arrivals
@@ -138,6 +141,7 @@ class Pipeline:
         self._begin = begin
         self._skipped = skipped
         self._ended = ended
+        self._lost = lost
         self._under_way: list[TrackedFrameWorld] = []
         self._look_s = math.inf  # when the timer that counts fires
         self._through = Event(world.env)  # succeeds with the end of the last frame
@@ -191,10 +195,14 @@ class Pipeline:
                 else:
                     awaited = process.send(event.value)
             except StopIteration as stop:
-                self._end(view, stop.value)
+                self._under_way.remove(view)
+                view.leave()
+                self._admission.finish(view.passage, view.now_s)
+                self._ended(view, stop.value)
                 return
             except Unreachable:
-                self._end(view, None)
+                self._under_way.remove(view)
+                self._lost(view)
                 return
             if not isinstance(awaited, Event):
                 raise wrong_yield(process, repr(awaited))
@@ -206,13 +214,6 @@ class Pipeline:
     def _resume(self, view: TrackedFrameWorld, process: FrameProcess, event: Event) -> None:
         self._step(view, process, event)
         self._admit()
-
-    def _end(self, view: TrackedFrameWorld, outcome: Outcome | None) -> None:
-        self._under_way.remove(view)
-        if outcome is not None:
-            view.leave()
-            self._admission.finish(view.passage, view.now_s)
-        self._ended(view, outcome)
 
     def _look_now(self) -> None:
         """Not at once: a link that is handing over messages must not be given new ones meanwhile."""

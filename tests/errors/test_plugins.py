@@ -331,6 +331,14 @@ def test_a_bound_that_is_no_number_of_frames_is_refused(door: Door, bound: str) 
     )
 
 
+def test_a_scheduler_without_lambda_is_refused() -> None:
+    """Its results would be valued with another λ than those that they are swept with."""
+    section = {"_target_": "sim.schedulers.LatencyScheduler", "name": "own"}
+    message = refused({**pixels(), "scheduler": section})
+    assert message.startswith("scheduler.lambda_per_s: expected λ in the YAML of every scheduler")
+    assert message.endswith("found none in that of 'own'")
+
+
 @pytest.mark.parametrize("group", ["scheduler", "estimator"])
 def test_schedulers_and_estimators_come_through_the_same_door(door: Door, group: str) -> None:
     path = door.folder / group / "own.yaml"
