@@ -15,7 +15,7 @@ from sim.records.outcome import Outcome
 from sim.records.overlay import Overlay, ShowsBlocks
 from sim.world.admission import Admission
 from sim.world.camera_world import CameraWorld
-from sim.world.contract import checked_generator, checked_outcome, wrong_yield
+from sim.world.contract import checked_generator, checked_outcome, place_of_process, wrong_yield
 from sim.world.frame import Frame
 from sim.world.frame_world import FrameWorld
 from sim.world.pipeline import Pipeline
@@ -57,10 +57,12 @@ class Camera:
     _pipeline: Pipeline | None = field(init=False, default=None)
     _images: dict[int, NDArray[Any] | None] = field(default_factory=dict)  # of the pipeline's frames
     _newest: int = -1  # frame whose result is out
+    _place: str = ""  # of the system's code
     _process: Any = None  # the system's generator, one at a time
 
     def __post_init__(self) -> None:
         self._view = FrameWorld(self.world)
+        self._place = place_of_process(self.system)
 
     @property
     def in_flight(self) -> int:
@@ -96,6 +98,7 @@ class Camera:
                     process(Frame(index, captured_s, image), world), self.system
                 )
                 outcome = checked_outcome((yield from self._process), self.system)
+                world.check_waited(self._place)
             except Unreachable:
                 table.abandon(self.number, account, "dropped")
             else:
@@ -125,6 +128,7 @@ class Camera:
         account = view.account
         image = self._images.pop(account.frame)
         outcome = checked_outcome(returned, self.system)
+        view.check_waited(self._place)
         if account.frame < self._newest:
             self.table.supersede(self.number, account, view.now_s)
         else:

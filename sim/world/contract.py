@@ -97,15 +97,15 @@ def checked_size(size_bytes: Any) -> int:
     """
     if isinstance(size_bytes, Integral) and int(size_bytes) >= 0:
         return int(size_bytes)
-    raise InputError(f"{_asking_line()}: expected a whole number of bytes, found {size_bytes!r}")
+    raise InputError(f"{asking_line()}: expected a whole number of bytes, found {size_bytes!r}")
 
 
 def wrong_service(service_s: float) -> InputError:
     """The error for work that takes a negative or an unknown time; names the line that asked for it."""
-    return InputError(f"{_asking_line()}: expected work that takes 0 s or more, found {service_s!r} s")
+    return InputError(f"{asking_line()}: expected work that takes 0 s or more, found {service_s!r} s")
 
 
-def _asking_line() -> str:
+def asking_line() -> str:
     """File and line outside this folder that a method of the world was called from."""
     frame: FrameType | None = sys._getframe()
     here = str(Path(__file__).parent)
@@ -132,6 +132,11 @@ def _innermost(generator: Any) -> FrameType | None:
     while inspect.isgenerator(generator) and generator.gi_frame is not None:
         frame, generator = generator.gi_frame, generator.gi_yieldfrom
     return frame
+
+
+def place_of_process(system: Any) -> str:
+    """File and line of a system's `process`."""
+    return _place(type(system).process.__code__)
 
 
 def _place(code: CodeType) -> str:

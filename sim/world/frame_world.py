@@ -16,6 +16,7 @@ from simpy.events import Event, Timeout
 from sim.physics.events import Unanswered
 from sim.physics.link import BackgroundTransfer, Transfer
 from sim.records.account import FrameAccount
+from sim.world.awaited import Awaited
 from sim.world.camera_world import CameraWorld, Process
 from sim.world.contract import checked_size, wrong_service
 
@@ -33,6 +34,7 @@ class FrameWorld:
     """
 
     __slots__ = (
+        "_awaited",
         "_before_remote",
         "_give_up_s",
         "_unobserved",
@@ -56,6 +58,7 @@ class FrameWorld:
         self.patience_s = camera.patience_s
         self.account = FrameAccount()
         self._unobserved = camera.unobserved
+        self._awaited = Awaited()
         self._give_up_s = 0.0
         self._before_remote = (0.0, 0.0, 0.0, 0.0)
 
@@ -67,7 +70,19 @@ class FrameWorld:
     def open(self, frame: int, captured_s: float) -> None:
         """Begin a frame's account."""
         self.account.open(frame, captured_s, self.env.now)
+        self._awaited.begin()
         self._give_up_s = 0.0
+
+    def check_waited(self, place: str) -> None:
+        """The frame has ended: whatever it asked for must have been waited for.
+
+        Args:
+            place: file and line of the system, for the message.
+
+        Raises:
+            InputError: a `yield` was forgotten.
+        """
+        self._awaited.check(place)
 
     def bandwidth_bps(self) -> float | None:
         """What the estimator believes the uplink carries; noted on the frame's account."""
@@ -114,7 +129,7 @@ class FrameWorld:
             account.encode_s += service_s
         if self.on_trace is not None:
             self.on_trace(account.frame, "edge", kind, began_s, ended_s)
-        return Timeout(self.env, ended_s - now_s)
+        return self._awaited.note(Timeout(self.env, ended_s - now_s))
 
     # -- work in the cloud --------------------------------------------------------------------------
 
@@ -145,7 +160,7 @@ class FrameWorld:
         account.cloud_compute_s += service_s
         if self.on_trace is not None:
             self.on_trace(account.frame, "cloud", "compute", reserved.began_s, reserved.ended_s)
-        return Timeout(self.env, reserved.ended_s - now_s)
+        return self._awaited.note(Timeout(self.env, reserved.ended_s - now_s))
 
     # -- messages -----------------------------------------------------------------------------------
 
@@ -160,14 +175,14 @@ class FrameWorld:
             account.uplink_enqueued_s = now_s
             self._before_remote = (now_s, account.queue_s, account.transmit_s, account.cloud_compute_s)
         account.uplink_bytes += size_bytes
-        return self.uplink.send(size_bytes, self._give_up_s, self._book_uplink)
+        return self._awaited.note(self.uplink.send(size_bytes, self._give_up_s, self._book_uplink))
 
     def reply(self, size_bytes: int) -> Awaitable:
         """Send a result down; resumes when it has reached the edge."""
         if size_bytes.__class__ is not int or size_bytes < 0:
             size_bytes = checked_size(size_bytes)
         self.account.downlink_bytes += size_bytes
-        return self.downlink.send(size_bytes, self._give_up_s, self._book_downlink)
+        return self._awaited.note(self.downlink.send(size_bytes, self._give_up_s, self._book_downlink))
 
     def give_up(self) -> None:
         """Book the time spent on a remote path that led nowhere as waiting."""
