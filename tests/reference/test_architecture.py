@@ -28,7 +28,7 @@ COMMANDS = {
 }
 # Package → its rooms, lowest first: a room imports from earlier lines only, not from its own line.
 LAYERS = {
-    "traces": (("errors",), ("bandwidth", "video", "downloads"), ("__main__",)),
+    "traces": (("errors", "notices"), ("bandwidth", "video", "downloads"), ("__main__",)),
     "kernels": (
         ("ops", "allocator", "similarity"),
         ("motion", "executor"),

@@ -22,7 +22,7 @@ from sim.systems.edge_only import EdgeOnly
 from sim.systems.full_offload import FullOffload
 from sim.systems.full_offload.system import CODECS
 from sim.systems.spinn import Spinn
-from sim.world.system import max_in_flight
+from sim.world.contract import checked_bound
 from tests.strategies.images import texture
 from tests.strategies.systems import CUTS, DELAY_S, DOWNLINK_BPS, EDGE, SIDE_PX, UPLINK_BPS, context, run
 
@@ -74,7 +74,7 @@ def test_full_offload_takes_transmission_dense_inference_and_reply(codec):
 def test_frames_overlap_where_none_builds_on_the_last(codec):
     system = FullOffload(context(), FullOffload.Options(codec))
     assert make_frame_codec(codec).builds_on_last == (codec == "h264")
-    assert max_in_flight(system) == (1 if codec == "h264" else 4)
+    assert checked_bound(system) == (1 if codec == "h264" else 4)
 
 
 class DecodesOnTheServer:
