@@ -19,8 +19,10 @@ import torch
 from numpy.typing import NDArray
 
 from kernels.executor import SparseExecutor
+from kernels.models.predictions.results import Boxes, Pose, Segmentation
 from sim.accuracy.choice import NetworkChoice
 from sim.accuracy.network import Image
+from sim.configuration.plugins import place_of
 from sim.configuration.sections import AccuracyConfig
 from sim.world.frame import Frame, FrameGeometry
 from traces.errors import InputError
@@ -70,8 +72,25 @@ class Inference:
         return outputs, made
 
     def result(self, outputs: Any) -> bytes:
-        """The packed result that raw outputs mean."""
-        return pack(self.interpret(outputs, self.geometry.height_px, self.geometry.width_px))
+        """The packed result that raw outputs mean.
+
+        Raises:
+            InputError: the network's `interpret` returned no result, or a class map of another size.
+        """
+        size = self.geometry.height_px, self.geometry.width_px
+        found = self.interpret(outputs, *size)
+        if not isinstance(found, (Segmentation, Boxes, Pose)):
+            raise InputError(
+                f"{place_of(self.interpret)}: expected a Segmentation, Boxes or Pose, found {found!r}"
+            )
+        if isinstance(found, Segmentation):
+            classes: Any = found.classes
+            if getattr(classes, "dtype", None) != np.uint8 or classes.shape != size:
+                kind = f"{getattr(classes, 'dtype', type(classes).__name__)} of {np.shape(classes)}"
+                raise InputError(
+                    f"{place_of(self.interpret)}: expected classes as uint8 of {size}, found {kind}"
+                )
+        return pack(found)
 
     def blank(self) -> Any:
         """The features of a black frame: what a side has that has seen none."""

@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from kernels.models.predictions.results import Segmentation
+from sim.accuracy.inference import Inference
 from sim.assembly import assemble
 from sim.components.context import SystemContext
 from sim.configuration import read_config
 from sim.records.outcome import Outcome
+from sim.world.frame import FrameGeometry
 from tests.strategies.sim import pixels, statistical
 from traces.errors import InputError
 
@@ -165,3 +169,29 @@ def test_a_system_that_hands_over_no_results_is_named(tmp_path: Path) -> None:
     folders = {"config_folders": [str(tmp_path)]}
     message = refused(pixels("silent", video=SCENE, accuracy={"mode": "measured"}, **folders))
     assert "accuracy.mode: system 'silent' hands over no results" in message
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (3, "expected a Segmentation, Boxes or Pose, found 3"),
+        (
+            Segmentation(np.zeros((640, 320), np.uint8)),
+            "expected classes as uint8 of (320, 640), found uint8 of (640, 320)",
+        ),
+        (
+            Segmentation(np.zeros((320, 640), np.int64)),
+            "expected classes as uint8 of (320, 640), found int64 of (320, 640)",
+        ),
+    ],
+)
+def test_a_network_that_says_what_is_no_result_is_named_with_its_line(found: object, expected: str) -> None:
+    def interpret(outputs: object, height_px: int, width_px: int) -> object:
+        return found
+
+    executor: Any = None  # not asked
+    inference = Inference(executor, FrameGeometry(320, 640), interpret)
+    line = interpret.__code__.co_firstlineno
+    with pytest.raises(InputError) as raised:
+        inference.result(None)
+    assert str(raised.value) == f"{__file__}:{line}: {expected}"
