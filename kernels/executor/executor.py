@@ -17,7 +17,8 @@ from kernels.executor import policies
 from kernels.executor.calibration.break_even import measure_layers
 from kernels.executor.calibration.truncation_profile import LayerDeviations, TruncationProfile
 from kernels.executor.graph.lowering import lower
-from kernels.executor.graph.tracing import check_module, trace_module
+from kernels.executor.graph.tracing import check_module
+from kernels.executor.graph.verification import verified_trace
 from kernels.executor.plan.execution_plan import ExecutionPlan, build_plan
 from kernels.executor.reports.reuse_report import ReuseReport
 from kernels.executor.state.arenas import ArenaPool
@@ -295,15 +296,15 @@ class SparseExecutor:
             self._prepared[shape] = known  # in the order of their last use
         else:
             check_module(self.model)  # it may have been put in training mode since
-            # A clone is no inference tensor: calls on those are recorded whole ("conv2d"), not taken apart.
-            graph = lower(
-                trace_module(self.model, frame.clone(memory_format=torch.contiguous_format)), self.model
-            )
+            verified = verified_trace(self.model, frame)
+            graph = lower(verified.trace, self.model)
             bilinear = self.sampling == "bilinear" and self.policy != "exact"
             plan = build_plan(graph, self.policy, self.backend, self.device, bilinear, self.dtype)
+            pool = ArenaPool(plan)
+            policies.check_dense(plan, pool, verified, self.block_px)
             while len(self._prepared) >= MOST_SIZES:
                 del self._prepared[next(iter(self._prepared))]
-            self._prepared[shape] = _PreparedSize(plan, ArenaPool(plan))
+            self._prepared[shape] = _PreparedSize(plan, pool)
         return self._prepared[shape]
 
     def _check_frame(self, frame: torch.Tensor) -> None:

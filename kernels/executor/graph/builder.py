@@ -11,8 +11,8 @@ import torch
 from torch.utils import _pytree as pytree
 
 from kernels.executor.graph import tap_tables
+from kernels.executor.graph.module_trace import ModuleTrace, RecordedCall, TracedValue
 from kernels.executor.graph.nodes import DenseCall, Graph, Input, Node, Operation, Taps, TensorToMap
-from kernels.executor.graph.tracing import ModuleTrace, RecordedCall, TracedValue
 
 
 class GraphBuilder:
@@ -98,6 +98,12 @@ class GraphBuilder:
         period = (scale[0].numerator, scale[1].numerator)
         self.nodes.append(Node(name, TensorToMap(), (source,), (shape[2], shape[3], shape[1]), scale, period))
         return index
+
+    def new_value(self, shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> int:
+        """The number of a value that the module did not make."""
+        self.record.shapes.append(shape)
+        self.record.dtypes.append(dtype)
+        return len(self.record.shapes) - 1
 
     def fusible(self, value: Any, index: int) -> bool:
         """Whether the current call is the only reader of this value, and it is the node's own result."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from kernels.executor.graph.tracing import RecordedCall
+from kernels.executor.graph.module_trace import RecordedCall
 from kernels.ops.maps import Window
 
 
@@ -39,7 +39,8 @@ class Convolution:
 class TransposedConvolution:
     """A transposed convolution whose kernel size is its stride: each input position makes its own patch.
 
-    weight (kh · kw · O, I, 1, 1), patch rows first; bias repeats for each patch position.
+    weight (kh · kw · O, I, 1, 1), patch rows first; bias repeats for each patch position. If it `shuffles`,
+    each output is one of the inputs (weight 1, all others 0), and is copied: 0 times a NaN is a NaN.
     """
 
     weight: torch.Tensor
@@ -47,6 +48,7 @@ class TransposedConvolution:
     factor: tuple[int, int]
     activation: str = "none"
     slope: float = 0.01
+    shuffles: bool = False
 
 
 @dataclass(frozen=True, slots=True)
