@@ -180,7 +180,8 @@ class Recorder(TorchDispatchMode):
         if not func._schema.is_mutable:
             return func, args, kwargs
         packet = getattr(torch.ops.aten, name[:-1], None) if name.endswith("_") else None
-        twin = getattr(packet, func._overloadname, None)
+        overload = "int" if name == "transpose_" else func._overloadname
+        twin = getattr(packet, overload, None)
         if twin is None or not _changes_first(func) or name in ("set_", "resize_"):
             self.refuse(f"{func} changes a tensor in place in a way that has no functional form")
         return twin, args, kwargs
