@@ -70,8 +70,9 @@ class SparseExecutor:
     """Runs any convolutional module on the parts of a frame that changed.
 
     The module is not edited. It is traced once for each frame size, by running it on the first frame and
-    recording the ATen calls; the weights are copied then, so later changes to them are not seen. The plans of
-    the last four sizes are kept; caches of other sizes are refused.
+    recording the ATen calls; the weights are copied then, so later changes to them are not seen. It runs on a
+    second frame as well (noise), where trace and dense result must be the module's. The plans of the last four
+    sizes are kept; caches of other sizes are refused.
 
     - At active positions only: convolutions, pooling, upsampling, the common activations, sums and products,
       constants a channel, zero padding, pixel shuffling, concatenation and splitting along channels.
@@ -81,8 +82,9 @@ class SparseExecutor:
     - Densely in every frame, as recorded, and every layer after them as well: attention, global pooling,
       group norm, upsampling by fractional factors, and anything else.
     - Refused, with the path of the submodule: recurrent, 1-D, 3-D and embedding layers, batch norm or dropout
-      in training mode, control flow that depends on values, random numbers, and in-place changes of parts
-      of a tensor (circular padding makes such).
+      in training mode, control flow that depends on values, random numbers, state that a call leaves on the
+      module, values that leave PyTorch (NumPy, DLPack, lists, deepcopy), and in-place changes of parts of a
+      tensor other than slices, selected rows and permutations of them.
 
     Under "exact" a sparse run equals a dense one to the last bit, with two exceptions that agree to rounding:
     calls on whole maps run in torch, whose last bits depend on where in a map a position lies; and all

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
-from kernels.executor.graph.builder import GraphBuilder, common_period
+from kernels.executor.graph.builder import GraphBuilder, common_period, joined_offsets
 from kernels.executor.graph.module_trace import RecordedCall, TracedValue
 from kernels.executor.graph.nodes import Convolution, LocalCall, Pointwise, TransposedConvolution
 from kernels.ops.maps import Window
@@ -153,7 +153,10 @@ class ElementwiseLowering(GraphBuilder):
                 ):
                     period = common_period(node.period, self.nodes[other].period)
                     taps = (*node.taps, self.same(size))
-                    self.nodes[this] = replace(node, inputs=(*node.inputs, other), taps=taps, period=period)
+                    offsets = joined_offsets([node, self.nodes[other]])
+                    self.nodes[this] = replace(
+                        node, inputs=(*node.inputs, other), taps=taps, period=period, offsets=offsets
+                    )
                     self.values[call.results[0]] = this
                     return True
         same = self.same(size)

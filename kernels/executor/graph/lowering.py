@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from kernels.executor.graph import tap_tables
+from kernels.executor.graph.builder import window_shift
 from kernels.executor.graph.channels_last import ChannelsLastLowering
 from kernels.executor.graph.module_trace import ModuleTrace, RecordedCall, TracedValue, UnsupportedModule
 from kernels.executor.graph.nodes import (
@@ -135,7 +136,9 @@ class _Lowering(ChannelsLastLowering):
                 operation = TransposedConvolution(flat, repeated, kernel)
             else:
                 operation = LocalCall(call)
-        self.add(call, operation, (source,), result, ((taps[0], taps[1]),), factor)
+        down, across = (window_shift(kernel[axis], *(pair[axis] for pair in pairs)) for axis in (0, 1))
+        shift = (-down / pairs[0][0], -across / pairs[0][1]) if is_transposed else (down, across)
+        self.add(call, operation, (source,), result, ((taps[0], taps[1]),), factor, shift=shift)
         return True
 
     def _max_pool(self, call: RecordedCall) -> bool:
@@ -184,7 +187,14 @@ class _Lowering(ChannelsLastLowering):
             for axis in (0, 1)
         )
         factor = (Fraction(window.stride[0]), Fraction(window.stride[1]))
-        self.add(call, operation, (source,), result, ((vertical, horizontal),), factor)
+        down, across = (
+            window_shift(
+                window.kernel[axis], window.stride[axis], window.padding[axis], window.dilation[axis]
+            )
+            for axis in (0, 1)
+        )
+        taps = ((vertical, horizontal),)
+        self.add(call, operation, (source,), result, taps, factor, shift=(down, across))
 
     def _upsample(self, call: RecordedCall) -> bool:
         size, result = self.record.shapes[call.args[0].index][2:], self.result_shape(call)
@@ -344,7 +354,8 @@ class _Lowering(ChannelsLastLowering):
         behind = Pooling("average", Window((1, 1)), True) if is_zero and top == left == 0 else None
         height, width, _ = self.nodes[source].map_shape()
         taps = (tap_tables.padded(height, top, bottom), tap_tables.padded(width, left, right))
-        self.add(call, behind or LocalCall(call), (source,), self.result_shape(call), (taps,))
+        shift = Fraction(-top), Fraction(-left)
+        self.add(call, behind or LocalCall(call), (source,), self.result_shape(call), (taps,), shift=shift)
         return True
 
     def _absorb_padding(self, value: TracedValue, index: int) -> tuple[int, tuple[int, int]]:
@@ -371,7 +382,8 @@ class _Lowering(ChannelsLastLowering):
             taps = (tap_tables.padded(height, 0, bottom - top), tap_tables.padded(width, 0, right - left))
             shape = (height + bottom - top, width + right - left, channels)
             operation = Pooling("average", Window((1, 1)), True)
-            self.nodes.append(replace(node, operation=operation, shape=shape, taps=(taps,)))
+            offsets = self.nodes[source].offsets
+            self.nodes.append(replace(node, operation=operation, shape=shape, taps=(taps,), offsets=offsets))
             source = index
         return source, (top, left)
 
@@ -382,7 +394,8 @@ class _Lowering(ChannelsLastLowering):
         (left, right, top, bottom), (height, width, _) = call.args[1], self.nodes[source].map_shape()
         repeats = call.name == "replication_pad2d"
         taps = (_mirrored(height, top, bottom, repeats), _mirrored(width, left, right, repeats))
-        self.add(call, LocalCall(call), (source,), self.result_shape(call), (taps,))
+        shift = Fraction(-top), Fraction(-left)
+        self.add(call, LocalCall(call), (source,), self.result_shape(call), (taps,), shift=shift)
         return True
 
     def _unshuffle(self, call: RecordedCall) -> bool:

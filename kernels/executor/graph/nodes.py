@@ -124,6 +124,7 @@ Operation = (
     | DenseCall
 )
 Taps = tuple[torch.Tensor, torch.Tensor]
+Span = tuple[Fraction, Fraction]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +140,8 @@ class Node:
         period: pixels that a motion must be a multiple of, (vertical, horizontal): the least common multiple
             of the scales on every path from the frame (P_l).
         taps: per input, the (vertical, horizontal) tables of `kernels.executor.graph.tap_tables`.
+        offsets: pixels from where position 0 would lie to where its content does, as behind an unpadded
+            convolution or a crop: (least, most) over all paths, (vertical, horizontal).
     """
 
     name: str
@@ -148,6 +151,7 @@ class Node:
     scale: tuple[Fraction, Fraction] | None = None
     period: tuple[int, int] = (1, 1)
     taps: tuple[Taps, ...] = ()
+    offsets: tuple[Span, Span] = ((Fraction(0), Fraction(0)), (Fraction(0), Fraction(0)))
 
     @property
     def is_map(self) -> bool:
