@@ -71,8 +71,8 @@ class SparseExecutor:
 
     The module is not edited. It is traced once for each frame size, by running it on the first frame and
     recording the ATen calls; the weights are copied then, so later changes to them are not seen. It runs on a
-    second frame as well (noise), where trace and dense result must be the module's. The plans of the last four
-    sizes are kept; caches of other sizes are refused.
+    second frame as well (noise), where trace and dense result must be the module's. The plans of the last
+    four sizes are kept; caches of other sizes are refused.
 
     - At active positions only: convolutions, pooling, upsampling, the common activations, sums and products,
       constants a channel, zero padding, pixel shuffling, concatenation and splitting along channels.

@@ -7,9 +7,7 @@ active position (halos), at another resolution, or whole; `exact` and `truncate`
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field, replace
-from fractions import Fraction
+from dataclasses import dataclass, field
 
 import torch
 
@@ -27,32 +25,10 @@ from kernels.executor.graph.nodes import (
     TransposedConvolution,
     Upsample,
 )
+from kernels.executor.plan.resolution import Resolution, find_resolutions
 from kernels.ops import registry
 from kernels.ops.maps import PackedConvolution, Window
 from kernels.ops.registry import ChosenBackend
-
-
-@dataclass(frozen=True, slots=True)
-class Resolution:
-    """Size of a map, and the pixels of the frame that one position covers, down and across.
-
-    Attributes:
-        offset_y, offset_x: (least, most) positions by which content lies behind its place, as behind unpadded
-            convolutions and crops: position p stands for the pixels from (p + least) · scale up to
-            (p + 1 + most) · scale.
-    """
-
-    height: int
-    width: int
-    scale_y: Fraction
-    scale_x: Fraction
-    offset_y: tuple[int, int] = (0, 0)
-    offset_x: tuple[int, int] = (0, 0)
-
-    @property
-    def is_in_place(self) -> bool:
-        """Whether position p stands for the pixels [p, p + 1) · scale."""
-        return self.offset_y == self.offset_x == (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,16 +149,7 @@ def build_plan(
         ValueError: a backend that was asked for cannot run here.
     """
     plan = ExecutionPlan(graph=graph, bilinear=bilinear, device=device, dtype=dtype)
-    for node in graph.nodes:
-        if node.is_map:
-            height, width, _ = node.map_shape()
-            resolution = Resolution(height, width, *node.map_scale())
-            if resolution not in plan.resolutions:
-                plan.resolutions.append(resolution)
-            plan.node_resolutions.append(plan.resolutions.index(resolution))
-        else:
-            plan.node_resolutions.append(None)
-    _place_resolutions(plan)
+    plan.resolutions, plan.node_resolutions = find_resolutions(graph.nodes)
     _assign_buffers(plan)
     _mark_kept(plan, everything=policy != "fixed")
     _lay_out(plan)
@@ -215,45 +182,6 @@ def pack_for_torch(operation: Convolution, dtype: torch.dtype) -> tuple[torch.Te
     """Weight and bias as torch's own convolution takes them, for `ExecutionPlan.torch_weights`."""
     weight = operation.weight.to(dtype, memory_format=torch.channels_last)
     return weight, None if operation.bias is None else operation.bias.to(dtype)
-
-
-def _place_resolutions(plan: ExecutionPlan) -> None:
-    """Where the positions of each resolution lie: for all of its maps, as they share an active set."""
-    spans: list[list[tuple[int, int]]] = [[(0, 0), (0, 0)] for _ in plan.resolutions]
-    known: set[int] = set()
-    for index, node in enumerate(plan.nodes):
-        if not node.is_map:
-            continue
-        key = plan.resolution_of(index)
-        for axis, scale in enumerate(node.map_scale()):
-            least, most = (_nearest(offset / scale) for offset in node.offsets[axis])
-            spans[key][axis] = _joined(spans[key][axis], (least, most)) if key in known else (least, most)
-        known.add(key)
-    patches = [
-        (plan.resolution_of(node.inputs[0]), plan.resolution_of(index), node.operation.factor)
-        for index, node in enumerate(plan.nodes)
-        if isinstance(node.operation, TransposedConvolution)
-    ]
-    # All of a patch is made where its input position is active. Patches of patches are finer each time.
-    for coarse, fine, factor in patches * len(patches):
-        for axis in (0, 1):
-            least, most = spans[fine][axis]
-            around = least // factor[axis], -(-most // factor[axis])
-            spans[coarse][axis] = _joined(spans[coarse][axis], around)
-    plan.resolutions = [
-        replace(resolution, offset_y=rows, offset_x=columns)
-        for resolution, (rows, columns) in zip(plan.resolutions, spans, strict=True)
-    ]
-
-
-def _joined(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
-    return min(one[0], other[0]), max(one[1], other[1])
-
-
-def _nearest(offset: Fraction) -> int:
-    """The nearest whole number, of two the one nearer to 0: half a position is within what rounding costs."""
-    whole = math.ceil(abs(offset) - Fraction(1, 2))
-    return whole if offset > 0 else -whole
 
 
 def _assign_buffers(plan: ExecutionPlan) -> None:
