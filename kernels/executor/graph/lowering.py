@@ -19,7 +19,13 @@ from torch import nn
 from kernels.executor.graph import tap_tables
 from kernels.executor.graph.builder import window_shift
 from kernels.executor.graph.channels_last import ChannelsLastLowering
-from kernels.executor.graph.module_trace import ModuleTrace, RecordedCall, TracedValue, UnsupportedModule
+from kernels.executor.graph.module_trace import (
+    ModuleTrace,
+    RecordedCall,
+    TracedValue,
+    UnsupportedModule,
+    first_line,
+)
 from kernels.executor.graph.nodes import (
     Concat,
     Convolution,
@@ -54,7 +60,9 @@ class _Lowering(ChannelsLastLowering):
                     self.add_dense_call(call)
             except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
                 where = f"model.{call.path}".removesuffix(".")
-                raise UnsupportedModule(f"{where}: {call.name} cannot be lowered: {error}") from error
+                raise UnsupportedModule(
+                    f"{where}: {call.name} cannot be lowered: {first_line(error)}"
+                ) from error
         self.graph.outputs = [
             NodeOutput(self.node_of(leaf.index)) if isinstance(leaf, TracedValue) else leaf
             for leaf in self.record.outputs
@@ -292,6 +300,8 @@ class _Lowering(ChannelsLastLowering):
         if source is None or not isinstance(numbers, torch.Tensor) or numbers.dim() != 1:
             return False
         count = self.nodes[source].map_shape()[2]
+        if numbers.dtype in (torch.bool, torch.uint8):
+            numbers = numbers.nonzero()[:, 0]
         return self._channels(call, [(source, number % count) for number in numbers.tolist()])
 
     def _replace_channels(self, call: RecordedCall) -> bool:

@@ -65,3 +65,8 @@ class ModuleTrace:
     dtypes: list[torch.dtype] = field(default_factory=list)
     outputs: list[Any] = field(default_factory=list)
     structure: Any = None
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, for a message of one line."""
+    return str(error).strip().partition("\n")[0]

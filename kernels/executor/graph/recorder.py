@@ -165,7 +165,7 @@ class Recorder(TorchDispatchMode):
                 self.refuse(f"{func} draws random numbers")
             return torch.ops.aten.leaky_relu.default, (args[0], (lower + upper) / 2), {}
         depends = {torch.Tag.dynamic_output_shape, torch.Tag.data_dependent_output} & set(func.tags)
-        if depends and not (name == "index" and _whole_numbers(args[1])):
+        if depends and not (name == "index" and all(map(self._keeps_shape, args[1]))):
             self.refuse(f"{func} makes control flow or shapes depend on values")
         if torch.Tag.nondeterministic_seeded in func.tags and name != (
             "_scaled_dot_product_flash_attention_for_cpu"
@@ -179,12 +179,16 @@ class Recorder(TorchDispatchMode):
             return func, (*args[:3], None, None, *args[5:]), kwargs
         if not func._schema.is_mutable:
             return func, args, kwargs
-        packet = getattr(torch.ops.aten, name[:-1], None) if name.endswith("_") else None
-        overload = "int" if name == "transpose_" else func._overloadname
-        twin = getattr(packet, overload, None)
+        twin = _functional(func, name)
         if twin is None or not _changes_first(func) or name in ("set_", "resize_"):
             self.refuse(f"{func} changes a tensor in place in a way that has no functional form")
         return twin, args, kwargs
+
+    def _keeps_shape(self, index: Any) -> bool:
+        """Whether an index makes the same shape for every frame: one of positions, or a constant mask."""
+        if index is None or index.dtype not in (torch.bool, torch.uint8):
+            return True
+        return not self.depends_on_frame(index)
 
     def _recorded(self, leaf: Any) -> Any:
         return self.read(leaf) if isinstance(leaf, torch.Tensor) else leaf
@@ -335,9 +339,16 @@ def _storage(tensor: torch.Tensor) -> int:
     return int(tensor.untyped_storage()._cdata)
 
 
-def _whole_numbers(indices: Any) -> bool:
-    """Whether an index names positions, so that it makes the same shape whatever they are."""
-    return all(index is None or index.dtype not in (torch.bool, torch.uint8) for index in indices)
+def _functional(func: Any, name: str) -> Any:
+    """The overload without side effects of an in-place one, which takes the same arguments; or None."""
+    packet = getattr(torch.ops.aten, name[:-1], None) if name.endswith("_") else None
+    wanted = [(str(argument.type), argument.kwarg_only) for argument in func._schema.arguments]
+    for overload in () if packet is None else packet.overloads():
+        twin = getattr(packet, overload)
+        taken = [(str(argument.type), argument.kwarg_only) for argument in twin._schema.arguments]
+        if taken == wanted and not twin._schema.is_mutable:
+            return twin
+    return None
 
 
 def _changes_first(func: Any) -> bool:

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
-from kernels.executor.graph.module_trace import ModuleTrace, UnsupportedModule
+from kernels.executor.graph.module_trace import ModuleTrace, UnsupportedModule, first_line
 from kernels.executor.graph.recorder import DetourWatch, Recorder
 
 _UNSUPPORTED = (
@@ -85,7 +85,7 @@ def record_run(
         size = tuple(frame.shape)
         raise ValueError(
             f"frame of shape {size} does not go through the model: at {recorder.here()}: "
-            f"{type(error).__name__}: {error}"
+            f"{type(error).__name__}: {first_line(error)}"
         ) from error
     leaves, structure = pytree.tree_flatten(result)
     for leaf in leaves:

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 from torch.utils import _pytree as pytree
 
-from kernels.executor.graph.module_trace import RecordedCall, TracedValue
+from kernels.executor.graph.module_trace import RecordedCall, TracedValue, first_line
 from kernels.executor.graph.nodes import (
     Concat,
     Convolution,
@@ -195,7 +195,7 @@ class NodeRunner:
                 raise
             except (LookupError, RuntimeError, TypeError, ValueError) as error:
                 where = f"model.{call.path}".removesuffix(".")
-                raise RuntimeError(f"{where}: {call.name} cannot be replayed: {error}") from error
+                raise RuntimeError(f"{where}: {call.name} cannot be replayed: {first_line(error)}") from error
         made = self._results[key]
         found: torch.Tensor = made[result] if isinstance(made, (tuple, list)) else made
         return found

@@ -129,6 +129,8 @@ NETWORKS: dict[str, nn.Module] = {
     "layer norm in place": Network(normed),
     "instance norm in place": Network(lambda x: functional.relu_(functional.instance_norm(x))),
     "channels by number": Network(lambda x, last: last(x[:, [2, 1, 0, 0, -1]]), nn.Conv2d(5, 4, 3)),
+    "channels by a mask": Network(lambda x: x[:, torch.tensor([True, False] * 4)]),
+    "powers in place": Network(lambda x: x.clone().abs_().pow_(2).clamp_(max=0.5).div_(3).sub_(x, alpha=2)),
     "many channels by number": Network(lambda x: x[:, [0, 2, 4, 6] * 8]),
     "randomised slope": Network(lambda x, act: act(x), nn.RReLU()),
     "randomised slope in place": Network(lambda x, act: act(x), nn.RReLU(0.1, 0.5, inplace=True)),
