@@ -28,6 +28,14 @@ overlapping had saved, or 0. If w ≥ T − P, overlapping wins nothing. Otherwi
 T / (P + w) and each frame's worth by exp(−λ·w), and is worth having if ln(T / (P + w)) > λ·w; gains of less
 than a tenth are not worth the risk. w is learnt from frames that overlapped; it is forgotten slowly while
 none does, so that overlapping is tried again once the others have gone.
+
+*Frames that go different ways*, some answered on the edge and some offloaded, are told apart by the stages
+that they went through. A stage has the share of frames that come to it: its mean service counts with that
+share, and a conflict over it, of a frame under way and the next one, is as probable as that both come to it.
+A frame at a stage that no remembered way goes through is waited for to its end.
+
+*An input of several frames* is waited for by its own frames: up to `frames_an_input` enter at once, and those
+that wait for their fellows are in nobody's way.
 """
 
 from __future__ import annotations
@@ -40,12 +48,14 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 EDGE, UPLINK, CLOUD, DOWNLINK = "edge", "uplink", "cloud", "downlink"
+FELLOWS = "fellows"  # no stage: where a frame waits for others of its input
 Stop: TypeAlias = tuple[int, str]  # the how-manieth stage of a frame's way, and where it is
 WINDOW = 32  # frames that a stage's service times are remembered of
 WEIGHT = 1.0 / 8.0  # of the newest frame in running means (TCP's for round-trip times)
 FORGETTING = 1.0 / 128.0  # the same for waits of frames that did not overlap
 LEAST_GAIN = 0.1  # of overlapping, as a logarithm of the rate
 LOST_AFTER = 2.0  # times the longest stay that was seen
+FORGOTTEN = 1.0 / 64.0  # share of frames below which a way is no longer expected
 TOLERANCE_S = 1e-9  # less is rounding of the clock
 
 
@@ -64,6 +74,7 @@ class Passage:
     entered_s: float
     overlaps: bool
     stop: Stop = (-1, "")
+    way: tuple[str, ...] = ()  # the places of its stops so far
     asked_s: float = 0.0
     began_s: float = 0.0
     ended_s: float = 0.0
@@ -75,6 +86,7 @@ class Passage:
     def arrive(self, place: str, now_s: float) -> None:
         """The frame asks for a stage that it was not in."""
         self.stop = (self.stop[0] + 1, place)
+        self.way += (place,)
         self.asked_s = self.began_s = now_s
         self.service_s = 0.0
 
@@ -103,7 +115,6 @@ class StageStatistics:
     """
 
     lead_s: float
-    free_s: float = -math.inf  # when the last frame left
     mean_s: float = 0.0
     longest_stay_s: float = 0.0  # waiting included; slowly forgotten
     _services_s: deque[float] = field(default_factory=deque)
@@ -149,12 +160,16 @@ class Admission:
     Args:
         bound: frames that may be under way.
         decay_per_s: λ, what a second of latency costs: the run's, by which results are valued.
+        frames_an_input: how many enter without being asked anything, since they make one input together.
     """
 
     bound: int
     decay_per_s: float
+    frames_an_input: int = 1
     _stages: dict[Stop, StageStatistics] = field(default_factory=dict)
-    _has_result: bool = False
+    _ways: dict[tuple[str, ...], float] = field(default_factory=dict)  # share of results; adds up to 1
+    _free_s: dict[str, float] = field(default_factory=dict)  # when the last frame left a place
+    _results: int = 0
     _between_s: float = 0.0  # neither served nor waiting: propagation; a running mean
     _waited_for_others_s: float = 0.0  # a running mean
 
@@ -169,14 +184,18 @@ class Admission:
         stage.learn(lead_s, service_s, ended_s - asked_s)
         passage.served_s += service_s
         passage.waited_s += max(0.0, ended_s - asked_s - service_s)
-        passage.waited_for_others_s += max(0.0, ended_s - max(asked_s, stage.free_s) - service_s)
-        stage.free_s = ended_s
+        if stop[1] != FELLOWS:
+            since_s = max(asked_s, self._free_s.get(stop[1], -math.inf))
+            passage.waited_for_others_s += max(0.0, ended_s - since_s - service_s)
+            self._free_s[stop[1]] = ended_s
 
     def finish(self, passage: Passage, now_s: float) -> None:
         """A frame's result is there."""
         between_s = now_s - passage.entered_s - passage.served_s - passage.waited_s
-        if not self._has_result:
-            self._has_result, self._between_s = True, between_s
+        if not self._results:
+            self._between_s = between_s
+        self._results += 1
+        self._remember(passage.way)
         self._between_s += WEIGHT * (between_s - self._between_s)
         waited_s = passage.waited_for_others_s
         telling = passage.overlaps or waited_s > self._waited_for_others_s
@@ -184,23 +203,45 @@ class Admission:
             waited_s - self._waited_for_others_s
         )
 
+    def _remember(self, way: tuple[str, ...]) -> None:
+        """Count a result with the way that its frame has gone."""
+        ways = self._ways
+        if len(ways) == 1 and way in ways:
+            return
+        weight = max(WEIGHT, 1.0 / self._results)
+        kept = {known: (1.0 - weight) * share for known, share in ways.items()}
+        kept[way] = kept.get(way, 0.0) + weight
+        kept = {known: share for known, share in kept.items() if share >= FORGOTTEN}
+        total = sum(kept.values())
+        self._ways = {known: share / total for known, share in kept.items()}
+
+    def _share(self, stop: Stop, after: Stop | None = None) -> float:
+        """The share of frames that come to a stop, of all or of those that come to an earlier one."""
+        ways = self._ways
+        if len(ways) == 1:
+            return float(all(_passes(way, stop) for way in ways))
+        if after is not None:
+            ways = {way: share for way, share in ways.items() if _passes(way, after)}
+        of = sum(ways.values())
+        return sum(share for way, share in ways.items() if _passes(way, stop)) / of if ways else 0.0
+
     def next_look_s(self, now_s: float, under_way: Sequence[Passage]) -> float:
         """When the next frame may enter, as things are, or when it is time to look again, if that is earlier.
 
         Not after `now_s`: it may enter. Infinite: not before some frame's system is resumed.
         """
-        if not under_way:
+        if len(under_way) < self.frames_an_input:
             return now_s
-        if not self._has_result or not self._stages or len(under_way) >= self.bound:
+        if not self._results or not self._stages or len(under_way) >= self.bound:
             return math.inf
-        services_s = [stage.mean_s for stage in self._stages.values()]
+        services_s = [self._share(stop) * stage.mean_s for stop, stage in self._stages.items()]
         period_s = max(services_s)
         overlap = self._overlapping_wins(period_s, sum(services_s) + self._between_s)
         level = self.decay_per_s * period_s / (self.decay_per_s * period_s + 1.0)
         enter_s = now_s
         for passage in under_way:
             lost_s = self._lost_s(passage, now_s)
-            if lost_s > now_s:
+            if lost_s > now_s and passage.stop[1] != FELLOWS:
                 after_s = self._after_s(passage, now_s, level) if overlap else math.inf
                 enter_s = max(enter_s, min(after_s, lost_s))
         if enter_s <= now_s + TOLERANCE_S or not overlap:
@@ -223,8 +264,8 @@ class Admission:
 
     def _after_s(self, passage: Passage, now_s: float, level: float) -> float:
         """When the next frame may enter as far as one frame under way is concerned."""
-        stage = self._stages.get(passage.stop)
-        if stage is None:
+        stage, share = self._stages.get(passage.stop), self._share(passage.stop)
+        if stage is None or share == 0.0:
             return math.inf  # it goes a way of its own
         enter_s = now_s
         ended_s = passage.ended_s
@@ -232,10 +273,28 @@ class Admission:
             since_s = passage.asked_s if passage.stop[1] == CLOUD else passage.began_s
             if since_s > now_s + TOLERANCE_S:
                 return math.inf  # it waits
-            enter_s = max(now_s, since_s + stage.enter_after_s(max(0.0, now_s - since_s), level))
+            if (sure := _sure(level, share)) > 0.0:
+                enter_s = max(now_s, since_s + stage.enter_after_s(max(0.0, now_s - since_s), sure))
             ended_s = max(now_s, since_s + stage.mean_s)
         for stop, later in self._stages.items():
-            if stop[0] > passage.stop[0]:
+            if stop[0] <= passage.stop[0]:
+                continue
+            both_share = self._share(stop, passage.stop) * self._share(stop)
+            if (sure := _sure(level, both_share)) > 0.0:
                 asked_s = ended_s + later.lead_s - stage.lead_s - stage.mean_s
-                enter_s = max(enter_s, asked_s + later.quantile_s(level) - later.lead_s)
+                enter_s = max(enter_s, asked_s + later.quantile_s(sure) - later.lead_s)
         return enter_s
+
+
+def _passes(way: tuple[str, ...], stop: Stop) -> bool:
+    return len(way) > stop[0] and way[stop[0]] == stop[1]
+
+
+def _sure(level: float, share: float) -> float:
+    """How sure it must be that a stage is free if two frames are there, which a share of pairs are.
+
+    Below 0 where even certain waiting is rare enough.
+    """
+    if share == 1.0:
+        return level
+    return 1.0 - (1.0 - level) / share if share > 0.0 else 0.0
