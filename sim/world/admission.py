@@ -32,10 +32,14 @@ none does, so that overlapping is tried again once the others have gone.
 *Frames that go different ways*, some answered on the edge and some offloaded, are told apart by the stages
 that they went through. A stage has the share of frames that come to it: its mean service counts with that
 share, and a conflict over it, of a frame under way and the next one, is as probable as that both come to it.
-A frame at a stage that no remembered way goes through is waited for to its end.
+A frame at a stage that no remembered way goes through is waited for to its end. One that goes a short way may
+overtake one on a long way, whose result is then not shown. Of those that enter every P while a frame is T_w − T_v
+from being safe, a share s_v goes the shorter way: it is shown with probability (1 − s_v)^((T_w − T_v)/P). Where
+that eats up what overlapping wins, the next frame enters no earlier than that nobody is overtaken.
 
-*An input of several frames* is waited for by its own frames: up to `frames_an_input` enter at once, and those
-that wait for their fellows are in nobody's way.
+*An input of several frames* is waited for by its own frames. Only the frame that completes it will ask for
+stages, and enters as above; the others enter as they come, and are in nobody's way while they wait. Which one
+completes an input is told by the frames under way: of W that do not wait, each stands for a complete input.
 """
 
 from __future__ import annotations
@@ -154,20 +158,42 @@ class StageStatistics:
 
 
 @dataclass(slots=True, eq=False)
+class Way:
+    """The places that a frame comes to, one after the other, as one kind of frame does.
+
+    Args:
+        share: of results; all ways' together are 1.
+        total_s: from entry to result, waiting excluded; a running mean.
+        shortest_s, longest_s: the extremes of it, slowly forgotten.
+    """
+
+    share: float
+    total_s: float
+    shortest_s: float
+    longest_s: float
+
+    def learn(self, total_s: float) -> None:
+        """Take in a result."""
+        self.total_s += WEIGHT * (total_s - self.total_s)
+        self.shortest_s = min(total_s, (1.0 + 1.0 / WINDOW) * self.shortest_s)
+        self.longest_s = max(total_s, (1.0 - 1.0 / WINDOW) * self.longest_s)
+
+
+@dataclass(slots=True, eq=False)
 class Admission:
     """One camera's admission control.
 
     Args:
         bound: frames that may be under way.
         decay_per_s: λ, what a second of latency costs: the run's, by which results are valued.
-        frames_an_input: how many enter without being asked anything, since they make one input together.
+        frames_an_input: how many make one input of the system together.
     """
 
     bound: int
     decay_per_s: float
     frames_an_input: int = 1
     _stages: dict[Stop, StageStatistics] = field(default_factory=dict)
-    _ways: dict[tuple[str, ...], float] = field(default_factory=dict)  # share of results; adds up to 1
+    _ways: dict[tuple[str, ...], Way] = field(default_factory=dict)
     _free_s: dict[str, float] = field(default_factory=dict)  # when the last frame left a place
     _results: int = 0
     _between_s: float = 0.0  # neither served nor waiting: propagation; a running mean
@@ -177,6 +203,9 @@ class Admission:
         """A frame has left its current stop: learn from it."""
         stop, asked_s, service_s = passage.stop, passage.asked_s, passage.service_s
         lead_s = asked_s - passage.entered_s - passage.waited_s
+        if stop[1] == FELLOWS:
+            passage.waited_s += passage.ended_s - asked_s
+            return
         stage = self._stages.get(stop)
         if stage is None:
             stage = self._stages[stop] = StageStatistics(lead_s)
@@ -184,18 +213,19 @@ class Admission:
         stage.learn(lead_s, service_s, ended_s - asked_s)
         passage.served_s += service_s
         passage.waited_s += max(0.0, ended_s - asked_s - service_s)
-        if stop[1] != FELLOWS:
-            since_s = max(asked_s, self._free_s.get(stop[1], -math.inf))
-            passage.waited_for_others_s += max(0.0, ended_s - since_s - service_s)
-            self._free_s[stop[1]] = ended_s
+        since_s = max(asked_s, self._free_s.get(stop[1], -math.inf))
+        passage.waited_for_others_s += max(0.0, ended_s - since_s - service_s)
+        self._free_s[stop[1]] = ended_s
 
     def finish(self, passage: Passage, now_s: float) -> None:
-        """A frame's result is there."""
+        """A frame's result is there; one that others have worked for teaches nothing."""
+        if FELLOWS in passage.way:
+            return
         between_s = now_s - passage.entered_s - passage.served_s - passage.waited_s
         if not self._results:
             self._between_s = between_s
         self._results += 1
-        self._remember(passage.way)
+        self._remember(passage.way, now_s - passage.entered_s - passage.waited_s)
         self._between_s += WEIGHT * (between_s - self._between_s)
         waited_s = passage.waited_for_others_s
         telling = passage.overlaps or waited_s > self._waited_for_others_s
@@ -203,27 +233,55 @@ class Admission:
             waited_s - self._waited_for_others_s
         )
 
-    def _remember(self, way: tuple[str, ...]) -> None:
+    def _remember(self, places: tuple[str, ...], total_s: float) -> None:
         """Count a result with the way that its frame has gone."""
         ways = self._ways
-        if len(ways) == 1 and way in ways:
+        way = ways.get(places)
+        if way is None:
+            way = ways[places] = Way(0.0, total_s, total_s, total_s)
+        way.learn(total_s)
+        if way.share == 1.0:
             return
         weight = max(WEIGHT, 1.0 / self._results)
-        kept = {known: (1.0 - weight) * share for known, share in ways.items()}
-        kept[way] = kept.get(way, 0.0) + weight
-        kept = {known: share for known, share in kept.items() if share >= FORGOTTEN}
-        total = sum(kept.values())
-        self._ways = {known: share / total for known, share in kept.items()}
+        for other in ways.values():
+            other.share *= 1.0 - weight
+        way.share += weight
+        kept = {known: other for known, other in ways.items() if other.share >= FORGOTTEN}
+        total = sum(other.share for other in kept.values())
+        for other in kept.values():
+            other.share /= total
+        self._ways = kept
 
     def _share(self, stop: Stop, after: Stop | None = None) -> float:
         """The share of frames that come to a stop, of all or of those that come to an earlier one."""
         ways = self._ways
         if len(ways) == 1:
-            return float(all(_passes(way, stop) for way in ways))
-        if after is not None:
-            ways = {way: share for way, share in ways.items() if _passes(way, after)}
-        of = sum(ways.values())
-        return sum(share for way, share in ways.items() if _passes(way, stop)) / of if ways else 0.0
+            return float(all(_passes(places, stop) for places in ways))
+        of = both = 0.0
+        for places, way in ways.items():
+            if after is None or _passes(places, after):
+                of += way.share
+                both += way.share * _passes(places, stop)
+        return both / of if of > 0.0 else 0.0
+
+    def _shown(self, period_s: float) -> float:
+        """The share of results that nobody would overtake if a frame entered every period."""
+        shown = 0.0
+        for way in self._ways.values():
+            unovertaken = way.share
+            for other in self._ways.values():
+                if period_s > 0.0 and other.total_s < way.total_s:
+                    unovertaken *= (1.0 - other.share) ** ((way.total_s - other.total_s) / period_s)
+            shown += unovertaken
+        return shown
+
+    def _behind_s(self, passage: Passage) -> float:
+        """From when on the next frame is not expected to overtake this one, whatever way either goes."""
+        stop = passage.stop
+        of_it = [way.longest_s for places, way in self._ways.items() if stop[0] < 0 or _passes(places, stop)]
+        first_s = min(way.shortest_s for way in self._ways.values())
+        longest_s = max(of_it, default=first_s)
+        return passage.entered_s + passage.waited_s + longest_s - first_s + 2.0 * TOLERANCE_S
 
     def next_look_s(self, now_s: float, under_way: Sequence[Passage]) -> float:
         """When the next frame may enter, as things are, or when it is time to look again, if that is earlier.
@@ -234,19 +292,33 @@ class Admission:
             return now_s
         if not self._results or not self._stages or len(under_way) >= self.bound:
             return math.inf
+        if self.frames_an_input > 1 and not self._completes_input(under_way):
+            return now_s  # it will wait for others
         services_s = [self._share(stop) * stage.mean_s for stop, stage in self._stages.items()]
         period_s = max(services_s)
-        overlap = self._overlapping_wins(period_s, sum(services_s) + self._between_s)
+        total_s = sum(services_s) + self._between_s
+        overlap = self._overlapping_wins(period_s, total_s)
+        several = overlap and len(self._ways) > 1
+        in_order = several and not self._overlapping_wins(period_s, self._shown(period_s) * total_s)
         level = self.decay_per_s * period_s / (self.decay_per_s * period_s + 1.0)
         enter_s = now_s
         for passage in under_way:
             lost_s = self._lost_s(passage, now_s)
             if lost_s > now_s and passage.stop[1] != FELLOWS:
                 after_s = self._after_s(passage, now_s, level) if overlap else math.inf
+                if in_order:
+                    after_s = max(after_s, self._behind_s(passage))
                 enter_s = max(enter_s, min(after_s, lost_s))
         if enter_s <= now_s + TOLERANCE_S or not overlap:
             return enter_s
         return min(enter_s, *(passage.next_change_s(now_s) for passage in under_way))
+
+    def _completes_input(self, under_way: Sequence[Passage]) -> bool:
+        """Whether the next frame is the last one of an input, and will work for all of it."""
+        others = self.frames_an_input - 1
+        waiting = sum(passage.stop[1] == FELLOWS for passage in under_way)
+        working = len(under_way) - waiting
+        return (waiting - others * working) % self.frames_an_input == others
 
     def _overlapping_wins(self, period_s: float, total_s: float) -> bool:
         waited_s = self._waited_for_others_s
