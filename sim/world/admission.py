@@ -32,10 +32,12 @@ none does, so that overlapping is tried again once the others have gone.
 *Frames that go different ways*, some answered on the edge and some offloaded, are told apart by the stages
 that they went through. A stage has the share of frames that come to it: its mean service counts with that
 share, and a conflict over it, of a frame under way and the next one, is as probable as that both come to it.
-A frame at a stage that no remembered way goes through is waited for to its end. One that goes a short way may
-overtake one on a long way, whose result is then not shown. Of those that enter every P while a frame is T_w − T_v
-from being safe, a share s_v goes the shorter way: it is shown with probability (1 − s_v)^((T_w − T_v)/P). Where
-that eats up what overlapping wins, the next frame enters no earlier than that nobody is overtaken.
+A frame at a stage that no remembered way goes through is waited for to its end.
+
+A frame on a short way may overtake one on a long way, whose result is then not shown. Of the frames that
+enter every P seconds, those of the first T_w − T_v seconds overtake a frame of way w if they go way v, which
+a share s_v does: it is shown with probability (1 − s_v)^((T_w − T_v)/P). Where that eats up what overlapping
+wins, the next frame enters only when it is not expected to overtake anybody.
 
 *An input of several frames* is waited for by its own frames. Only the frame that completes it will ask for
 stages, and enters as above; the others enter as they come, and are in nobody's way while they wait. Which one
@@ -49,17 +51,14 @@ from bisect import bisect_right, insort
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+
+from sim.world.ways import WEIGHT, WINDOW, Places, Stop, Ways
 
 EDGE, UPLINK, CLOUD, DOWNLINK = "edge", "uplink", "cloud", "downlink"
 FELLOWS = "fellows"  # no stage: where a frame waits for others of its input
-Stop: TypeAlias = tuple[int, str]  # the how-manieth stage of a frame's way, and where it is
-WINDOW = 32  # frames that a stage's service times are remembered of
-WEIGHT = 1.0 / 8.0  # of the newest frame in running means (TCP's for round-trip times)
 FORGETTING = 1.0 / 128.0  # the same for waits of frames that did not overlap
 LEAST_GAIN = 0.1  # of overlapping, as a logarithm of the rate
 LOST_AFTER = 2.0  # times the longest stay that was seen
-FORGOTTEN = 1.0 / 64.0  # share of frames below which a way is no longer expected
 TOLERANCE_S = 1e-9  # less is rounding of the clock
 
 
@@ -78,7 +77,7 @@ class Passage:
     entered_s: float
     overlaps: bool
     stop: Stop = (-1, "")
-    way: tuple[str, ...] = ()  # the places of its stops so far
+    way: Places = ()  # its stops so far
     asked_s: float = 0.0
     began_s: float = 0.0
     ended_s: float = 0.0
@@ -158,28 +157,6 @@ class StageStatistics:
 
 
 @dataclass(slots=True, eq=False)
-class Way:
-    """The places that a frame comes to, one after the other, as one kind of frame does.
-
-    Args:
-        share: of results; all ways' together are 1.
-        total_s: from entry to result, waiting excluded; a running mean.
-        shortest_s, longest_s: the extremes of it, slowly forgotten.
-    """
-
-    share: float
-    total_s: float
-    shortest_s: float
-    longest_s: float
-
-    def learn(self, total_s: float) -> None:
-        """Take in a result."""
-        self.total_s += WEIGHT * (total_s - self.total_s)
-        self.shortest_s = min(total_s, (1.0 + 1.0 / WINDOW) * self.shortest_s)
-        self.longest_s = max(total_s, (1.0 - 1.0 / WINDOW) * self.longest_s)
-
-
-@dataclass(slots=True, eq=False)
 class Admission:
     """One camera's admission control.
 
@@ -193,9 +170,9 @@ class Admission:
     decay_per_s: float
     frames_an_input: int = 1
     _stages: dict[Stop, StageStatistics] = field(default_factory=dict)
-    _ways: dict[tuple[str, ...], Way] = field(default_factory=dict)
+    _ways: Ways = field(default_factory=Ways)
     _free_s: dict[str, float] = field(default_factory=dict)  # when the last frame left a place
-    _results: int = 0
+    _has_result: bool = False
     _between_s: float = 0.0  # neither served nor waiting: propagation; a running mean
     _waited_for_others_s: float = 0.0  # a running mean
 
@@ -222,66 +199,15 @@ class Admission:
         if FELLOWS in passage.way:
             return
         between_s = now_s - passage.entered_s - passage.served_s - passage.waited_s
-        if not self._results:
-            self._between_s = between_s
-        self._results += 1
-        self._remember(passage.way, now_s - passage.entered_s - passage.waited_s)
+        if not self._has_result:
+            self._has_result, self._between_s = True, between_s
+        self._ways.remember(passage.way, now_s - passage.entered_s - passage.waited_s)
         self._between_s += WEIGHT * (between_s - self._between_s)
         waited_s = passage.waited_for_others_s
         telling = passage.overlaps or waited_s > self._waited_for_others_s
         self._waited_for_others_s += (WEIGHT if telling else FORGETTING) * (
             waited_s - self._waited_for_others_s
         )
-
-    def _remember(self, places: tuple[str, ...], total_s: float) -> None:
-        """Count a result with the way that its frame has gone."""
-        ways = self._ways
-        way = ways.get(places)
-        if way is None:
-            way = ways[places] = Way(0.0, total_s, total_s, total_s)
-        way.learn(total_s)
-        if way.share == 1.0:
-            return
-        weight = max(WEIGHT, 1.0 / self._results)
-        for other in ways.values():
-            other.share *= 1.0 - weight
-        way.share += weight
-        kept = {known: other for known, other in ways.items() if other.share >= FORGOTTEN}
-        total = sum(other.share for other in kept.values())
-        for other in kept.values():
-            other.share /= total
-        self._ways = kept
-
-    def _share(self, stop: Stop, after: Stop | None = None) -> float:
-        """The share of frames that come to a stop, of all or of those that come to an earlier one."""
-        ways = self._ways
-        if len(ways) == 1:
-            return float(all(_passes(places, stop) for places in ways))
-        of = both = 0.0
-        for places, way in ways.items():
-            if after is None or _passes(places, after):
-                of += way.share
-                both += way.share * _passes(places, stop)
-        return both / of if of > 0.0 else 0.0
-
-    def _shown(self, period_s: float) -> float:
-        """The share of results that nobody would overtake if a frame entered every period."""
-        shown = 0.0
-        for way in self._ways.values():
-            unovertaken = way.share
-            for other in self._ways.values():
-                if period_s > 0.0 and other.total_s < way.total_s:
-                    unovertaken *= (1.0 - other.share) ** ((way.total_s - other.total_s) / period_s)
-            shown += unovertaken
-        return shown
-
-    def _behind_s(self, passage: Passage) -> float:
-        """From when on the next frame is not expected to overtake this one, whatever way either goes."""
-        stop = passage.stop
-        of_it = [way.longest_s for places, way in self._ways.items() if stop[0] < 0 or _passes(places, stop)]
-        first_s = min(way.shortest_s for way in self._ways.values())
-        longest_s = max(of_it, default=first_s)
-        return passage.entered_s + passage.waited_s + longest_s - first_s + 2.0 * TOLERANCE_S
 
     def next_look_s(self, now_s: float, under_way: Sequence[Passage]) -> float:
         """When the next frame may enter, as things are, or when it is time to look again, if that is earlier.
@@ -290,16 +216,19 @@ class Admission:
         """
         if len(under_way) < self.frames_an_input:
             return now_s
-        if not self._results or not self._stages or len(under_way) >= self.bound:
+        if not self._has_result or not self._stages or len(under_way) >= self.bound:
             return math.inf
         if self.frames_an_input > 1 and not self._completes_input(under_way):
             return now_s  # it will wait for others
-        services_s = [self._share(stop) * stage.mean_s for stop, stage in self._stages.items()]
+        services_s = [self._ways.share(stop) * stage.mean_s for stop, stage in self._stages.items()]
         period_s = max(services_s)
         total_s = sum(services_s) + self._between_s
         overlap = self._overlapping_wins(period_s, total_s)
-        several = overlap and len(self._ways) > 1
-        in_order = several and not self._overlapping_wins(period_s, self._shown(period_s) * total_s)
+        in_order = (
+            overlap
+            and self._ways.several
+            and not self._overlapping_wins(period_s, self._ways.shown(period_s) * total_s)
+        )
         level = self.decay_per_s * period_s / (self.decay_per_s * period_s + 1.0)
         enter_s = now_s
         for passage in under_way:
@@ -307,7 +236,8 @@ class Admission:
             if lost_s > now_s and passage.stop[1] != FELLOWS:
                 after_s = self._after_s(passage, now_s, level) if overlap else math.inf
                 if in_order:
-                    after_s = max(after_s, self._behind_s(passage))
+                    behind_s = passage.entered_s + passage.waited_s + self._ways.lead_s(passage.stop)
+                    after_s = max(after_s, behind_s + 2.0 * TOLERANCE_S)
                 enter_s = max(enter_s, min(after_s, lost_s))
         if enter_s <= now_s + TOLERANCE_S or not overlap:
             return enter_s
@@ -336,7 +266,7 @@ class Admission:
 
     def _after_s(self, passage: Passage, now_s: float, level: float) -> float:
         """When the next frame may enter as far as one frame under way is concerned."""
-        stage, share = self._stages.get(passage.stop), self._share(passage.stop)
+        stage, share = self._stages.get(passage.stop), self._ways.share(passage.stop)
         if stage is None or share == 0.0:
             return math.inf  # it goes a way of its own
         enter_s = now_s
@@ -351,15 +281,11 @@ class Admission:
         for stop, later in self._stages.items():
             if stop[0] <= passage.stop[0]:
                 continue
-            both_share = self._share(stop, passage.stop) * self._share(stop)
+            both_share = self._ways.share(stop, passage.stop) * self._ways.share(stop)
             if (sure := _sure(level, both_share)) > 0.0:
                 asked_s = ended_s + later.lead_s - stage.lead_s - stage.mean_s
                 enter_s = max(enter_s, asked_s + later.quantile_s(sure) - later.lead_s)
         return enter_s
-
-
-def _passes(way: tuple[str, ...], stop: Stop) -> bool:
-    return len(way) > stop[0] and way[stop[0]] == stop[1]
 
 
 def _sure(level: float, share: float) -> float:

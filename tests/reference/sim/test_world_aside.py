@@ -278,7 +278,7 @@ def test_a_yield_of_something_else_is_told_where() -> None:
         def beside(self, aside: Any) -> Process:
             yield 0.25
 
-    with pytest.raises(InputError, match="expected yield of .*, found 0.25") as caught:
+    with pytest.raises(InputError, match=r"expected yield of .*, found 0.25") as caught:
         run(Wrong(), PeriodicLatest(10.0, 4))
     assert str(caught.value).startswith(f"{__file__}:{line_of(Wrong.beside, 'yield 0.25')}: ")
 
@@ -288,7 +288,7 @@ def test_what_is_no_generator_is_told_where() -> None:
         def beside(self, aside: Any) -> None:
             return None
 
-    with pytest.raises(InputError, match="expected world.spawn.* a generator, found None") as caught:
+    with pytest.raises(InputError, match=r"expected world.spawn.* a generator, found None") as caught:
         run(Wrong(), PeriodicLatest(10.0, 4))
     assert str(caught.value).startswith(f"{__file__}:{line_of(Beside.process, 'world.spawn')}: ")
 
