@@ -171,6 +171,9 @@ class Admission:
     frames_an_input: int = 1
     _stages: dict[Stop, StageStatistics] = field(default_factory=dict)
     _ways: Ways = field(default_factory=Ways)
+    _shares: dict[Stop, float] = field(default_factory=dict)  # of frames that come there; of all
+    _ahead: dict[Stop, list[tuple[StageStatistics, float]]] = field(default_factory=dict)  # and of conflicts
+    _outdated: bool = False  # those two
     _free_s: dict[str, float] = field(default_factory=dict)  # when the last frame left a place
     _has_result: bool = False
     _between_s: float = 0.0  # neither served nor waiting: propagation; a running mean
@@ -186,6 +189,7 @@ class Admission:
         stage = self._stages.get(stop)
         if stage is None:
             stage = self._stages[stop] = StageStatistics(lead_s)
+            self._outdated = True
         ended_s = passage.ended_s
         stage.learn(lead_s, service_s, ended_s - asked_s)
         passage.served_s += service_s
@@ -201,7 +205,8 @@ class Admission:
         between_s = now_s - passage.entered_s - passage.served_s - passage.waited_s
         if not self._has_result:
             self._has_result, self._between_s = True, between_s
-        self._ways.remember(passage.way, now_s - passage.entered_s - passage.waited_s)
+        if self._ways.remember(passage.way, now_s - passage.entered_s - passage.waited_s):
+            self._outdated = True
         self._between_s += WEIGHT * (between_s - self._between_s)
         waited_s = passage.waited_for_others_s
         telling = passage.overlaps or waited_s > self._waited_for_others_s
@@ -220,7 +225,9 @@ class Admission:
             return math.inf
         if self.frames_an_input > 1 and not self._completes_input(under_way):
             return now_s  # it will wait for others
-        services_s = [self._ways.share(stop) * stage.mean_s for stop, stage in self._stages.items()]
+        if self._outdated:
+            self._expect()
+        services_s = [share * self._stages[stop].mean_s for stop, share in self._shares.items()]
         period_s = max(services_s)
         total_s = sum(services_s) + self._between_s
         overlap = self._overlapping_wins(period_s, total_s)
@@ -242,6 +249,18 @@ class Admission:
         if enter_s <= now_s + TOLERANCE_S or not overlap:
             return enter_s
         return min(enter_s, *(passage.next_change_s(now_s) for passage in under_way))
+
+    def _expect(self) -> None:
+        """Work out how many frames come to each stage, and how often the next one meets them further on."""
+        share = self._ways.share
+        self._outdated = False
+        self._shares = {stop: share(stop) for stop in self._stages}
+        self._ahead = {
+            stop: [
+                (later, share(at, stop) * share(at)) for at, later in self._stages.items() if at[0] > stop[0]
+            ]
+            for stop in self._stages
+        }
 
     def _completes_input(self, under_way: Sequence[Passage]) -> bool:
         """Whether the next frame is the last one of an input, and will work for all of it."""
@@ -266,7 +285,7 @@ class Admission:
 
     def _after_s(self, passage: Passage, now_s: float, level: float) -> float:
         """When the next frame may enter as far as one frame under way is concerned."""
-        stage, share = self._stages.get(passage.stop), self._ways.share(passage.stop)
+        stage, share = self._stages.get(passage.stop), self._shares.get(passage.stop, 0.0)
         if stage is None or share == 0.0:
             return math.inf  # it goes a way of its own
         enter_s = now_s
@@ -278,10 +297,7 @@ class Admission:
             if (sure := _sure(level, share)) > 0.0:
                 enter_s = max(now_s, since_s + stage.enter_after_s(max(0.0, now_s - since_s), sure))
             ended_s = max(now_s, since_s + stage.mean_s)
-        for stop, later in self._stages.items():
-            if stop[0] <= passage.stop[0]:
-                continue
-            both_share = self._ways.share(stop, passage.stop) * self._ways.share(stop)
+        for later, both_share in self._ahead[passage.stop]:
             if (sure := _sure(level, both_share)) > 0.0:
                 asked_s = ended_s + later.lead_s - stage.lead_s - stage.mean_s
                 enter_s = max(enter_s, asked_s + later.quantile_s(sure) - later.lead_s)

@@ -46,8 +46,11 @@ class Ways:
         """Whether there is more than one."""
         return len(self._ways) > 1
 
-    def remember(self, places: Places, total_s: float) -> None:
-        """Count a result with the way that its frame has gone, and the time without waiting."""
+    def remember(self, places: Places, total_s: float) -> bool:
+        """Count a result with the way that its frame has gone, and the time without waiting.
+
+        Returns whether that has changed any share.
+        """
         self._results += 1
         ways = self._ways
         way = ways.get(places)
@@ -55,7 +58,7 @@ class Ways:
             way = ways[places] = Way(0.0, total_s, total_s, total_s)
         way.learn(total_s)
         if way.share == 1.0:
-            return
+            return False
         weight = max(WEIGHT, 1.0 / self._results)
         for other in ways.values():
             other.share *= 1.0 - weight
@@ -65,6 +68,7 @@ class Ways:
         for other in kept.values():
             other.share /= total
         self._ways = kept
+        return True
 
     def share(self, stop: Stop, after: Stop | None = None) -> float:
         """The share of frames that come to a stop, of all or of those that come to an earlier one."""
