@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from sim.records.outcome import Outcome
 from sim.records.overlay import Overlay, ShowsBlocks
 from sim.world.admission import Admission
 from sim.world.camera_world import CameraWorld
-from sim.world.contract import checked_generator, checked_outcome, place_of_process, wrong_yield
+from sim.world.contract import checked_generator, checked_outcome, place_of_process, stuck, wrong_yield
 from sim.world.frame import Frame
 from sim.world.frame_world import FrameWorld
 from sim.world.pipeline import Pipeline
@@ -63,6 +64,7 @@ class Camera:
     def __post_init__(self) -> None:
         self._view = FrameWorld(self.world)
         self._place = place_of_process(self.system)
+        self.world.book_aside = partial(self.table.add_bytes, self.number)
 
     @property
     def in_flight(self) -> int:
@@ -152,13 +154,31 @@ class Camera:
         """The error for a system that has yielded what the world did not give it."""
         return wrong_yield(self._process, found)
 
+    def end_of_video(self) -> bool:
+        """Let go of the frames of an input that stays incomplete; False: there are none."""
+        if self._pipeline is None or self.admission is None or self.admission.frames_an_input == 1:
+            return False
+        return self._pipeline.end_of_video()
+
+    def oldest(self) -> tuple[float, InputError] | None:
+        """When the oldest frame under way was captured, and the error for one that waits in vain."""
+        views = self._under_way()
+        if not views:
+            return None
+        account = views[0].account
+        process = self._process if self._pipeline is None else self._pipeline.under_way[0].process
+        to_come = self.arrivals.available_s(self.world.env.now) is not None
+        return account.captured_s, stuck(process, self.number, account.frame, len(views), to_come)
+
+    def _under_way(self) -> Sequence[FrameWorld]:
+        if self._pipeline is not None:
+            return self._pipeline.under_way
+        return [self._view] if self.under_way else []
+
     def stop(self, now_s: float) -> None:
         """Book what has been captured before `now_s` and has no result yet as in flight."""
-        if self._pipeline is not None:
-            for view in self._pipeline.under_way:
-                self.table.abandon(self.number, view.account, "in_flight")
-        elif self.under_way:
-            self.table.abandon(self.number, self._view.account, "in_flight")
+        for view in self._under_way():
+            self.table.abandon(self.number, view.account, "in_flight")
         for index, captured_s in self.arrivals.waiting(now_s, self._skipped):
             self.table.skip(self.number, index, captured_s, "in_flight")
 

@@ -13,6 +13,8 @@ from typing import Any
 from sim.records.outcome import PATHS, Outcome
 from traces.errors import InputError
 
+_HERE = str(Path(__file__).parent)
+
 
 def checked_bound(system: Any) -> int:
     """How many frames of its camera a system allows to be under way.
@@ -25,13 +27,27 @@ def checked_bound(system: Any) -> int:
         raise InputError(
             f"{_place_of_class(kind)}: expected class {kind.__name__} to have a method process(frame, world)"
         )
-    bound = getattr(system, "max_in_flight", 1)
-    if isinstance(bound, bool) or not isinstance(bound, int) or bound < 1:
+    return _checked_count(system, "max_in_flight")
+
+
+def checked_input(system: Any) -> int:
+    """How many frames of its camera one input of a system is made of.
+
+    Raises:
+        InputError: its `frames_an_input` is no number of frames.
+    """
+    return _checked_count(system, "frames_an_input")
+
+
+def _checked_count(system: Any, name: str) -> int:
+    count = getattr(system, name, 1)
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        kind = type(system)
         raise InputError(
-            f"{_place_of_class(kind)}: expected {kind.__name__}.max_in_flight to be a whole number >= 1, "
-            f"found {bound!r}"
+            f"{_place_of_class(kind)}: expected {kind.__name__}.{name} to be a whole number >= 1, "
+            f"found {count!r}"
         )
-    return bound
+    return count
 
 
 def _place_of_class(kind: type) -> str:
@@ -108,7 +124,7 @@ def wrong_service(service_s: float) -> InputError:
 def asking_line() -> str:
     """File and line outside this folder that a method of the world was called from."""
     frame: FrameType | None = sys._getframe()
-    here = str(Path(__file__).parent)
+    here = _HERE
     while frame is not None and frame.f_code.co_filename.startswith(here):
         frame = frame.f_back
     return "a system" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
@@ -126,12 +142,33 @@ def wrong_yield(generator: Any, found: str) -> InputError:
     return InputError(f"{place}: expected yield of what a method of world returned, found {found}")
 
 
-def _innermost(generator: Any) -> FrameType | None:
-    """Where a generator stands, followed through `yield from`."""
-    frame: FrameType | None = None
+def stuck(generator: Any, camera: int, frame: int, under_way: int, to_come: bool) -> InputError:
+    """The error for a run in which nothing can happen any more.
+
+    Args:
+        generator: the system's, suspended where the oldest frame waits.
+        camera, frame: whose it is.
+        under_way: frames of that camera that are.
+        to_come: whether others are still to enter.
+    """
+    at = _innermost(generator, outside=_HERE)
+    place = f"{at.f_code.co_filename}:{at.f_lineno}" if at is not None else "a system"
+    found = f"that nothing can happen any more, with {under_way} frame{'s' * (under_way > 1)} under way"
+    if to_come:
+        found += " and others that may not enter (an input of several frames: set frames_an_input)"
+    return InputError(
+        f"{place}: expected an end of the wait of frame {frame} of camera {camera} here, found {found}"
+    )
+
+
+def _innermost(generator: Any, outside: str | None = None) -> FrameType | None:
+    """Where a generator stands, followed through `yield from` but for what lies in a folder."""
+    found: FrameType | None = None
     while inspect.isgenerator(generator) and generator.gi_frame is not None:
         frame, generator = generator.gi_frame, generator.gi_yieldfrom
-    return frame
+        if outside is None or not frame.f_code.co_filename.startswith(outside):
+            found = frame
+    return found
 
 
 def place_of_process(system: Any) -> str:

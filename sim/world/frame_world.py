@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from simpy.events import Event, Timeout
 
-from sim.physics.events import Unanswered
+from sim.physics.events import SharedEvent, Unanswered
 from sim.physics.link import BackgroundTransfer, Transfer
 from sim.records.account import FrameAccount
 from sim.world.awaited import Awaited
@@ -198,7 +198,13 @@ class FrameWorld:
         )
 
     def _book_uplink(self, transfer: Transfer) -> None:
-        self._unobserved.append(transfer)
+        # The estimator must not take waiting for the camera's own earlier message for a slow link.
+        free_s = self.camera.uplink_free_s
+        if free_s > transfer.enqueued_s:
+            since_s = min(free_s, transfer.delivered_s)
+            self._unobserved.append(transfer._replace(enqueued_s=since_s))
+        else:
+            self._unobserved.append(transfer)
         account = self.account
         account.uplink_delivered_s = delivered_s = transfer.delivered_s
         account.queue_s += transfer.began_s - transfer.enqueued_s
@@ -248,8 +254,43 @@ class FrameWorld:
         return self.camera.deliver_in_background(size_bytes, on_arrived, patience_s)
 
     def spawn(self, process: Process) -> None:
-        """Run a process of its own beside the frame's; it must not touch the frame's account."""
+        """Run a process of its own beside the frame's; what it asks, it asks of a view from :meth:`aside`.
+
+        Unreachable, where the process does not catch it, ends it, and the run goes on; any other error ends
+        the run.
+        """
         self.camera.spawn(process)
+
+    def aside(self) -> FrameWorld:
+        """A view of the world for one exchange beside this frame, which may outlast it.
+
+        It has an account and a give-up time of its own. Its work is critical work like a frame's. The bytes
+        of its messages are added to this frame's row, whenever they are sent; its times are in no row.
+        """
+        view = _AsideWorld(self.camera)
+        view.patience_s = self.patience_s
+        view.open(self.account.frame, self.now_s)
+        return view
+
+    # -- frames of one input ------------------------------------------------------------------------
+
+    def event(self) -> SharedEvent:
+        """Something that frames of this camera can wait for, until one calls its `succeed` or `fail`."""
+        return self.camera.event()
+
+    def wait_for(self, event: SharedEvent) -> Awaitable:
+        """Wait for an event from :meth:`event`; its value is what `yield` gives.
+
+        The time is booked as waiting. If it cannot come because the video has ended before the frames of an
+        input were complete, Unreachable is raised.
+        """
+        if event.callbacks is not None:
+            since_s = self.env.now
+            event.callbacks.append(lambda _: self._waited(since_s))
+        return event
+
+    def _waited(self, since_s: float) -> None:
+        self.account.queue_s += self.env.now - since_s
 
     def later(self, seconds: float, call: Callable[[], None]) -> None:
         """Call something after a while."""
@@ -265,3 +306,21 @@ class FrameWorld:
 
     def _frame(self) -> int:
         return self.account.frame
+
+
+class _AsideWorld(FrameWorld):
+    """A view whose frame has a row of its own: only bytes are added to that."""
+
+    __slots__ = ()
+
+    def send(self, size_bytes: int) -> Awaitable:
+        self.camera.book_aside(self.account.frame, size_bytes, 0)
+        return super().send(size_bytes)
+
+    def reply(self, size_bytes: int) -> Awaitable:
+        self.camera.book_aside(self.account.frame, 0, size_bytes)
+        return super().reply(size_bytes)
+
+    def _book_uplink(self, transfer: Transfer) -> None:
+        super()._book_uplink(transfer)
+        self.camera.uplink_free_s = transfer.delivered_s
