@@ -283,7 +283,7 @@ def _check_same(folder: Path, config: DictConfig) -> None:
     path = folder / ".hydra" / "config.yaml"
     then, now = (_flat(OmegaConf.to_container(one)) for one in (OmegaConf.load(path), config))
     for key in sorted({*then, *now}):
-        if then.get(key) != now.get(key):
+        if ".display." not in key and then.get(key) != now.get(key):
             raise InputError(
                 f"--resume: expected job {folder.name} as it ran, with {key}={then.get(key)!r}, found "
                 f"{now.get(key)!r} today; a new sweep needs a folder of its own"

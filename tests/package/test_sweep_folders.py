@@ -161,7 +161,7 @@ def test_a_folder_with_jobs_of_an_older_version_is_used_too(command: Command, tm
 
 def test_a_sweep_that_cannot_begin_does_not_use_its_folder(command: Command, tmp_path: Path) -> None:
     folder = tmp_path / "sweep"
-    assert command("-m", *FAST, "+nothing/at=all,here", f"hydra.sweep.dir={folder}").code == 2
+    assert command("-m", *FAST, "frmes=1,2", f"hydra.sweep.dir={folder}").code == 2
     assert not folder.exists()
 
 
