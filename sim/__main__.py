@@ -17,7 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from conf.version import package_version
 from sim.command.earlier_results import clear, earlier
@@ -61,7 +61,14 @@ def command(config: DictConfig) -> None:
 
 def _log_beginning(runtime: Any) -> None:
     LOG.info("fluxshard %s, commit %s, Python %s", package_version(), git_sha(), sys.version.split()[0])
-    LOG.info("overrides: %s", " ".join(runtime.overrides.task) or "(none)")
+    LOG.info("overrides: %s", _overrides(runtime) or "(none)")
+
+
+def _overrides(runtime: Any) -> str:
+    """What the run was given, as it was given: what is wrong with a value is said where the value is used."""
+    given = OmegaConf.to_container(runtime.overrides.task, resolve=False)
+    assert isinstance(given, list)
+    return " ".join(map(str, given))
 
 
 def _fail(config: DictConfig, runtime: Any, folder: Path, error: Exception) -> None:
@@ -106,7 +113,8 @@ def _run(content: Mapping[str, Any], folder: Path, single: bool, runtime: Any) -
     summary = finished.record.summary
     write_run(folder, finished.record)
     if finished.assembly.timeline is not None:
-        finished.assembly.timeline.write(folder / "timeline.json")
+        rates_bps = finished.assembly.simulation.link_rates_bps()
+        finished.assembly.timeline.write(folder / "timeline.json", finished.record.frames, rates_bps)
     LOG.info(
         "completed: %s, %s, %s: %s of %s frames, EA %s, %.1f s",
         *(
@@ -121,8 +129,8 @@ def _run(content: Mapping[str, Any], folder: Path, single: bool, runtime: Any) -
         extra = "".join(f", {name}" for name in ("timeline.json", "overlay.mp4") if (folder / name).exists())
         print(f"written to {folder}: summary.json, frames.parquet, run.png, run.log{extra}")
     else:
-        overrides = " ".join(runtime.overrides.task)
-        print(f"job {runtime.job.num}: {overrides}: EA {summary['ea_mean']:.3f}, {summary['wall_s']:.1f} s")
+        ea = "–" if summary["ea_mean"] is None else f"{summary['ea_mean']:.3f}"
+        print(f"job {runtime.job.num}: {_overrides(runtime)}: EA {ea}, {summary['wall_s']:.1f} s")
 
 
 def _record_failure(config: DictConfig, runtime: Any, folder: Path, error: Exception) -> None:

@@ -230,7 +230,12 @@ def _overlay(config: RunConfig, view: VideoView, path: Path | None) -> Overlay |
         raise InputError("overlay: needs pixels: expected video.kind scene or file, found 'statistical'")
     if path is None:
         raise InputError("overlay: expected a file to draw into, found none")
-    return Overlay(path, view.fps, config.payload.block_px)
+    overlay = Overlay(path, view.fps, config.payload.block_px)
+    if view.evaluated:
+        from sim.accuracy.inference import unpack  # loads torch
+
+        overlay.unpack = unpack
+    return overlay
 
 
 def _arrivals(config: RunConfig, view: VideoView, number: int) -> Arrivals:

@@ -86,6 +86,12 @@ def test_effective_accuracy_per_captured_frame_is_there(sweep: Sweep) -> None:
     assert (table["ea_per_captured"] < table["ea_mean"]).all()
 
 
+def test_a_job_without_any_result_has_completed(sweep: Sweep, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = sweep("system=full_offload", "link.outages_s=[[0,99]]", "seed=0,1")
+    assert pd.read_csv(folder / "results.csv")["status"].tolist() == ["completed", "completed"]
+    assert "seed=1: EA –," in capsys.readouterr().out
+
+
 # -- show and merge --------------------------------------------------------------------------------
 
 
