@@ -1,6 +1,7 @@
 # make run       the main job: every system of the first paper on the default video and network
 # make test      every test
 # make test-compilers  the GPU code through Triton and CUDA 11, which need no GPU; takes 1.1 GB (Linux, x86-64)
+# make test-launchers  installs each launcher as the README says, beside .venv, and sweeps with it (Ray: 0.5 GB)
 # make lint      formatting, style and types; make format repairs the first two
 # make bench     every tests/benchmarks/bench_*.py but that of the kernels, one after the other
 # make bench-kernels   sparse against dense inference, layer by layer and whole; one CSV
@@ -13,10 +14,11 @@ VENV := .venv
 RUN := OMP_NUM_THREADS=1 $(VENV)/bin/python
 READY := $(VENV)/.ready
 COMPILERS := .compilers
+LAUNCHERS := .launchers
 BENCHMARKS = $(filter-out bench_kernels,$(sort $(patsubst tests/benchmarks/%.py,%,$(wildcard tests/benchmarks/bench_*.py))))
 
 .DELETE_ON_ERROR:
-.PHONY: run test test-compilers lint format bench bench-kernels clean
+.PHONY: run test test-compilers test-launchers lint format bench bench-kernels clean
 .DEFAULT_GOAL := run
 
 run: $(READY)
@@ -28,6 +30,9 @@ test: $(READY)
 test-compilers: $(READY) $(COMPILERS)/.ready
 	PYTHONPATH=$(COMPILERS) $(RUN) -m pytest --numprocesses=$(JOBS) --quiet \
 	  tests/reference/ops/test_triton_convolve.py tests/theory/kernels/test_triton_compile.py tests/theory/kernels/test_cuda_budget.py
+
+test-launchers: $(READY)
+	FLUXSHARD_LAUNCHERS=$(LAUNCHERS) $(RUN) -m pytest --quiet tests/package/test_launchers.py
 
 lint: $(READY)
 	$(RUN) -m ruff check .
@@ -45,7 +50,7 @@ bench-kernels: $(READY)
 	$(RUN) -m tests.benchmarks.bench_kernels
 
 clean:
-	rm -rf $(VENV) $(COMPILERS) outputs multirun .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(COMPILERS) $(LAUNCHERS) outputs multirun .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is written last: an installation that was cut short is repeated.

@@ -1,12 +1,13 @@
 """The command ``python -m analysis``: look at what runs have left.
 
-    python -m analysis show FOLDER [FOLDER ...] [--picture runs.png]
+    python -m analysis show FOLDER [FOLDER ...] [--picture FILE]
     python -m analysis merge MULTIRUN
     python -m analysis readme MULTIRUN [--table measured|measured_davis]
 
-``show`` prints the table of runs (or of all jobs of a multirun) and draws their picture. ``merge`` collects a
-multirun's jobs anew into results.parquet and results.csv. ``readme`` takes the results of the main job (or,
-with --table, of the experiment of that name) into tests/golden/tables/ and from there into its page.
+``show`` prints the table of runs (or of all jobs of a multirun), failed and unfinished ones included, and
+draws the picture of the others where one is asked for. ``merge`` collects a multirun's jobs anew into
+results.parquet and results.csv. ``readme`` takes the results of the main job (or, with --table, of the
+experiment of that name) into tests/golden/tables/ and from there into its page.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from analysis.pages import TABLES, update_page
-from analysis.pictures import draw_runs
-from analysis.results import merge_results, read_summary, run_folders
+from analysis.pictures import check_format, draw_runs
+from analysis.results import merge_results, run_rows
 from analysis.tables import summary_table
 from traces.errors import InputError
 
@@ -29,7 +30,7 @@ def main(arguments: list[str] | None = None) -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     show = commands.add_parser("show", help="print the table of runs and draw their picture")
     show.add_argument("folders", nargs="+", type=Path)
-    show.add_argument("--picture", type=Path, help="default: runs.png in the first folder")
+    show.add_argument("--picture", type=Path, help="also draw them: .png, .pdf, .svg, …")
     merge = commands.add_parser("merge", help="collect a multirun's jobs")
     merge.add_argument("folder", type=Path)
     readme = commands.add_parser("readme", help="update a table of a page")
@@ -38,17 +39,32 @@ def main(arguments: list[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     try:
         if chosen.command == "show":
-            folders = [run for folder in chosen.folders for run in run_folders(folder)]
-            print(summary_table([read_summary(folder) for folder in folders]))
-            picture = chosen.picture or chosen.folders[0] / "runs.png"
-            draw_runs(folders, picture)
-            print(f"written to {picture}")
+            _show(chosen.folders, chosen.picture)
         elif chosen.command == "merge":
             print(summary_table(merge_results(chosen.folder).to_dict("records")))
+            print(f"written to {chosen.folder}: results.parquet, results.csv")
         else:
             update_page(chosen.table, chosen.folder)
-    except (InputError, FileNotFoundError, ValueError) as error:
+    except (InputError, OSError, ValueError) as error:
         _end(str(error))
+
+
+def _show(folders: list[Path], picture: Path | None) -> None:
+    if picture is not None:
+        check_format(picture)
+    rows = {
+        (folder / row["folder"]).resolve(): {**row, "folder": str(folder / row["folder"])}
+        for folder in folders
+        for row in run_rows(folder)
+    }
+    print(summary_table(list(rows.values())))
+    if picture is None:
+        return
+    completed = [Path(row["folder"]) for row in rows.values() if row["status"] == "completed"]
+    if not completed:
+        raise FileNotFoundError("--picture: expected completed runs, found none")
+    draw_runs(completed, picture)
+    print(f"written to {picture}")
 
 
 def _end(message: str) -> NoReturn:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.results import merge_results
+from analysis.results import run_rows
+from analysis.settings import join_overrides, split_overrides
 from analysis.tables import mean_over_videos, summary_table
 from conf.search_path import checkout_folder
 
@@ -72,7 +73,7 @@ def page_table(name: str) -> str:
 
 def portable(overrides: str) -> str:
     """Overrides without those that name a file or folder, which lie elsewhere on each machine."""
-    return " ".join(part for part in overrides.split() if "/" not in part.partition("=")[2])
+    return join_overrides([part for part in split_overrides(overrides) if "/" not in part.partition("=")[2]])
 
 
 def update_page(name: str, folder: Path) -> None:
@@ -84,7 +85,7 @@ def update_page(name: str, folder: Path) -> None:
     """
     if checkout_folder() is None:
         raise ValueError("readme: expected a checkout with README.md, found an installed package")
-    results = merge_results(folder)
+    results = pd.DataFrame(run_rows(folder))
     failed = int((results["status"] != "completed").sum())
     if failed:
         raise ValueError(f"{folder}: expected completed jobs, found {failed} of {len(results)} that failed")

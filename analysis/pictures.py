@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,72 +12,99 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.display import Display, run_colours, system_display
+from analysis.display import Display, run_styles, system_display
 from analysis.results import read_overrides
-from analysis.tables import swept_settings, system_name
+from analysis.settings import short, swept_settings
+from analysis.tables import system_name
+from traces.errors import InputError
 
-# Paths and outcomes in colours that stay apart for colour-blind readers (Okabe and Ito's palette).
+# Paths and outcomes in colours that stay apart for colour-blind readers (Okabe and Ito's, but for dropped).
 COLOURS = {
     "cloud": "#0072B2",
     "edge": "#E69F00",
     "split": "#009E73",
     "reused": "#56B4E9",
     "replaced": "#BBBBBB",
-    "dropped": "#D55E00",
+    "dropped": "#7A1F5C",
     "in_flight": "#000000",
 }
 STRIP_S = 10.0  # the strip shows at most this much of a run
+
+
+MOST_RUNS = 40  # in one picture: more curves cannot be told apart
+LONGEST = 64  # characters of a label
+
+
+def check_format(target: Path) -> None:
+    """Check that a picture can be written as what its suffix says.
+
+    Raises:
+        InputError: it cannot.
+    """
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    known = FigureCanvasBase.get_supported_filetypes()
+    if target.suffix[1:].lower() not in known:
+        raise InputError(
+            f"--picture: expected a file that ends in one of .{', .'.join(known)}, found {str(target)!r}"
+        )
 
 
 def draw_runs(folders: Sequence[Path], target: Path) -> None:
     """Draw the latency distribution and a timeline strip of each run; reads the runs' files only.
 
     Args:
-        folders: of runs, each with summary.json and frames.parquet.
-        target: the PNG to write.
+        folders: of runs, each with summary.json and frames.parquet; the first :data:`MOST_RUNS` are drawn.
+        target: the picture to write, in the format that its suffix says.
+
+    Raises:
+        InputError: nothing can be written in that format.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
-    from matplotlib.ticker import LogFormatter
 
+    check_format(target)
+    left_out, folders = len(folders[MOST_RUNS:]), folders[:MOST_RUNS]
     runs = [_read(folder) for folder in folders]
     summaries = [summary for summary, _ in runs]
     displays = [
         system_display(folder, str(summary["system"]))
         for folder, summary in zip(folders, summaries, strict=True)
     ]
-    labels, colours = _labels(folders, summaries, displays), run_colours(displays)
-    strip_inches = 0.34 * len(runs) + 0.5
-    figure = Figure(figsize=(10.5, 4.2 + strip_inches), layout="constrained")
+    labels, styles = _labels(folders, summaries, displays), run_styles(displays)
+    lines = max(1 + label.count("\n") for label in labels)
+    strip_inches = (0.17 + 0.13 * lines) * len(runs) + 0.5
+    curve_inches = max(4.2, (0.05 + 0.135 * lines) * len(runs) + 0.6)  # the legend stands beside the curves
+    longest = max(len(line) for label in labels for line in label.splitlines())
+    figure = Figure(figsize=(8.2 + 0.062 * 2 * longest, curve_inches + strip_inches), layout="constrained")
     FigureCanvasAgg(figure)
-    curve, strip = figure.subplots(2, 1, height_ratios=[4.2, strip_inches])
+    curve, strip = figure.subplots(2, 1, height_ratios=[curve_inches, strip_inches])
 
     curves_ms = [
         1e3 * np.sort(frames.loc[frames["outcome"] == "completed", "latency_s"].to_numpy())
         for _, frames in runs
     ]
     for row, (label, (summary, _), latency_ms) in enumerate(zip(labels, runs, curves_ms, strict=True)):
-        if len(latency_ms):
-            share = np.arange(1, len(latency_ms) + 1) / len(latency_ms)
-            named = f"{label}  (EA {summary['ea_mean']:.2f})"
-            above = sum(np.array_equal(latency_ms, later) for later in curves_ms[row + 1 :])
-            width_pt = 1.5 + 2.0 * above  # what a later run draws over the same latencies leaves a rim
-            curve.step(latency_ms, share, where="post", label=named, linewidth=width_pt, color=colours[row])
-    curve.set_xscale("log")
-    for axis_format in (curve.xaxis.set_major_formatter, curve.xaxis.set_minor_formatter):
-        axis_format(LogFormatter(minor_thresholds=(2, 1)))
-    curve.tick_params(axis="x", which="both", pad=4.0, length=3.5)  # one line of numbers
-    all_ms = np.concatenate(curves_ms)
-    if len(all_ms) and all_ms.max() < 1.001 * all_ms.min():  # a logarithmic axis cannot have no width
-        curve.set_xlim(0.9 * all_ms.min(), 1.1 * all_ms.max())
+        if not len(latency_ms):
+            curve.plot([], [], linestyle="none", label=f"{label}  (no results)")
+            continue
+        named = f"{label}  (EA {summary['ea_mean']:.2f})"
+        first = next(i for i, other in enumerate(curves_ms) if np.array_equal(latency_ms, other))
+        style = {"color": styles[first].colour, "linestyle": styles[first].dashes, "linewidth": 1.5}
+        if first < row:  # one line stands for both: of two over each other only the later would be seen
+            curve.plot([], [], label=f"{named}: same curve", **style)
+            continue
+        share = np.arange(1, len(latency_ms) + 1) / len(latency_ms)
+        curve.step(latency_ms, share, where="post", label=named, **style)
+    _latency_axis(curve, curves_ms)
     curve.set_xlabel("capture to result (ms)")
     curve.set_ylabel("share of results")
     curve.set_ylim(0, 1.02)
     curve.grid(alpha=0.3, which="both")
-    if curve.lines:
-        curve.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    curve.set_title(_common(summaries), fontsize=9)
+    curve.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0), handlelength=3.0)
+    more = f"the first {len(runs)} of {len(runs) + left_out} runs" if left_out else ""
+    curve.set_title("; ".join(filter(None, [_common(summaries), more])), fontsize=9, wrap=True)
     shown = set()
     for row, (_, frames) in enumerate(runs):
         shown |= _draw_strip(strip, row, frames)
@@ -88,8 +117,32 @@ def draw_runs(folders: Sequence[Path], target: Path) -> None:
             handles=handles, ncols=len(handles), fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0)
         )
     part = target.with_name(target.name + ".part")
-    figure.savefig(part, format="png", dpi=120)
-    part.replace(target)
+    try:
+        figure.savefig(part, format=target.suffix[1:].lower(), dpi=120)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _latency_axis(axes: Any, curves_ms: Sequence[Any]) -> None:
+    """A logarithmic axis with as many numbers as have room; a linear one where all is of one size."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
+
+    values = [value for curve in curves_ms if len(curve) for value in (curve[0], curve[-1])]
+    low, high = (min(values), max(values)) if values else (1.0, 10.0)
+    plain = FuncFormatter(lambda value, _: f"{value:g}")
+    if low <= 0.0 or high / low < 4.0:
+        axes.xaxis.set_major_locator(MaxNLocator(8))
+        axes.xaxis.set_major_formatter(plain)
+        return
+    axes.set_xscale("log")
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    steps = (1, 2, 5) if high / low < 2000.0 else (1,)
+    ticks = [step * 10.0**decade for decade in decades for step in steps]
+    axes.xaxis.set_major_locator(FixedLocator([tick for tick in ticks if low / 1.3 <= tick <= high * 1.3]))
+    axes.xaxis.set_major_formatter(plain)
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlim(low / 1.15, high * 1.15)
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
@@ -116,15 +169,36 @@ def _labels(
     for summary, job, display in zip(summaries, overrides, displays, strict=True):
         name = str(system_name(summary, job))
         systems.append(display.label if name == summary["system"] else name)  # or an experiment's variant
-    settings = swept_settings(overrides)
-    differing = [key for key in ("trace", "video") if len({summary[key] for summary in summaries}) > 1]
+    settings = swept_settings(overrides, summaries)
+    differing = [
+        key
+        for key in ("trace", "video")
+        if len({summary[key] for summary in summaries}) > 1
+        and not any(f"{key}.path=" in setting for setting in settings)  # which says more
+    ]
     others = [
         ", ".join(filter(None, [*(str(summary[key]) for key in differing), setting]))
         for summary, setting in zip(summaries, settings, strict=True)
     ]
     if len(set(systems)) == 1 and all(others):
-        return others
-    return [", ".join(filter(None, both)) for both in zip(systems, others, strict=True)]
+        labels = others
+    else:
+        labels = [", ".join(filter(None, both)) for both in zip(systems, others, strict=True)]
+    if len(set(labels)) < len(labels):  # nothing that the runs were given tells them apart
+        labels = [f"{label} [{place}]" for label, place in zip(labels, _places(folders), strict=True)]
+    return [_two_lines(label) for label in labels]
+
+
+def _places(folders: Sequence[Path]) -> list[str]:
+    """The folders without what they share."""
+    texts = [str(folder.resolve()) for folder in folders]
+    names = short(texts)
+    return [names[text] for text in texts]
+
+
+def _two_lines(label: str) -> str:
+    """A long label with as much on each line as fits."""
+    return label if len(label) <= LONGEST // 2 else "\n".join(textwrap.wrap(label, LONGEST, max_lines=3))
 
 
 def _draw_strip(axes: Any, row: int, frames: pd.DataFrame) -> set[str]:

@@ -1,39 +1,36 @@
-"""Collecting what runs have left: a multirun's jobs in one table."""
+"""Collecting what runs have left: a sweep's jobs in one table."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import yaml
 
+from analysis.settings import join_overrides, settings, split_overrides, swept_keys
 
-def read_summary(folder: Path) -> dict[str, Any]:
-    """The summary of one run.
-
-    Raises:
-        FileNotFoundError: the folder holds none.
-    """
-    path = folder / "summary.json"
-    if not path.is_file():
-        raise FileNotFoundError(f"{folder}: expected a run's folder with summary.json, found none")
-    summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return summary
+# Swept keys whose value is that of the summary's column; others of its columns only describe the value.
+_SAME = ("system", "seed", "cameras", "edge", "cloud")
 
 
-def run_folders(folder: Path) -> list[Path]:
-    """The completed runs in a folder: itself, or the jobs of a multirun.
+def run_rows(folder: Path) -> list[dict[str, Any]]:
+    """A run as one row, or a sweep's jobs as one row each, in the order of their numbers.
+
+    A row has `folder` (inside the given one), `overrides` (what the run was given), `status`, `error` and the
+    keys of summary.json. A job without a summary is "unfinished": not begun, still running or cut short.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: there is neither.
     """
-    candidates = [folder] if (folder / "summary.json").is_file() else _jobs(folder)
-    runs = [run for run in candidates if read_summary(run)["status"] == "completed"]
-    if not runs:
-        raise FileNotFoundError(f"{folder}: expected completed runs, found none")
-    return runs
+    if (folder / "summary.json").is_file():
+        return [_row(folder, ".", read_overrides(folder))]
+    jobs = _jobs(folder)
+    if not jobs:
+        raise FileNotFoundError(f"{folder}: expected a run or the jobs of a sweep, found none")
+    return [_row(folder, name, overrides) for name, overrides in jobs.items()]
 
 
 def read_overrides(folder: Path) -> list[str]:
@@ -42,26 +39,25 @@ def read_overrides(folder: Path) -> list[str]:
     return list(yaml.safe_load(path.read_text(encoding="utf-8")) or []) if path.is_file() else []
 
 
-def _jobs(folder: Path) -> list[Path]:
-    return sorted({path.parent.parent for path in folder.glob("*/.hydra/config.yaml")}, key=_number)
-
-
 def merge_results(folder: Path) -> pd.DataFrame:
-    """Merge the jobs of a multirun into results.parquet and results.csv.
+    """Merge the jobs of a sweep into results.parquet and results.csv.
 
-    One row a job, in the order of their numbers: `folder` (inside the multirun's), `overrides` (what the job
-    was given), and the keys of its summary.json. A job that left no summary is there as failed.
+    One row a job (:func:`run_rows`), with two kinds of columns more: `ea_per_captured`, and one for each
+    swept key, which holds numbers as numbers. Such a column has the key's name; where the summary has a
+    column of that name with something else in it (the label of a trace), it is ``swept.KEY``.
 
     Args:
-        folder: the multirun's folder.
+        folder: the sweep's folder.
 
     Raises:
         FileNotFoundError: there is no job in it.
     """
-    jobs = _jobs(folder)
-    if not jobs:
-        raise FileNotFoundError(f"{folder}: expected jobs of a multirun, found none")
-    table = pd.DataFrame([_row(job) for job in jobs])
+    if (folder / "summary.json").is_file():
+        raise FileNotFoundError(f"{folder}: expected the jobs of a sweep, found a single run")
+    rows = run_rows(folder)
+    table = _with_swept(pd.DataFrame(rows), [folder / row["folder"] for row in rows])
+    place = table.columns.get_loc("ea_mean") + 1 if "ea_mean" in table else len(table.columns)
+    table.insert(place, "ea_per_captured", pd.array([ea_per_captured(row) for row in rows], dtype="Float64"))
     for name, write in (("results.parquet", table.to_parquet), ("results.csv", table.to_csv)):
         part = folder / f"{name}.part"
         write(part, index=False)
@@ -69,15 +65,101 @@ def merge_results(folder: Path) -> pd.DataFrame:
     return table
 
 
+def ea_per_captured(summary: Mapping[str, Any]) -> float | None:
+    """EA with every frame that gave no result counted as 0: what a system that skips frames really gives."""
+    ea, completed, captured = (summary.get(key) for key in ("ea_mean", "frames_completed", "frames_captured"))
+    return None if ea is None or not captured else ea * completed / captured
+
+
+def _jobs(folder: Path) -> dict[str, list[str]]:
+    """The jobs of a sweep, as its plan says; where there is none, the folders that Hydra made for them."""
+    plan = folder / "sweep.json"
+    if plan.is_file():
+        content = json.loads(plan.read_text(encoding="utf-8"))
+        return {job["folder"]: job["overrides"] for job in content["jobs"]}
+    found = sorted({path.parent.parent for path in folder.glob("*/.hydra/config.yaml")}, key=_number)
+    return {job.name: read_overrides(job) for job in found}
+
+
 def _number(job: Path) -> tuple[int, str]:
     return (int(job.name) if job.name.isdigit() else -1, job.name)
 
 
-def _row(job: Path) -> dict[str, Any]:
-    row: dict[str, Any] = {"folder": job.name, "overrides": " ".join(read_overrides(job))}
+def _row(folder: Path, name: str, overrides: Sequence[str]) -> dict[str, Any]:
+    job = folder / name
+    row: dict[str, Any] = {"folder": name, "overrides": join_overrides(overrides)}
     if (job / "summary.json").is_file():
-        row.update(read_summary(job))
+        row.update(json.loads((job / "summary.json").read_text(encoding="utf-8")))
     else:
-        row.update(status="failed", error="the job ended without a summary")
+        begun = (job / ".hydra").is_dir()
+        row.update(status="unfinished", error="running, or cut short" if begun else "not begun")
     row.setdefault("error", None)
     return row
+
+
+def _with_swept(table: pd.DataFrame, folders: Sequence[Path]) -> pd.DataFrame:
+    """The table with a column for each swept key, after the overrides."""
+    jobs = [settings(split_overrides(text)) for text in table["overrides"]]
+    swept = {key: [] for key in swept_keys(jobs)}
+    for job, folder in zip(jobs, folders, strict=True):
+        path = folder / ".hydra" / "config.yaml"
+        config = yaml.load(path.read_text(encoding="utf-8"), _Loader) if path.is_file() else None
+        for key, values in swept.items():
+            values.append(_value(key, job[key], config) if key in job else None)
+    place = 2
+    for key, values in swept.items():
+        if key in _SAME and key in table:
+            filled = [
+                new if old is None else old for old, new in zip(_plain(table[key]), values, strict=True)
+            ]
+            if all(new is None or old == new for old, new in zip(filled, values, strict=True)):
+                table[key] = _typed(filled)
+                continue
+        table.insert(place, f"swept.{key}" if key in table else key, _typed(values))
+        place += 1
+    return table
+
+
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def _value(key: str, text: str, config: Any) -> Any:
+    """A job's value of a key: from its configuration, which knows the type; a choice of a group is a text."""
+    found = config
+    for part in key.split("."):
+        if not isinstance(found, Mapping) or part not in found:
+            return text if config is not None else _guess(text)
+        found = found[part]
+    if isinstance(found, Mapping):
+        return text
+    return json.dumps(found) if isinstance(found, list) else found
+
+
+def _guess(text: str) -> Any:
+    """The value that a text stands for, of a job that has no configuration yet."""
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    return value if isinstance(value, (bool, int, float)) or value is None else text
+
+
+def _plain(column: Any) -> list[Any]:
+    """A column's values, None where there is none."""
+    return [None if pd.isna(value) else value for value in column]
+
+
+def _typed(values: Sequence[Any]) -> Any:
+    """A column as narrow as its values allow: truth values, whole numbers, numbers, else texts."""
+    kinds = {type(value) for value in values if value is not None}
+    if kinds and kinds <= {bool}:
+        return pd.array(list(values), dtype="boolean")
+    if kinds and kinds <= {int}:
+        return pd.array(list(values), dtype="Int64")
+    if kinds and kinds <= {int, float}:
+        return pd.array([None if value is None else float(value) for value in values], dtype="Float64")
+    return pd.array([None if value is None else _text(value) for value in values], dtype="object")
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from analysis.results import ea_per_captured
+from analysis.settings import split_overrides, swept_settings
 
 if TYPE_CHECKING:
     import pandas as pd
 
 # heading, key of the summary, how to print its value
 _COLUMNS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
+    ("run", "run", str),
     ("system", "system", str),
     ("trace", "trace", str),
     ("video", "video", str),
@@ -39,9 +44,10 @@ _COLUMNS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
 )
 
 
-_NAMES = 5  # the first columns are names, the rest numbers
+_NAMES = 6  # the first columns are names, the rest numbers
 # Columns that most tables do without.
 _WHERE_KNOWN = (
+    "run",
     "network",
     "swept",
     "ea_regret_mean",
@@ -60,19 +66,24 @@ _COUNTS = ("frames_captured", "frames_completed", "frames_replaced", "frames_dro
 def summary_table(summaries: Sequence[Mapping[str, Any]], headings: Sequence[str] = ()) -> str:
     """Runs as rows; unknown values print as a dash, failed runs with their error.
 
-    Jobs of a multirun, which have `overrides`, also say what else was swept. Where `headings` are given, only
-    those columns are shown.
+    Runs that have `overrides` also say what else was swept, and those that nothing of this tells apart say
+    their `folder`. Where `headings` are given, only those columns are shown.
     """
-    overrides = [str(summary.get("overrides") or "").split() for summary in summaries]
+    overrides = [split_overrides(summary.get("overrides")) for summary in summaries]
     derived = [
         {
             **summary,
             "system": system_name(summary, job),
-            "ea_per_captured": _ea_per_captured(summary),
+            "ea_per_captured": ea_per_captured(summary),
             "swept": setting or None,
         }
-        for summary, job, setting in zip(summaries, overrides, swept_settings(overrides), strict=True)
+        for summary, job, setting in zip(
+            summaries, overrides, swept_settings(overrides, summaries), strict=True
+        )
     ]
+    names = [tuple(str(row.get(key)) for key in ("system", "trace", "video", "swept")) for row in derived]
+    if len(set(names)) < len(names):
+        derived = [{**row, "run": row.get("folder")} for row in derived]
     columns = [
         (place, column)
         for place, column in enumerate(_COLUMNS)
@@ -82,11 +93,6 @@ def summary_table(summaries: Sequence[Mapping[str, Any]], headings: Sequence[str
     rows += [
         [show(row[key]) if _known(row.get(key)) else "–" for _, (_, key, show) in columns] for row in derived
     ]
-    notes = [
-        f"failed: {row.get('overrides') or row.get('system')}: {row.get('error')}"
-        for row in derived
-        if row.get("status") != "completed"
-    ]
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
     lines = [
         "  ".join(
@@ -95,7 +101,19 @@ def summary_table(summaries: Sequence[Mapping[str, Any]], headings: Sequence[str
         ).rstrip()
         for cells in rows
     ]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], *notes])
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], *_notes(derived)])
+
+
+def _notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Why runs have no results: each that failed, and how many have not finished."""
+    notes = [
+        f"failed: {row.get('overrides') or row.get('system')}: {row.get('error')}"
+        for row in rows
+        if row.get("status") not in ("completed", "unfinished")
+    ]
+    for why, count in Counter(row["error"] for row in rows if row.get("status") == "unfinished").items():
+        notes.append(f"unfinished: {count} of {len(rows)} runs: {why}")
+    return notes
 
 
 def _worth_showing(key: str, rows: Sequence[Mapping[str, Any]]) -> bool:
@@ -117,7 +135,7 @@ def mean_over_videos(jobs: pd.DataFrame) -> pd.DataFrame:
     Args:
         jobs: with `overrides`, `system` and `video`, as :func:`analysis.results.merge_results` makes them.
     """
-    names = [system_name(job, str(job["overrides"]).split()) for job in jobs.to_dict("records")]
+    names = [system_name(job, split_overrides(job["overrides"])) for job in jobs.to_dict("records")]
     pooled = jobs.assign(system=names).groupby("system", sort=False)
     means = pooled.mean(numeric_only=True)
     for count in _COUNTS:
@@ -126,26 +144,6 @@ def mean_over_videos(jobs: pd.DataFrame) -> pd.DataFrame:
     status = pooled["status"].agg(lambda column: "completed" if (column == "completed").all() else "failed")
     network = pooled["network"].first() if "network" in jobs else None
     return means.assign(video=videos, status=status, network=network).reset_index()
-
-
-def swept_settings(overrides: Sequence[Sequence[str]]) -> list[str]:
-    """What tells jobs apart beside system, trace and video: "seed=1, cameras=4"; empty where nothing does."""
-    settings = [dict(part.split("=", 1) for part in job if "=" in part) for job in overrides]
-    keys = dict.fromkeys(key for job in settings for key in job)
-    differing = [
-        key
-        for key in keys
-        if key not in ("system", "trace", "video")
-        and not key.startswith("experiment")  # its system and video have columns
-        and len({job.get(key) for job in settings}) > 1
-    ]
-    return [", ".join(f"{key}={job[key]}" for key in differing if key in job) for job in settings]
-
-
-def _ea_per_captured(summary: Mapping[str, Any]) -> float | None:
-    """EA with every frame that gave no result counted as 0: what a system that skips frames really gives."""
-    ea, completed, captured = (summary.get(key) for key in ("ea_mean", "frames_completed", "frames_captured"))
-    return None if ea is None or not captured else ea * completed / captured
 
 
 def _known(value: Any) -> bool:

@@ -28,6 +28,7 @@ from typing import Any
 from conf.search_path import checkout_folder, group_folders, package_folder, writable_folder
 from profiler import options
 from profiler.latency import Profile, load_profile, read_profile
+from profiler.latency.disturbance import disturbances
 from traces.errors import InputError
 from traces.notices import print_in_one_line
 
@@ -195,6 +196,13 @@ def _table(arguments: list[str]) -> int:
 
 
 def _profile(text: str) -> Profile:
+    profile = _read_profile(text)
+    for why in disturbances(profile.provenance):
+        print(f"note: {text}: measured on a disturbed machine: {why}", file=sys.stderr)
+    return profile
+
+
+def _read_profile(text: str) -> Profile:
     if text.endswith((".yaml", ".yml")):
         return read_profile(text)
     device, slash, model = text.partition("/")

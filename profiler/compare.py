@@ -24,7 +24,7 @@ from scipy import stats
 
 from profiler.fit.grouped_samples import OUTLIER_FACTOR
 from profiler.fit.least_squares import FloatArray
-from profiler.measure.disturbance import disturbances
+from profiler.latency.disturbance import disturbances
 from profiler.measure.samples import MASKS, SampleTable
 from traces.errors import InputError
 
@@ -104,7 +104,9 @@ def compare(a: SampleTable, b: SampleTable, *, margin: float = 0.05, confidence:
         verdict_from_times = "same"
     else:
         verdict_from_times = "undecided"
-    disturbed = tuple(f"{name}: {note}" for name, one in (("A", a), ("B", b)) for note in disturbances(one))
+    disturbed = tuple(
+        f"{name}: {note}" for name, one in (("A", a), ("B", b)) for note in disturbances(one.meta)
+    )
     verdict = "undecided" if disturbed else verdict_from_times
     return Comparison(verdict, verdict_from_times, disturbed, ratios, average, margin, confidence)
 

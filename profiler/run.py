@@ -13,8 +13,8 @@ from typing import Any
 
 from conf.search_path import checkout_folder, writable_folder
 from profiler.latency import read_profile, save_profile
+from profiler.latency.disturbance import BUSY_CORES, busy_note, disturbing
 from profiler.measure.devices import background_cores, check_device, clock_for, describe, tune_allocator
-from profiler.measure.disturbance import BUSY_CORES, busy_note, disturbing
 from profiler.measure.masks import FramePairs, available_masks, collect_frame_pairs
 from profiler.measure.power import find_meter
 from profiler.measure.profiled_model import SparseExecutorModel

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +20,8 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from conf.version import package_version
+from sim.command.earlier_results import clear, earlier
 from sim.command.hydra_compose import (
     CONFIG,
     VERSION,
@@ -27,7 +31,10 @@ from sim.command.hydra_compose import (
     search_always,
 )
 from sim.command.hydra_messages import check_choices, refuse, refuse_file
-from sim.command.hydra_sweep import prepare_sweeps
+from sim.command.hydra_sweep import OptionSweeper, prepare_sweeps, quoted
+from sim.command.run_log import LOG, run_log, write_traceback
+from sim.command.sweep_folder import SweepInterrupted, check_unused, read_plan
+from sim.records.summary import git_sha
 from traces.errors import InputError
 from traces.notices import print_in_one_line
 
@@ -41,23 +48,54 @@ def command(config: DictConfig) -> None:
     single = runtime.mode == RunMode.RUN
     print_in_one_line()
     folder = Path(runtime.runtime.output_dir)
-    try:
-        _clear(folder)
-        content = _content(config, runtime)
-        _check_display(config)
-        _run(content, folder, single, runtime)
-    except Exception as error:
-        if _wants_traceback():
+    clear(folder)
+    with run_log(folder):
+        try:
+            _log_beginning(runtime)
+            content = _content(config, runtime)
+            _check_display(config)
+            _run(content, folder, single, runtime)
+            earlier.discard()
+        except Exception as error:
+            _fail(config, runtime, folder, error)
+        except KeyboardInterrupt:
+            LOG.error("interrupted")
             raise
-        expected = isinstance(error, InputError)
-        if not expected:
-            traceback.print_exc()
-        if single:
-            if expected:
-                print(f"error: {error}", file=sys.stderr)
-            raise SystemExit(BAD_INPUT if expected else BUG) from None
+
+
+def _log_beginning(runtime: Any) -> None:
+    LOG.info("fluxshard %s, commit %s, Python %s", package_version(), git_sha(), sys.version.split()[0])
+    LOG.info("overrides: %s", _overrides(runtime) or "(none)")
+
+
+def _overrides(runtime: Any) -> str:
+    """What the run was given, as it was given: what is wrong with a value is said where the value is used."""
+    given = OmegaConf.to_container(runtime.overrides.task, resolve=False)
+    assert isinstance(given, list)
+    return " ".join(map(str, given))
+
+
+def _fail(config: DictConfig, runtime: Any, folder: Path, error: Exception) -> None:
+    """Say what went wrong, on the screen and in the folder; a job's siblings go on.
+
+    Raises:
+        SystemExit: this is a single run.
+    """
+    expected = isinstance(error, InputError)
+    single = runtime.mode == RunMode.RUN
+    LOG.error("failed: %s", error, exc_info=error)
+    write_traceback(folder, error)
+    if not single:
         _record_failure(config, runtime, folder, error)
-        print(f"job {runtime.job.num} failed: {error}", file=sys.stderr)
+    if _wants_traceback():
+        raise error
+    if not expected:
+        traceback.print_exception(error)
+    if single:
+        if expected:
+            print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(BAD_INPUT if expected else BUG) from None
+    print(f"job {runtime.job.num} failed: {error}", file=sys.stderr)
 
 
 def _content(config: DictConfig, runtime: Any) -> dict[str, Any]:
@@ -81,12 +119,6 @@ def _check_display(config: DictConfig) -> None:
         read_display(section.get("display"), "", "system.display")
 
 
-def _clear(folder: Path) -> None:
-    """Remove what an earlier run left in the folder: after a failure it would look like this run's."""
-    for name in ("summary.json", "frames.parquet", "timeline.json", "overlay.mp4", "run.png"):
-        (folder / name).unlink(missing_ok=True)
-
-
 def _run(content: Mapping[str, Any], folder: Path, single: bool, runtime: Any) -> None:
     from analysis.pictures import draw_runs
     from analysis.tables import summary_table
@@ -98,15 +130,24 @@ def _run(content: Mapping[str, Any], folder: Path, single: bool, runtime: Any) -
     summary = finished.record.summary
     write_run(folder, finished.record)
     if finished.assembly.timeline is not None:
-        finished.assembly.timeline.write(folder / "timeline.json")
+        rates_bps = finished.assembly.simulation.link_rates_bps()
+        finished.assembly.timeline.write(folder / "timeline.json", finished.record.frames, rates_bps)
+    LOG.info(
+        "completed: %s, %s, %s: %s of %s frames, EA %s, %.1f s",
+        *(
+            summary[key]
+            for key in ("system", "trace", "video", "frames_completed", "frames_captured", "ea_mean")
+        ),
+        summary["wall_s"],
+    )
     if single:
         draw_runs([folder], folder / "run.png")
         print(summary_table([summary]))
         extra = "".join(f", {name}" for name in ("timeline.json", "overlay.mp4") if (folder / name).exists())
-        print(f"written to {folder}: summary.json, frames.parquet, run.png{extra}")
+        print(f"written to {folder}: summary.json, frames.parquet, run.png, run.log{extra}")
     else:
-        overrides = " ".join(runtime.overrides.task)
-        print(f"job {runtime.job.num}: {overrides}: EA {summary['ea_mean']:.3f}, {summary['wall_s']:.1f} s")
+        ea = "–" if summary["ea_mean"] is None else f"{summary['ea_mean']:.3f}"
+        print(f"job {runtime.job.num}: {_overrides(runtime)}: EA {ea}, {summary['wall_s']:.1f} s")
 
 
 def _record_failure(config: DictConfig, runtime: Any, folder: Path, error: Exception) -> None:
@@ -126,10 +167,21 @@ def _record_failure(config: DictConfig, runtime: Any, folder: Path, error: Excep
 
 
 class MergeResults(Callback):
-    """At the end of a multirun: one table of all jobs, in files and on the screen, and one picture."""
+    """What happens around a run or a multirun: folders are looked after, and a multirun's jobs merged."""
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        """Called by Hydra before it writes anything."""
+        with _refusing():
+            earlier.set_aside(Path(config.hydra.run.dir))
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Called by Hydra before it makes the jobs, in the launching process."""
+        if not OptionSweeper.resuming:
+            with _refusing():
+                check_unused(Path(config.hydra.sweep.dir))
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """Called by Hydra in the launching process."""
+        """One table of all jobs, in files and on the screen, and one picture."""
         from analysis.pictures import draw_runs
         from analysis.results import merge_results
         from analysis.tables import summary_table
@@ -148,7 +200,11 @@ class MergeResults(Callback):
         )
         failed = len(rows) - len(finished)
         if failed:
-            print(f"error: {failed} of {len(rows)} jobs failed; see the column error", file=sys.stderr)
+            print(
+                f"error: {failed} of {len(rows)} jobs failed; see the column error, and traceback.txt in the "
+                "job's folder",
+                file=sys.stderr,
+            )
             raise SystemExit(BAD_INPUT)
 
 
@@ -191,7 +247,8 @@ def main() -> None:
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # have Hydra raise its errors, which it would print over many lines
     try:
-        _command_line(sys.argv[1:])
+        with _terminated_like_interrupted():
+            _command_line(sys.argv[1:])
     except InputError as error:
         if _wants_traceback():
             raise
@@ -200,9 +257,43 @@ def main() -> None:
         if _wants_traceback():
             raise
         _end(f"hydra.run.dir: cannot write {error.filename}: {error.strerror}")
-    except KeyboardInterrupt:
-        print("interrupted; jobs that had finished keep their folders", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        print(
+            "interrupted" + (f": {interrupt}" if isinstance(interrupt, SweepInterrupted) else ""),
+            file=sys.stderr,
+        )
         raise SystemExit(INTERRUPTED) from None
+    finally:
+        if earlier.restore():
+            print("note: the results that were in the folder are still there", file=sys.stderr)
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """End the command where something is wrong; Hydra passes over any other exception of a callback."""
+    try:
+        yield
+    except Exception as error:
+        if _wants_traceback():
+            traceback.print_exc()
+        _end(str(error))
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """Have SIGTERM, which time limits send, end the command as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_: Any) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _command_line(arguments: list[str]) -> None:
@@ -211,6 +302,8 @@ def _command_line(arguments: list[str]) -> None:
     Raises:
         InputError: what Hydra refuses, in one line.
     """
+    arguments = _resumed(arguments)
+    OptionSweeper.arguments = tuple(arguments)
     arguments, given = _config_folders(arguments)
     folders = folders_beside_package(given)
     search_always(folders)
@@ -229,19 +322,42 @@ def _command_line(arguments: list[str]) -> None:
         refuse_file(error)
 
 
+def _resumed(arguments: list[str]) -> list[str]:
+    """The arguments of the sweep that --resume names, and what was given beside it (such as a launcher)."""
+    rest, named = _option(arguments, ("--resume",))
+    OptionSweeper.resuming = bool(named)
+    if not named:
+        return rest
+    folder = Path(named[-1]).expanduser().resolve()
+    plan = read_plan(folder)
+    if Path(plan.cwd) != Path.cwd() and Path(plan.cwd).is_dir():
+        print(f"note: in {plan.cwd}, where the sweep began", file=sys.stderr)
+        os.chdir(plan.cwd)
+    return [*plan.arguments, *rest, f"hydra.sweep.dir={quoted(str(folder))}"]
+
+
 def _config_folders(arguments: list[str]) -> tuple[list[str], list[str]]:
     """The arguments without --config-dir, which may be given several times, and its folders."""
+    return _option(arguments, ("--config-dir", "-cd"))
+
+
+def _option(arguments: list[str], names: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """The arguments without an option that takes a folder, and the folders.
+
+    Raises:
+        InputError: the option without one.
+    """
     rest: list[str] = []
     folders: list[str] = []
     words = iter(arguments)
     for word in words:
         name, equals, value = word.partition("=")
-        if name not in ("--config-dir", "-cd"):
+        if name not in names:
             rest.append(word)
             continue
         folder = value if equals else next(words, None)
         if not folder:
-            raise InputError("--config-dir: expected a folder, found none")
+            raise InputError(f"{names[0]}: expected a folder, found none")
         folders.append(folder)
     return rest, folders
 

@@ -10,6 +10,7 @@ from profiler.latency.curves import (
     Tabulated,
     best_of_times,
 )
+from profiler.latency.disturbance import warn_if_disturbed
 from profiler.latency.profile import Encoding, Layer, Power, Profile, Residuals
 from profiler.latency.profile_file import (
     PROFILE_FOLDER,
@@ -40,4 +41,5 @@ __all__ = [
     "load_split_table",
     "read_profile",
     "save_profile",
+    "warn_if_disturbed",
 ]

@@ -16,8 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from profiler.measure.devices import Clock, LoadMeter, ThreadClock
-from profiler.measure.disturbance import (
+from profiler.latency.disturbance import (
     BUSY_CORES,
     DRIFT,
     busy_note,
@@ -25,6 +24,7 @@ from profiler.measure.disturbance import (
     throttle_note,
     unsettled_note,
 )
+from profiler.measure.devices import Clock, LoadMeter, ThreadClock
 from profiler.measure.masks import draw_mask
 from profiler.measure.power import PowerMeter
 from profiler.measure.profiled_model import ProfiledModel

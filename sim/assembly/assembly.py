@@ -11,7 +11,7 @@ import numpy as np
 from simpy import Environment
 
 from conf.search_path import group_folders
-from profiler.latency import Cut, Profile, load_profile, load_split_table
+from profiler.latency import Cut, Profile, load_profile, load_split_table, warn_if_disturbed
 from sim.accuracy.choice import NetworkChoice, choose_network
 from sim.accuracy.evaluator import Evaluator
 from sim.assembly.uplink import constant_rate, load_uplink, trace_name
@@ -186,6 +186,9 @@ def _profile(device: str, card: ModelConfig, folders: tuple[str, ...], key: str)
 
     Raises:
         InputError: there is none, or one made at another resolution than the card's.
+
+    Warns:
+        UserWarning: it was measured on a disturbed machine.
     """
     profile = load_profile(device, card.profile, group_folders("profile", folders), key)
     if tuple(profile.resolution_px) != card.resolution_px:
@@ -194,6 +197,7 @@ def _profile(device: str, card: ModelConfig, folders: tuple[str, ...], key: str)
             f"model.resolution_px: expected {profile.resolution_px[0]}x{profile.resolution_px[1]} px, at "
             f"which {card.profile!r} was profiled on {device!r}, found {height_px}x{width_px}"
         )
+    warn_if_disturbed(profile)
     return profile
 
 
@@ -232,7 +236,12 @@ def _overlay(config: RunConfig, view: VideoView, path: Path | None) -> Overlay |
         raise InputError("overlay: needs pixels: expected video.kind scene or file, found 'statistical'")
     if path is None:
         raise InputError("overlay: expected a file to draw into, found none")
-    return Overlay(path, view.fps, config.payload.block_px)
+    overlay = Overlay(path, view.fps, config.payload.block_px)
+    if view.evaluated:
+        from sim.accuracy.inference import unpack  # loads torch
+
+        overlay.unpack = unpack
+    return overlay
 
 
 def _arrivals(config: RunConfig, view: VideoView, number: int) -> Arrivals:

@@ -1,32 +1,50 @@
-"""Sweeps over systems (schedulers, estimators) that have different options.
+"""Sweeps: which jobs there are, which options each gets, and how an interrupted sweep goes on.
 
 An option such as ``system.variant=split`` goes to those of the swept systems that have it and is skipped for
 the others. Hydra would apply it to all, and before that to the default system, and refuse the sweep; so the
 command holds options back until each job knows its system. Jobs that were to differ in nothing but an option
-that is skipped run once.
+that is skipped run once. A key that is no group may be swept over files: ``trace.path=glob(traces/*.csv)``.
+
+A sweep says in its folder what it is made of before its first job begins (:mod:`sim.command.sweep_folder`);
+resumed, it runs the jobs that have no results yet, with the numbers that they had.
 """
 
 from __future__ import annotations
 
+import glob
 import itertools
+import json
+import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, Override, Quote, QuotedString
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
 from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, RunMode, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from sim.command.hydra_compose import compose_sweep, option_keys
 from sim.command.hydra_messages import OPTION, hint_at, left_out
+from sim.command.sweep_folder import (
+    PlannedJob,
+    SweepInterrupted,
+    SweepPlan,
+    has_finished,
+    progress,
+    read_plan,
+    write_plan,
+)
+from sim.records.summary import git_sha
 from traces.errors import InputError
 
 _BASIC = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"  # Hydra's default
@@ -59,9 +77,11 @@ def _is_sweep(arguments: Sequence[str]) -> bool:
 
 
 class OptionSweeper(Sweeper):
-    """Runs all combinations, as Hydra's basic sweeper, with options given only to the jobs that know them."""
+    """Runs all combinations, as Hydra's basic sweeper does, or those of them that have not finished."""
 
     held: ClassVar[tuple[str, ...]] = ()  # of the command line
+    arguments: ClassVar[tuple[str, ...]] = ()  # the whole of it, to be repeated
+    resuming: ClassVar[bool] = False
     hydra_context: HydraContext
     config: DictConfig
     launcher: Launcher
@@ -91,21 +111,87 @@ class OptionSweeper(Sweeper):
             HydraException: a job cannot be composed; no job of its batch has begun.
         """
         params = [f"{key}={value}" for key, value in self._params.items()]
-        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        jobs = self._deal_out(_combinations(parser.parse_overrides([*params, *arguments, *self.held])))
+        loader = self.hydra_context.config_loader
+        parser = OverridesParser.create(config_loader=loader)
+        overrides = parser.parse_overrides([*params, *arguments, *self.held])
+        jobs = self._plan(self._deal_out(_combinations(overrides, loader)))
         folder = Path(self.config.hydra.sweep.dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        self.config.hydra.overrides.task.extend(self.held)
-        OmegaConf.save(self.config, folder / "multirun.yaml")
+        if OptionSweeper.resuming:
+            numbers = self._unfinished(folder, jobs)
+        else:
+            write_plan(folder, SweepPlan(self.arguments, os.getcwd(), tuple(jobs)))
+            self.config.hydra.overrides.task.extend(self.held)
+            OmegaConf.save(self.config, folder / "multirun.yaml")
+            numbers = list(range(len(jobs)))
+        try:
+            return self._launch(jobs, numbers)
+        except KeyboardInterrupt:
+            raise SweepInterrupted(progress(folder, jobs)) from None
+        except BaseException:
+            print(progress(folder, jobs), file=sys.stderr)
+            raise
+
+    def _launch(self, jobs: Sequence[PlannedJob], numbers: Sequence[int]) -> list[Sequence[JobReturn]]:
+        """Run the jobs with these numbers, ascending: each keeps its own, so neighbours go together."""
         returned = []
-        size = self._max_batch_size or len(jobs)
-        for first in range(0, len(jobs), size):
-            batch = jobs[first : first + size]
-            self.validate_batch_is_legal(batch)
-            returned.append(self.launcher.launch(batch, initial_job_idx=first))
-            for job in returned[-1]:
-                _ = job.return_value  # raises what the job raised
+        runs = itertools.groupby(enumerate(numbers), key=lambda entry: entry[1] - entry[0])
+        for neighbours in ([number for _, number in run] for _, run in runs):
+            size = self._max_batch_size or len(neighbours)
+            for first in range(0, len(neighbours), size):
+                batch = neighbours[first : first + size]
+                overrides = [list(jobs[number].overrides) for number in batch]
+                returned.append(self.launcher.launch(overrides, initial_job_idx=batch[0]))
+                for job in returned[-1]:
+                    _ = job.return_value  # raises what the job raised
         return returned
+
+    def _plan(self, jobs: Sequence[list[str]]) -> list[PlannedJob]:
+        """Every job with its folder; composes them all, so that none begins where one is impossible."""
+        planned = []
+        for number, job in enumerate(jobs):
+            config = self._whole(number, job)
+            with _hydra_config(config):
+                planned.append(PlannedJob(str(config.hydra.sweep.subdir), tuple(job)))
+        return planned
+
+    def _whole(self, number: int, job: Sequence[str]) -> DictConfig:
+        """A job's configuration, as the launcher will make it."""
+        config = self.hydra_context.config_loader.load_sweep_config(self.config, list(job))
+        with open_dict(config):
+            config.hydra.job.id = config.hydra.job.num = number
+        return config
+
+    def _unfinished(self, folder: Path, jobs: Sequence[PlannedJob]) -> list[int]:
+        """The numbers of the jobs without results; says how many there are.
+
+        Raises:
+            InputError: the sweep in the folder is made of other jobs, or one that has finished would be
+                another run today.
+        """
+        planned = read_plan(folder).jobs
+        for number, (job, other) in enumerate(itertools.zip_longest(jobs, planned)):
+            if job != other:
+                now, then = (" ".join(one.overrides) if one else "no such job" for one in (job, other))
+                raise InputError(
+                    f"--resume: expected the jobs of {folder}, where job {number} is {then!r}, found {now!r}"
+                )
+        numbers, commits = [], set()
+        for number, job in enumerate(jobs):
+            if not has_finished(folder / job.folder):
+                numbers.append(number)
+                continue
+            commits.add(json.loads((folder / job.folder / "summary.json").read_text("utf-8")).get("git_sha"))
+            config = self._whole(number, job.overrides)
+            with open_dict(config):
+                del config["hydra"]
+            _check_same(folder / job.folder, config)
+        print(
+            f"resuming {folder}: {len(jobs) - len(numbers)} of {len(jobs)} jobs have finished",
+            file=sys.stderr,
+        )
+        if commits - {git_sha()}:
+            print("note: the finished jobs are of another commit of this project", file=sys.stderr)
+        return numbers
 
     def _deal_out(self, jobs: list[list[str]]) -> list[list[str]]:
         """The jobs without the options that their systems lack."""
@@ -149,18 +235,89 @@ class OptionSweeper(Sweeper):
         return self._composed[choices]
 
 
-def _combinations(overrides: Sequence[Override]) -> list[list[str]]:
-    """All combinations of swept values, the last key's fastest; of a key given twice, the later counts."""
+def _combinations(overrides: Sequence[Override], loader: Any) -> list[list[str]]:
+    """All combinations of swept values, the last key's fastest; of a key given twice, the later counts.
+
+    Raises:
+        InputError: a sweep over an interval, or one that matches nothing.
+    """
     values: dict[str, list[str]] = {}
     for override in overrides:
         key = override.get_key_element()
         if not override.is_sweep_override():
             values[key] = [f"{key}={override.get_value_element_as_str()}"]
-        elif override.is_discrete_sweep():
-            values[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
-        else:
+            continue
+        if not override.is_discrete_sweep():
             raise InputError(f"{key}: expected values to sweep over, found {override.get_value_string()!r}")
+        pattern = override.value()
+        if isinstance(pattern, Glob) and not loader.get_group_options(override.key_or_group):
+            chosen = [quoted(path) for path in _files(pattern)]
+        else:
+            chosen = list(override.sweep_string_iterator())
+        if not chosen:
+            raise InputError(
+                f"{key}: expected something to sweep over, found nothing that matches "
+                f"{override.input_line.partition('=')[2] if override.input_line else ''}"
+            )
+        values[key] = [f"{key}={value}" for value in chosen]
     return [list(job) for job in itertools.product(*values.values())]
+
+
+def _files(pattern: Glob) -> list[str]:
+    """Files and folders that match; numbers in their names sort as numbers."""
+
+    def matching(patterns: Sequence[str | QuotedString]) -> set[str]:
+        texts = [one.text if isinstance(one, QuotedString) else one for one in patterns]
+        return {path for text in texts for path in glob.glob(os.path.expanduser(text), recursive=True)}
+
+    def parts(path: str) -> list[tuple[int, str]]:
+        return [(int(part) if part.isdecimal() else 0, part) for part in re.split(r"([0-9]+)", path)]
+
+    return sorted(matching(pattern.include) - matching(pattern.exclude), key=parts)
+
+
+def quoted(text: str) -> str:
+    """A text as a value of Hydra's grammar, whatever signs are in it."""
+    return QuotedString(text, Quote.single).with_quotes()
+
+
+def _check_same(folder: Path, config: DictConfig) -> None:
+    """Check that a finished job would be the same run today.
+
+    Raises:
+        InputError: its configuration has changed.
+    """
+    path = folder / ".hydra" / "config.yaml"
+    then, now = (_flat(OmegaConf.to_container(one)) for one in (OmegaConf.load(path), config))
+    for key in sorted({*then, *now}):
+        if ".display." not in key and then.get(key) != now.get(key):
+            raise InputError(
+                f"--resume: expected job {folder.name} as it ran, with {key}={then.get(key)!r}, found "
+                f"{now.get(key)!r} today; a new sweep needs a folder of its own"
+            )
+
+
+def _flat(content: Any, before: str = "") -> dict[str, Any]:
+    """Nested mappings as one, its keys joined by dots."""
+    if not isinstance(content, dict) or not content:
+        return {before: content}
+    return {
+        key: value
+        for name, part in content.items()
+        for key, value in _flat(part, f"{before}.{name}" if before else str(name)).items()
+    }
+
+
+@contextmanager
+def _hydra_config(config: DictConfig) -> Iterator[None]:
+    """While it lasts, `${hydra:…}` means this configuration's."""
+    state = HydraConfig.instance()
+    before = state.cfg
+    state.set_config(config)
+    try:
+        yield
+    finally:
+        state.cfg = before
 
 
 def _names_group(override: str, loader: Any) -> bool:

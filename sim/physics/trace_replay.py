@@ -48,6 +48,9 @@ class TraceReplay(Protocol):
     def free_s(self) -> float:
         """The time up to which the link is known to be busy with what was taken."""
 
+    def capacity_bytes(self, start_s: float, end_s: float) -> float:
+        """Bytes that can leave from `start_s` until before `end_s` if the link is never idle."""
+
 
 class OpportunityReplay:
     """Millisecond delivery opportunities, replayed by the packet-by-packet rule (mahimahi).
@@ -177,6 +180,13 @@ class OpportunityReplay:
     def free_s(self) -> float:
         return max(self._last_ms, 0) / 1e3
 
+    def capacity_bytes(self, start_s: float, end_s: float) -> float:
+        first, end = (
+            self._first_at_or_after((time_s - CLOCK_TOLERANCE_S) * 1e3) for time_s in (start_s, end_s)
+        )
+        lost = sum(max(0, min(over, end) - max(begun, first)) for begun, over in self._dead)
+        return float((end - first - lost) * self._packet_bytes)
+
 
 class RateReplay:
     """(time, rate) segments: bytes flow like water at the segment's rate; zero rates and outages stall."""
@@ -255,8 +265,7 @@ class RateReplay:
             + self._bytes_per_s[segment] * (within - self._bounds_s[segment])
         )
 
-    def _capacity_bytes(self, start_s: float, end_s: float) -> float:
-        """Bytes that can leave between two times."""
+    def capacity_bytes(self, start_s: float, end_s: float) -> float:
         total = self._carried_bytes(end_s) - self._carried_bytes(start_s)
         for outage_s, over_s in self._outages:
             low_s, high_s = max(outage_s, start_s), min(over_s, end_s)
@@ -281,7 +290,7 @@ class RateReplay:
             return 0.0
         finish_s = self._finish_s(limit_bytes, start_s)
         if finish_s > until_s:
-            room = self._capacity_bytes(start_s, until_s)
+            room = self.capacity_bytes(start_s, until_s)
             if room <= 0:
                 return 0.0
             # Cut at a packet boundary: the packet that is leaving is finished.

@@ -13,7 +13,7 @@ from sim.physics.arrivals import Arrivals
 from sim.physics.events import Unreachable
 from sim.records.frame_table import FrameTable
 from sim.records.outcome import Outcome
-from sim.records.overlay import Overlay, ShowsBlocks
+from sim.records.overlay import Overlay, ShownFrame, ShowsBlocks
 from sim.world.admission import Admission
 from sim.world.camera_world import CameraWorld
 from sim.world.contract import checked_generator, checked_outcome, place_of_process, stuck, wrong_yield
@@ -108,7 +108,7 @@ class Camera:
                     outcome = outcome._replace(extrapolated=True)
                 table.complete(self.number, account, env.now, outcome)
                 if watched:
-                    self._show(index, image, outcome)
+                    self._show(index, captured_s, image, outcome)
             self.under_way = False
             if on_frame is not None:
                 on_frame(self.number, index)
@@ -138,17 +138,18 @@ class Camera:
             if self.outside_profile:
                 outcome = outcome._replace(extrapolated=True)
             self.table.complete(self.number, account, view.now_s, outcome)
-            self._show(account.frame, image, outcome)
+            self._show(account.frame, account.captured_s, image, outcome)
         if self.on_frame is not None:
             self.on_frame(self.number, account.frame)
 
-    def _show(self, index: int, image: NDArray[Any] | None, outcome: Outcome) -> None:
+    def _show(self, index: int, captured_s: float, image: NDArray[Any] | None, outcome: Outcome) -> None:
         """Hand a result to whoever looks at it."""
         if self.on_result is not None:
             self.on_result(self.number, index, outcome.result)
         if self.overlay is not None and image is not None:
             blocks = self.system.shown_blocks if isinstance(self.system, ShowsBlocks) else ()
-            self.overlay.add(image, outcome, blocks)
+            latency_s = float(self.world.env.now) - captured_s
+            self.overlay.add(ShownFrame(index, captured_s, latency_s, image, outcome, blocks))
 
     def wrong_yield(self, found: str) -> InputError:
         """The error for a system that has yielded what the world did not give it."""

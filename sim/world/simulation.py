@@ -112,6 +112,12 @@ class Simulation:
                 waiting = [oldest for camera in self.cameras if (oldest := camera.oldest()) is not None]
                 raise min(waiting, key=lambda oldest: oldest[0])[1]
 
+    def link_rates_bps(self, step_s: float = 0.1) -> list[tuple[float, float]]:
+        """What the uplink could carry until now: (time, rate), the rate a mean over `step_s` from then on."""
+        replay = self.uplink.replay
+        times_s = [place * step_s for place in range(int(self.env.now / step_s) + 1)]
+        return [(time_s, 8.0 * replay.capacity_bytes(time_s, time_s + step_s) / step_s) for time_s in times_s]
+
     def _result(self) -> RunResult:
         return RunResult(
             table=self.table,

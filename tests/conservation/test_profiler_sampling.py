@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from profiler.measure.disturbance import disturbances
+from profiler.latency.disturbance import disturbances
 from profiler.measure.masks import clustered_mask, random_mask, recorded_mask
 from profiler.measure.samples import read_samples
 from profiler.measure.sampling import SamplingPlan, initial_grid, measure, refine_grid, warm_up
@@ -187,7 +187,7 @@ def test_load_during_the_run_is_noticed(
     assert outcome.background_cores == cores
     assert ("other processes kept 1.3 cores busy while measuring" in outcome.findings) == noted
     store.flush(complete=True)
-    assert bool(disturbances(read_samples(store.path))) == noted
+    assert bool(disturbances(read_samples(store.path).meta)) == noted
     again = SampleStore(store.path, META)
     assert again.previous["complete"]
     assert (

@@ -197,15 +197,6 @@ def test_a_bad_profile_is_named_with_its_key(
     assert expected in line
 
 
-def test_an_older_result_in_the_folder_does_not_survive_a_failure(refusal: Refusal, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    folder.mkdir()
-    for name in ("summary.json", "frames.parquet", "run.png", "timeline.json"):
-        (folder / name).write_text("of an earlier run")
-    refusal("fps=0")
-    assert not [path.name for path in folder.iterdir() if path.is_file()]
-
-
 @pytest.mark.parametrize(
     ("section", "key"), [("link", "dealy_s"), ("trace", "mean_mpbs"), ("matching", "thresold")]
 )

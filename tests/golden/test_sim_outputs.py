@@ -216,7 +216,7 @@ def test_the_timeline_is_a_chrome_trace(left: Path) -> None:
     events = json.loads((left / "timeline.json").read_text())["traceEvents"]
     spans = [event for event in events if event["ph"] == "X"]
     assert spans
-    assert {event["ph"] for event in events} == {"M", "X"}
+    assert {event["ph"] for event in events} == {"M", "X", "C"}
     for span in spans:
         assert span["dur"] >= 0.0
         assert isinstance(span["pid"], int)

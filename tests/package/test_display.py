@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from analysis.display import CYCLE, Display, run_colours, system_display
-from analysis.pictures import draw_runs
+from analysis.display import Display, LineStyle, run_styles, system_display
+from analysis.pictures import MOST_RUNS, check_format, draw_runs
 from sim import __main__ as command_line
 from sim import run
 from traces.errors import InputError
@@ -61,13 +65,14 @@ def test_what_cannot_be_shown_is_named(tmp_path: Path, display: dict[str, object
     assert str(raised.value).startswith(str(folder))
 
 
-def test_every_run_has_a_colour_of_its_own() -> None:
-    shown = [Display("a", CYCLE[0]), Display("b"), Display("a", CYCLE[0]), Display("c", "#000000")]
-    colours = run_colours(shown)
-    assert colours[0] == CYCLE[0]
-    assert colours[3] == "#000000"
-    assert len(set(colours)) == 4
-    assert len(run_colours([Display("a")] * 30)) == 30
+def test_every_run_has_a_style_of_its_own() -> None:
+    shown = [Display("a", "#D55E00"), Display("b"), Display("a", "#D55E00"), Display("c", "#000000")]
+    styles = run_styles(shown)
+    assert styles[0] == LineStyle("#D55E00")
+    assert styles[3] == LineStyle("#000000")
+    assert len({style.colour for style in styles}) == 4
+    for same in (Display("a"), Display("a", "#123456")):
+        assert len(set(run_styles([same] * MOST_RUNS))) == MOST_RUNS
 
 
 def test_the_picture_has_the_systems_label_and_colour(
@@ -114,3 +119,91 @@ def test_results_that_are_all_equally_late_have_a_picture(tmp_path: Path) -> Non
     (tmp_path / "summary.json").write_text(json.dumps(record.summary))
     draw_runs([tmp_path], tmp_path / "run.png")
     assert (tmp_path / "run.png").is_file()
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that are drawn instead of written."""
+    figures: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, part, **_: (figures.append(figure), part.touch()))
+    return figures
+
+
+def runs_in(folder: Path, values: Sequence[str], **same: object) -> list[Path]:
+    """Runs that all gave the same frames, with different values of trace.path."""
+    record = run(["video=statistical", "frames=10"])
+    folders = []
+    for number, value in enumerate(values):
+        run_folder = kept_by(folder / str(number), {"display": {"label": "Mine"}})
+        (run_folder / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump([f"trace.path='{value}'"]))
+        frames = record.frames.assign(latency_s=record.frames["latency_s"] * (1 if same else 1 + number / 99))
+        frames.to_parquet(run_folder / "frames.parquet")
+        (run_folder / "summary.json").write_text(json.dumps({**record.summary, "trace": "a.csv"}))
+        folders.append(run_folder)
+    return folders
+
+
+def test_long_paths_leave_room_for_the_curves(tmp_path: Path, drawn: list[Figure]) -> None:
+    base = "/a/very/long/way/" + "down/" * 30
+    folders = runs_in(tmp_path, [f"{base}{name}/{'x' * 90}{name}.csv" for name in ("one", "two", "three")])
+    draw_runs(folders, tmp_path / "runs.png")
+    (figure,) = drawn
+    figure.canvas.draw()
+    curve, strip = figure.axes
+    for axes in (curve, strip):
+        assert axes.get_position().width * figure.get_figwidth() > 4.0
+    labels = [text.get_text() for text in strip.get_yticklabels()]
+    assert len(set(labels)) == 3
+    assert all("down" not in label and "one" in label for label in labels[:1])
+    for texts in (strip.get_yticklabels(), curve.get_xticklabels()):
+        boxes = [text.get_window_extent() for text in texts if text.get_text()]
+        assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+
+
+def test_identical_curves_are_one_line_and_said_to_be(tmp_path: Path, drawn: list[Figure]) -> None:
+    draw_runs(runs_in(tmp_path, ["a.csv", "b.csv", "c.csv"], same=True), tmp_path / "runs.png")
+    lines = [line for line in drawn[0].axes[0].lines if len(line.get_xdata())]
+    assert [line.get_linewidth() for line in lines] == [1.5]
+    legend = [text.get_text() for text in drawn[0].axes[0].get_legend().get_texts()]
+    assert ["same curve" in text for text in legend] == [False, True, True]
+
+
+def test_more_runs_than_can_be_told_apart_are_left_out_and_said(tmp_path: Path, drawn: list[Figure]) -> None:
+    folders = runs_in(tmp_path, [f"{number}.csv" for number in range(MOST_RUNS + 3)])
+    draw_runs(folders, tmp_path / "runs.png")
+    curve, _ = drawn[0].axes
+    assert len(curve.lines) == MOST_RUNS
+    assert len({(line.get_color(), str(line._dash_pattern)) for line in curve.lines}) == MOST_RUNS  # type: ignore[attr-defined]
+    assert f"the first {MOST_RUNS} of {MOST_RUNS + 3} runs" in curve.get_title()
+
+
+@pytest.mark.parametrize("spread", [1.001, 1.5, 3.0, 30.0, 3e3, 3e6])
+def test_numbers_at_the_latency_axis_have_room(tmp_path: Path, drawn: list[Figure], spread: float) -> None:
+    (folder,) = runs_in(tmp_path, ["a.csv"])
+    frames = pd.read_parquet(folder / "frames.parquet")
+    frames["latency_s"] = np.geomspace(0.0123, 0.0123 * spread, len(frames))
+    frames["outcome"] = "completed"
+    frames.to_parquet(folder / "frames.parquet")
+    draw_runs([folder], tmp_path / "runs.png")
+    drawn[0].canvas.draw()
+    axes = drawn[0].axes[0]
+    low, high = axes.get_xlim()
+    within = [
+        text for text in axes.get_xticklabels() if text.get_text() and low <= text.get_position()[0] <= high
+    ]
+    boxes = [text.get_window_extent().padded(1) for text in within]
+    assert len(boxes) >= 2
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+
+
+@pytest.mark.parametrize(("suffix", "magic"), [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")])
+def test_a_picture_is_what_its_suffix_says(tmp_path: Path, suffix: str, magic: bytes) -> None:
+    target = tmp_path / f"picture.{suffix}"
+    draw_runs(runs_in(tmp_path, ["a.csv"]), target)
+    assert target.read_bytes().startswith(magic)
+
+
+@pytest.mark.parametrize("name", ["picture", "picture.txt", "picture.png.part"])
+def test_another_suffix_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match=rf"--picture: expected a file that ends in one of .*found '{name}'"):
+        check_format(Path(name))

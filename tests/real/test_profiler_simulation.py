@@ -76,6 +76,10 @@ def test_a_measurement_leaves_a_sound_profile(measured: Path) -> None:
     assert (measured / "here" / "small" / "profile.png").is_file()
 
 
+@pytest.mark.filterwarnings(
+    "ignore:profile here/small. measured on a disturbed machine"
+)  # tests run beside it
+@pytest.mark.filterwarnings("ignore:profile fast/small. measured on a disturbed machine")
 def test_a_fresh_profile_drives_a_simulation(measured: Path, tmp_path: Path) -> None:
     """Edge: as measured. Cloud: the same, ten times as fast."""
     from sim.assembly import assemble
@@ -119,7 +123,7 @@ def test_two_profiles_of_this_machine_can_be_compared(
     measured: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A profile is the same device as itself, three times slower it is not, and disturbed it is neither."""
-    from profiler.measure.disturbance import busy_note
+    from profiler.latency.disturbance import busy_note
     from profiler.measure.samples import read_samples, rows_of, write_samples
 
     path = measured / "here" / "small" / "samples.parquet"

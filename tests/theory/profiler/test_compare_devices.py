@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from profiler.compare import compare, summary
-from profiler.measure.disturbance import drift_note, throttle_note
+from profiler.latency.disturbance import drift_note, throttle_note
 from profiler.measure.samples import Sample, SampleTable
 from tests.strategies.profiler import NOISES, XAVIER, SyntheticDevice, as_samples
 

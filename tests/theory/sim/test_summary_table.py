@@ -11,7 +11,8 @@ import pytest
 
 from analysis.__main__ import main
 from analysis.pages import portable
-from analysis.tables import mean_over_videos, summary_table, swept_settings
+from analysis.settings import swept_settings
+from analysis.tables import mean_over_videos, summary_table
 
 
 def test_swept_settings_name_what_tells_jobs_apart() -> None:

@@ -1,10 +1,12 @@
-"""Disturbances of a measurement: the notes that a run writes into its samples and a comparison looks for."""
+"""Disturbances of a measurement: the notes that the profiler writes of them, and a reader's look at them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from profiler.measure.samples import SampleTable
+from profiler.latency.profile import Profile
 
 BUSY_CORES = 0.15
 """Cores kept busy by others from which on a machine is not quiet."""
@@ -46,20 +48,36 @@ def disturbing(notes: Iterable[object]) -> list[str]:
     return [note for note in map(str, notes) if note.startswith(words)]
 
 
-def disturbances(samples: SampleTable) -> tuple[str, ...]:
+def disturbances(meta: Mapping[str, Any]) -> tuple[str, ...]:
     """The notes of a run on other load, throttling or drift; empty for a quiet run.
 
-    A file may hold the load that was measured without a note about it. Under ``clock=thread`` load is no
-    disturbance: waiting for a core is left out of the times.
+    The load may have been measured without a note about it. Under ``clock=thread`` load is no disturbance:
+    waiting for a core is left out of the times.
+
+    Args:
+        meta: of the samples (their `notes`), or the provenance of a profile (its `findings`).
     """
-    found = disturbing(samples.meta.get("notes", ()))
-    if samples.meta.get("clock") == "thread" or any(note.startswith(_BUSY) for note in found):
+    found = disturbing(meta.get("notes") or meta.get("findings") or ())
+    if meta.get("clock") == "thread" or any(note.startswith(_BUSY) for note in found):
         return tuple(found)
     for key, when in (
         ("background_cores", "at the start"),
         ("background_cores_measuring", "while measuring"),
     ):
-        cores = samples.meta.get(key)
+        cores = meta.get(key)
         if isinstance(cores, (int, float)) and cores > BUSY_CORES:
             found.append(busy_note(cores, when))
     return tuple(found)
+
+
+def warn_if_disturbed(profile: Profile) -> None:
+    """Say that a profile's times are not those of the device alone, if the profiler has found so.
+
+    Warns:
+        UserWarning: the run that it comes from was disturbed.
+    """
+    if found := disturbances(profile.provenance):
+        warnings.warn(
+            f"profile {profile.device}/{profile.model}: measured on a disturbed machine: {'; '.join(found)}",
+            stacklevel=3,
+        )
