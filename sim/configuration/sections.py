@@ -18,6 +18,7 @@ from traces.errors import InputError
 #: Sections whose keys are the options of a class that they name (`sim.configuration.plugins`).
 OPEN_SECTIONS = ("system", "scheduler", "estimator")
 NAMED = (*OPEN_SECTIONS, "model")
+RECORDED_QUALITY = 85  # of the JPEG blocks in statistics of videos
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +104,10 @@ class MatchingConfig:
 
 @dataclass(frozen=True, slots=True)
 class PayloadConfig:
-    """How blocks are encoded. `codec`: raw, png or jpeg."""
+    """How blocks are encoded. `codec`: raw, png, jpeg or one's own; `quality`: None leaves it to its YAML."""
 
     codec: str = "jpeg"
-    quality: int = 85
+    quality: int | None = None
     block_px: int = 16
 
 
