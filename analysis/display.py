@@ -44,14 +44,35 @@ def system_display(folder: Path, system: str) -> Display:
     path = own if own.is_file() else find_file("system", system)
     content = _read(path)
     section = content.get("system") if path == own else content
-    display = section.get("display") if isinstance(section, Mapping) else None
-    if not isinstance(display, Mapping):
+    if not isinstance(section, Mapping):
         return Display(system)
-    label, colour = display.get("label", system), display.get("colour")
+    return read_display(section.get("display"), system, f"{path}: display")
+
+
+def read_display(section: Any, system: str, key: str) -> Display:
+    """How a system is shown, from the section `display` of its YAML.
+
+    Args:
+        section: its keys; None where there is none.
+        system: the label where the section has none.
+        key: where the section stands, for messages.
+
+    Raises:
+        InputError: it is no section, has another key, a label that is no text, or a colour that is not
+            "#rrggbb".
+    """
+    if section is None:
+        return Display(system)
+    if not isinstance(section, Mapping):
+        raise InputError(f"{key}: expected a section with label and colour, found {section!r}")
+    for name in section:
+        if name not in ("label", "colour"):
+            raise InputError(f"{key}.{name}: expected one of label, colour, found {name!r}")
+    label, colour = section.get("label", system), section.get("colour")
     if not isinstance(label, str):
-        raise InputError(f"{path}: display.label: expected a text, found {label!r}")
+        raise InputError(f"{key}.label: expected a text, found {label!r}")
     if colour is not None and not (isinstance(colour, str) and _COLOUR.fullmatch(colour)):
-        raise InputError(f'{path}: display.colour: expected "#rrggbb" or none, found {colour!r}')
+        raise InputError(f'{key}.colour: expected "#rrggbb" or none, found {colour!r}')
     return Display(label, colour)
 
 

@@ -124,7 +124,8 @@ def mean_over_videos(jobs: pd.DataFrame) -> pd.DataFrame:
         means[count] = pooled[count].sum()
     videos = pooled["video"].nunique().map("mean of {}".format)
     status = pooled["status"].agg(lambda column: "completed" if (column == "completed").all() else "failed")
-    return means.assign(video=videos, status=status).reset_index()
+    network = pooled["network"].first() if "network" in jobs else None
+    return means.assign(video=videos, status=status, network=network).reset_index()
 
 
 def swept_settings(overrides: Sequence[Sequence[str]]) -> list[str]:

@@ -29,6 +29,7 @@ from conf.search_path import checkout_folder, group_folders, package_folder, wri
 from profiler import options
 from profiler.latency import Profile, load_profile, read_profile
 from traces.errors import InputError
+from traces.notices import print_in_one_line
 
 MEASURE: dict[str, options.Parser] = {
     "model": options.path_name,
@@ -79,6 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not given or given[0] == "help" or {"-h", "--help"} & set(given):
         print(__doc__)
         return 0 if given else 2
+    print_in_one_line()
     try:
         if given[0] in commands:
             return commands[given[0]](given[1:])

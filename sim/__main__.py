@@ -16,7 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from sim.command.hydra_compose import (
     CONFIG,
@@ -29,6 +29,7 @@ from sim.command.hydra_compose import (
 from sim.command.hydra_messages import check_choices, refuse, refuse_file
 from sim.command.hydra_sweep import prepare_sweeps
 from traces.errors import InputError
+from traces.notices import print_in_one_line
 
 BAD_INPUT, BUG, INTERRUPTED = 2, 3, 130
 
@@ -38,10 +39,12 @@ def command(config: DictConfig) -> None:
     """Hydra's task: one run in its folder."""
     runtime = HydraConfig.get()
     single = runtime.mode == RunMode.RUN
+    print_in_one_line()
     folder = Path(runtime.runtime.output_dir)
     try:
         _clear(folder)
         content = _content(config, runtime)
+        _check_display(config)
         _run(content, folder, single, runtime)
     except Exception as error:
         if _wants_traceback():
@@ -63,6 +66,19 @@ def _content(config: DictConfig, runtime: Any) -> dict[str, Any]:
     folders = [Path(source.path) for source in sources if source.schema == "file"]
     add_modules(folders)
     return run_content(config, runtime.runtime.choices, folders)
+
+
+def _check_display(config: DictConfig) -> None:
+    """Refuse how the system is to be shown now rather than after the run.
+
+    Raises:
+        InputError: its YAML says it wrongly.
+    """
+    from analysis.display import read_display
+
+    section = OmegaConf.to_container(config.system)
+    if isinstance(section, dict):
+        read_display(section.get("display"), "", "system.display")
 
 
 def _clear(folder: Path) -> None:

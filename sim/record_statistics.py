@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from sim.world.frame import Frame
 from traces.errors import InputError
+from traces.notices import print_in_one_line
 from traces.video.block_statistics import AGES_FRAMES, BLOCK_CODECS, FRAME_CODECS, BlockStatistics
 from traces.video.loading import load_video
 from traces.video.sequence import VideoSequence
@@ -133,6 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--threshold", type=float, default=0.025, help="τ on the mean difference, in [0, 1]")
     parser.add_argument("--block-px", type=int, default=16)
     options = parser.parse_args(arguments)
+    print_in_one_line()
     try:
         statistics = record(options)
         statistics.save(options.out)

@@ -158,6 +158,9 @@ def _load(options: argparse.Namespace) -> BandwidthTrace:
         options.format,
         direction=options.direction,
         column=options.column,
+        time_column=options.time_column,
+        time_unit=options.time_unit,
+        rate_unit=options.rate_unit,
         start_s=options.start_s,
         end_s=options.end_s,
         offset_s=options.offset_s,
@@ -224,7 +227,12 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", help="trace file")
     parser.add_argument("--format", choices=sorted(FORMATS), help="its format (default: look at the content)")
     parser.add_argument("--direction", choices=DIRECTIONS, default="uplink", help="where a file has both")
-    parser.add_argument("--column", help="rate column of a csv that has several")
+    parser.add_argument("--column", help="rate column of a table that has several")
+    parser.add_argument("--time-column", help="time column of a table, if its name does not say so")
+    parser.add_argument("--time-unit", help="unit of the times, if the header does not say it: ms, s, ...")
+    parser.add_argument(
+        "--rate-unit", help="unit of the rates, if the header does not say it: kbps, mbps, ..."
+    )
     parser.add_argument("--start-s", type=float, default=0.0, help="keep from here")
     parser.add_argument("--end-s", type=float, help="keep to here")
     parser.add_argument("--offset-s", type=float, default=0.0, help="enter the loop here")

@@ -13,7 +13,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ from PIL import Image
 
 class FrameCodec(Protocol):
     """(H, W, 3) uint8 images to bytes and back."""
+
+    builds_on_last: ClassVar[bool]  # a frame decodes only after the one before it: one is under way at a time
 
     def encode(self, image: NDArray[np.uint8]) -> bytes: ...
 
@@ -45,6 +47,8 @@ def make_frame_codec(name: str, **options: Any) -> FrameCodec:
 class RawCodec:
     """Pixels as they are. Wire: u16 height, u16 width (little-endian), pixels."""
 
+    builds_on_last: ClassVar[bool] = False
+
     def encode(self, image: NDArray[np.uint8]) -> bytes:
         _check_image(image)
         return _SIZE.pack(*image.shape[:2]) + image.tobytes()
@@ -59,6 +63,8 @@ class RawCodec:
 @dataclass(frozen=True, slots=True)
 class PngCodec:
     """A PNG file. `level` trades time for size: 1 is fastest, 9 smallest."""
+
+    builds_on_last: ClassVar[bool] = False
 
     level: int = 1
 
@@ -76,6 +82,8 @@ class PngCodec:
 @dataclass(frozen=True, slots=True)
 class JpegCodec:
     """A JPEG file; colours at half resolution (4:2:0), as cameras send them, unless `full_colour`."""
+
+    builds_on_last: ClassVar[bool] = False
 
     quality: int = 85
     full_colour: bool = False
@@ -100,6 +108,8 @@ class QuantisedCodec:
     u8 bits (little-endian), then the deflated values, all of one colour after the other; one a byte, since
     deflate squeezes out the empty bits and finds repeats that packing them would hide.
     """
+
+    builds_on_last: ClassVar[bool] = False
 
     bits: int = 4
     level: int = 3  # 6 saves up to a quarter of the bytes and takes three times as long
@@ -144,6 +154,8 @@ class H264Codec:
         keyframe_interval: frames from one keyframe to the next at the latest.
         fps: what the rate control assumes.
     """
+
+    builds_on_last: ClassVar[bool] = True
 
     def __init__(
         self, crf: float = 23, preset: str = "veryfast", keyframe_interval: int = 250, fps: int = 30

@@ -1,7 +1,7 @@
-"""Pixel deltas against an accumulated reference: how DeltaCNN's input would cross a link.
+"""Pixel deltas against an accumulated reference: how the sparse input of a delta network would cross a link.
 
-A pixel is active iff max over channels of |x − reference| > ε (Parger et al., DeltaCNN, CVPR 2022:
-the input is sparsified against a buffer). The reference takes on the new value at active
+A pixel is active iff max over channels of |x − reference| > ε (Parger et al., CVPR 2022: the input is
+sparsified against a buffer). The reference takes on the new value at active
 pixels only, so that changes too small to be sent add up until they are: no pixel of the reference is ever
 further than ε from the frame. With a dilation of n the largest difference within n×n pixels decides,
 which closes holes and sends more.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kernels.executor.calibration.truncation_profile import TruncationProfile
 from kernels.executor.executor import SparseExecutor
-from kernels.executor.graph.tracing import UnsupportedModule
+from kernels.executor.graph.module_trace import UnsupportedModule
 from kernels.executor.reports.reuse_report import ReuseReport
 
 __all__ = ["ReuseReport", "SparseExecutor", "TruncationProfile", "UnsupportedModule"]

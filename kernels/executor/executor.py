@@ -17,7 +17,8 @@ from kernels.executor import policies
 from kernels.executor.calibration.break_even import measure_layers
 from kernels.executor.calibration.truncation_profile import LayerDeviations, TruncationProfile
 from kernels.executor.graph.lowering import lower
-from kernels.executor.graph.tracing import check_module, trace_module
+from kernels.executor.graph.tracing import check_module
+from kernels.executor.graph.verification import verified_trace
 from kernels.executor.plan.execution_plan import ExecutionPlan, build_plan
 from kernels.executor.reports.reuse_report import ReuseReport
 from kernels.executor.state.arenas import ArenaPool
@@ -69,8 +70,9 @@ class SparseExecutor:
     """Runs any convolutional module on the parts of a frame that changed.
 
     The module is not edited. It is traced once for each frame size, by running it on the first frame and
-    recording the ATen calls; the weights are copied then, so later changes to them are not seen. The plans of
-    the last four sizes are kept; caches of other sizes are refused.
+    recording the ATen calls; the weights are copied then, so later changes to them are not seen. It runs on a
+    second frame as well (noise), where trace and dense result must be the module's. The plans of the last
+    four sizes are kept; caches of other sizes are refused.
 
     - At active positions only: convolutions, pooling, upsampling, the common activations, sums and products,
       constants a channel, zero padding, pixel shuffling, concatenation and splitting along channels.
@@ -80,8 +82,9 @@ class SparseExecutor:
     - Densely in every frame, as recorded, and every layer after them as well: attention, global pooling,
       group norm, upsampling by fractional factors, and anything else.
     - Refused, with the path of the submodule: recurrent, 1-D, 3-D and embedding layers, batch norm or dropout
-      in training mode, control flow that depends on values, random numbers, and in-place changes of parts
-      of a tensor (circular padding makes such).
+      in training mode, control flow that depends on values, random numbers, state that a call leaves on the
+      module, values that leave PyTorch (NumPy, DLPack, lists, deepcopy), and in-place changes of parts of a
+      tensor other than slices, selected rows and permutations of them.
 
     Under "exact" a sparse run equals a dense one to the last bit, with two exceptions that agree to rounding:
     calls on whole maps run in torch, whose last bits depend on where in a map a position lies; and all
@@ -295,15 +298,15 @@ class SparseExecutor:
             self._prepared[shape] = known  # in the order of their last use
         else:
             check_module(self.model)  # it may have been put in training mode since
-            # A clone is no inference tensor: calls on those are recorded whole ("conv2d"), not taken apart.
-            graph = lower(
-                trace_module(self.model, frame.clone(memory_format=torch.contiguous_format)), self.model
-            )
+            verified = verified_trace(self.model, frame)
+            graph = lower(verified.trace, self.model)
             bilinear = self.sampling == "bilinear" and self.policy != "exact"
             plan = build_plan(graph, self.policy, self.backend, self.device, bilinear, self.dtype)
+            pool = ArenaPool(plan)
+            policies.check_dense(plan, pool, verified, self.block_px)
             while len(self._prepared) >= MOST_SIZES:
                 del self._prepared[next(iter(self._prepared))]
-            self._prepared[shape] = _PreparedSize(plan, ArenaPool(plan))
+            self._prepared[shape] = _PreparedSize(plan, pool)
         return self._prepared[shape]
 
     def _check_frame(self, frame: torch.Tensor) -> None:

@@ -108,7 +108,8 @@ class Quadratic:
         gap_s = seconds - self.c_s
         if gap_s < 0 or self.a_s == self.b_s == 0:
             return None
-        return 2 * gap_s / (self.b_s + math.sqrt(self.b_s**2 + 4 * self.a_s * gap_s)) if gap_s else 0.0
+        slope_s = self.b_s + math.hypot(self.b_s, 2 * math.sqrt(self.a_s) * math.sqrt(gap_s))
+        return 2 * gap_s / slope_s if gap_s else 0.0
 
     def optimum(self, decay_per_s: float, wire_s: float = 0.0, unsent: int = 0) -> float:
         """k* before rounding and bounds; infinite if time costs nothing."""

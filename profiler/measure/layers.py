@@ -1,4 +1,4 @@
-"""Per-layer times and sizes: the split table that SPINN, COACH and DNN Surgery choose a cut from."""
+"""Per-layer times and sizes: the split table that systems with a cut network choose from."""
 
 from __future__ import annotations
 

@@ -61,16 +61,22 @@ class Evaluator:
     masks: Sequence[MaskTruth] = ()
     _results: dict[tuple[int, int], bytes] = field(default_factory=dict)
 
-    def collect(self, camera: int, frame: int, result: bytes | None) -> None:
+    def collect(self, camera: int, frame: int, result: Any) -> None:
         """Take a finished frame's result.
 
         Raises:
-            InputError: there is none: the system does not say what its network makes of frames.
+            InputError: there is none, or none of a network: the system does not say what its network makes
+                of frames.
         """
         if result is None:
             raise InputError(
                 f"accuracy.mode: system {self.system!r} hands over no results, so that they cannot be "
                 "measured: expected coverage, found 'measured'"
+            )
+        if not isinstance(result, bytes):
+            raise InputError(
+                f"accuracy.mode: expected system {self.system!r} to return Outcome(…, result=…) with what "
+                f"context.network() gave, found {result!r}"
             )
         self._results[camera, frame] = result
 

@@ -26,6 +26,7 @@ from sim.configuration.plugins import place_of
 from sim.configuration.sections import AccuracyConfig
 from sim.world.frame import Frame, FrameGeometry
 from traces.errors import InputError
+from traces.notices import InputWarning
 
 
 def pack(result: Any) -> bytes:
@@ -101,15 +102,19 @@ class Inference:
 
 
 def open_inference(
-    choice: NetworkChoice, config: AccuracyConfig, geometry: FrameGeometry, policy: str = "fixed"
+    choice: NetworkChoice,
+    config: AccuracyConfig,
+    geometry: FrameGeometry,
+    policy: str = "fixed",
+    sampling: str = "bilinear",
 ) -> Inference:
     """The network that runs, for frames of one size.
 
     Args:
         choice: which network, and its weights.
-        config: names the sampling, and may replace the policy.
+        config: may replace the policy and the sampling.
         geometry: size of the frames and their blocks.
-        policy: of the executor, where the configuration leaves it to the system.
+        policy, sampling: of the executor, where the configuration leaves them to the system.
 
     Warns:
         UserWarning: "exact" was asked for, which latencies do not account for.
@@ -121,6 +126,7 @@ def open_inference(
         warnings.warn(
             "accuracy.policy: exact computes whatever differs, stale blocks included, while latencies are "
             "those of the chosen blocks: accuracy is a bound",
+            InputWarning,
             stacklevel=2,
         )
     gc.collect()  # earlier runs of this process: a few cycles of objects that hold hundreds of megabytes
@@ -133,10 +139,10 @@ def open_inference(
     try:
         model = choice.network.load(choice.weights)
     except (ValueError, FileNotFoundError) as error:
-        raise InputError(f"model.weights: {error}") from None
+        raise InputError(f"model.weights: network {choice.name!r}: {error}") from None
     try:
         executor = SparseExecutor(
-            model, config.policy or policy, block_px=geometry.block_px, sampling=config.sampling
+            model, config.policy or policy, block_px=geometry.block_px, sampling=config.sampling or sampling
         )
     except ValueError as error:
         raise InputError(f"model.network: {choice.name}: {error}") from None
@@ -165,7 +171,7 @@ class Truth:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RunningNetwork:
-    """What the systems of one camera compute with (see :class:`sim.accuracy.network.Network`).
+    """What the systems of one camera compute with (see :class:`sim.accuracy.network.NetworkInLoop`).
 
     Args:
         inference: the network, shared by all cameras.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,10 @@ from sim.configuration.reading import choose
 from sim.configuration.sections import AccuracyConfig
 from traces.errors import InputError
 
+if TYPE_CHECKING:
+    from traces.video.sequence import VideoSequence
+
+MaskSource: TypeAlias = Callable[[int], NDArray[np.uint8] | None]  # ids by frame, (H, W)
 IDS = 256  # of masks and of class maps, both uint8
 
 
@@ -33,7 +37,7 @@ class MaskTruth:
         found: (256,) bool, the values of a class map that are foreground.
     """
 
-    mask: Callable[[int], NDArray[np.uint8]]
+    mask: MaskSource
     counts: NDArray[np.bool_]
     ignored: NDArray[np.bool_]
     found: NDArray[np.bool_]
@@ -44,6 +48,7 @@ class MaskTruth:
         from sim.accuracy.inference import unpack
 
         ids = self.mask(index)
+        assert ids is not None  # a video has masks of all frames or of none
         found = self.found[unpack(result).classes] & ~self.ignored[ids]
         value: Any = mask_iou(found, self.counts[ids])
         return float(value)
@@ -52,15 +57,16 @@ class MaskTruth:
 def open_masks(
     config: AccuracyConfig,
     choice: NetworkChoice,
-    video: Any,
-    masks: Sequence[Callable[[int], NDArray[np.uint8]]],
+    video: VideoSequence,
+    masks: Sequence[MaskSource],
 ) -> list[MaskTruth]:
     """Every camera's masks, as a configuration reads them.
 
     Args:
         config: names the classes and ids that count.
         choice: the network that runs.
-        video: the video with the masks; where its labels have an id of no class, that is its `void`.
+        video: the video with the masks; where they have an id of no object and no class, that is its `void`,
+            and `has_background` says whether 0 belongs to no object.
         masks: of each camera, the ids of a frame by index.
 
     Raises:
@@ -77,21 +83,23 @@ def open_masks(
             f"found {config.reference!r}"
         )
     void = getattr(video, "void", 0)  # 0: every pixel is compared, those of no object as background
+    background = getattr(video, "has_background", not void)
     return [
-        MaskTruth(mask, _ids(config, video.name, void), _only(void), _classes(config, choice))
+        MaskTruth(mask, _ids(config, video.name, void, background), _only(void), _classes(config, choice))
         for mask in masks
     ]
 
 
-def _ids(config: AccuracyConfig, name: str, void: int) -> NDArray[np.bool_]:
+def _ids(config: AccuracyConfig, name: str, void: int, background: bool) -> NDArray[np.bool_]:
     counts = np.zeros(IDS, np.bool_)
     if config.mask_ids is None:
-        if void:
+        if not background:
             raise InputError(
                 f"accuracy.mask_ids: every pixel of video {name!r} has a class: expected the ids that count "
                 "as foreground, found none"
             )
         counts[1:] = True
+        counts[void] = False
         return counts
     for chosen in config.mask_ids:
         if not 0 <= chosen < IDS or (void and chosen == void):

@@ -19,7 +19,7 @@ from sim.world.frame import Frame
 Image: TypeAlias = NDArray[np.uint8]  # (H, W, 3)
 
 
-class Network(Protocol):
+class NetworkInLoop(Protocol):
     """Dense and sparse inference. It keeps nothing: features are handed out and given back."""
 
     @property
@@ -72,3 +72,9 @@ class IdleNetwork:
 
 
 IDLE = IdleNetwork()
+NetworkMaker: TypeAlias = Callable[[str, str], NetworkInLoop]  # by policy and sampling
+
+
+def no_network(policy: str, sampling: str) -> NetworkInLoop:
+    """What stands for a network where accuracy is known by coverage."""
+    return IDLE

@@ -33,7 +33,7 @@ from sim.schedulers import EffectiveAccuracyObjective, OracleScheduler, Schedule
 from sim.world.admission import Admission
 from sim.world.camera import Camera
 from sim.world.camera_world import CameraWorld
-from sim.world.contract import checked_bound
+from sim.world.contract import checked_bound, checked_input
 from sim.world.device import Device, Noise
 from sim.world.simulation import Simulation
 from sim.world.system import System
@@ -147,7 +147,8 @@ def assemble(
         )
         made: System = system.make(context)
         allowed = checked_bound(made)
-        bound = min(config.in_flight or allowed, allowed)
+        frames_an_input = checked_input(made)
+        bound = max(min(config.in_flight or allowed, allowed), frames_an_input)
         cameras.append(
             Camera(
                 number,
@@ -160,7 +161,7 @@ def assemble(
                 overlay if number == 0 else None,
                 None if evaluator is None else evaluator.collect,
                 outside_profile=view.outside_profile,
-                admission=Admission(bound, config.decay_per_s) if bound > 1 else None,
+                admission=Admission(bound, config.decay_per_s, frames_an_input) if bound > 1 else None,
             )
         )
     return Assembly(

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from sim.configuration.plugins import find_plugin
-from sim.configuration.sections import DownlinkConfig, TraceConfig
+from sim.configuration.sections import LEVELS_MBPS, DownlinkConfig, TraceConfig
 from traces.bandwidth.loading import load_trace
 from traces.bandwidth.synthetic import synthetic_uplink
 from traces.bandwidth.trace import BandwidthTrace, RateTrace
@@ -16,6 +16,7 @@ from traces.bandwidth.trace_format import TraceFormat
 from traces.errors import InputError
 
 MIN_TRACE_S = 10.0  # a shorter synthetic trace would hold too few bursts
+FILE_KEYS = ("format", "column", "time_column", "time_unit", "rate_unit")
 MAX_TRACE_S = 60.0  # a longer one would only take memory
 
 
@@ -24,6 +25,9 @@ def load_uplink(config: TraceConfig, seed: int, run_s: float, folders: Iterable[
     if config.path is None:
         if config.mean_mbps is None:
             raise InputError("trace.path: expected a trace file (or trace.mean_mbps for a synthetic one)")
+        for key in FILE_KEYS:
+            if getattr(config, key) is not None:
+                raise InputError(f"trace.{key}: expected trace=file trace.path=... with it, found no file")
         own_seed = seed if config.seed is None else config.seed
         rounds = math.ceil(run_s / MAX_TRACE_S)  # whole rounds, so that a long run sees the mean, too
         own_s = max(MIN_TRACE_S, run_s / rounds)
@@ -32,16 +36,24 @@ def load_uplink(config: TraceConfig, seed: int, run_s: float, folders: Iterable[
         if config.start_s or config.end_s is not None:
             made = made.sliced(config.start_s, made.duration_s if config.end_s is None else config.end_s)
         return made.shifted(config.offset_s) if config.offset_s else made
-    return load_trace(
-        config.path,
-        _format(config.format, tuple(folders)),
-        direction=config.direction,
-        column=config.column,
-        start_s=config.start_s,
-        end_s=config.end_s,
-        offset_s=config.offset_s,
-        mean_bps=None if config.mean_mbps is None else config.mean_mbps * 1e6,
-    )
+    try:
+        return load_trace(
+            config.path,
+            _format(config.format, tuple(folders)),
+            direction=config.direction,
+            column=config.column,
+            time_column=config.time_column,
+            time_unit=config.time_unit,
+            rate_unit=config.rate_unit,
+            start_s=config.start_s,
+            end_s=config.end_s,
+            offset_s=config.offset_s,
+            mean_bps=None if config.mean_mbps is None else config.mean_mbps * 1e6,
+        )
+    except InputError as error:
+        if str(error).partition(":")[0] in FILE_KEYS:
+            raise InputError(f"trace.{error}") from None
+        raise
 
 
 def _format(name: str | None, folders: tuple[str, ...]) -> TraceFormat | str | None:
@@ -56,7 +68,8 @@ def trace_name(config: TraceConfig, trace: BandwidthTrace) -> str:
     """The name that tables show: the configuration's, with where the trace came from."""
     if config.path is None:
         return f"{config.name} (synthetic)"
-    return trace.name if config.name == "file" else f"{config.name} ({trace.name})"
+    # A file that no level scaled is not of that level, whatever the default is called.
+    return trace.name if config.name in ("file", *LEVELS_MBPS) else f"{config.name} ({trace.name})"
 
 
 def constant_rate(config: DownlinkConfig) -> RateTrace:

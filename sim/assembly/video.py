@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,24 +15,22 @@ from numpy.typing import NDArray
 from profiler.latency import Profile
 from sim.accuracy.choice import NetworkChoice
 from sim.accuracy.evaluator import DenseResults
-from sim.accuracy.masks import MaskTruth, open_masks
-from sim.accuracy.network import IDLE, Network
+from sim.accuracy.masks import MaskSource, MaskTruth, open_masks
+from sim.accuracy.network import NetworkMaker, no_network
 from sim.configuration import lookup
 from sim.configuration.sections import RECORDED_QUALITY, RunConfig
 from sim.world.frame import FrameGeometry
 from traces.errors import InputError
+from traces.notices import InputWarning, warn_once
 
 if TYPE_CHECKING:
     from traces.video.block_statistics import BlockSampler
+    from traces.video.sequence import VideoSequence
 
 SCENE_FRAMES = 300  # of a run that names no number
+SCENE_FPS = 30.0
 STATISTICAL_FRAMES = 300
 ImageSource: TypeAlias = Callable[[int], NDArray[np.uint8]]
-Networks: TypeAlias = Callable[[str], Network]  # by policy
-
-
-def _idle(policy: str) -> Network:
-    return IDLE
 
 
 def _no_images(camera: int) -> ImageSource | None:
@@ -55,7 +53,7 @@ class VideoView:
         outside_profile: the frames are not of the size that the latency profiles were made for.
         images: of a camera, the picture of a frame by index; None where there are no pixels.
         counts: of a camera, block counts and sizes where there are no pixels.
-        networks: of a camera, the network that runs in the loop, by policy.
+        networks: of a camera, what makes the network that runs in the loop.
         truths: each camera's dense results, where results are compared with them.
         masks: each camera's ground truth, likewise.
     """
@@ -67,7 +65,7 @@ class VideoView:
     outside_profile: bool = False
     images: Callable[[int], ImageSource | None] = _no_images
     counts: Callable[[int], BlockSampler | None] = _no_counts
-    networks: Callable[[int], Networks] = lambda camera: _idle
+    networks: Callable[[int], NetworkMaker] = lambda camera: no_network
     truths: Sequence[DenseResults] = ()
     masks: Sequence[MaskTruth] = ()
 
@@ -92,11 +90,12 @@ def open_view(config: RunConfig, profile: Profile, network: NetworkChoice | None
     if fps > video.fps * (1 + 1e-9):
         warnings.warn(
             f"fps: {fps:g} frames/s from a video of {video.fps:g}: frames repeat, which flatters reuse",
+            InputWarning,
             stacklevel=2,
         )
-    closed_loop = config.arrival.policy == "closed_loop"
-    step = 1.0 if closed_loop else video.fps / fps
-    frames = config.frames or max(1, int((video.frame_count - 1) / step) + 1)
+    step = _step(config, video.fps)
+    shown = video.frame_count // config.cameras if config.video.kind == "scene" else video.frame_count
+    frames = config.frames or max(1, int((shown - 1) / step) + 1)
     source = _repeat(video, config, frames, step)
     geometry = FrameGeometry(video.height_px, video.width_px, config.payload.block_px)
     if profile.block_px != geometry.block_px:
@@ -109,6 +108,7 @@ def open_view(config: RunConfig, profile: Profile, network: NetworkChoice | None
         warnings.warn(
             f"video.size_px: frames of {video.height_px}x{video.width_px} px, profile made at "
             f"{profile.resolution_px[0]}x{profile.resolution_px[1]} px: all frames count as extrapolated",
+            InputWarning,
             stacklevel=2,
         )
 
@@ -119,7 +119,7 @@ def open_view(config: RunConfig, profile: Profile, network: NetworkChoice | None
     def images(camera: int) -> ImageSource:
         return lambda index: source.image(place(camera, index))
 
-    def mask(camera: int) -> ImageSource:
+    def mask(camera: int) -> MaskSource:
         return lambda index: source.mask(place(camera, index))
 
     view = VideoView(video.name, fps, frames, geometry, outside, images)
@@ -132,26 +132,26 @@ def _measured(
     view: VideoView,
     config: RunConfig,
     choice: NetworkChoice,
-    video: Any,
+    video: VideoSequence,
     images: Callable[[int], ImageSource],
-    mask: Callable[[int], ImageSource],
+    mask: Callable[[int], MaskSource],
 ) -> VideoView:
     """The view, with a network in the loop and what its results are compared with."""
     from sim.accuracy.inference import Inference, RunningNetwork, Truth, open_inference
 
     @cache
-    def inference(policy: str) -> Inference:
-        return open_inference(choice, config.accuracy, view.geometry, policy)
+    def inference(policy: str, sampling: str) -> Inference:
+        return open_inference(choice, config.accuracy, view.geometry, policy, sampling)
 
     cameras = range(config.cameras)
     reference = config.accuracy.reference
     masks: Sequence[MaskTruth] = ()
     if reference != "dense":
         masks = open_masks(config.accuracy, choice, video, [mask(camera) for camera in cameras])
-    dense = [Truth(inference("fixed"), images(camera)) for camera in cameras]
+    dense = [Truth(inference("fixed", "bilinear"), images(camera)) for camera in cameras]
 
-    def networks(camera: int) -> Networks:
-        return lambda policy: RunningNetwork(inference(policy), dense[camera])
+    def networks(camera: int) -> NetworkMaker:
+        return lambda policy, sampling: RunningNetwork(inference(policy, sampling), dense[camera])
 
     return VideoView(
         view.name,
@@ -166,7 +166,19 @@ def _measured(
     )
 
 
-def _open_video(config: RunConfig, size_px: int | tuple[int, int]) -> Any:
+def _step(config: RunConfig, fps: float) -> float:
+    """Frames of a video of `fps` from one captured frame to the next."""
+    if config.fps is None or config.arrival.policy == "closed_loop":
+        return 1.0
+    return fps / config.fps
+
+
+def _length(frames: int, step: float) -> int:
+    """Frames of the video from a camera's first to its last."""
+    return int((frames - 1) * step + 1e-9) + 1
+
+
+def _open_video(config: RunConfig, size_px: int | tuple[int, int]) -> VideoSequence:
     chosen = config.video
     if chosen.kind == "file":
         from traces.video.loading import load_video
@@ -176,25 +188,33 @@ def _open_video(config: RunConfig, size_px: int | tuple[int, int]) -> Any:
         return load_video(Path(chosen.path), size_px=size_px, fit=chosen.fit)
     from traces.video.scenes.scene import Scene
 
+    length = _length(config.frames, _step(config, SCENE_FPS)) if config.frames else SCENE_FRAMES
     return Scene(
         preset=chosen.preset,
         seed=config.seed if chosen.seed is None else chosen.seed,
-        frame_count=2 * (config.frames or SCENE_FRAMES)
-        if config.cameras > 1
-        else config.frames or SCENE_FRAMES,
+        frame_count=config.cameras * length,
         size_px=size_px,
+        fps=SCENE_FPS,
         noise_sigma=chosen.noise_sigma,
     )
 
 
-def _repeat(video: Any, config: RunConfig, frames: int, step: float) -> Any:
+def _repeat(video: VideoSequence, config: RunConfig, frames: int, step: float) -> VideoSequence:
     """The video, long enough for every camera's last frame."""
     from traces.video.sequence import RepeatedVideo
 
-    needed = int((frames - 1) * step) + 1 + (config.cameras - 1) * (video.frame_count // config.cameras)
-    if needed <= video.frame_count:
+    length, count = _length(frames, step), video.frame_count
+    needed = length + (config.cameras - 1) * (count // config.cameras)
+    if needed <= count:
         return video
-    mode = "pingpong" if config.cameras > 1 and config.video.repeat == "stop" else config.video.repeat
+    if config.video.repeat == "stop" and length > count:
+        return RepeatedVideo(video, length, "stop")  # refuses
+    mode = "pingpong" if config.video.repeat == "stop" else config.video.repeat
+    cameras = f" by {config.cameras} cameras that begin evenly spread over it" if config.cameras > 1 else ""
+    warn_once(
+        f"frames: video {video.name!r} has {count} frames, {needed} are needed{cameras}: it is played "
+        f"{'forward and backward' if mode == 'pingpong' else 'again from its start'} (video.repeat={mode})"
+    )
     return RepeatedVideo(video, needed, mode)
 
 

@@ -26,10 +26,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from conf.search_path import package_folder, search_path
+from sim.configuration.sections import NAMED
 from traces.errors import InputError
 
 CONFIG, MODULE, VERSION = "config", "conf", "1.3"
-NAMED_SECTIONS = ("system", "scheduler", "estimator", "model")  # known by the name of their YAML
 _searched: ContextVar[tuple[Path, ...]] = ContextVar("searched", default=())
 _one_at_a_time = threading.RLock()  # Hydra's state is the process's
 
@@ -162,7 +162,7 @@ def run_content(config: DictConfig, choices: Mapping[str, Any], folders: Iterabl
         raise InputError(f"{error.full_key}: expected a value that can be resolved: {problem}") from None
     assert isinstance(content, dict)
     content.pop("experiment", None)
-    for name in NAMED_SECTIONS:
+    for name in NAMED:
         if isinstance(content.get(name), dict) and choices.get(name) is not None:
             content[name]["name"] = choices[name]
             content[name].pop("display", None)  # how pictures show it is no part of a run

@@ -20,11 +20,11 @@ from omegaconf import DictConfig, open_dict
 from conf.search_path import group_names
 from sim.command.hydra_compose import compose_run, option_keys, run_content
 from sim.configuration.plugins import load_class
-from sim.configuration.sections import key_paths
+from sim.configuration.sections import NAMED, OPEN_SECTIONS, key_paths
 from traces.errors import InputError
 
-GROUPS = ("system", "trace", "video", "arrival", "scheduler", "estimator", "accuracy", "model", "experiment")
-OPTION = re.compile(r"(?P<key>(?P<group>system|scheduler|estimator)\.(?P<option>\w+)[\w.]*)=")
+GROUPS = (*NAMED, "trace", "video", "arrival", "accuracy", "experiment")
+OPTION = re.compile(rf"(?P<key>(?P<group>{'|'.join(OPEN_SECTIONS)})\.(?P<option>\w+)[\w.]*)=")
 
 
 def hint_at(name: str, known: Iterable[str], before: str = "") -> str:
@@ -93,6 +93,11 @@ def refuse(error: HydraException, overrides: Sequence[str]) -> NoReturn:
         InputError: always.
     """
     text = str(error)
+    if swept := re.match(r"Ambiguous value for argument '([^=]+)=(.*)'", text):
+        raise InputError(
+            f"{swept.group(1)}: expected one value, found {swept.group(2)!r}; python -m sim -m sweeps over "
+            "several, [a,b] is a list, and text with commas needs quotes: \"video.path='/a, b.mp4'\""
+        ) from None
     unknown = re.search(r"Could not override '([^']+)'", text)
     if unknown is None:
         hint = ""

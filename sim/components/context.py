@@ -1,4 +1,4 @@
-"""What a system is built from: everything about its surroundings that is known before the first frame."""
+"""What a system is built from: everything that is known before the first frame."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from profiler.latency import Cut, Profile
-from sim.accuracy.network import IDLE, Network
+from sim.accuracy.network import NetworkInLoop, NetworkMaker, no_network
 from sim.configuration.sections import MatchingConfig
 from sim.physics.estimators import BandwidthEstimator
 from sim.schedulers import OracleScheduler, Scheduler
@@ -21,17 +21,13 @@ if TYPE_CHECKING:
     from traces.video.block_statistics import BlockSampler
 
 
-def _no_network(policy: str) -> Network:
-    return IDLE
-
-
 def _no_cuts() -> tuple[Cut, ...]:
     raise InputError("model.split: expected a table of the network's cuts, found none")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SystemContext:
-    """One camera's surroundings.
+    """What one camera's system may build on.
 
     Args:
         geometry: size of the frames and their blocks.
@@ -39,7 +35,7 @@ class SystemContext:
         scheduler: picks path and number of blocks.
         codec: how blocks are encoded by default.
         matching: how blocks are searched and classified.
-        networks: makes the network that runs in the loop, by policy; one that does nothing where none runs.
+        networks: makes the network that runs in the loop; one that does nothing where none runs.
         cuts: reads where the model can be cut between edge and cloud.
         estimator: what is believed of the uplink; the world asks it on the system's behalf.
         rng: randomness of the system's own; the same seed gives the same numbers.
@@ -53,21 +49,23 @@ class SystemContext:
     scheduler: Scheduler
     codec: BlockCodec
     matching: MatchingConfig = field(default_factory=MatchingConfig)
-    networks: Callable[[str], Network] = _no_network
+    networks: NetworkMaker = no_network
     cuts: Callable[[], tuple[Cut, ...]] = _no_cuts
     estimator: BandwidthEstimator | None = None
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
     regret_against: OracleScheduler | None = None
     counts: BlockSampler | None = None
 
-    def network(self, policy: str = "fixed") -> Network:
+    def network(self, policy: str = "fixed", sampling: str = "bilinear") -> NetworkInLoop:
         """The network that runs in the loop.
 
         Args:
             policy: how computed blocks go through it: "fixed" (the same at every layer) or "truncate" (what
                 they change spreads, and is pruned where it is small). `accuracy.policy` may override it.
+            sampling: how maps are read along vectors: "bilinear" or "nearest". `accuracy.sampling` may
+                override it.
         """
-        return self.networks(policy)
+        return self.networks(policy, sampling)
 
     def need_pixels(self, what: str) -> None:
         """Refuse a video without pixels.

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from sim.world.frame_world import FrameWorld
 
-NOTICE_BYTES = 16  # what the server says beside results: a message is of no use, a refresh is through
-
 
 @dataclass(slots=True, eq=False)
 class ServerMemory:

@@ -16,7 +16,7 @@ def read_card(section: Mapping[str, Any], folders: Iterable[str] = ()) -> ModelC
     """The card that a section holds, or names.
 
     Raises:
-        InputError: no such card, an unknown key, or a value that does not fit.
+        InputError: no such card, an unknown key, a value that does not fit, or an unknown name.
     """
     name = section.get(NAME)
     if not isinstance(name, str):
@@ -25,7 +25,15 @@ def read_card(section: Mapping[str, Any], folders: Iterable[str] = ()) -> ModelC
         )
     if "profile" not in section:
         section = {**lookup.read(lookup.find("model", name, folders)), **section}
-    return read_section(ModelConfig, section, "model")
+    card = read_section(ModelConfig, section, "model")
+    for key, group, choice in (
+        ("model.network", "model/network", card.network),
+        ("model.stand_in", "model/network", card.stand_in),
+        ("model.split", "model/split", card.split),
+    ):
+        if choice is not None:  # also where this run does not need it
+            lookup.find(group, choice, folders, key)
+    return card
 
 
 def own_network(card: ModelConfig, folders: Iterable[str] = ()) -> str | None:

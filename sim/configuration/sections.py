@@ -17,8 +17,10 @@ from traces.errors import InputError
 
 #: Sections whose keys are the options of a class that they name (`sim.configuration.plugins`).
 OPEN_SECTIONS = ("system", "scheduler", "estimator")
-NAMED = (*OPEN_SECTIONS, "model")
+NAMED = (*OPEN_SECTIONS, "model")  # known by the name of their YAML
 RECORDED_QUALITY = 85  # of the JPEG blocks in statistics of videos
+#: The papers' levels: means of synthetic traces (`conf/trace/`), to which no file is scaled by accident.
+LEVELS_MBPS = {"low": 25.0, "medium": 56.0, "high": 130.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,9 @@ class TraceConfig:
     A synthetic trace is as long as the run, or a whole part of it of at most a minute (`duration_s` null; at
     least 10 s), so that its mean is what the run sees: ten seconds of a bursty minute may carry half or twice
     as much.
+
+    `column`, `time_column`, `time_unit` and `rate_unit` say what the header of a table does not
+    (:func:`traces.bandwidth.loading.load_trace`).
     """
 
     name: str = "medium"
@@ -35,6 +40,9 @@ class TraceConfig:
     format: str | None = None
     direction: str = "uplink"
     column: str | None = None
+    time_column: str | None = None
+    time_unit: str | None = None
+    rate_unit: str | None = None
     mean_mbps: float | None = None
     start_s: float = 0.0
     end_s: float | None = None
@@ -146,8 +154,8 @@ class AccuracyConfig:
     """`mode`: coverage or measured. `dense`: accuracy of dense inference, 1 where normalised by it.
 
     The rest says how the model's network really runs where accuracy is measured: `policy` fixed, truncate or
-    exact, how computed blocks go through it (null: as the system has it); `sampling` bilinear or nearest, how
-    maps are read along vectors. Latencies are those of the model's profile either way.
+    exact, how computed blocks go through it; `sampling` bilinear or nearest, how maps are read along vectors
+    (null: as the system has it, either). Latencies are those of the model's profile either way.
 
     `reference` says what results are compared with: dense inference on the true frame, the video's masks, or
     both. Against masks, `classes` are the names of the network's classes and `mask_ids` the masks' ids that
@@ -157,7 +165,7 @@ class AccuracyConfig:
     mode: str = "coverage"
     dense: float = 1.0
     policy: str | None = None
-    sampling: str = "bilinear"
+    sampling: str | None = None
     reference: str = "dense"
     classes: tuple[str, ...] | None = None
     mask_ids: tuple[int, ...] | None = None
@@ -213,6 +221,11 @@ class RunConfig:
             raise InputError(f"patience_s: expected a time > 0 s, found {self.patience_s}")
         if self.seed < 0:
             raise InputError(f"seed: expected a whole number >= 0, found {self.seed}")
+        if "_target_" in self.scheduler and "lambda_per_s" not in self.scheduler:
+            raise InputError(
+                "scheduler.lambda_per_s: expected λ in the YAML of every scheduler, since it values the "
+                f"results of a run, found none in that of {self.scheduler.get('name')!r}"
+            )
         if not (math.isfinite(self.decay_per_s) and self.decay_per_s >= 0):
             raise InputError(
                 f"scheduler.lambda_per_s: expected a decay >= 0 per second, found {self.decay_per_s}"
@@ -232,11 +245,17 @@ class RunConfig:
         choose("link.sharing", self.link.sharing, ("fifo", "fair"))
         choose("accuracy.mode", self.accuracy.mode, ("coverage", "measured"))
         choose("accuracy.policy", self.accuracy.policy or "fixed", ("fixed", "truncate", "exact"))
-        choose("accuracy.sampling", self.accuracy.sampling, ("bilinear", "nearest"))
+        choose("accuracy.sampling", self.accuracy.sampling or "bilinear", ("bilinear", "nearest"))
         choose("accuracy.reference", self.accuracy.reference, ("dense", "masks", "both"))
         mean_mbps = self.trace.mean_mbps
         if mean_mbps is not None and not (math.isfinite(mean_mbps) and mean_mbps > 0):
             raise InputError(f"trace.mean_mbps: expected a rate > 0 Mbit/s, found {mean_mbps}")
+        name = self.trace.name
+        if self.trace.path is not None and mean_mbps is not None and LEVELS_MBPS.get(name) == mean_mbps:
+            raise InputError(
+                f"trace.path: expected trace=file beside it, found trace={name}, which would scale the file "
+                f"to {mean_mbps:g} Mbit/s (trace=file trace.mean_mbps={mean_mbps:g} does so)"
+            )
 
     @property
     def decay_per_s(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from simpy import Environment
@@ -44,3 +45,31 @@ class Answer(Event):
         """Fail now, unless the event has succeeded (or will: its message is through)."""
         if not self.triggered:
             self.fail(error)
+
+
+class SharedEvent(Event):
+    """What several frames of a camera wait for, until one of them says that it has happened.
+
+    It happens once: a second call of either method is an error.
+
+    Args:
+        env: the clock.
+        on_told: called when it is said, before those who wait are resumed.
+    """
+
+    def __init__(self, env: Environment, on_told: Callable[[SharedEvent], None]) -> None:
+        super().__init__(env)
+        self._on_told = on_told
+
+    def succeed(self, value: Any = None) -> SharedEvent:
+        """Resume those who wait, and have them get `value`."""
+        super().succeed(value)
+        self._on_told(self)
+        return self
+
+    def fail(self, exception: Exception) -> SharedEvent:
+        """Raise an error where the others wait; nothing happens where nobody does."""
+        super().fail(exception)
+        self.defused = True
+        self._on_told(self)
+        return self

@@ -109,6 +109,7 @@ class FrameTable:
 
     def __init__(self) -> None:
         self._values = array("d")
+        self._beside = array("d")  # camera, frame, bytes up and down of each message sent beside a frame
         self._book = self._values.extend
 
     def __len__(self) -> int:
@@ -175,11 +176,22 @@ class FrameTable:
         row[ROW.index("uplink_bytes")] = row[ROW.index("downlink_bytes")] = 0
         self._values.extend(row)
 
+    def add_bytes(self, camera: int, frame: int, uplink_bytes: int, downlink_bytes: int) -> None:
+        """Book a message that was sent beside a frame, before or after the frame's row."""
+        self._beside.extend((camera, frame, uplink_bytes, downlink_bytes))
+
     def columns(self) -> dict[str, NDArray[np.float64]]:
         """The raw rows as columns, in order of camera and frame."""
         rows = np.frombuffer(self._values, dtype=np.float64).reshape(-1, len(ROW))
         order = np.lexsort((rows[:, 1], rows[:, 0]))
-        return {name: rows[order, place] for place, name in enumerate(ROW)}
+        columns = {name: rows[order, place] for place, name in enumerate(ROW)}
+        if self._beside:
+            place = {key: at for at, key in enumerate(zip(columns["camera"], columns["frame"], strict=True))}
+            beside = np.array(self._beside).reshape(-1, 4)
+            at = [place[camera, frame] for camera, frame in beside[:, :2].tolist()]
+            np.add.at(columns["uplink_bytes"], at, beside[:, 2])
+            np.add.at(columns["downlink_bytes"], at, beside[:, 3])
+        return columns
 
     def to_frame(
         self,

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,7 +90,7 @@ def write_summary(folder: Path, summary: Mapping[str, Any]) -> None:
     _replace_whole(folder / "summary.json", lambda part: part.write_text(text, encoding="utf-8"))
 
 
-def _replace_whole(path: Path, write: Any) -> None:
+def _replace_whole(path: Path, write: Callable[[Path], object]) -> None:
     part = path.with_name(path.name + ".part")
     try:
         write(part)
@@ -120,15 +120,18 @@ def quantile_interval(values: NDArray[np.float64], level: float) -> tuple[float 
     )
 
 
-def mean(values: Any) -> float | None:
+def mean(values: pd.Series | NDArray[np.float64]) -> float | None:
+    """The mean; None of nothing, or where it is not finite."""
     return float(values.mean()) if len(values) and math.isfinite(values.mean()) else None
 
 
 def quantile(values: NDArray[np.float64], level: float) -> float | None:
+    """The quantile at a level in [0, 1]; None of nothing."""
     return float(np.quantile(values, level)) if len(values) else None
 
 
 def energy_j(profile: Profile, busy_s: float, total_s: float) -> float | None:
+    """Busy power times busy time, plus idle power times the rest; None where the profile has no power."""
     power = profile.power_w
     if power is None or power.busy_w is None:
         return None

@@ -28,6 +28,20 @@ overlapping had saved, or 0. If w ≥ T − P, overlapping wins nothing. Otherwi
 T / (P + w) and each frame's worth by exp(−λ·w), and is worth having if ln(T / (P + w)) > λ·w; gains of less
 than a tenth are not worth the risk. w is learnt from frames that overlapped; it is forgotten slowly while
 none does, so that overlapping is tried again once the others have gone.
+
+*Frames that go different ways*, some answered on the edge and some offloaded, are told apart by the stages
+that they went through. A stage has the share of frames that come to it: its mean service counts with that
+share, and a conflict over it, of a frame under way and the next one, is as probable as that both come to it.
+A frame at a stage that no remembered way goes through is waited for to its end.
+
+A frame on a short way may overtake one on a long way, whose result is then not shown. Of the frames that
+enter every P seconds, those of the first T_w − T_v seconds overtake a frame of way w if they go way v, which
+a share s_v does: it is shown with probability (1 − s_v)^((T_w − T_v)/P). Where that eats up what overlapping
+wins, the next frame enters only when it is not expected to overtake anybody.
+
+*An input of several frames* is waited for by its own frames. Only the frame that completes it will ask for
+stages, and enters as above; the others enter as they come, and are in nobody's way while they wait. Which one
+completes an input is told by the frames under way: of W that do not wait, each stands for a complete input.
 """
 
 from __future__ import annotations
@@ -37,12 +51,11 @@ from bisect import bisect_right, insort
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+
+from sim.world.ways import WEIGHT, WINDOW, Places, Stop, Ways
 
 EDGE, UPLINK, CLOUD, DOWNLINK = "edge", "uplink", "cloud", "downlink"
-Stop: TypeAlias = tuple[int, str]  # the how-manieth stage of a frame's way, and where it is
-WINDOW = 32  # frames that a stage's service times are remembered of
-WEIGHT = 1.0 / 8.0  # of the newest frame in running means (TCP's for round-trip times)
+FELLOWS = "fellows"  # no stage: where a frame waits for others of its input
 FORGETTING = 1.0 / 128.0  # the same for waits of frames that did not overlap
 LEAST_GAIN = 0.1  # of overlapping, as a logarithm of the rate
 LOST_AFTER = 2.0  # times the longest stay that was seen
@@ -64,6 +77,7 @@ class Passage:
     entered_s: float
     overlaps: bool
     stop: Stop = (-1, "")
+    way: Places = ()  # its stops so far
     asked_s: float = 0.0
     began_s: float = 0.0
     ended_s: float = 0.0
@@ -75,6 +89,7 @@ class Passage:
     def arrive(self, place: str, now_s: float) -> None:
         """The frame asks for a stage that it was not in."""
         self.stop = (self.stop[0] + 1, place)
+        self.way += (place,)
         self.asked_s = self.began_s = now_s
         self.service_s = 0.0
 
@@ -103,7 +118,6 @@ class StageStatistics:
     """
 
     lead_s: float
-    free_s: float = -math.inf  # when the last frame left
     mean_s: float = 0.0
     longest_stay_s: float = 0.0  # waiting included; slowly forgotten
     _services_s: deque[float] = field(default_factory=deque)
@@ -149,11 +163,18 @@ class Admission:
     Args:
         bound: frames that may be under way.
         decay_per_s: λ, what a second of latency costs: the run's, by which results are valued.
+        frames_an_input: how many make one input of the system together.
     """
 
     bound: int
     decay_per_s: float
+    frames_an_input: int = 1
     _stages: dict[Stop, StageStatistics] = field(default_factory=dict)
+    _ways: Ways = field(default_factory=Ways)
+    _shares: dict[Stop, float] = field(default_factory=dict)  # of frames that come there; of all
+    _ahead: dict[Stop, list[tuple[StageStatistics, float]]] = field(default_factory=dict)  # and of conflicts
+    _outdated: bool = False  # those two
+    _free_s: dict[str, float] = field(default_factory=dict)  # when the last frame left a place
     _has_result: bool = False
     _between_s: float = 0.0  # neither served nor waiting: propagation; a running mean
     _waited_for_others_s: float = 0.0  # a running mean
@@ -162,21 +183,30 @@ class Admission:
         """A frame has left its current stop: learn from it."""
         stop, asked_s, service_s = passage.stop, passage.asked_s, passage.service_s
         lead_s = asked_s - passage.entered_s - passage.waited_s
+        if stop[1] == FELLOWS:
+            passage.waited_s += passage.ended_s - asked_s
+            return
         stage = self._stages.get(stop)
         if stage is None:
             stage = self._stages[stop] = StageStatistics(lead_s)
+            self._outdated = True
         ended_s = passage.ended_s
         stage.learn(lead_s, service_s, ended_s - asked_s)
         passage.served_s += service_s
         passage.waited_s += max(0.0, ended_s - asked_s - service_s)
-        passage.waited_for_others_s += max(0.0, ended_s - max(asked_s, stage.free_s) - service_s)
-        stage.free_s = ended_s
+        since_s = max(asked_s, self._free_s.get(stop[1], -math.inf))
+        passage.waited_for_others_s += max(0.0, ended_s - since_s - service_s)
+        self._free_s[stop[1]] = ended_s
 
     def finish(self, passage: Passage, now_s: float) -> None:
-        """A frame's result is there."""
+        """A frame's result is there; one that others have worked for teaches nothing."""
+        if FELLOWS in passage.way:
+            return
         between_s = now_s - passage.entered_s - passage.served_s - passage.waited_s
         if not self._has_result:
             self._has_result, self._between_s = True, between_s
+        if self._ways.remember(passage.way, now_s - passage.entered_s - passage.waited_s):
+            self._outdated = True
         self._between_s += WEIGHT * (between_s - self._between_s)
         waited_s = passage.waited_for_others_s
         telling = passage.overlaps or waited_s > self._waited_for_others_s
@@ -189,23 +219,55 @@ class Admission:
 
         Not after `now_s`: it may enter. Infinite: not before some frame's system is resumed.
         """
-        if not under_way:
+        if len(under_way) < self.frames_an_input:
             return now_s
         if not self._has_result or not self._stages or len(under_way) >= self.bound:
             return math.inf
-        services_s = [stage.mean_s for stage in self._stages.values()]
+        if self.frames_an_input > 1 and not self._completes_input(under_way):
+            return now_s  # it will wait for others
+        if self._outdated:
+            self._expect()
+        services_s = [share * self._stages[stop].mean_s for stop, share in self._shares.items()]
         period_s = max(services_s)
-        overlap = self._overlapping_wins(period_s, sum(services_s) + self._between_s)
+        total_s = sum(services_s) + self._between_s
+        overlap = self._overlapping_wins(period_s, total_s)
+        in_order = (
+            overlap
+            and self._ways.several
+            and not self._overlapping_wins(period_s, self._ways.shown(period_s) * total_s)
+        )
         level = self.decay_per_s * period_s / (self.decay_per_s * period_s + 1.0)
         enter_s = now_s
         for passage in under_way:
             lost_s = self._lost_s(passage, now_s)
-            if lost_s > now_s:
+            if lost_s > now_s and passage.stop[1] != FELLOWS:
                 after_s = self._after_s(passage, now_s, level) if overlap else math.inf
+                if in_order:
+                    behind_s = passage.entered_s + passage.waited_s + self._ways.lead_s(passage.stop)
+                    after_s = max(after_s, behind_s + 2.0 * TOLERANCE_S)
                 enter_s = max(enter_s, min(after_s, lost_s))
         if enter_s <= now_s + TOLERANCE_S or not overlap:
             return enter_s
         return min(enter_s, *(passage.next_change_s(now_s) for passage in under_way))
+
+    def _expect(self) -> None:
+        """Work out how many frames come to each stage, and how often the next one meets them further on."""
+        share = self._ways.share
+        self._outdated = False
+        self._shares = {stop: share(stop) for stop in self._stages}
+        self._ahead = {
+            stop: [
+                (later, share(at, stop) * share(at)) for at, later in self._stages.items() if at[0] > stop[0]
+            ]
+            for stop in self._stages
+        }
+
+    def _completes_input(self, under_way: Sequence[Passage]) -> bool:
+        """Whether the next frame is the last one of an input, and will work for all of it."""
+        others = self.frames_an_input - 1
+        waiting = sum(passage.stop[1] == FELLOWS for passage in under_way)
+        working = len(under_way) - waiting
+        return (waiting - others * working) % self.frames_an_input == others
 
     def _overlapping_wins(self, period_s: float, total_s: float) -> bool:
         waited_s = self._waited_for_others_s
@@ -223,8 +285,8 @@ class Admission:
 
     def _after_s(self, passage: Passage, now_s: float, level: float) -> float:
         """When the next frame may enter as far as one frame under way is concerned."""
-        stage = self._stages.get(passage.stop)
-        if stage is None:
+        stage, share = self._stages.get(passage.stop), self._shares.get(passage.stop, 0.0)
+        if stage is None or share == 0.0:
             return math.inf  # it goes a way of its own
         enter_s = now_s
         ended_s = passage.ended_s
@@ -232,10 +294,21 @@ class Admission:
             since_s = passage.asked_s if passage.stop[1] == CLOUD else passage.began_s
             if since_s > now_s + TOLERANCE_S:
                 return math.inf  # it waits
-            enter_s = max(now_s, since_s + stage.enter_after_s(max(0.0, now_s - since_s), level))
+            if (sure := _sure(level, share)) > 0.0:
+                enter_s = max(now_s, since_s + stage.enter_after_s(max(0.0, now_s - since_s), sure))
             ended_s = max(now_s, since_s + stage.mean_s)
-        for stop, later in self._stages.items():
-            if stop[0] > passage.stop[0]:
+        for later, both_share in self._ahead[passage.stop]:
+            if (sure := _sure(level, both_share)) > 0.0:
                 asked_s = ended_s + later.lead_s - stage.lead_s - stage.mean_s
-                enter_s = max(enter_s, asked_s + later.quantile_s(level) - later.lead_s)
+                enter_s = max(enter_s, asked_s + later.quantile_s(sure) - later.lead_s)
         return enter_s
+
+
+def _sure(level: float, share: float) -> float:
+    """How sure it must be that a stage is free if two frames are there, which a share of pairs are.
+
+    Below 0 where even certain waiting is rare enough.
+    """
+    if share == 1.0:
+        return level
+    return 1.0 - (1.0 - level) / share if share > 0.0 else 0.0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from sim.records.outcome import Outcome
 from sim.records.overlay import Overlay, ShowsBlocks
 from sim.world.admission import Admission
 from sim.world.camera_world import CameraWorld
-from sim.world.contract import checked_generator, checked_outcome, wrong_yield
+from sim.world.contract import checked_generator, checked_outcome, place_of_process, stuck, wrong_yield
 from sim.world.frame import Frame
 from sim.world.frame_world import FrameWorld
 from sim.world.pipeline import Pipeline
@@ -57,10 +58,13 @@ class Camera:
     _pipeline: Pipeline | None = field(init=False, default=None)
     _images: dict[int, NDArray[Any] | None] = field(default_factory=dict)  # of the pipeline's frames
     _newest: int = -1  # frame whose result is out
+    _place: str = ""  # of the system's code
     _process: Any = None  # the system's generator, one at a time
 
     def __post_init__(self) -> None:
         self._view = FrameWorld(self.world)
+        self._place = place_of_process(self.system)
+        self.world.book_aside = partial(self.table.add_bytes, self.number)
 
     @property
     def in_flight(self) -> int:
@@ -72,7 +76,7 @@ class Camera:
         if self.admission is None:
             return self._one_at_a_time()
         self._pipeline = Pipeline(
-            self.world, self.arrivals, self.admission, self._begin, self._skipped, self._ended
+            self.world, self.arrivals, self.admission, self._begin, self._skipped, self._ended, self._lost
         )
         return self._pipeline.run()
 
@@ -96,6 +100,7 @@ class Camera:
                     process(Frame(index, captured_s, image), world), self.system
                 )
                 outcome = checked_outcome((yield from self._process), self.system)
+                world.check_waited(self._place)
             except Unreachable:
                 table.abandon(self.number, account, "dropped")
             else:
@@ -112,16 +117,23 @@ class Camera:
         image = self._images[index] = None if self.image is None else self.image(index)
         return checked_generator(self.system.process(Frame(index, captured_s, image), view), self.system)
 
-    def _ended(self, view: FrameWorld, outcome: Outcome | None) -> None:
+    def _lost(self, view: FrameWorld) -> None:
+        """Book a frame of the pipeline whose result never came."""
+        account = view.account
+        del self._images[account.frame]
+        self.table.abandon(self.number, account, "dropped")
+        if self.on_frame is not None:
+            self.on_frame(self.number, account.frame)
+
+    def _ended(self, view: FrameWorld, returned: Any) -> None:
         """Book a frame of the pipeline; its result is shown unless a newer one is out."""
         account = view.account
         image = self._images.pop(account.frame)
-        if outcome is None:
-            self.table.abandon(self.number, account, "dropped")
-        elif account.frame < self._newest:
+        outcome = checked_outcome(returned, self.system)
+        view.check_waited(self._place)
+        if account.frame < self._newest:
             self.table.supersede(self.number, account, view.now_s)
         else:
-            outcome = checked_outcome(outcome, self.system)
             self._newest = account.frame
             if self.outside_profile:
                 outcome = outcome._replace(extrapolated=True)
@@ -130,7 +142,7 @@ class Camera:
         if self.on_frame is not None:
             self.on_frame(self.number, account.frame)
 
-    def _show(self, index: int, image: Any, outcome: Outcome) -> None:
+    def _show(self, index: int, image: NDArray[Any] | None, outcome: Outcome) -> None:
         """Hand a result to whoever looks at it."""
         if self.on_result is not None:
             self.on_result(self.number, index, outcome.result)
@@ -142,13 +154,31 @@ class Camera:
         """The error for a system that has yielded what the world did not give it."""
         return wrong_yield(self._process, found)
 
+    def end_of_video(self) -> bool:
+        """Let go of the frames of an input that stays incomplete; False: there are none."""
+        if self._pipeline is None or self.admission is None or self.admission.frames_an_input == 1:
+            return False
+        return self._pipeline.end_of_video()
+
+    def oldest(self) -> tuple[float, InputError] | None:
+        """When the oldest frame under way was captured, and the error for one that waits in vain."""
+        views = self._under_way()
+        if not views:
+            return None
+        account = views[0].account
+        process = self._process if self._pipeline is None else self._pipeline.under_way[0].process
+        to_come = self.arrivals.available_s(self.world.env.now) is not None
+        return account.captured_s, stuck(process, self.number, account.frame, len(views), to_come)
+
+    def _under_way(self) -> Sequence[FrameWorld]:
+        if self._pipeline is not None:
+            return self._pipeline.under_way
+        return [self._view] if self.under_way else []
+
     def stop(self, now_s: float) -> None:
         """Book what has been captured before `now_s` and has no result yet as in flight."""
-        if self._pipeline is not None:
-            for view in self._pipeline.under_way:
-                self.table.abandon(self.number, view.account, "in_flight")
-        elif self.under_way:
-            self.table.abandon(self.number, self._view.account, "in_flight")
+        for view in self._under_way():
+            self.table.abandon(self.number, view.account, "in_flight")
         for index, captured_s in self.arrivals.waiting(now_s, self._skipped):
             self.table.skip(self.number, index, captured_s, "in_flight")
 

@@ -14,9 +14,10 @@ from simpy import Environment
 from simpy.events import AnyOf, Event, Timeout
 
 from sim.physics.estimators import MIN_BYTES, BandwidthEstimator
-from sim.physics.events import Answer
+from sim.physics.events import Answer, SharedEvent
 from sim.physics.link import BackgroundTransfer, Link, Transfer
 from sim.physics.processor import Processor, operators
+from sim.world.beside import driven, spawned
 from sim.world.device import Device
 
 Process: TypeAlias = Generator[Event, Any, Any]
@@ -38,12 +39,14 @@ class CameraWorld:
 
     __slots__ = (
         "_refreshing",
+        "book_aside",
         "cloud",
         "downlink",
         "edge",
         "env",
         "estimator",
         "last_observed_s",
+        "last_told",
         "on_trace",
         "patience_s",
         "refresh_operators",
@@ -76,7 +79,10 @@ class CameraWorld:
         self.last_observed_s = 0.0
         # Transfers whose end the edge has not seen yet; a system that never asks keeps the newest.
         self.unobserved: deque[Transfer] = deque(maxlen=64)
-        self.uplink_free_s = 0.0  # when the last message of a pipelined camera left
+        self.uplink_free_s = 0.0  # when the last message left of a frame in a pipeline, or beside a frame
+        # Told (frame, bytes up, bytes down) of messages sent beside a frame.
+        self.book_aside: Callable[[int, int, int], None] = lambda frame, up, down: None
+        self.last_told: SharedEvent | None = None  # what a frame has told the others last
         self._refreshing: list[Processor] = []  # where this camera's dense refresh waits or runs
 
     # -- the uplink's rate --------------------------------------------------------------------------
@@ -159,8 +165,15 @@ class CameraWorld:
     # -- work that no frame waits for ---------------------------------------------------------------
 
     def spawn(self, process: Process) -> None:
-        """Run a process of its own beside the frames'; it must not touch a frame's account."""
-        self.env.process(process)
+        """Run a process of its own beside the frames'; see :func:`sim.world.beside.driven`."""
+        self.env.process(driven(spawned(process)))
+
+    def event(self) -> SharedEvent:
+        """Something that frames can wait for; see :meth:`FrameWorld.event`."""
+        return SharedEvent(self.env, self._told)
+
+    def _told(self, event: SharedEvent) -> None:
+        self.last_told = event
 
     def later(self, seconds: float, call: Callable[[], None]) -> None:
         """Call something after a while."""

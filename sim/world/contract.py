@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Generator
+from numbers import Integral
+from pathlib import Path
 from types import CodeType, FrameType, GeneratorType
 from typing import Any
 
 from sim.records.outcome import PATHS, Outcome
 from traces.errors import InputError
+
+_HERE = str(Path(__file__).parent)
 
 
 def checked_bound(system: Any) -> int:
@@ -22,13 +27,27 @@ def checked_bound(system: Any) -> int:
         raise InputError(
             f"{_place_of_class(kind)}: expected class {kind.__name__} to have a method process(frame, world)"
         )
-    bound = getattr(system, "max_in_flight", 1)
-    if isinstance(bound, bool) or not isinstance(bound, int) or bound < 1:
+    return _checked_count(system, "max_in_flight")
+
+
+def checked_input(system: Any) -> int:
+    """How many frames of its camera one input of a system is made of.
+
+    Raises:
+        InputError: its `frames_an_input` is no number of frames.
+    """
+    return _checked_count(system, "frames_an_input")
+
+
+def _checked_count(system: Any, name: str) -> int:
+    count = getattr(system, name, 1)
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        kind = type(system)
         raise InputError(
-            f"{_place_of_class(kind)}: expected {kind.__name__}.max_in_flight to be a whole number >= 1, "
-            f"found {bound!r}"
+            f"{_place_of_class(kind)}: expected {kind.__name__}.{name} to be a whole number >= 1, "
+            f"found {count!r}"
         )
-    return bound
+    return count
 
 
 def _place_of_class(kind: type) -> str:
@@ -56,15 +75,59 @@ def checked_outcome(outcome: Any, system: Any) -> Outcome:
     """What a system returned for a frame, if it is an outcome.
 
     Raises:
-        InputError: it is not, or its path is none of PATHS.
+        InputError: it is not, its path is none of PATHS, or a count of blocks is none.
     """
-    if isinstance(outcome, Outcome) and outcome.path in PATHS:
-        return outcome
-    found = f"path {outcome.path!r}" if isinstance(outcome, Outcome) else repr(outcome)
-    raise InputError(
+    if not isinstance(outcome, Outcome) or outcome.path not in PATHS:
+        found = f"path {outcome.path!r}" if isinstance(outcome, Outcome) else repr(outcome)
+        raise _wrong_outcome(system, f"whose path is one of {', '.join(PATHS)}", found)
+    _, active, processed, stale, active_edge, active_cloud, *_ = outcome
+    for count in (active, processed, stale, active_edge, active_cloud):
+        if count.__class__ is not int or count < 0:
+            _check_counts(outcome, system)
+            break
+    return outcome
+
+
+def _check_counts(outcome: Outcome, system: Any) -> None:
+    """Refuse counts of blocks that are no whole numbers >= 0, or None where there must be one."""
+    for name in ("active", "processed", "stale", "active_edge", "active_cloud"):
+        count = getattr(outcome, name)
+        if count is None and name not in ("processed", "stale"):
+            continue
+        if not isinstance(count, Integral) or count < 0:
+            raise _wrong_outcome(system, f"whose {name} is a number of blocks", repr(count))
+
+
+def _wrong_outcome(system: Any, expected: str, found: str) -> InputError:
+    return InputError(
         f"{_place(type(system).process.__code__)}: expected {type(system).__name__}.process to return an "
-        f"Outcome whose path is one of {', '.join(PATHS)}, found {found}"
+        f"Outcome {expected}, found {found}"
     )
+
+
+def checked_size(size_bytes: Any) -> int:
+    """A message's size, if it is one.
+
+    Raises:
+        InputError: it is no whole number >= 0; names the line that asked for it.
+    """
+    if isinstance(size_bytes, Integral) and int(size_bytes) >= 0:
+        return int(size_bytes)
+    raise InputError(f"{asking_line()}: expected a whole number of bytes, found {size_bytes!r}")
+
+
+def wrong_service(service_s: float) -> InputError:
+    """The error for work that takes a negative or an unknown time; names the line that asked for it."""
+    return InputError(f"{asking_line()}: expected work that takes 0 s or more, found {service_s!r} s")
+
+
+def asking_line() -> str:
+    """File and line outside this folder that a method of the world was called from."""
+    frame: FrameType | None = sys._getframe()
+    here = _HERE
+    while frame is not None and frame.f_code.co_filename.startswith(here):
+        frame = frame.f_back
+    return "a system" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
 def wrong_yield(generator: Any, found: str) -> InputError:
@@ -79,12 +142,38 @@ def wrong_yield(generator: Any, found: str) -> InputError:
     return InputError(f"{place}: expected yield of what a method of world returned, found {found}")
 
 
-def _innermost(generator: Any) -> FrameType | None:
-    """Where a generator stands, followed through `yield from`."""
-    frame: FrameType | None = None
+def stuck(generator: Any, camera: int, frame: int, under_way: int, to_come: bool) -> InputError:
+    """The error for a run in which nothing can happen any more.
+
+    Args:
+        generator: the system's, suspended where the oldest frame waits.
+        camera, frame: whose it is.
+        under_way: frames of that camera that are.
+        to_come: whether others are still to enter.
+    """
+    at = _innermost(generator, outside=_HERE)
+    place = f"{at.f_code.co_filename}:{at.f_lineno}" if at is not None else "a system"
+    found = f"that nothing can happen any more, with {under_way} frame{'s' * (under_way > 1)} under way"
+    if to_come:
+        found += " and others that may not enter (an input of several frames: set frames_an_input)"
+    return InputError(
+        f"{place}: expected an end of the wait of frame {frame} of camera {camera} here, found {found}"
+    )
+
+
+def _innermost(generator: Any, outside: str | None = None) -> FrameType | None:
+    """Where a generator stands, followed through `yield from` but for what lies in a folder."""
+    found: FrameType | None = None
     while inspect.isgenerator(generator) and generator.gi_frame is not None:
         frame, generator = generator.gi_frame, generator.gi_yieldfrom
-    return frame
+        if outside is None or not frame.f_code.co_filename.startswith(outside):
+            found = frame
+    return found
+
+
+def place_of_process(system: Any) -> str:
+    """File and line of a system's `process`."""
+    return _place(type(system).process.__code__)
 
 
 def _place(code: CodeType) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from traces.errors import InputError
+
 
 @dataclass(frozen=True, slots=True)
 class FrameGeometry:
@@ -47,6 +49,14 @@ class Frame:
 
     @property
     def pixels(self) -> NDArray[np.uint8]:
-        """The image, where there must be one."""
-        assert self.image is not None, "a system that needs pixels was given a video without"
+        """The image, where there must be one.
+
+        Raises:
+            InputError: the video has no pixels, and the system has said that it needs none.
+        """
+        if self.image is None:
+            raise InputError(
+                "video.kind: a system that says works_without_pixels = True has asked for them: expected "
+                "scene or file, found 'statistical'"
+            )
         return self.image

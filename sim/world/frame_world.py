@@ -7,15 +7,18 @@ what is computed on pixels is computed by the system, at once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator
 from typing import Any, TypeAlias
 
 from simpy.events import Event, Timeout
 
-from sim.physics.events import Unanswered
+from sim.physics.events import SharedEvent, Unanswered
 from sim.physics.link import BackgroundTransfer, Transfer
 from sim.records.account import FrameAccount
+from sim.world.awaited import Awaited
 from sim.world.camera_world import CameraWorld, Process
+from sim.world.contract import checked_size, wrong_service
 
 Awaitable: TypeAlias = Event
 
@@ -31,6 +34,7 @@ class FrameWorld:
     """
 
     __slots__ = (
+        "_awaited",
         "_before_remote",
         "_give_up_s",
         "_unobserved",
@@ -54,6 +58,7 @@ class FrameWorld:
         self.patience_s = camera.patience_s
         self.account = FrameAccount()
         self._unobserved = camera.unobserved
+        self._awaited = Awaited()
         self._give_up_s = 0.0
         self._before_remote = (0.0, 0.0, 0.0, 0.0)
 
@@ -65,7 +70,19 @@ class FrameWorld:
     def open(self, frame: int, captured_s: float) -> None:
         """Begin a frame's account."""
         self.account.open(frame, captured_s, self.env.now)
+        self._awaited.begin()
         self._give_up_s = 0.0
+
+    def check_waited(self, place: str) -> None:
+        """The frame has ended: whatever it asked for must have been waited for.
+
+        Args:
+            place: file and line of the system, for the message.
+
+        Raises:
+            InputError: a `yield` was forgotten.
+        """
+        self._awaited.check(place)
 
     def bandwidth_bps(self) -> float | None:
         """What the estimator believes the uplink carries; noted on the frame's account."""
@@ -98,6 +115,8 @@ class FrameWorld:
         return self._on_edge("compute", service_s)
 
     def _on_edge(self, kind: str, service_s: float) -> Awaitable:
+        if not 0.0 <= service_s < math.inf:
+            raise wrong_service(service_s)
         now_s = self.env.now
         began_s, ended_s = self.edge.processor.reserve(service_s)
         account = self.account
@@ -110,7 +129,7 @@ class FrameWorld:
             account.encode_s += service_s
         if self.on_trace is not None:
             self.on_trace(account.frame, "edge", kind, began_s, ended_s)
-        return Timeout(self.env, ended_s - now_s)
+        return self._awaited.note(Timeout(self.env, ended_s - now_s))
 
     # -- work in the cloud --------------------------------------------------------------------------
 
@@ -122,7 +141,13 @@ class FrameWorld:
         """Dense inference on the server, or the given share of it."""
         return self._on_cloud(share * self.cloud.dense_s())
 
+    def work_cloud(self, service_s: float) -> Awaitable:
+        """Any other work on the server that the frame waits for."""
+        return self._on_cloud(service_s)
+
     def _on_cloud(self, service_s: float) -> Awaitable:
+        if not 0.0 <= service_s < math.inf:
+            raise wrong_service(service_s)
         now_s = self.env.now
         processor = self.cloud.processor
         reserved = processor.reserve(service_s)
@@ -135,12 +160,14 @@ class FrameWorld:
         account.cloud_compute_s += service_s
         if self.on_trace is not None:
             self.on_trace(account.frame, "cloud", "compute", reserved.began_s, reserved.ended_s)
-        return Timeout(self.env, reserved.ended_s - now_s)
+        return self._awaited.note(Timeout(self.env, reserved.ended_s - now_s))
 
     # -- messages -----------------------------------------------------------------------------------
 
     def send(self, size_bytes: int) -> Awaitable:
         """Send a critical message up; resumes when it has reached the server."""
+        if size_bytes.__class__ is not int or size_bytes < 0:
+            size_bytes = checked_size(size_bytes)
         account = self.account
         if self._give_up_s == 0.0:
             now_s = self.env.now
@@ -148,12 +175,14 @@ class FrameWorld:
             account.uplink_enqueued_s = now_s
             self._before_remote = (now_s, account.queue_s, account.transmit_s, account.cloud_compute_s)
         account.uplink_bytes += size_bytes
-        return self.uplink.send(size_bytes, self._give_up_s, self._book_uplink)
+        return self._awaited.note(self.uplink.send(size_bytes, self._give_up_s, self._book_uplink))
 
     def reply(self, size_bytes: int) -> Awaitable:
         """Send a result down; resumes when it has reached the edge."""
+        if size_bytes.__class__ is not int or size_bytes < 0:
+            size_bytes = checked_size(size_bytes)
         self.account.downlink_bytes += size_bytes
-        return self.downlink.send(size_bytes, self._give_up_s, self._book_downlink)
+        return self._awaited.note(self.downlink.send(size_bytes, self._give_up_s, self._book_downlink))
 
     def give_up(self) -> None:
         """Book the time spent on a remote path that led nowhere as waiting."""
@@ -169,7 +198,13 @@ class FrameWorld:
         )
 
     def _book_uplink(self, transfer: Transfer) -> None:
-        self._unobserved.append(transfer)
+        # The estimator must not take waiting for the camera's own earlier message for a slow link.
+        free_s = self.camera.uplink_free_s
+        if free_s > transfer.enqueued_s:
+            since_s = min(free_s, transfer.delivered_s)
+            self._unobserved.append(transfer._replace(enqueued_s=since_s))
+        else:
+            self._unobserved.append(transfer)
         account = self.account
         account.uplink_delivered_s = delivered_s = transfer.delivered_s
         account.queue_s += transfer.began_s - transfer.enqueued_s
@@ -219,8 +254,43 @@ class FrameWorld:
         return self.camera.deliver_in_background(size_bytes, on_arrived, patience_s)
 
     def spawn(self, process: Process) -> None:
-        """Run a process of its own beside the frame's; it must not touch the frame's account."""
+        """Run a process of its own beside the frame's; what it asks, it asks of a view from :meth:`aside`.
+
+        Unreachable, where the process does not catch it, ends it, and the run goes on; any other error ends
+        the run.
+        """
         self.camera.spawn(process)
+
+    def aside(self) -> FrameWorld:
+        """A view of the world for one exchange beside this frame, which may outlast it.
+
+        It has an account and a give-up time of its own. Its work is critical work like a frame's. The bytes
+        of its messages are added to this frame's row, whenever they are sent; its times are in no row.
+        """
+        view = _AsideWorld(self.camera)
+        view.patience_s = self.patience_s
+        view.open(self.account.frame, self.now_s)
+        return view
+
+    # -- frames of one input ------------------------------------------------------------------------
+
+    def event(self) -> SharedEvent:
+        """Something that frames of this camera can wait for, until one calls its `succeed` or `fail`."""
+        return self.camera.event()
+
+    def wait_for(self, event: SharedEvent) -> Awaitable:
+        """Wait for an event from :meth:`event`; its value is what `yield` gives.
+
+        The time is booked as waiting. If it cannot come because the video has ended before the frames of an
+        input were complete, Unreachable is raised.
+        """
+        if event.callbacks is not None:
+            since_s = self.env.now
+            event.callbacks.append(lambda _: self._waited(since_s))
+        return event
+
+    def _waited(self, since_s: float) -> None:
+        self.account.queue_s += self.env.now - since_s
 
     def later(self, seconds: float, call: Callable[[], None]) -> None:
         """Call something after a while."""
@@ -236,3 +306,21 @@ class FrameWorld:
 
     def _frame(self) -> int:
         return self.account.frame
+
+
+class _AsideWorld(FrameWorld):
+    """A view whose frame has a row of its own: only bytes are added to that."""
+
+    __slots__ = ()
+
+    def send(self, size_bytes: int) -> Awaitable:
+        self.camera.book_aside(self.account.frame, size_bytes, 0)
+        return super().send(size_bytes)
+
+    def reply(self, size_bytes: int) -> Awaitable:
+        self.camera.book_aside(self.account.frame, 0, size_bytes)
+        return super().reply(size_bytes)
+
+    def _book_uplink(self, transfer: Transfer) -> None:
+        super()._book_uplink(transfer)
+        self.camera.uplink_free_s = transfer.delivered_s

@@ -13,10 +13,10 @@ from typing import Any, TypeAlias
 from simpy.events import Event, Timeout
 
 from sim.physics.arrivals import Arrivals, Skipped
-from sim.physics.events import Unreachable
+from sim.physics.events import SharedEvent, Unreachable
 from sim.physics.link import Transfer
 from sim.records.outcome import Outcome
-from sim.world.admission import CLOUD, DOWNLINK, EDGE, TOLERANCE_S, UPLINK, Admission, Passage
+from sim.world.admission import CLOUD, DOWNLINK, EDGE, FELLOWS, TOLERANCE_S, UPLINK, Admission, Passage
 from sim.world.camera_world import CameraWorld
 from sim.world.contract import wrong_yield
 from sim.world.frame_world import Awaitable, FrameWorld
@@ -34,13 +34,15 @@ class TrackedFrameWorld(FrameWorld):
         on_left: called where a link says only afterwards that the frame has left it.
     """
 
-    __slots__ = ("_admission", "_on_left", "passage")
+    __slots__ = ("_admission", "_on_left", "awaited", "passage", "process")
 
     def __init__(
         self, camera: CameraWorld, passage: Passage, admission: Admission, on_left: Callable[[], None]
     ) -> None:
         super().__init__(camera)
         self.passage = passage
+        self.process: FrameProcess | None = None  # its system's, once begun
+        self.awaited: Event | None = None  # what that waits for
         self._admission = admission
         self._on_left = on_left
 
@@ -51,6 +53,16 @@ class TrackedFrameWorld(FrameWorld):
     def reply(self, size_bytes: int) -> Awaitable:
         self._come_to(DOWNLINK)
         return super().reply(size_bytes)
+
+    def wait_for(self, event: SharedEvent) -> Awaitable:
+        if event.callbacks is not None:
+            self._come_to(FELLOWS)
+        return super().wait_for(event)
+
+    def _waited(self, since_s: float) -> None:
+        super()._waited(since_s)
+        now_s = float(self.env.now)
+        self.passage.book(now_s, now_s)
 
     def leave(self) -> None:
         """The frame is through with the stage that it is in."""
@@ -82,11 +94,7 @@ class TrackedFrameWorld(FrameWorld):
 
     def _book_uplink(self, transfer: Transfer) -> None:
         super()._book_uplink(transfer)
-        # The estimator must not take waiting for the camera's own earlier message for a slow link.
-        camera = self.camera
-        since_s = min(max(transfer.enqueued_s, camera.uplink_free_s), transfer.delivered_s)
-        camera.unobserved[-1] = transfer._replace(enqueued_s=since_s)
-        camera.uplink_free_s = transfer.delivered_s
+        self.camera.uplink_free_s = transfer.delivered_s
         self._book(transfer)
 
     def _book_downlink(self, transfer: Transfer) -> None:
@@ -108,7 +116,8 @@ class Pipeline:
         admission: when the next may enter.
         begin: a frame's process, of its index, capture time and view.
         skipped: told of frames that are never begun.
-        ended: told of each frame's view and outcome as it ends; None: the result never came.
+        ended: told of each frame's view as it ends, and what its process returned.
+        lost: told of each frame's view whose result will never come.
     """
 
     __slots__ = (
@@ -117,6 +126,7 @@ class Pipeline:
         "_begin",
         "_ended",
         "_look_s",
+        "_lost",
         "_skipped",
         "_through",
         "_under_way",
@@ -130,7 +140,8 @@ class Pipeline:
         admission: Admission,
         begin: Callable[[int, float, FrameWorld], FrameProcess],
         skipped: Skipped,
-        ended: Callable[[FrameWorld, Outcome | None], None],
+        ended: Callable[[FrameWorld, Any], None],
+        lost: Callable[[FrameWorld], None],
     ) -> None:
         self._world = world
         self._arrivals = arrivals
@@ -138,12 +149,13 @@ class Pipeline:
         self._begin = begin
         self._skipped = skipped
         self._ended = ended
+        self._lost = lost
         self._under_way: list[TrackedFrameWorld] = []
         self._look_s = math.inf  # when the timer that counts fires
         self._through = Event(world.env)  # succeeds with the end of the last frame
 
     @property
-    def under_way(self) -> Sequence[FrameWorld]:
+    def under_way(self) -> Sequence[TrackedFrameWorld]:
         """The views of the frames under way, in order of capture."""
         return self._under_way
 
@@ -177,7 +189,8 @@ class Pipeline:
         view = TrackedFrameWorld(self._world, Passage(now_s, overlaps), self._admission, self._look_now)
         view.open(*arrival)
         self._under_way.append(view)
-        self._step(view, self._begin(*arrival, view), None)
+        view.process = self._begin(*arrival, view)
+        self._step(view, view.process, None)
 
     def _step(self, view: TrackedFrameWorld, process: FrameProcess, event: Event | None) -> None:
         """Run a frame's process until the next event that it must wait for, or to its end."""
@@ -191,14 +204,16 @@ class Pipeline:
                 else:
                     awaited = process.send(event.value)
             except StopIteration as stop:
-                self._end(view, stop.value)
+                self._end_after_fellows(view, stop.value)
                 return
             except Unreachable:
-                self._end(view, None)
+                self._under_way.remove(view)
+                self._lost(view)
                 return
             if not isinstance(awaited, Event):
                 raise wrong_yield(process, repr(awaited))
             if awaited.callbacks is not None:
+                view.awaited = awaited
                 awaited.callbacks.append(lambda event: self._resume(view, process, event))
                 return
             event = awaited  # it has happened already
@@ -207,11 +222,35 @@ class Pipeline:
         self._step(view, process, event)
         self._admit()
 
-    def _end(self, view: TrackedFrameWorld, outcome: Outcome | None) -> None:
+    def _end_after_fellows(self, view: TrackedFrameWorld, outcome: Outcome) -> None:
+        """End a frame; if it has just told others what they wait for, they come first: they may be older."""
+        told = self._world.last_told
+        if told is None or told.callbacks is None:
+            self._end(view, outcome)
+            return
+
+        def end(_: Event) -> None:
+            self._end(view, outcome)
+            self._admit()
+
+        told.callbacks.append(end)
+
+    def end_of_video(self) -> bool:
+        """Let go of frames that wait for others of their input, since no other comes; False: none does."""
+        if self._arrivals.available_s(self._world.env.now) is not None:
+            return False
+        waiting = False
+        for view in self._under_way:
+            event = view.awaited
+            if isinstance(event, SharedEvent) and not event.triggered:
+                event.fail(Unreachable("the video has ended before the input was complete"))
+                waiting = True
+        return waiting
+
+    def _end(self, view: TrackedFrameWorld, outcome: Outcome) -> None:
         self._under_way.remove(view)
-        if outcome is not None:
-            view.leave()
-            self._admission.finish(view.passage, view.now_s)
+        view.leave()
+        self._admission.finish(view.passage, view.now_s)
         self._ended(view, outcome)
 
     def _look_now(self) -> None:

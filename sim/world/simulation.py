@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from simpy import Environment
-from simpy.events import AllOf
+from simpy.events import AllOf, Event
 
 from sim.physics.link import Link, LinkStatistics
 from sim.physics.processor import Processor
 from sim.records.frame_table import FrameTable
 from sim.world.camera import Camera
 
+NOTHING_LEFT = "No scheduled events left"  # how SimPy begins to say that a run can get no further
 INVALID_YIELD = 'Invalid yield value "'  # how SimPy begins to say that a process yielded no event
 
 
@@ -63,6 +64,9 @@ class Simulation:
         Frames under way or waiting at `until_s` are booked as in flight. With `drain`, whatever is still
         under way beside the cameras (opportunistic messages, refreshes) is run to its end as well; the
         result's times and bytes are still those of the moment when the last camera was through.
+
+        Raises:
+            InputError: nothing can happen any more while frames are under way.
         """
         if until_s is not None and drain:
             raise ValueError("drain: expected false with until_s, since the cameras would go on")
@@ -74,7 +78,7 @@ class Simulation:
         gc.set_threshold(100_000, *thresholds[1:])
         try:
             if until_s is None:
-                self.env.run(until=everyone)
+                self._run_to_end(everyone)
             else:
                 self.env.run(until=until_s)
                 for camera, process in zip(self.cameras, processes, strict=True):
@@ -93,6 +97,20 @@ class Simulation:
             gc.set_threshold(*thresholds)
             gc.unfreeze()
         return result
+
+    def _run_to_end(self, everyone: Event) -> None:
+        """Run until every camera is through; frames that wait for others that never come are let go."""
+        while True:
+            try:
+                self.env.run(until=everyone)
+            except RuntimeError as error:
+                if not str(error).startswith(NOTHING_LEFT):
+                    raise
+            else:
+                return
+            if not any(camera.end_of_video() for camera in self.cameras):
+                waiting = [oldest for camera in self.cameras if (oldest := camera.oldest()) is not None]
+                raise min(waiting, key=lambda oldest: oldest[0])[1]
 
     def _result(self) -> RunResult:
         return RunResult(

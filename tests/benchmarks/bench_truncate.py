@@ -108,7 +108,7 @@ def measure_still(executor: SparseExecutor, case: Case, epsilon: float, rounds: 
 def measure_sequence(executor: SparseExecutor, name: str, cases: list[Case], epsilon: str) -> None:
     """Frame after frame, the cache moving along; means over frames, medians of times."""
     if epsilon == PROFILE:
-        executor.truncation = TruncationProfile.load(CONF / "truncation" / "yolo11n-seg.json")
+        executor.truncation = TruncationProfile.load(CONF / "model" / "truncation" / "yolo11n-seg.json")
     else:
         executor.truncation = constant(float(epsilon))
     _, cache = executor.dense(tensor(cases[0].reference))

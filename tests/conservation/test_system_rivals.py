@@ -121,6 +121,7 @@ class KeepsPacket:
 
     def __init__(self, encoder):
         self.codec, self.restart, self._encode = encoder.codec, encoder.restart, encoder.encode
+        self.builds_on_last = encoder.builds_on_last
         self.packet = b""
 
     def encode(self, frame):

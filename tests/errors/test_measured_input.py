@@ -109,7 +109,7 @@ def folder(path: Path, labels: str | None) -> dict[str, Any]:
 
 def test_a_video_without_masks_is_named(tmp_path: Path) -> None:
     accuracy = {"mode": "measured", "reference": "both"}
-    message = refused(pixels(video=folder(tmp_path, None), accuracy=accuracy))
+    message = refused(pixels(video=folder(tmp_path, None), accuracy=accuracy, frames=2))
     assert message.startswith("accuracy.reference: expected dense")
     assert f"video '{tmp_path.name}' has no masks, found 'both'" in message
 
@@ -126,9 +126,11 @@ def test_a_network_without_masks_is_named() -> None:
 def test_labels_without_a_background_need_ids_that_count(tmp_path: Path) -> None:
     video = folder(tmp_path, "labels")
     accuracy: dict[str, Any] = {"mode": "measured", "reference": "masks"}
-    assert "accuracy.mask_ids: every pixel of video" in refused(pixels(video=video, accuracy=accuracy))
+    assert "accuracy.mask_ids: every pixel of video" in refused(
+        pixels(video=video, accuracy=accuracy, frames=2)
+    )
     accuracy["mask_ids"] = [8, 11]
-    message = refused(pixels(video=video, accuracy=accuracy))
+    message = refused(pixels(video=video, accuracy=accuracy, frames=2))
     assert "from 0 to 255 other than 11, the id of no class, found 11" in message
 
 

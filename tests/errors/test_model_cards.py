@@ -120,3 +120,10 @@ def test_a_card_of_a_users_own_brings_its_profiles_along(tmp_path: Path, reposit
     card.write_text("profile: mine\nresolution_px: [640\n")
     with pytest.raises(InputError, match=rf"^{card}:\d: expected YAML"):
         assemble(read_config({**content, "config_folders": [str(tmp_path)]}))
+
+
+@pytest.mark.parametrize("key", ["network", "stand_in", "split"])
+def test_an_unknown_name_on_a_card_is_refused_where_nothing_runs_too(key: str) -> None:
+    message = refused(model={"name": "yolo11m-seg", key: "yolo11n-sge"})
+    assert message.startswith(f"model.{key}: expected one of ")
+    assert message.endswith("found 'yolo11n-sge'; did you mean 'yolo11n-seg'?")

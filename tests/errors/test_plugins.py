@@ -331,6 +331,14 @@ def test_a_bound_that_is_no_number_of_frames_is_refused(door: Door, bound: str) 
     )
 
 
+def test_a_scheduler_without_lambda_is_refused() -> None:
+    """Its results would be valued with another λ than those that they are swept with."""
+    section = {"_target_": "sim.schedulers.LatencyScheduler", "name": "own"}
+    message = refused({**pixels(), "scheduler": section})
+    assert message.startswith("scheduler.lambda_per_s: expected λ in the YAML of every scheduler")
+    assert message.endswith("found none in that of 'own'")
+
+
 @pytest.mark.parametrize("group", ["scheduler", "estimator"])
 def test_schedulers_and_estimators_come_through_the_same_door(door: Door, group: str) -> None:
     path = door.folder / group / "own.yaml"
@@ -411,6 +419,15 @@ def test_a_class_that_says_nothing_of_pixels_gets_no_video_without_them(door: Do
     door.write(SYSTEM.replace("class Careful:\n", f"class Careful:\n{said}"))
     sys.modules.pop(MODULE)
     assemble(read_config(content)).simulation.run()
+
+
+def test_a_class_that_wrongly_says_it_needs_no_pixels_is_told_so(door: Door) -> None:
+    said = textwrap.indent("works_without_pixels = True\n\n", "    ")
+    source = SYSTEM.replace("class Careful:\n", f"class Careful:\n{said}")
+    door.write(source.replace("yield", "frame.pixels.mean()\n        yield"))
+    simulation = assemble(read_config(statistical("careful", config_folders=[str(door.folder)]))).simulation
+    with pytest.raises(InputError, match=r"video\.kind: a system that says works_without_pixels = True"):
+        simulation.run()
 
 
 @pytest.mark.parametrize(("system", "what"), [("deltacnn", "'deltacnn' needs pixels"), ("coach", "history")])

@@ -81,6 +81,10 @@ def refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         (["deterministic=perhaps"], ["deterministic", "true or false"]),
         (["trace=file"], ["trace.path", "found none"]),
         (["trace=file", "trace.path=nowhere.txt"], ["nowhere.txt"]),
+        (["trace.path=any.csv"], ["trace.path", "trace=file beside it", "trace=medium", "to 56 Mbit/s"]),
+        (["trace=low", "trace.path=any.csv"], ["trace.path", "trace=file", "trace=low", "to 25 Mbit/s"]),
+        (["trace.format=csv"], ["trace.format", "trace=file", "no file"]),
+        (["trace.rate_unit=kbps"], ["trace.rate_unit", "trace=file", "no file"]),
         (["trace.mean_mbps=0"], ["trace.mean_mbps", "> 0 Mbit/s"]),
         (["trace.mean_mbps=fast"], ["trace.mean_mbps", "number", "'fast'"]),
         (["video=file", "video.path=nowhere.mp4"], ["nowhere.mp4"]),
@@ -145,6 +149,23 @@ def test_a_bad_trace_is_named_with_its_line(
     line = refusal("trace=file", f"trace.path={path}")
     for part in expected:
         assert part in line
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("time_unit", "day", "one of ns, us, ms, s, min, h, found 'day'"),
+        ("rate_unit", "kB/s", "found 'kB/s'"),
+    ],
+)
+def test_a_unit_that_there_is_not_is_named_with_its_key(
+    refusal: Refusal, tmp_path: Path, key: str, value: str, expected: str
+) -> None:
+    path = tmp_path / "bare.csv"
+    path.write_text("time,bandwidth\n0,5\n1,6\n")
+    line = refusal("trace=file", f"trace.path={path}", f"trace.{key}={value}")
+    assert f"trace.{key}: expected " in line
+    assert expected in line
 
 
 def test_a_truncated_clip_is_named(refusal: Refusal, tmp_path: Path, data_dir: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -133,6 +135,105 @@ def test_files_without_capacity_or_units(tmp_path: Path, content: str, message: 
     assert re.search(message, _refused(_write(tmp_path, content)))
 
 
+@pytest.mark.parametrize(
+    ("content", "options", "message"),
+    [
+        ("rtt_ms,rate_mbps\n1,5\n2,6\n", {}, "line 1: expected a time column that ends in its unit"),
+        ("duration_s,rate_mbps\n1,5\n2,6\n", {}, "line 1: expected a time column"),
+        ("Speed (m/s),rate_mbps\n1,5\n2,6\n", {}, "line 1: expected a time column"),
+        ("rate_min,rate_mbps\n1,5\n2,6\n", {}, "line 1: expected a time column"),
+        ("sent_time_s,got_time_s,rate_mbps\n1,2,5\n2,3,6\n", {}, "one time column, found sent_time_s, got"),
+        ("timestamp,buffer_s,rate_mbps\n1,2,5\n2,3,6\n", {}, "expected the unit of 'timestamp' in its name"),
+        ("time,bandwidth\n0,1\n1,2\n", {"time_unit": "s"}, "expected a rate column that ends in its unit"),
+        ("time,bandwidth\n0,1\n1,2\n", {"rate_unit": "mbps"}, "expected a time column that ends in its unit"),
+        ("time,a,b\n0,1,1\n1,2,2\n", {"time_unit": "s", "rate_unit": "mbps"}, "expected a rate column"),
+        ("time,rate,bw\n0,1,1\n1,2,2\n", {"time_unit": "s", "rate_unit": "mbps"}, "one rate column, found r"),
+        ("time_s,rate_mbps\n0,1\n1,2\n", {"time_column": "t"}, "line 1: expected a column 't', found"),
+        ("when,rate_mbps\n0,1\n1,2\n", {"time_column": "when"}, "expected the unit of 'when' in its name or"),
+        ("time_s,rate_mbps\n0,1\n1,2\n", {"time_unit": "fortnight"}, "time_unit: expected one of ns,"),
+        ("time_s,rate_mbps\n0,1\n1,2\n", {"rate_unit": "kB/s"}, "rate_unit: expected one of bps, .* 'kB"),
+        (MAHIMAHI, {"rate_unit": "kbps"}, "expected a format that takes rate_unit .csv, cooked, par"),
+        (COOKED, {"time_column": "a"}, "expected a format that takes time_column .csv, par"),
+        ("time_s,down_mbps,up_kBps\n0,1,1\n1,2,2\n", {}, "expected the unit of 'up_kBps' in its"),
+        ("time,rate_mbps\n2024-01-16T10:00:00,1\n5,2\n", {}, "line 3: expected time as a date .* found '5'"),
+        ("time,rate_mbps\n2024-02-30T10:00,1\n2024-03-01T10:00,2\n", {}, "line 2: .* .day is out of range"),
+        (
+            "time,rate_mbps\n2024-01-16T10:00,1\n2024-01-16T10:00:01Z,2\n",
+            {},
+            "line 3: expected a time zone in every row or in none",
+        ),
+        (
+            "time,rate_mbps\n2024-01-16T10:00,1\n2024-01-16T09:59,2\n",
+            {},
+            "line 3: expected times that do not go back, found 2024-01-16T09:59 time after 2024-01-16T10:00",
+        ),
+        ("time_s,rate_mbps\n0,1\n1,2,3\n", {}, "line 3: expected 2 cells, found 3"),
+        ("1600000000\n1600000001\n", {}, "line 1: expected milliseconds .* found 1600000000 .Unix seconds."),
+        ("# c\n20000000000000\n20000000000001\n", {}, "line 2: expected milliseconds from"),
+        ("time_ms,packets\n1600000000,1\n1600000009,1\n", {}, "line 2: expected milliseconds from"),
+        ("1600000000000\n1600000000000\n", {}, "expected a last timestamp > 0 ms"),
+        ("1600000000000 5\n1600000001000 6\n", {}, "line 1: expected times in seconds, found 16"),
+        ("time_s,rate_mbps\n1600000000000,5\n1600000001000,6\n", {}, "line 2: expected times in seconds"),
+    ],
+)  # fmt: skip
+def test_tables_that_leave_open_what_they_mean(
+    tmp_path: Path, content: str, options: dict[str, str], message: str
+) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        load_trace(_write(tmp_path, content), **options)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+
+
+UCC = "Timestamp,NetworkMode,DL_bitrate,UL_bitrate\n" + "".join(
+    f"2020.01.16_09.56.{second:02d},5G,100,10\n" for second in range(20)
+)
+
+
+@pytest.mark.parametrize(
+    ("line", "new", "message"),
+    [
+        (5, "2020.01.16 09:56:03,5G,1,1", "line 5: expected a stamp such as 2020.01.16_09.56.56, found"),
+        (5, "2020.13.16_09.56.03,5G,1,1", "line 5: expected a stamp .*month"),
+        (5, "2020.01.16_09.56.01,5G,1,1", "line 5: expected times that do not go back, found 2020"),
+        (5, "2020.01.16_09.56.03,5G,1,-4", "line 5: expected UL_bitrate in kbit/s >= 0, found -4"),
+        (5, "2020.01.16_09.56.03,5G,1", "line 5: expected 4 cells, found 3"),
+    ],
+)  # fmt: skip
+def test_ucc_rows_that_cannot_be_used(tmp_path: Path, line: int, new: str, message: str) -> None:
+    assert re.search(message, _refused(_write(tmp_path, _replace_line(UCC, line, new))))
+    assert "found 'CQI' to use" in _refused(_write(tmp_path, UCC), column="CQI")
+
+
+@pytest.mark.parametrize("line", [2, 3, 4])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# a comment\n1\n\n2\n",
+        "# a comment\n1 2\n2 3\n3 4\n",
+        "time_s,rate_mbps\n1,2\n2,3\n3,4\n",
+        "time_ms,packets\n1,2\n2,3\n3,4\n",
+        "# a comment\n1452002003586 840 51.0 3.7 10 9\n" + 2 * "1452002004586 1840 51.0 3.7 10 9\n",
+        "# a comment\n5.0,CONNECTED,-9,-9,-7,1.5,30\n" + 2 * "6.0,CONNECTED,-9,-9,-7,2.5,40\n",
+        "# a comment\n" + "".join(FALCON_ROW.format(t=t, mcs=20, prb=50) + "\n" for t in (1, 2, 3)),
+        "".join(UCC.splitlines(keepends=True)[:4]),
+    ],
+)
+def test_a_mistake_in_a_short_file_is_named_by_its_own_line(tmp_path: Path, text: str, line: int) -> None:
+    assert f", line {line}: expected " in _refused(_write(tmp_path, _replace_line(text, line, "x")))
+
+
+def test_the_end_of_a_csv_is_named_by_its_own_line(tmp_path: Path) -> None:
+    path = _write(tmp_path, "time_s,rate_mbps\n0,5\n1,6\n\n# the end\n0.5,\n")
+    assert "line 6: expected times that do not go back, found 0.5 time_s after 1 time_s" in _refused(path)
+
+
+def test_packed_files_that_are_damaged(tmp_path: Path) -> None:
+    whole = gzip.compress(COOKED.encode())
+    cut = _write(tmp_path, whole[:-20], "cut.gz")
+    assert re.search("expected a whole gzip file, found a damaged one", _refused(cut))
+    assert "found an empty file" in _refused(_write(tmp_path, gzip.compress(b""), "empty.gz"))
+
+
 def test_mixed_up_families_say_what_the_file_looks_like(tmp_path: Path) -> None:
     mahimahi, cooked = _write(tmp_path, MAHIMAHI, "m"), _write(tmp_path, COOKED, "c")
     assert _refused(mahimahi, format="cooked") == (
@@ -219,6 +320,27 @@ def test_madrid_recordings_that_cannot_be_used(
     tmp_path: Path, columns: dict[str, list[float]], message: str
 ) -> None:
     assert re.search(message, _refused(_parquet(tmp_path, **columns)))
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"rate_mbps": [1.0, -5.0]}, "row .from 0. 1: expected rate_mbps >= 0, found -5"),
+        ({"rate_mbps": [1.0, None]}, "row .from 0. 1: expected rate_mbps, found none"),
+        ({"rate_mbps": [1.0, float("nan")]}, "row .from 0. 1: expected rate_mbps, finite, found nan"),
+        ({"rate_mbps": ["1", "2"]}, "expected rate_mbps as numbers, found string"),
+        ({"rate": [1, 2]}, "expected a rate column that ends in its unit .* found 'time_s, rate'"),
+        ({"time_s": [3, 2], "rate_mbps": [1, 2]}, "row .from 0. 1: .* do not go back, found 2 after 3"),
+        ({"time_s": ["2024-01-16T10:00", "x"], "rate_mbps": [1, 2]}, "row .from 0. 1: expected time_s as"),
+    ],
+)  # fmt: skip
+def test_parquet_tables_that_cannot_be_used(
+    tmp_path: Path, columns: dict[str, list[Any]], message: str
+) -> None:
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "table.parquet"
+    pq.write_table(pa.table({"time_s": [0, 1]} | columns), path)
+    assert re.search(message, _refused(path))
 
 
 def test_parquet_files_that_are_none(tmp_path: Path) -> None:

@@ -86,6 +86,43 @@ def test_a_mask_that_is_missing(tmp_path):
         load_video(folder)
 
 
+@pytest.mark.parametrize("suffixes", [(".jpg", ".png"), (".png", ".tif")])
+def test_the_same_name_twice_as_an_image_beside_its_mask(tmp_path, suffixes):
+    for name in ("0", "1"):
+        for suffix in suffixes:
+            Image.new("RGB", (64, 48)).save(tmp_path / f"{name}{suffix}")
+    found = f"expected one image of each name, found 0{suffixes[0]} and 0{suffixes[1]}; masks belong into"
+    with refused(found, tmp_path):
+        load_video(tmp_path)
+
+
+def test_two_masks_of_an_image(tmp_path):
+    folder = write_folder(tmp_path / "seq", ["0", "1"])
+    Image.new("L", (64, 48)).save(folder / "Annotations" / "1.bmp")
+    with refused("expected one mask of each name, found 1.bmp and 1.png", folder / "Annotations"):
+        load_video(folder)
+
+
+def test_masks_with_soft_edges(tmp_path):
+    folder = write_folder(tmp_path / "seq", ["0"])
+    soft = np.tile(np.linspace(0, 255, 64).astype(np.uint8), (48, 2))[:, :64]
+    Image.fromarray(np.vstack([soft[:24], np.roll(soft[:24] // 2, 1)])).save(folder / "Annotations" / "0.png")
+    video = load_video(folder, 64)
+    with refused("grey levels between 0 and 255: soft edges", folder / "Annotations"):
+        video.mask(0)
+
+
+@pytest.mark.parametrize("below", [".", "JPEGImages", "JPEGImages/480p"])
+def test_a_data_set_of_several_sequences(tmp_path, below):
+    for name in ("cat", "dog"):
+        for side in ("JPEGImages", "Annotations"):
+            write_folder(tmp_path / side / "480p" / name, ["0"], images=".", masks=None)
+    with refused("expected the images of one sequence, found 2 folders; name one of them: cat, dog", "480p"):
+        load_video(tmp_path / below)
+    with refused("expected images, found the masks of", tmp_path / "Annotations" / "480p" / "dog"):
+        load_video(tmp_path / "Annotations" / "480p" / "dog")
+
+
 def test_a_mask_in_colour(tmp_path):
     folder = write_folder(tmp_path / "seq", ["0", "1"])
     painted = folder / "Annotations" / "1.png"

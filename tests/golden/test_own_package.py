@@ -71,3 +71,25 @@ def test_a_system_that_breaks_the_rules_is_told_where(body: str, message: str, t
         run(["system=wrong", "frames=3"], config_dir=tmp_path)
     place = {"yield 5": 16, "yield from self.deeper()": 13}.get(body, 15)
     assert str(caught.value).startswith(f"{tmp_path / module}.py:{place}: ")
+
+
+@pytest.mark.parametrize("bound", [1, 4])
+@pytest.mark.parametrize("forgotten", ["world.send(", "world.infer_cloud_dense(", "world.reply("])
+def test_a_forgotten_yield_is_no_faster_system(forgotten: str, bound: int, tmp_path: Path) -> None:
+    """Work that is asked for and not waited for would be booked, and take no time."""
+    folder = write_own_package(tmp_path)
+    path = folder / "camera_lab" / "stripes.py"
+    text = path.read_text().replace(f"yield {forgotten}", forgotten).replace("= 2\n", f"= {bound}\n")
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"stripes\.py:\d+: expected `yield` before everything"):
+        run(["system=stripes", "frames=6"], config_dir=folder)
+
+
+def test_two_things_at_once_are_waited_for_together(tmp_path: Path) -> None:
+    folder = write_own_package(tmp_path)
+    path = folder / "camera_lab" / "stripes.py"
+    together = "yield world.work_edge(0.01) & world.send(len(data))"
+    text = path.read_text().replace("yield world.send(len(data))", together)
+    assert together in text
+    path.write_text(text)
+    assert run(["system=stripes", "frames=6"], config_dir=folder).summary["frames_completed"] >= 2

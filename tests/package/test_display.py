@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 
 from analysis.display import CYCLE, Display, run_colours, system_display
 from analysis.pictures import draw_runs
+from sim import __main__ as command_line
 from sim import run
 from traces.errors import InputError
 
@@ -49,6 +51,7 @@ def test_a_run_without_configuration_is_shown_as_the_yaml_says(
         ({"colour": "reddish"}, "display.colour: expected \"#rrggbb\" or none, found 'reddish'"),
         ({"colour": 7}, "display.colour"),
         ({"label": 7}, "display.label: expected a text, found 7"),
+        ({"color": "#123456"}, "display.color: expected one of label, colour, found 'color'"),
     ],
 )
 def test_what_cannot_be_shown_is_named(tmp_path: Path, display: dict[str, object], expected: str) -> None:
@@ -80,3 +83,34 @@ def test_the_picture_has_the_systems_label_and_colour(
     (line,) = drawn[0].axes[0].lines
     assert str(line.get_label()).startswith("My system")
     assert to_hex(line.get_color()) == "#123456"
+
+
+def test_a_wrong_display_is_refused_before_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "system").mkdir()
+    text = "_target_: sim.systems.edge_only.EdgeOnly\ndisplay:\n  colour: reddish\n"
+    (tmp_path / "system" / "mine.yaml").write_text(text)
+    folder = tmp_path / "run"
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    monkeypatch.setattr(
+        sys, "argv", ["sim", "--config-dir", str(tmp_path), "system=mine", f"hydra.run.dir={folder}"]
+    )
+    with pytest.raises(SystemExit) as ended:
+        command_line.main()
+    assert ended.value.code == command_line.BAD_INPUT
+    assert capsys.readouterr().err == (
+        "error: system.display.colour: expected \"#rrggbb\" or none, found 'reddish'\n"
+    )
+    assert not (folder / "frames.parquet").exists()
+
+
+@pytest.mark.filterwarnings("error")
+def test_results_that_are_all_equally_late_have_a_picture(tmp_path: Path) -> None:
+    """Equal but for rounding, which a logarithmic axis cannot resolve."""
+    record = run(["video=statistical", "frames=4", "system=edge_only", "arrival=closed_loop"])
+    record.frames["latency_s"] = [0.02222768, 0.02222768, 0.02222768, 0.022227679999999986]
+    record.frames.to_parquet(tmp_path / "frames.parquet")
+    (tmp_path / "summary.json").write_text(json.dumps(record.summary))
+    draw_runs([tmp_path], tmp_path / "run.png")
+    assert (tmp_path / "run.png").is_file()

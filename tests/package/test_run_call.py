@@ -159,7 +159,7 @@ def test_a_system_is_called_what_its_file_is_called(tmp_path: Path) -> None:
         (["system=full_offload", "system.variant=split"], "system.variant: .*codec.* of system=full_offload"),
         (["system=coach", "system.varaint=split"], "did you mean system.variant?"),
         (["fps=0"], "fps: expected a frame rate > 0"),
-        (["frames=1,2"], "Ambiguous value"),
+        (["frames=1,2"], "frames: expected one value, found '1,2'"),
         (["experiment=quickstart"], "expected one run, found a sweep"),
         (["overlay=true"], "overlay: expected false"),
         (["trace=file"], "trace.path"),

@@ -26,6 +26,55 @@ COMMANDS = {
     "sim/__main__.py": ("analysis",),
     "kernels/models/train_default.py": ("traces.video.scenes.scene",),
 }
+# Package → its rooms, lowest first: a room imports from earlier lines only, not from its own line.
+LAYERS = {
+    "traces": (("errors", "notices"), ("bandwidth", "video", "downloads"), ("__main__",)),
+    "kernels": (
+        ("ops", "allocator", "similarity"),
+        ("motion", "executor"),
+        ("codecs", "models"),
+        ("bench",),
+        ("__main__",),
+    ),
+    "kernels.executor": (
+        ("graph",),
+        ("plan",),
+        ("state",),
+        ("certificates", "reports"),
+        ("policies",),
+        ("calibration",),
+        ("executor", "cuda_graph"),
+    ),
+    "profiler": (
+        ("latency", "options"),
+        ("fit", "plan", "split_table"),
+        ("measure",),
+        ("compare", "refit"),
+        ("report",),
+        ("run",),
+        ("__main__",),
+    ),
+    "sim": (
+        ("physics", "records", "schedulers"),
+        ("world", "configuration"),
+        ("accuracy",),
+        ("components",),
+        ("systems", "assembly", "record_statistics"),
+        ("command",),
+        ("__main__",),
+    ),
+    "sim.components": (
+        ("context", "message_sizes", "server_memory", "splits"),
+        ("blocks",),
+        ("synchronisation", "path_costs"),
+    ),
+}
+# Room → all that it may import from other packages, where that is less than its package may.
+NARROWER = {
+    "sim/physics": ("traces.bandwidth", "traces.errors"),  # no word of video
+    "sim/schedulers": ("profiler.latency",),
+    "sim/world": ("profiler.latency", "traces.errors"),
+}
 HEAVY = ("torch", "numba", "av", "skimage", "matplotlib", "pandas")
 
 
@@ -190,6 +239,32 @@ def test_within_every_folder_the_arrows_run_one_way(repository):
     assert {folder: found for folder in sorted(folders) if (found := circles(rooms(graph, folder)))} == {}
 
 
+@pytest.mark.parametrize("package", LAYERS)
+def test_a_room_imports_from_lower_ones_only(package, repository):
+    height = {room: level for level, line in enumerate(LAYERS[package]) for room in line}
+    graph = rooms(import_graph(repository), package)
+    assert {name.rpartition(".")[2] for name in graph} == set(height), "a room without a place"
+    wrong = [
+        f"{room} imports {other}"
+        for room, wanted in graph.items()
+        for other in wanted
+        if height[room.rpartition(".")[2]] <= height[other.rpartition(".")[2]]
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("room", NARROWER)
+def test_what_a_room_knows_of_other_packages(room, repository):
+    wrong = [
+        f"{path.relative_to(repository)}:{line}: imports {module}"
+        for path in sorted((repository / room).rglob("*.py"))
+        for line, module, names in sorted(imported_modules(path, repository))
+        if module.split(".")[0] in set(FOLDERS) - {room.split("/")[0]}
+        and not lies_in(module, names, NARROWER[room])
+    ]
+    assert wrong == []
+
+
 def test_circles_are_found_however_they_are_hidden(tmp_path):
     (tmp_path / "sim" / "room").mkdir(parents=True)
     for name, text in {
@@ -241,10 +316,21 @@ def test_a_module_stays_under_450_lines(repository):
     assert long == {}
 
 
+def test_a_class_name_means_one_class(repository):
+    """Private ones aside, and the nested options of classes that a YAML names."""
+    places = {}
+    for folder in FOLDERS:
+        for path in sorted((repository / folder).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.ClassDef) and node.name != "Options" and node.name[0] != "_":
+                    places.setdefault(node.name, []).append(str(path.relative_to(repository)))
+    assert {name: paths for name, paths in places.items() if len(paths) > 1} == {}
+
+
 def test_no_module_outside_a_systems_own_folder_names_it(repository):
     names = sorted(path.stem for path in (repository / "conf" / "system").glob("*.yaml"))
     assert names
-    word = re.compile(rf"\b({'|'.join(map(re.escape, names))})\b")
+    word = re.compile(rf"\b({'|'.join(map(re.escape, names))})\b", re.IGNORECASE)
     wrong = [
         f"{path.relative_to(repository)}:{number}: {found[0]}"
         for folder in FOLDERS

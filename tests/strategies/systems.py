@@ -82,7 +82,7 @@ def context(
     edge: Profile = EDGE,
     cloud: Profile = CLOUD,
 ) -> SystemContext:
-    """The surroundings of a camera whose frames have pixels; no network runs."""
+    """The context of a camera whose frames have pixels; no network runs."""
     return SystemContext(
         geometry=FrameGeometry(height_px, width_px),
         edge=edge,
@@ -93,14 +93,14 @@ def context(
     )
 
 
-def make(system_of: SystemMaker, around: SystemContext) -> System:
+def make(system_of: SystemMaker, given: SystemContext) -> System:
     """The system, as the assembly makes it: `Class(context, options)`."""
     if isinstance(system_of, tuple):
         kind, options = system_of
-        return kind(around, options)
+        return kind(given, options)
     if isinstance(system_of, type) and hasattr(system_of, "Options"):
-        return system_of(around, system_of.Options())
-    return system_of(around)
+        return system_of(given, system_of.Options())
+    return system_of(given)
 
 
 def rate(rates_bps: Sequence[tuple[float, float]], period_s: float = 1000.0) -> RateTrace:
@@ -128,8 +128,8 @@ def run(
     estimator = Ewma()
     world = CameraWorld(env, Device(near, edge), Device(far, cloud), up, down, estimator, patience_s)
     height, width = frames[0].shape[:2]
-    around = replace(context(height, width, edge=edge, cloud=cloud), estimator=estimator)
-    system = make(system_of, around)
+    given = replace(context(height, width, edge=edge, cloud=cloud), estimator=estimator)
+    system = make(system_of, given)
     table = FrameTable()
     arrivals = arrivals or PeriodicLatest(FPS, len(frames))
     camera = Camera(0, arrivals, system, world, table, lambda index: frames[index])

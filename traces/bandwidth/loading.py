@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from traces.bandwidth.formats.cooked import Cooked
 from traces.bandwidth.formats.delimited import Csv
@@ -13,7 +14,9 @@ from traces.bandwidth.formats.ghent import Ghent
 from traces.bandwidth.formats.madrid import Madrid
 from traces.bandwidth.formats.mahimahi import Mahimahi
 from traces.bandwidth.formats.parsing import FileSample, is_number, read_text, sample_file, shorten
+from traces.bandwidth.formats.rate_table import Parquet
 from traces.bandwidth.formats.sigcomm21 import Sigcomm21
+from traces.bandwidth.formats.ucc import Ucc
 from traces.bandwidth.trace import BandwidthTrace, OpportunityTrace, RateTrace
 from traces.bandwidth.trace_format import TraceFormat
 from traces.errors import InputError, class_path, failure_in
@@ -30,8 +33,11 @@ _BUILT_IN: tuple[TraceFormat, ...] = (
     Falcon(Falcon.Options()),
     Sigcomm21(Sigcomm21.Options()),
     Madrid(Madrid.Options()),
+    Parquet(Parquet.Options()),
+    Ucc(Ucc.Options()),
 )
 FORMATS: dict[str, TraceFormat] = {known.name: known for known in _BUILT_IN}
+_DETECTED = (FORMATS["ucc"], *_BUILT_IN)  # its header is a csv header, too, and says more
 
 
 def load_trace(
@@ -40,6 +46,9 @@ def load_trace(
     *,
     direction: str = "uplink",
     column: str | None = None,
+    time_column: str | None = None,
+    time_unit: str | None = None,
+    rate_unit: str | None = None,
     start_s: float = 0.0,
     end_s: float | None = None,
     offset_s: float = 0.0,
@@ -52,8 +61,13 @@ def load_trace(
     path: the file.
     format: the name of a built-in format, or an object that reads another one (see `TraceFormat`); None or
         "auto" chooses among the built-in formats by the file's content.
-    direction: "uplink" or "downlink", for the formats that hold both (sigcomm21, madrid, falcon).
-    column: the rate column, for a csv that has several.
+    direction: "uplink" or "downlink", for the files that hold both (sigcomm21, madrid, falcon, ucc, and
+        tables with columns such as download_mbps and upload_mbps).
+    column: the rate column, for a table that has several.
+    time_column, time_unit, rate_unit: what the header of a table (csv, parquet) does not say, or says
+        wrongly: the column of times, their unit (ns, us, ms, s, min, h) and the unit of the rates (bps, kbps,
+        mbps, gbps, bytes_per_s, kilobytes_per_s, ...). The units also serve cooked files, and all three any
+        format of yours whose `Options` have them.
     start_s, end_s: keep this part of the recording (end_s None: to its end).
     offset_s: enter the loop this far in.
     loop_to_s: repeat (and cut) to this length; every trace loops anyway, this sets the length of a period.
@@ -68,7 +82,10 @@ def load_trace(
     path = Path(path).expanduser()
     if direction not in DIRECTIONS:
         raise InputError(f"direction must be in {DIRECTIONS} (got {direction!r})")
-    trace = _read(_choose(path, format), path, direction, column)
+    chosen = _with_options(
+        _choose(path, format), path, time_column=time_column, time_unit=time_unit, rate_unit=rate_unit
+    )
+    trace = _read(chosen, path, direction, column)
     if start_s != 0.0 or end_s is not None:
         trace = trace.sliced(start_s, trace.duration_s if end_s is None else end_s)
     if offset_s != 0.0:
@@ -100,7 +117,7 @@ def _choose(path: Path, format: str | TraceFormat | None) -> TraceFormat:
     sample = sample_file(path)
     if asked is not None and sample.lines and _matches(asked, path, sample):
         return asked
-    found = next((known for known in _BUILT_IN if sample.lines and known.matches(sample.lines)), None)
+    found = next((known for known in _DETECTED if sample.lines and known.matches(sample.lines)), None)
     if asked is None:
         if found is None:
             raise _no_format(path, sample)
@@ -131,6 +148,32 @@ def _resolve(format: str | TraceFormat) -> TraceFormat:
             f"{class_path(type(format))} without {', '.join(missing)}"
         )
     return format
+
+
+def _with_options(format: TraceFormat, path: Path, **values: str | None) -> TraceFormat:
+    """The format with those options replaced that are not None.
+
+    Raises:
+        InputError: it has no such option, or not with that value.
+    """
+    given = {name: value for name, value in values.items() if value is not None}
+    if not given:
+        return format
+    options: Any = getattr(format, "options", None)
+    known = [field.name for field in fields(options)] if is_dataclass(options) else []
+    for name in given:
+        if name not in known:
+            having = [other.name for other in _BUILT_IN if hasattr(getattr(other, "options", None), name)]
+            raise InputError(
+                f"{path}: expected a format that takes {name} ({', '.join(having)}), found the {format.name} "
+                f"format ({format.expects})"
+            )
+    remade: Any = type(format)
+    try:
+        made: TraceFormat = remade(replace(options, **given))
+    except ValueError as error:  # a check of the options: "<option>: expected …"
+        raise InputError(str(error)) from None
+    return made
 
 
 def _matches(format: TraceFormat, path: Path, sample: FileSample) -> bool:
@@ -166,6 +209,15 @@ def _no_format(path: Path, sample: FileSample) -> InputError:
     if not sample.lines:
         return InputError(f"{path}: expected a trace, found only comments")
     read_text(path)  # says so if it is no text at all
+    for known in _BUILT_IN:
+        # Half a file or more in one format: the first line that is not in it is the mistake.
+        fits = [known.matches([line]) for line in sample.lines]
+        if known.name != "csv" and 2 * sum(fits) >= len(fits) > 1:
+            i = fits.index(False)
+            return InputError(
+                f"{path}, line {sample.numbers[i]}: expected {known.expects} (as in {sum(fits)} of the "
+                f"{len(fits)} lines looked at), found {shorten(sample.lines[i])!r}"
+            )
     return InputError(
         f"{path}, line {sample.first_line}: expected one of the formats {', '.join(FORMATS)}, "
         f"found {shorten(sample.lines[0])!r}{_hint(sample.lines[0])}"

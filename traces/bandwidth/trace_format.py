@@ -3,7 +3,8 @@
 A format is a class and a YAML. The class has a nested frozen dataclass `Options`, whose fields are the
 YAML's keys, and is made as `Class(options)`; it need not derive from anything. The YAML
 `trace/format/<name>.yaml`, in `conf/` or in any `--config-dir`, names the class (`_target_:
-package.module.Class`) and sets its options. `traces/README.md` has an example.
+package.module.Class`) and sets its options. `traces/README.md` has an example. Options named `time_column`,
+`time_unit` or `rate_unit` are also what `trace.time_column` and the like of a run replace.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ class TraceFormat(Protocol):
         """Whether a file that starts with these lines is one of this format.
 
         sample_lines: up to 40 lines, stripped, without blanks and `#` comments; at least one. Of a binary
-            file: the printable characters that it starts with, as one line.
+            file: the printable characters that it starts with, as one line, and of a parquet file the names
+            of its columns, between tabs, as a second. A packed file (gzip, bzip2, xz) is unpacked first.
         """
 
     def read(self, path: Path, direction: str, column: str | None) -> BandwidthTrace:

@@ -1,13 +1,15 @@
 """A folder of images as a video, with the ground truth that lies beside them.
 
-Three layouts: `JPEGImages/` + `Annotations/` (DAVIS: one folder a sequence, masks 0 and 255 or palette ids),
-`images/` + `labels/` (CamVid: class ids 0 to 10, 11 void), or the images themselves. Frames are in natural
+Three layouts: `JPEGImages/` + `Annotations/` (DAVIS: masks 0 and 255, or ids with 255 as void), `images/` +
+`labels/` (CamVid: class ids 0 to 10, 11 void; else 255), or the images themselves. Frames are in natural
 order (frame9 before frame10). A mask has its image's stem.
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,8 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from traces.errors import InputError
+from traces.notices import warn_once
+from traces.video.folder_layout import read_layout
 from traces.video.sequence import (
     CACHE_BYTES,
     FOLDER_FPS,
@@ -26,17 +30,11 @@ from traces.video.sequence import (
     resize_geometry,
 )
 
-LAYOUTS = (("JPEGImages", "Annotations", 0), ("images", "labels", 11))  # the last is the id of no class
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm"})
-MASK_SUFFIXES = frozenset({".png", ".bmp", ".tif", ".tiff"})
 TURNED_FORMATS = ("JPEG", "WEBP", "TIFF")  # cameras' own; a PNG's tags would cost reading all of it
+FLAT_MODES = ("1", "L", "LA", "P", "PA", "I", "F")
+CAMVID_VOID, VOID = 11, 255
+MOST_IDS = 64  # objects of a sequence; grey levels of a soft edge are more
 QUARTER_TURNS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
-
-
-def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
-    """Sorts digits by their value: frame9 before frame10."""
-    parts = re.findall(r"\d+|\D+", name)
-    return tuple((0, int(part), "") if part.isdigit() else (1, 0, part.lower()) for part in parts)
 
 
 class ImageFolder:
@@ -58,28 +56,17 @@ class ImageFolder:
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
         self.path = Path(path)
-        self.name = self.path.resolve().name
         self.fps = check_fps(fps)
         if not self.path.is_dir():
             raise InputError(
                 f"{path}: expected a folder of images, found {'a file' if self.path.exists() else 'nothing'}"
             )
-        images, masks, void = _layout(self.path)
-        self._images = _listed(images, IMAGE_SUFFIXES)
-        if not self._images:
-            raise InputError(f"{images}: expected images ({', '.join(sorted(IMAGE_SUFFIXES))}), found none")
+        layout = read_layout(self.path)
+        self.name = layout.name
+        self._images, self._masks, self._classes = layout.images, layout.masks, layout.classes
         self.frame_count = len(self._images)
-        self._masks = _matched(self._images, masks) if masks is not None else None
-        self.void = void if self._masks is not None else 0
-        width, height = _size(self._images[0])
-        for file in (*self._images, *(self._masks or ())):
-            found = _size(file)
-            if found != (width, height):
-                raise InputError(
-                    f"{file}: expected {width}×{height} px as {self._images[0].name}, "
-                    f"got {found[0]}×{found[1]} px"
-                )
-        self._resizer = Resizer(resize_geometry(height, width, size_px, fit), self.void)
+        height, width = _checked_size(self._images, self._masks or ())
+        self._resizer = Resizer(resize_geometry(height, width, size_px, fit))
         self.height_px = self._resizer.placement.height_px
         self.width_px = self._resizer.placement.width_px
         self._image_cache = FrameCache(cache_bytes)
@@ -94,12 +81,27 @@ class ImageFolder:
         return self._image_cache.get(index, lambda i: self._resizer.image(_pixels(self._images[i], "RGB")))
 
     def mask(self, index: int) -> NDArray[np.uint8] | None:
-        """Ids of frame `index`, (H, W), read-only; padding is `void`, 0 unless the labels have that class."""
+        """Ids of frame `index`, (H, W), read-only; padding is 0, or `void` where there is no background."""
         check_index(index, self.frame_count, self.name)
         if self._masks is None:
             return None
-        masks = self._masks
-        return self._mask_cache.get(index, lambda i: self._resizer.mask(_ids(masks[i])))
+        masks, meaning = self._masks, self._meaning
+        resizer = Resizer(self._resizer.placement, 0 if meaning.background else meaning.void)
+        return self._mask_cache.get(index, lambda i: resizer.mask(_read_ids(masks[i]).ids(meaning.binary)))
+
+    @property
+    def void(self) -> int:
+        """The id of no object and no class in the masks; 0 for none."""
+        return self._meaning.void
+
+    @property
+    def has_background(self) -> bool:
+        """Whether 0 in the masks is what belongs to no object; else it is a class like the others."""
+        return self._meaning.background
+
+    @cached_property
+    def _meaning(self) -> _Meaning:
+        return _read_meaning(self._masks or (), self._classes)
 
     def vectors(self, index: int, reference: int) -> None:
         """None: the motion is not known."""
@@ -107,74 +109,129 @@ class ImageFolder:
         check_index(reference, self.frame_count, self.name)
 
 
-def _layout(folder: Path) -> tuple[Path, Path | None, int]:
-    for images, masks, void in LAYOUTS:
-        if (folder / images).is_dir():
-            return folder / images, folder / masks if (folder / masks).is_dir() else None, void
-    return folder, None, 0
+# -- images ----------------------------------------------------------------------------------------
 
 
-def _listed(folder: Path, suffixes: frozenset[str]) -> list[Path]:
-    found = [
-        file for file in folder.iterdir() if file.suffix.lower() in suffixes and not file.name.startswith(".")
-    ]
-    return sorted(found, key=lambda file: natural_key(file.name))
-
-
-def _matched(images: list[Path], folder: Path) -> list[Path]:
-    masks = {file.stem: file for file in _listed(folder, MASK_SUFFIXES)}
-    missing = [image for image in images if image.stem not in masks]
-    if missing:
-        raise InputError(
-            f"{folder / (missing[0].stem + '.png')}: expected a mask for every image, found none for "
-            f"{len(missing)} of {len(images)}, first {missing[0].name}"
+def _checked_size(images: Sequence[Path], masks: Sequence[Path]) -> tuple[int, int]:
+    """(height, width) that all files have, by their headers."""
+    headers = [_header(file) for file in images]
+    width, height, _ = headers[0]
+    for file, found in zip((*images, *masks), (*headers, *map(_header, masks)), strict=True):
+        if found[:2] != (width, height):
+            raise InputError(
+                f"{file}: expected {width}×{height} px as {images[0].name}, got {found[0]}×{found[1]} px"
+            )
+    flat = [file.name for file, header in zip(images, headers, strict=True) if header[2] in FLAT_MODES]
+    if 0 < len(flat) < len(images):
+        warn_once(
+            f"{images[0].parent}: {len(flat)} of {len(images)} images are grey or have a palette, first "
+            f"{flat[0]}: masks among the frames belong into Annotations/ beside JPEGImages/"
         )
-    return [masks[image.stem] for image in images]
+    return height, width
 
 
-def _size(file: Path) -> tuple[int, int]:
+def _header(file: Path) -> tuple[int, int, str]:
+    """Width, height and Pillow's mode."""
     try:
         with Image.open(file) as image:
             width, height = image.size
             turned = image.format in TURNED_FORMATS and (
                 image.getexif().get(ExifTags.Base.Orientation, 1) in QUARTER_TURNS
             )
-            return (height, width) if turned else (width, height)
+            return (height, width, image.mode) if turned else (width, height, image.mode)
     except (OSError, UnidentifiedImageError) as error:
         raise InputError(f"{file}: expected an image, the file cannot be read as one: {error}") from error
 
 
-def _pixels(file: Path, mode: str | None) -> NDArray[np.uint8]:
+def _pixels(file: Path, mode: str) -> NDArray[np.uint8]:
+    return _opened(file, mode)[0]
+
+
+def _opened(file: Path, mode: str | None) -> tuple[NDArray[np.uint8], str]:
+    """The pixels, converted to a mode if there is one, and the mode that the file has."""
     try:
         with Image.open(file) as opened:
             turns = opened.format in TURNED_FORMATS
             image = ImageOps.exif_transpose(opened) if turns else opened  # as it was meant to be seen
             if mode is None:
-                return np.array(image)
+                return np.array(image), image.mode
             if image.mode in ("I", "F"):
                 raise InputError(f"{file}: expected 8 or 16 bits a channel, got 32")
             if image.mode.startswith("I;16"):  # Pillow would clip at 255, not scale
                 grey = np.round(np.array(image) / 257).astype(np.uint8)
-                return np.array(Image.fromarray(grey).convert(mode))
-            return np.array(image.convert(mode))
+                return np.array(Image.fromarray(grey).convert(mode)), image.mode
+            return np.array(image.convert(mode)), image.mode
     except InputError:
         raise
     except (OSError, SyntaxError, ValueError) as error:  # Pillow raises SyntaxError for a broken PNG
         raise InputError(f"{file}: expected a whole image, the file is damaged: {error}") from error
 
 
-def _ids(file: Path) -> NDArray[np.uint8]:
-    """Ids of a mask file: palette indices or grey values; 255 in a mask of 0 and 255 becomes 1."""
-    pixels = _pixels(file, None)
+# -- masks -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Meaning:
+    """What the values of a sequence's masks stand for.
+
+    binary: a mask is 0 or 255, which is object 1.
+    void: the id of no object and no class; 0 for none.
+    background: 0 is no object.
+    """
+
+    binary: bool
+    void: int
+    background: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Mask:
+    values: NDArray[np.uint8]
+    one_bit: bool
+    palette: bool
+
+    def ids(self, binary: bool) -> NDArray[np.uint8]:
+        return np.asarray(self.values > 0, dtype=np.uint8) if binary or self.one_bit else self.values
+
+
+def _read_meaning(masks: Sequence[Path], classes: bool) -> _Meaning:
+    """What the masks' values stand for, which all of them tell together.
+
+    255 is an object where it is the only value beside 0, and void beside others, though a frame may show no
+    other.
+
+    Raises:
+        InputError: a mask that cannot be read, or grey levels up to 255, which are no ids.
+    """
+    seen = np.zeros(256, np.bool_)
+    palette = True
+    for file in masks:
+        mask = _read_ids(file)
+        if not mask.one_bit:
+            seen |= np.bincount(mask.values.ravel(), minlength=256) > 0
+            palette &= mask.palette
+    ids = np.flatnonzero(seen[1:255]) + 1
+    if not ids.size:
+        return _Meaning(True, CAMVID_VOID if classes else 0, not classes)
+    if classes:
+        of_camvid = not seen[255] and ids.max() <= CAMVID_VOID
+        return _Meaning(False, CAMVID_VOID if of_camvid else VOID, False)
+    if seen[255] and not palette and ids.size > MOST_IDS:
+        raise InputError(
+            f"{masks[0].parent}: expected masks of 0 and 255, or of ids, found {ids.size} grey levels "
+            "between 0 and 255: soft edges; make every pixel 0 or 255 first"
+        )
+    return _Meaning(False, VOID if seen[255] else 0, True)
+
+
+def _read_ids(file: Path) -> _Mask:
+    """The values of a mask file: palette indices or grey values."""
+    pixels, mode = _opened(file, None)
     if pixels.ndim == 3:
-        # Binary masks are sometimes saved as colour images of three equal channels.
+        # Masks are sometimes saved as colour images of three equal channels.
         if pixels.shape[2] >= 3 and not (pixels[..., :3] == pixels[..., :1]).all():
             raise InputError(f"{file}: expected ids in one channel or a palette, got a colour image")
         pixels = pixels[..., 0]
-    if pixels.dtype != np.uint8:
-        if pixels.dtype != np.bool_ and (pixels.min() < 0 or pixels.max() > 255):
-            raise InputError(f"{file}: expected ids from 0 to 255, got {pixels.min()} to {pixels.max()}")
-        pixels = pixels.astype(np.uint8)
-    if pixels.size and set(np.unique(pixels).tolist()) <= {0, 255}:
-        return np.asarray(pixels > 0, dtype=np.uint8)
-    return np.asarray(pixels, dtype=np.uint8)
+    if pixels.dtype not in (np.uint8, np.bool_) and (pixels.min() < 0 or pixels.max() > 255):
+        raise InputError(f"{file}: expected ids from 0 to 255, got {pixels.min()} to {pixels.max()}")
+    return _Mask(np.ascontiguousarray(pixels, dtype=np.uint8), pixels.dtype == np.bool_, mode == "P")

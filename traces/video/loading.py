@@ -9,8 +9,9 @@ from traces.errors import InputError
 from traces.video.sequence import FOLDER_FPS, SizePx, VideoSequence, check_fps, check_size
 
 CLIP_SUFFIXES = frozenset(
-    {".mp4", ".m4v", ".mkv", ".mov", ".avi", ".webm", ".ts", ".mpg", ".mpeg", ".ogv", ".flv"}
-)
+    {".3g2", ".3gp", ".apng", ".asf", ".avi", ".f4v", ".flv", ".gif", ".ivf", ".m2ts", ".m4v", ".mkv", ".mov"}
+    | {".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".nut", ".ogv", ".ts", ".vob", ".webm", ".wmv", ".y4m"}
+)  # containers that know when a frame is shown, as bare H.264 and the like do not
 
 
 def load_video(

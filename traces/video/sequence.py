@@ -120,8 +120,13 @@ class ResizeGeometry:
         return (self.scaled_height_px, self.scaled_width_px) != (self.height_px, self.width_px)
 
 
-def resize_geometry(source_height_px: int, source_width_px: int, size_px: SizePx, fit: str) -> ResizeGeometry:
+def resize_geometry(
+    source_height_px: int, source_width_px: int, size_px: SizePx, fit: str, pixel_aspect: float = 1.0
+) -> ResizeGeometry:
     """Geometry of one resize.
+
+    Pixels of the source are `pixel_aspect` times as wide as high (the sample aspect ratio of a clip); those
+    of the target are square.
 
     `letterbox` keeps the whole source and its aspect ratio and pads evenly, `stretch` keeps the whole
     source and fills the target, `crop` keeps the aspect ratio and fills the target with the source's middle.
@@ -136,15 +141,16 @@ def resize_geometry(source_height_px: int, source_width_px: int, size_px: SizePx
     if fit == "stretch":
         return ResizeGeometry(height, width, whole, height, width, 0, 0)
     if fit == "crop":
-        scale = max(height / source_height_px, width / source_width_px)
-        kept_height, kept_width = max(1, round(height / scale)), max(1, round(width / scale))
+        scale = max(height / source_height_px, width / (source_width_px * pixel_aspect))
+        kept_height = max(1, round(height / scale))
+        kept_width = max(1, round(width / (scale * pixel_aspect)))
         left, top = (source_width_px - kept_width) // 2, (source_height_px - kept_height) // 2
         return ResizeGeometry(
             height, width, (left, top, left + kept_width, top + kept_height), height, width, 0, 0
         )
-    scale = min(height / source_height_px, width / source_width_px)
+    scale = min(height / source_height_px, width / (source_width_px * pixel_aspect))
     scaled_height = max(1, min(height, round(source_height_px * scale)))
-    scaled_width = max(1, min(width, round(source_width_px * scale)))
+    scaled_width = max(1, min(width, round(source_width_px * pixel_aspect * scale)))
     top_px, left_px = (height - scaled_height) // 2, (width - scaled_width) // 2
     return ResizeGeometry(height, width, whole, scaled_height, scaled_width, top_px, left_px)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from traces.errors import InputError
+from traces.video.orientation import orientation
+from traces.video.packet_index import scan
 from traces.video.sequence import (
     CACHE_BYTES,
     FrameCache,
@@ -22,15 +23,19 @@ from traces.video.sequence import (
     resize_geometry,
 )
 
-TAIL_FRAMES = 3  # what a whole clip may lack at its end by rounding
+INEXACT = (2, 3)  # AV_PICTURE_TYPE_P and _B
 
 
 class VideoFile:
-    """The first video stream of a file.
+    """The first video stream of a file that has more than one frame, as it is meant to be seen.
 
-    Opening reads the packets once, without decoding, for the presentation times and key frames: frame i is
-    the i-th in presentation order. A clip that fits in `cache_bytes` is decoded once and kept; a longer one
-    is decoded onward from where it is, or from the nearest key frame after a jump.
+    Pictures are turned and mirrored by the container's display matrix, and pixels that are not square are
+    made so. Opening reads the packets once, without decoding, for the presentation times and key frames:
+    frame i is the i-th in presentation order. A clip that fits in `cache_bytes` is decoded once and kept; a
+    longer one is decoded onward from where it is, or from the nearest key frame after a jump.
+
+    Warns:
+        InputWarning: as `traces.video.packet_index.scan`: a rate that varies, several videos in the file.
 
     Raises:
         InputError: the file is no video, has no frame, or breaks off; names the file and the frame.
@@ -48,22 +53,25 @@ class VideoFile:
     ) -> None:
         self.path = Path(path)
         self.name = self.path.stem
-        index = _scan(self.path)
-        rate, height, width = index.fps, index.height_px, index.width_px
+        index = scan(self.path, fps)
         self._packets = index
         self.frame_count = index.frame_count
         self._index_of = {time: number for number, time in enumerate(index.times)}
         self.fps = check_fps(
-            rate if fps is None else fps, "fps" if fps is not None else f"{path}: frame rate"
+            index.fps if fps is None else fps, "fps" if fps is not None else f"{path}: frame rate"
         )
-        self._shape = (height, width)
-        self._resizer = Resizer(resize_geometry(height, width, size_px, fit))
+        height, width, aspect = index.height_px, index.width_px, index.pixel_aspect
+        if index.orientation.transposed:
+            height, width, aspect = width, height, 1 / aspect
+        self._resizer = Resizer(resize_geometry(height, width, size_px, fit, aspect))
         self.height_px = self._resizer.placement.height_px
         self.width_px = self._resizer.placement.width_px
         self._cache = FrameCache(cache_bytes)
         self._container: Any = None
         self._frames: Iterator[Any] = iter(())
         self._next = -1  # the frame the decoder gives next; -1 before the first
+        self._way = 0  # of `_seeks`, the one that found its frame last
+        self._sealed: set[int] = set()  # key frames at which no seek arrives
 
     def __repr__(self) -> str:
         return f"VideoFile({str(self.path)!r}, {self.frame_count} frames, {self.fps:g} fps)"
@@ -94,20 +102,15 @@ class VideoFile:
 
     def _decode_to(self, index: int) -> NDArray[np.uint8]:
         """Decode up to frame `index`, holding every frame on the way."""
-        import av
-
-        key = self._packets.keys[bisect_right(self._packets.keys, index) - 1]
-        if self._container is None or not (max(self._next, key) == self._next <= index):
-            self._seek(key)
+        keys = self._packets.keys
+        key = keys[bisect_right(keys, index) - 1]
+        ahead = None
+        if self._container is None or not key <= self._next <= index:
+            ahead = self._land(key, index)
         while True:
-            try:
-                frame = next(self._frames)
-            except StopIteration:
-                raise self._damaged(index, "the stream ends before it") from None
-            except av.error.FFmpegError as error:
-                raise self._damaged(self._next, str(error.strerror)) from error
-            found = self._index_of.get(frame.pts) if self._index_of else self._next
-            if found is None or found < self._next:
+            found, frame = ahead or self._following(index)
+            ahead = None
+            if found < self._next:
                 continue  # a leading picture of an open group, which an exact seek decodes again
             if found > self._next and found > index:
                 raise self._damaged(index, f"the decoder skips to frame {found}")
@@ -117,100 +120,108 @@ class VideoFile:
                 return image
             self._cache.put(found, image)
 
+    def _following(self, index: int) -> tuple[int, Any]:
+        """The next frame that the decoder gives, and its number."""
+        import av
+
+        while True:
+            try:
+                frame = next(self._frames)
+            except StopIteration:
+                raise self._damaged(index, "the stream ends before it") from None
+            except av.error.FFmpegError as error:
+                raise self._damaged(max(self._next, 0), str(error.strerror)) from error
+            found = self._index_of.get(frame.pts) if self._index_of else self._next
+            if found is not None:
+                return found, frame
+
+    # -- seeking -----------------------------------------------------------------------------------
+
+    def _land(self, key: int, index: int) -> tuple[int, Any] | None:
+        """Set the decoder to give key frame `key`, or an earlier one; the frame that was read to see so.
+
+        Where a seek arrives is for the container to say: some know the times of presentation, some those of
+        decoding, some take the next packet at hand. So it is tried, and earlier if it comes too late.
+        """
+        if key > 0 and key not in self._sealed:
+            seeks = self._seeks(key)
+            for way in (*range(self._way, len(seeks)), *range(min(self._way, len(seeks)))):
+                time, sought = seeks[way]
+                landed = self._try_seek(time, sought, index)
+                if landed is not None:
+                    self._way = way
+                    return landed
+            self._sealed.add(key)
+        self._open()
+        self._next = 0
+        return None
+
+    def _seeks(self, key: int) -> list[tuple[int, int]]:
+        """(time, key frame) of the seeks that may reach `key` or, further down the list, one before it."""
+        packets = self._packets
+        place = bisect_right(packets.keys, key) - 1
+        shown, decoded = packets.key_times[key]
+        seeks = [(shown, key), (decoded, key)]
+        back = 1
+        while place - back > 0:
+            earlier = packets.keys[place - back]
+            seeks.append((packets.key_times[earlier][1], earlier))
+            back *= 2
+        return seeks
+
+    def _try_seek(self, time: int, key: int, index: int) -> tuple[int, Any] | None:
+        """Seek; the first frame from `key` on, if it is a key frame and not beyond `index`."""
+        import av
+
+        if self._container is None:
+            self._open()
+        try:
+            self._container.seek(time, stream=self._stream(), backward=True)
+            self._frames = self._container.decode(self._stream())
+            for frame in self._frames:
+                found = self._index_of.get(frame.pts)
+                if found is None or found < key:
+                    continue
+                # A stream that is refreshed by and by has key "frames" from which decoding is not exact.
+                exact = found in self._packets.key_times and frame.pict_type not in INEXACT
+                if not exact or found > index:
+                    return None
+                self._next = found
+                return found, frame
+        except av.error.FFmpegError:
+            pass  # of a place between two key frames: not yet a damage
+        return None
+
+    def _open(self) -> None:
+        """Open the file, or open it again: decoding begins with the first frame."""
+        import av
+
+        self.close()
+        self._container = av.open(str(self.path))
+        self._stream().codec_context.thread_count = 1
+        self._frames = self._container.decode(self._stream())
+
+    def _stream(self) -> Any:
+        return self._container.streams[self._packets.stream]
+
+    # -- pictures ----------------------------------------------------------------------------------
+
     def _convert(self, frame: Any, index: int) -> NDArray[np.uint8]:
-        if (frame.height, frame.width) != self._shape:
+        packets = self._packets
+        if (frame.height, frame.width) != (packets.height_px, packets.width_px):
             raise InputError(
-                f"{self.path}: frame {index}: expected {self._shape[1]}×{self._shape[0]} px as at the start, "
-                f"got {frame.width}×{frame.height}"
+                f"{self.path}: frame {index}: expected {packets.width_px}×{packets.height_px} px as at the "
+                f"start, got {frame.width}×{frame.height}"
             )
         if frame.is_corrupt:
             raise self._damaged(index, "its data are corrupt")
-        return self._resizer.image(frame.to_ndarray(format="rgb24"))
-
-    def _seek(self, key: int) -> None:
-        import av
-
-        times = self._packets.times
-        if self._container is not None and not times:
-            self.close()
-        if self._container is None:
-            self._container = av.open(str(self.path))
-            self._container.streams.video[0].codec_context.thread_count = 1
-        stream = self._container.streams.video[0]
-        if times and (key > 0 or self._next > 0):
-            self._container.seek(times[key], stream=stream, backward=True)
-        self._frames = self._container.decode(stream)
-        self._next = key
+        where = f"{self.path}: frame {index}"
+        if (orientation(frame, where) or packets.orientation) != packets.orientation:
+            raise InputError(f"{where}: expected the orientation of the first frame, found another")
+        return self._resizer.image(packets.orientation.upright(frame.to_ndarray(format="rgb24")))
 
     def _damaged(self, index: int, why: str) -> InputError:
         return InputError(
             f"{self.path}: frame {index}: expected {self.frame_count} whole frames, "
             f"the clip is damaged: {why}"
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _PacketIndex:
-    """What the packets of a stream tell without decoding.
-
-    times: presentation times in ascending order; empty where the container does not tell them.
-    keys: numbers of the frames at which decoding can begin.
-    """
-
-    frame_count: int
-    times: tuple[int, ...]
-    keys: tuple[int, ...]
-    fps: float
-    height_px: int
-    width_px: int
-
-
-def _scan(path: Path) -> _PacketIndex:
-    import av
-
-    times: list[int] = []
-    key_times: list[int] = []
-    count = end = 0
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise InputError(f"{path}: expected a video stream, found none")
-            stream = container.streams.video[0]
-            for packet in container.demux(stream):
-                if not packet.size or packet.is_discard:
-                    continue
-                count += 1
-                if packet.pts is not None:
-                    times.append(packet.pts)
-                    end = max(end, packet.pts + (packet.duration or 0))
-                    if packet.is_keyframe:
-                        key_times.append(packet.pts)
-            rate = stream.average_rate or stream.guessed_rate
-            height, width = stream.codec_context.height, stream.codec_context.width
-            reordered = bool(stream.codec_context.has_b_frames)
-            declared = stream.frames
-            lone = len(container.streams) == 1  # the header's duration is that of the longest stream
-            declared_s = (container.duration or 0) / av.time_base if lone else 0.0
-            end_s = float((end - (stream.start_time or 0)) * (stream.time_base or 0))
-    except av.error.FFmpegError as error:
-        raise InputError(
-            f"{path}: expected a video, the file cannot be read as one: {error.strerror}"
-        ) from error
-    if not count or not height or not width:
-        raise InputError(f"{path}: expected a video with at least one frame, found none")
-    if declared > count:
-        raise InputError(
-            f"{path}: frame {count}: expected {declared} frames as the header says, found {count}; "
-            "the clip is truncated"
-        )
-    if times and rate and declared_s > 1.05 * end_s + TAIL_FRAMES / rate:
-        raise InputError(
-            f"{path}: frame {count}: expected {declared_s:.3f} s of video as the header says, "
-            f"found {end_s:.3f} s; the clip is truncated"
-        )
-    # AVI and raw streams have no presentation times, or the decoding times in their place: count, never seek.
-    if len(set(times)) < count or (reordered and times == sorted(times)):
-        times, key_times = [], []
-    index_of = {time: number for number, time in enumerate(sorted(times))}
-    keys = sorted({0} | {index_of[time] for time in key_times})
-    return _PacketIndex(count, tuple(sorted(times)), tuple(keys), float(rate) if rate else 0.0, height, width)

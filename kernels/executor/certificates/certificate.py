@@ -6,7 +6,7 @@ common multiple of the strides on every path, reuse at p is exact if over RF_l(p
 
 1. m is constant;
 2. m ≡ 0 (mod P_l), in both axes;
-3. I(x) = I′(x + m) for every x;
+3. I(x) = I′(x + m) for every x, bit by bit;
 4. RF_l(p) and RF_l(p) + m lie inside the image, or m is 0 along the axis in which one of them does not.
 
 The sets are followed exactly, through the taps of every layer (dilated kernels have holes, and so do their
@@ -212,7 +212,7 @@ def _pixels(
     x, y = torch.arange(width)[None, :] + dx, torch.arange(height)[:, None] + dy
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
     moved = reference[y.clamp(0, height - 1), x.clamp(0, width - 1)]
-    same = (frame == moved).all(-1) & inside
+    same = same_bits(frame, moved).all(-1) & inside
     return labels.masked_fill(~same, MIXED)
 
 
@@ -227,6 +227,12 @@ def labels_over_taps(
     Labels agree where the largest of them is the smallest, which is the largest negative's negative.
     """
     return _agreed(tap_tables.max_over_taps(torch.stack([labels, -labels]), vertical, horizontal), conditions)
+
+
+def same_bits(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """Where two maps agree bit by bit: -0 is not 0 (its reciprocal is another), a NaN is the same NaN."""
+    whole = torch.int16 if one.dtype == torch.float16 else torch.int32
+    return one.contiguous().view(whole) == other.contiguous().view(whole)
 
 
 def _agreed(extremes: torch.Tensor, conditions: frozenset[str]) -> torch.Tensor:

@@ -11,8 +11,8 @@ import torch
 from torch.utils import _pytree as pytree
 
 from kernels.executor.graph import tap_tables
-from kernels.executor.graph.nodes import DenseCall, Graph, Input, Node, Operation, Taps, TensorToMap
-from kernels.executor.graph.tracing import ModuleTrace, RecordedCall, TracedValue
+from kernels.executor.graph.module_trace import ModuleTrace, RecordedCall, TracedValue
+from kernels.executor.graph.nodes import DenseCall, Graph, Input, Node, Operation, Span, Taps, TensorToMap
 
 
 class GraphBuilder:
@@ -46,14 +46,24 @@ class GraphBuilder:
         taps: tuple[Taps, ...],
         factor: tuple[Fraction, Fraction] = (Fraction(1), Fraction(1)),
         result: int | None = None,
+        shift: tuple[Fraction, Fraction] = (Fraction(0), Fraction(0)),
     ) -> None:
+        """Append a map.
+
+        Args:
+            factor: positions of the first input a position, (vertical, horizontal).
+            result: the traced value that it is; None for the call's first.
+            shift: positions of the input by which content moves towards 0 (`window_shift`).
+        """
         before = self.nodes[inputs[0]].map_scale()
         scale = (before[0] * factor[0], before[1] * factor[1])
         period = common_period(
             (scale[0].numerator, scale[1].numerator), *(self.nodes[source].period for source in inputs)
         )
         self.values[call.results[0] if result is None else result] = len(self.nodes)
-        self.nodes.append(Node(self._name(call), operation, inputs, shape, scale, period, taps))
+        moved = (before[0] * shift[0], before[1] * shift[1])
+        offsets = joined_offsets([self.nodes[source] for source in inputs], moved)
+        self.nodes.append(Node(self._name(call), operation, inputs, shape, scale, period, taps, offsets))
 
     def add_dense_call(self, call: RecordedCall) -> None:
         inputs = tuple(
@@ -99,6 +109,12 @@ class GraphBuilder:
         self.nodes.append(Node(name, TensorToMap(), (source,), (shape[2], shape[3], shape[1]), scale, period))
         return index
 
+    def new_value(self, shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> int:
+        """The number of a value that the module did not make."""
+        self.record.shapes.append(shape)
+        self.record.dtypes.append(dtype)
+        return len(self.record.shapes) - 1
+
     def fusible(self, value: Any, index: int) -> bool:
         """Whether the current call is the only reader of this value, and it is the node's own result."""
         own = self.values.get(value.index) == index and value.index not in self.converted
@@ -120,6 +136,30 @@ class GraphBuilder:
     def _unique(self, name: str) -> str:
         self.names[name] += 1
         return name if self.names[name] == 1 else f"{name}#{self.names[name]}"
+
+
+def joined_offsets(
+    nodes: list[Node], moved: tuple[Fraction, Fraction] = (Fraction(0), Fraction(0))
+) -> tuple[Span, Span]:
+    """The offsets of a map made of some others, moved by some pixels (vertical, horizontal)."""
+    vertical, horizontal = (
+        (
+            min(node.offsets[axis][0] for node in nodes) + moved[axis],
+            max(node.offsets[axis][1] for node in nodes) + moved[axis],
+        )
+        for axis in (0, 1)
+    )
+    return vertical, horizontal
+
+
+def window_shift(kernel: int, stride: int, padding: int, dilation: int) -> Fraction:
+    """How far a window's content lies behind its output's place, in positions of the input, along one axis.
+
+    Output o stands for the inputs [o·stride, (o + 1)·stride). A window that is centred on the first of them
+    (as with usual padding), on their middle, or in between is in its place; of others the rest counts.
+    """
+    centre = Fraction(dilation * (kernel - 1), 2) - padding
+    return min(centre, Fraction(0)) + max(centre - Fraction(stride - 1, 2), Fraction(0))
 
 
 def common_period(*pairs: tuple[int, int]) -> tuple[int, int]:

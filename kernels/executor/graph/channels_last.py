@@ -15,8 +15,8 @@ from torch.nn import functional
 from torch.utils import _pytree as pytree
 
 from kernels.executor.graph.elementwise import ElementwiseLowering, is_elementwise
+from kernels.executor.graph.module_trace import ModuleTrace, RecordedCall, TracedValue
 from kernels.executor.graph.nodes import Convolution, LocalCall
-from kernels.executor.graph.tracing import ModuleTrace, RecordedCall, TracedValue
 from kernels.ops.maps import Window
 
 _VIEWS = {"view", "_unsafe_view", "expand", "clone", "alias", "detach", "contiguous", "dropout"}
@@ -44,11 +44,17 @@ class ChannelsLastLowering(ElementwiseLowering):
             return False
         if isinstance(first, TracedValue) and first.index in self.rows:
             shape = self.record.shapes[call.results[0]]
-            if call.name in _VIEWS and shape[-1:] == self.record.shapes[first.index][-1:]:
+            is_view = call.name in _VIEWS and not call.is_reinterpreted
+            if is_view and shape[-1:] == self.record.shapes[first.index][-1:]:
                 stands = self.rows[first.index]
                 return self._same_size(call) and self._follow(call, stands, self.values[stands])
-            if call.name == "permute" and call.args[1] == _FIRST:
-                stands = self.rows[first.index]
+            stands = self.rows[first.index]
+            rows_of_map = [self.record.shapes[stands][axis] for axis in _LAST]
+            if (
+                call.name == "permute"
+                and call.args[1] == _FIRST
+                and list(self.record.shapes[first.index]) == rows_of_map
+            ):
                 self._share_uses(first.index, call.results[0], stands)
                 self.values[call.results[0]] = self.values[stands]
                 return True
@@ -86,9 +92,7 @@ class ChannelsLastLowering(ElementwiseLowering):
 
     def _stand_in(self, rows: int, node: int | None = None) -> int:
         """A new traced value for the map whose rows are the value `rows`."""
-        value = len(self.record.shapes)
-        self.record.shapes.append(())
-        self.record.dtypes.append(self.record.dtypes[rows])
+        value = self.new_value((), self.record.dtypes[rows])
         self.uses[value] = self.uses[rows]
         if node is not None:
             self._place(value, node)

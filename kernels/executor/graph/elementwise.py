@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
-from kernels.executor.graph.builder import GraphBuilder, common_period
+from kernels.executor.graph.builder import GraphBuilder, common_period, joined_offsets
+from kernels.executor.graph.module_trace import RecordedCall, TracedValue
 from kernels.executor.graph.nodes import Convolution, LocalCall, Pointwise, TransposedConvolution
-from kernels.executor.graph.tracing import RecordedCall, TracedValue
 from kernels.ops.maps import Window
 
 _ACTIVATIONS = {"relu", "silu", "sigmoid", "leaky_relu", "hardswish", "tanh", "hardsigmoid"}
@@ -29,6 +29,7 @@ _ARITHMETIC = {"add": "add", "sub": "subtract", "mul": "multiply"}
 _FUNCTIONS = {
     *("add", "sub", "rsub", "mul", "div", "maximum", "minimum", "pow", "clamp", "clamp_min", "clamp_max"),
     *("gelu", "mish", "elu", "celu", "softplus", "hardtanh", "_prelu_kernel", "log_sigmoid_forward"),
+    *("fill", "zero"),
     *("exp", "log", "abs", "neg", "sqrt", "rsqrt", "reciprocal", "sin", "cos", "erf", "sign"),
 }
 # Of all channels of a position, where their axis is 1: the argument that names it.
@@ -54,13 +55,14 @@ class ElementwiseLowering(GraphBuilder):
         if (name in _ARITHMETIC or name in ("div", "rsub")) and self._arithmetic(call):
             return True
         if name in _FUNCTIONS or _over_channels(call) or name in ("expand", "channel_shuffle"):
-            return self._local(call)
+            return self.local(call)
         return False
 
     def _batch_norm(self, call: RecordedCall) -> bool:
         source, weight, bias, mean, variance = call.args[:5]
         epsilon = call.args[-1]
-        if self.map(source) is None or isinstance(mean, TracedValue) or mean is None:
+        of_frame = call.name != "_native_batch_norm_legit_no_training" and bool(call.args[5])
+        if self.map(source) is None or isinstance(mean, TracedValue) or mean is None or of_frame:
             return False
         factor = torch.rsqrt(variance.double() + epsilon)
         if weight is not None:
@@ -151,7 +153,10 @@ class ElementwiseLowering(GraphBuilder):
                 ):
                     period = common_period(node.period, self.nodes[other].period)
                     taps = (*node.taps, self.same(size))
-                    self.nodes[this] = replace(node, inputs=(*node.inputs, other), taps=taps, period=period)
+                    offsets = joined_offsets([node, self.nodes[other]])
+                    self.nodes[this] = replace(
+                        node, inputs=(*node.inputs, other), taps=taps, period=period, offsets=offsets
+                    )
                     self.values[call.results[0]] = this
                     return True
         same = self.same(size)
@@ -170,7 +175,7 @@ class ElementwiseLowering(GraphBuilder):
         if value is None:
             return False
         alpha = call.kwargs.get("alpha", call.args[2] if len(call.args) > 2 else 1)
-        one, zero = torch.ones_like(value), torch.zeros_like(value)
+        one, zero = torch.ones_like(value), -torch.zeros_like(value)  # -0 + -0 is -0, as of a product
         if call.name in ("mul", "div"):
             factor, offset = (value if call.name == "mul" else 1 / value), zero
         elif call.name == "add":
@@ -190,7 +195,7 @@ class ElementwiseLowering(GraphBuilder):
             return value.reshape(channels)
         return None
 
-    def _local(self, call: RecordedCall) -> bool:
+    def local(self, call: RecordedCall) -> bool:
         """Keep the call, if its maps are of one size and no constant varies over positions."""
         shape = self.record.shapes[call.results[0]]
         if len(shape) != 4 or shape[0] != 1:
@@ -224,6 +229,8 @@ def is_elementwise(call: RecordedCall) -> bool:
 def _activation_of(call: RecordedCall) -> tuple[str, float] | None:
     """The kernel and slope of a call that is an activation, or None."""
     name, rest = call.name, call.args[1:]
+    if any(isinstance(bound, torch.Tensor) and bound.numel() > 1 for bound in rest):
+        return None
     if name == "leaky_relu":
         return name, float(rest[0]) if rest else 0.01
     if name in _ACTIVATIONS:

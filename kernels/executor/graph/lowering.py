@@ -17,7 +17,15 @@ import torch
 from torch import nn
 
 from kernels.executor.graph import tap_tables
+from kernels.executor.graph.builder import window_shift
 from kernels.executor.graph.channels_last import ChannelsLastLowering
+from kernels.executor.graph.module_trace import (
+    ModuleTrace,
+    RecordedCall,
+    TracedValue,
+    UnsupportedModule,
+    first_line,
+)
 from kernels.executor.graph.nodes import (
     Concat,
     Convolution,
@@ -30,10 +38,10 @@ from kernels.executor.graph.nodes import (
     TransposedConvolution,
     Upsample,
 )
-from kernels.executor.graph.tracing import ModuleTrace, RecordedCall, TracedValue
 from kernels.ops.maps import Window
 
 _ALIASES = {"alias", "detach", "clone", "contiguous", "lift_fresh", "_to_copy", "dropout", "native_dropout"}
+_MOST_PIECES = 16  # of a concatenation: a copy each
 _MOST_SHUFFLED = 64  # channels up to which a product that shuffles them costs less than running whole
 
 
@@ -47,8 +55,14 @@ def lower(record: ModuleTrace, model: nn.Module) -> Graph:
 class _Lowering(ChannelsLastLowering):
     def run(self) -> Graph:
         for call in self.record.calls:
-            if not self._lower(call):
-                self.add_dense_call(call)
+            try:
+                if not self._lower(call):
+                    self.add_dense_call(call)
+            except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+                where = f"model.{call.path}".removesuffix(".")
+                raise UnsupportedModule(
+                    f"{where}: {call.name} cannot be lowered: {first_line(error)}"
+                ) from error
         self.graph.outputs = [
             NodeOutput(self.node_of(leaf.index)) if isinstance(leaf, TracedValue) else leaf
             for leaf in self.record.outputs
@@ -68,6 +82,10 @@ class _Lowering(ChannelsLastLowering):
             "split": self._split,
             "split_with_sizes": self._split,
             "slice": self._slice,
+            "index": self._pick,
+            "index_select": self._pick,
+            "copy": self._copy,
+            "slice_scatter": self._replace_channels,
             "convolution": self._convolution,
             "max_pool2d_with_indices": self._max_pool,
             "max_pool2d": self._max_pool,
@@ -126,7 +144,9 @@ class _Lowering(ChannelsLastLowering):
                 operation = TransposedConvolution(flat, repeated, kernel)
             else:
                 operation = LocalCall(call)
-        self.add(call, operation, (source,), result, ((taps[0], taps[1]),), factor)
+        down, across = (window_shift(kernel[axis], *(pair[axis] for pair in pairs)) for axis in (0, 1))
+        shift = (-down / pairs[0][0], -across / pairs[0][1]) if is_transposed else (down, across)
+        self.add(call, operation, (source,), result, ((taps[0], taps[1]),), factor, shift=shift)
         return True
 
     def _max_pool(self, call: RecordedCall) -> bool:
@@ -175,12 +195,24 @@ class _Lowering(ChannelsLastLowering):
             for axis in (0, 1)
         )
         factor = (Fraction(window.stride[0]), Fraction(window.stride[1]))
-        self.add(call, operation, (source,), result, ((vertical, horizontal),), factor)
+        down, across = (
+            window_shift(
+                window.kernel[axis], window.stride[axis], window.padding[axis], window.dilation[axis]
+            )
+            for axis in (0, 1)
+        )
+        taps = ((vertical, horizontal),)
+        self.add(call, operation, (source,), result, taps, factor, shift=(down, across))
 
     def _upsample(self, call: RecordedCall) -> bool:
         size, result = self.record.shapes[call.args[0].index][2:], self.result_shape(call)
         if result[0] % size[0] or result[1] % size[1]:
             return False
+        is_aligned = call.name == "upsample_bilinear2d" and bool(call.args[2])
+        for axis, factor in enumerate(() if is_aligned else call.args[-2:]):
+            # A size may divide where the factor that it came from is no whole number: 2.02 · 24 is 48.
+            if isinstance(factor, float) and factor * size[axis] != result[axis]:
+                return False
         source = self.map(call.args[0])
         if source is None:
             return False
@@ -245,7 +277,7 @@ class _Lowering(ChannelsLastLowering):
             return self._alias(call)
         if axis % 4 == 1:
             if step != 1:
-                return False
+                return self._channels(call, [(source, channel) for channel in range(start, stop, step)])
             self.add(call, Slice(start, stop), (source,), shape, (self.same(shape),))
             return True
         # Every so many rows or columns. A crop would shift the map against the frame's blocks: it runs whole.
@@ -257,6 +289,68 @@ class _Lowering(ChannelsLastLowering):
             call, source, LocalCall(call) if start >= step else Pooling("max", window, True), window
         )
         return True
+
+    def _pick(self, call: RecordedCall) -> bool:
+        """Channels by their numbers, as in x[:, [2, 1, 0]]."""
+        source, numbers = self.map_or_none(call.args[0]), call.args[-1]
+        if call.name == "index":
+            numbers = numbers[1] if len(numbers) == 2 and numbers[0] is None else None
+        elif call.args[1] not in (1, -3):
+            return False
+        if source is None or not isinstance(numbers, torch.Tensor) or numbers.dim() != 1:
+            return False
+        count = self.nodes[source].map_shape()[2]
+        if numbers.dtype in (torch.bool, torch.uint8):
+            numbers = numbers.nonzero()[:, 0]
+        return self._channels(call, [(source, number % count) for number in numbers.tolist()])
+
+    def _replace_channels(self, call: RecordedCall) -> bool:
+        """Some channels of one map replaced by another map, as an in-place change of a slice does."""
+        base, value = (self.map_or_none(leaf) for leaf in call.args[:2])
+        options: list[Any] = [*call.args[2:], *(0, None, None, 1)[len(call.args) - 2 :]]
+        if base is None or options[0] not in (1, -3) or call.kwargs:
+            return False
+        value = self.map(call.args[1]) if value is None else value
+        if value is None or self.nodes[base].scale != self.nodes[value].scale:
+            return False
+        taken = range(*slice(*options[1:]).indices(self.nodes[base].map_shape()[2]))
+        channels = [(base, channel) for channel in range(self.nodes[base].map_shape()[2])]
+        for number, channel in enumerate(taken):
+            channels[channel] = (value, number)
+        return self._channels(call, channels)
+
+    def _channels(self, call: RecordedCall, channels: list[tuple[int, int]]) -> bool:
+        """A map put together from channels (node, channel) of others: slices side by side."""
+        pieces: list[tuple[int, int, int]] = []
+        for source, channel in channels:
+            if pieces and pieces[-1][0] == source and pieces[-1][2] == channel:
+                pieces[-1] = (source, pieces[-1][1], channel + 1)
+            else:
+                pieces.append((source, channel, channel + 1))
+        if len(pieces) > _MOST_PIECES or not pieces:
+            return self.local(call)
+        parts = []
+        for source, start, stop in pieces:
+            height, width, whole = self.nodes[source].map_shape()
+            if stop - start < whole:
+                shape = (height, width, stop - start)
+                value = self.new_value((1, stop - start, height, width))
+                self.add(call, Slice(start, stop), (source,), shape, (self.same(shape),), result=value)
+                source = self.values[value]
+            parts.append(source)
+        result = self.result_shape(call)
+        self.add(call, Concat(), tuple(parts), result, (self.same(result),) * len(parts))
+        return True
+
+    def _copy(self, call: RecordedCall) -> bool:
+        """What an in-place copy leaves: what is copied, if nothing of it is repeated or converted."""
+        target, source = call.args[:2]
+        if isinstance(source, TracedValue) and isinstance(target, TracedValue):
+            shapes, dtypes = self.record.shapes, self.record.dtypes
+            alike = shapes[target.index] == shapes[source.index]
+            if alike and dtypes[target.index] == dtypes[source.index]:
+                return self._alias(replace(call, args=(source,)))
+        return self.local(call)
 
     def _pad(self, call: RecordedCall) -> bool:
         value, amounts = call.args[0], list(call.args[1])
@@ -270,7 +364,8 @@ class _Lowering(ChannelsLastLowering):
         behind = Pooling("average", Window((1, 1)), True) if is_zero and top == left == 0 else None
         height, width, _ = self.nodes[source].map_shape()
         taps = (tap_tables.padded(height, top, bottom), tap_tables.padded(width, left, right))
-        self.add(call, behind or LocalCall(call), (source,), self.result_shape(call), (taps,))
+        shift = Fraction(-top), Fraction(-left)
+        self.add(call, behind or LocalCall(call), (source,), self.result_shape(call), (taps,), shift=shift)
         return True
 
     def _absorb_padding(self, value: TracedValue, index: int) -> tuple[int, tuple[int, int]]:
@@ -297,7 +392,8 @@ class _Lowering(ChannelsLastLowering):
             taps = (tap_tables.padded(height, 0, bottom - top), tap_tables.padded(width, 0, right - left))
             shape = (height + bottom - top, width + right - left, channels)
             operation = Pooling("average", Window((1, 1)), True)
-            self.nodes.append(replace(node, operation=operation, shape=shape, taps=(taps,)))
+            offsets = self.nodes[source].offsets
+            self.nodes.append(replace(node, operation=operation, shape=shape, taps=(taps,), offsets=offsets))
             source = index
         return source, (top, left)
 
@@ -308,7 +404,8 @@ class _Lowering(ChannelsLastLowering):
         (left, right, top, bottom), (height, width, _) = call.args[1], self.nodes[source].map_shape()
         repeats = call.name == "replication_pad2d"
         taps = (_mirrored(height, top, bottom, repeats), _mirrored(width, left, right, repeats))
-        self.add(call, LocalCall(call), (source,), self.result_shape(call), (taps,))
+        shift = Fraction(-top), Fraction(-left)
+        self.add(call, LocalCall(call), (source,), self.result_shape(call), (taps,), shift=shift)
         return True
 
     def _unshuffle(self, call: RecordedCall) -> bool:
@@ -331,7 +428,7 @@ class _Lowering(ChannelsLastLowering):
             # A patch for each position, as a transposed convolution makes: of its own channels.
             order = torch.arange(channels).view(result[2], side, side).permute(1, 2, 0).flatten()
             weight = torch.eye(channels)[order].view(channels, channels, 1, 1)
-            operation = TransposedConvolution(weight, torch.zeros(channels), (side, side))
+            operation = TransposedConvolution(weight, torch.zeros(channels), (side, side), shuffles=True)
         self.add(call, operation, (source,), result, (taps,), (Fraction(1, side), Fraction(1, side)))
         return True
 

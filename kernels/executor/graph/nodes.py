@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from kernels.executor.graph.tracing import RecordedCall
+from kernels.executor.graph.module_trace import RecordedCall
 from kernels.ops.maps import Window
 
 
@@ -39,7 +39,8 @@ class Convolution:
 class TransposedConvolution:
     """A transposed convolution whose kernel size is its stride: each input position makes its own patch.
 
-    weight (kh · kw · O, I, 1, 1), patch rows first; bias repeats for each patch position.
+    weight (kh · kw · O, I, 1, 1), patch rows first; bias repeats for each patch position. If it `shuffles`,
+    each output is one of the inputs (weight 1, all others 0), and is copied: 0 times a NaN is a NaN.
     """
 
     weight: torch.Tensor
@@ -47,6 +48,7 @@ class TransposedConvolution:
     factor: tuple[int, int]
     activation: str = "none"
     slope: float = 0.01
+    shuffles: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,7 @@ Operation = (
     | DenseCall
 )
 Taps = tuple[torch.Tensor, torch.Tensor]
+Span = tuple[Fraction, Fraction]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +140,8 @@ class Node:
         period: pixels that a motion must be a multiple of, (vertical, horizontal): the least common multiple
             of the scales on every path from the frame (P_l).
         taps: per input, the (vertical, horizontal) tables of `kernels.executor.graph.tap_tables`.
+        offsets: pixels from where position 0 would lie to where its content does, as behind an unpadded
+            convolution or a crop: (least, most) over all paths, (vertical, horizontal).
     """
 
     name: str
@@ -146,6 +151,7 @@ class Node:
     scale: tuple[Fraction, Fraction] | None = None
     period: tuple[int, int] = (1, 1)
     taps: tuple[Taps, ...] = ()
+    offsets: tuple[Span, Span] = ((Fraction(0), Fraction(0)), (Fraction(0), Fraction(0)))
 
     @property
     def is_map(self) -> bool:

@@ -8,7 +8,6 @@ active position (halos), at another resolution, or whole; `exact` and `truncate`
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from fractions import Fraction
 
 import torch
 
@@ -26,19 +25,10 @@ from kernels.executor.graph.nodes import (
     TransposedConvolution,
     Upsample,
 )
+from kernels.executor.plan.resolution import Resolution, find_resolutions
 from kernels.ops import registry
 from kernels.ops.maps import PackedConvolution, Window
 from kernels.ops.registry import ChosenBackend
-
-
-@dataclass(frozen=True, slots=True)
-class Resolution:
-    """Size of a map, and the pixels of the frame that one position covers, down and across."""
-
-    height: int
-    width: int
-    scale_y: Fraction
-    scale_x: Fraction
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,15 +149,7 @@ def build_plan(
         ValueError: a backend that was asked for cannot run here.
     """
     plan = ExecutionPlan(graph=graph, bilinear=bilinear, device=device, dtype=dtype)
-    for node in graph.nodes:
-        if node.is_map:
-            height, width, _ = node.map_shape()
-            resolution = Resolution(height, width, *node.map_scale())
-            if resolution not in plan.resolutions:
-                plan.resolutions.append(resolution)
-            plan.node_resolutions.append(plan.resolutions.index(resolution))
-        else:
-            plan.node_resolutions.append(None)
+    plan.resolutions, plan.node_resolutions = find_resolutions(graph.nodes)
     _assign_buffers(plan)
     _mark_kept(plan, everything=policy != "fixed")
     _lay_out(plan)

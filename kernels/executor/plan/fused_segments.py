@@ -222,10 +222,15 @@ def _compile_transposed(
     set_index: int,
     out: MapAddress,
 ) -> None:
-    """Each patch pixel is a 1×1 convolution whose outputs lie `factor` apart, down and across."""
+    """Each patch pixel is a copy, or a 1×1 convolution whose outputs lie `factor` apart, down and across."""
     down, across = operation.factor
     width = plan.nodes[index].map_shape()[1]
     channels = operation.weight.shape[0] // (down * across)
+    if operation.shuffles:
+        program.shuffle(
+            source, out, set_index, operation.factor, channels, operation.activation, operation.slope
+        )
+        return
     module = plan.backends[index].module
     for row in range(down):
         for column in range(across):

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from kernels.executor.certificates.certificate import CONDITIONS, Certificate, Certifier
+from kernels.executor.certificates.certificate import CONDITIONS, Certificate, Certifier, same_bits
 from kernels.executor.certificates.certificate_classes import CertificateClasses, find_classes
 from kernels.executor.graph.nodes import (
     Concat,
@@ -257,7 +257,8 @@ def _unchanged(request: SparseRequest, reference: torch.Tensor) -> bool:
     """Whether the frame equals the reference, nothing moved and nothing asked to be recomputed."""
     if bool(request.active.any()) or bool(request.vectors.any()):
         return False
-    return torch.equal(request.frame[0].permute(1, 2, 0).to(reference.dtype), reference)
+    frame = request.frame[0].permute(1, 2, 0).to(reference.dtype)
+    return torch.equal(frame, reference) and bool(same_bits(frame, reference).all())
 
 
 def _output_dense_calls(plan: ExecutionPlan) -> list[int]:

@@ -232,7 +232,10 @@ def _spans(mask: torch.Tensor) -> list[tuple[int, int]]:
 def _whole_blocks(plan: ExecutionPlan, block_px: int) -> bool:
     """Whether the frame's readers work in positions that no active block shares with an inactive one."""
     readers = plan.graph.consumers()[0]
-    return all(block_px % scale == 0 for reader in readers for scale in plan.nodes[reader].map_scale())
+    in_place = all(plan.resolutions[plan.resolution_of(reader)].is_in_place for reader in readers)
+    return in_place and all(
+        block_px % scale == 0 for reader in readers for scale in plan.nodes[reader].map_scale()
+    )
 
 
 def compute_fixed(

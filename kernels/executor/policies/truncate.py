@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import torch
 
 from kernels.executor.graph import tap_tables
-from kernels.executor.graph.nodes import Concat, Convolution, Input, Slice, TransposedConvolution
+from kernels.executor.graph.nodes import Concat, Convolution, Input, Slice, TensorToMap, TransposedConvolution
 from kernels.executor.plan.execution_plan import ExecutionPlan, reads_neighbourhood
 from kernels.executor.plan.fused_segments import SegmentLayout, compile_node
 from kernels.executor.policies.dense import dense_instead
@@ -92,6 +92,7 @@ class _FrameState:
     Attributes:
         changed: by map node, (H, W) on the CPU, nonzero where it differs from the moved reference.
         computed: by node, how many positions were computed.
+        tensor_changed: by node that is no map, whether anything that it depends on changed.
     """
 
     plan: ExecutionPlan
@@ -103,6 +104,7 @@ class _FrameState:
     compiled: _CompiledPlan
     changed: dict[int, torch.Tensor] = field(default_factory=dict)
     computed: dict[int, int] = field(default_factory=dict)
+    tensor_changed: dict[int, bool] = field(default_factory=dict)
 
     def displacement(self, resolution: int) -> torch.Tensor:
         """The displacement of a resolution; any will do for the frame's own, by which no map moves."""
@@ -119,22 +121,24 @@ class _FrameState:
     def run(self, index: int) -> None:
         """Run one node through the operations of its backend."""
         plan, node = self.plan, self.plan.nodes[index]
-        if runs_whole(plan, index):
+        if not node.is_map:
             self.runner.run_whole(index)
-            if node.is_map:
-                everything = torch.ones(node.map_shape()[:2], dtype=torch.bool)
-                self.mark(index, everything)
-                self.computed[index] = everything.numel()
+            self.tensor_changed[index] = any(map(self._any_changed, node.inputs))
             return
         if isinstance(node.operation, Slice):
             self.changed[index] = self.changed[node.inputs[0]]
             return
-        reached = [
-            tap_tables.max_over_taps(self.changed[read].bool(), *taps)
-            for read, taps in zip(node.inputs, node.taps, strict=True)
-        ]
-        candidates = torch.stack(reached).any(0)
-        if isinstance(node.operation, Concat):
+        if isinstance(node.operation, TensorToMap):
+            candidates = torch.full(node.map_shape()[:2], self._any_changed(node.inputs[0]))
+        else:
+            reached = [
+                tap_tables.max_over_taps(self.changed[read].bool(), *taps)
+                for read, taps in zip(node.inputs, node.taps, strict=True)
+            ]
+            candidates = torch.stack(reached).any(0)
+        if runs_whole(plan, index):
+            self._run_whole(index, candidates)
+        elif isinstance(node.operation, Concat):
             if index in plan.copies:
                 whole = list_tiles(torch.ones_like(candidates)).to(plan.device)
                 self.runner.compute(index, whole, (1, 1))
@@ -144,6 +148,20 @@ class _FrameState:
             self._move(index, candidates)
             self._compute(index, candidates)
         self.mark(index, candidates)
+
+    def _any_changed(self, index: int) -> bool:
+        """Whether anything of a node's result changed."""
+        changed = self.changed.get(index)
+        return self.tensor_changed[index] if changed is None else bool(changed.any())
+
+    def _run_whole(self, index: int, candidates: torch.Tensor) -> None:
+        """A call on the whole map, of which the candidates count; the rest is moved, as everywhere."""
+        self.computed[index] = 0
+        if bool(candidates.any()):
+            self.runner.run_whole(index)
+            self.computed[index] = candidates.numel()
+        if not bool(candidates.all()):
+            self._move(index, candidates)
 
     def _pruned(self, index: int, candidates: torch.Tensor) -> torch.Tensor:
         plan, node = self.plan, self.plan.nodes[index]

@@ -1,8 +1,9 @@
 """Active sets: at each resolution, which positions are computed and where the rest is copied from.
 
-A position of a layer with s pixels a position stands for the pixels [p·s, (p+1)·s). It is active if any
-active block overlaps them, and its vector is the mean of the overlapping blocks' vectors, divided by s and
-rounded to the nearest position (or kept as it is for bilinear sampling).
+A position of a layer with s pixels a position stands for the pixels [p·s, (p+1)·s), or for others where the
+layer does not lie in its place (`Resolution`). It is active if any active block overlaps them; its vector is
+the mean of the overlapping blocks' vectors, divided by s and rounded to the nearest position (or kept as is
+for bilinear sampling).
 
 Rounding alone would lose slow motion: 3 px a frame is 0 positions of a layer with 8 px a position, frame
 after frame. So what a rounding left over moves along with the block and is added to its next vector
@@ -205,6 +206,8 @@ def _in_whole_tiles(resolution: Resolution, block_px: int, grid: tuple[int, int]
 
     Padding beyond the kernel's half makes maps that are larger than the frame.
     """
+    if not resolution.is_in_place:
+        return False
     tile = tile_of(resolution, block_px)
     whole = tile[0] * resolution.scale_y == block_px and tile[1] * resolution.scale_x == block_px
     return whole and resolution.height <= grid[0] * tile[0] and resolution.width <= grid[1] * tile[1]
@@ -218,18 +221,33 @@ def _by_position(
     bilinear: bool,
     residual: torch.Tensor | None,
 ) -> _HostActiveSet:
-    first_y, last_y = _overlap(resolution.height, resolution.scale_y, block_px, active.shape[0])
-    first_x, last_x = _overlap(resolution.width, resolution.scale_x, block_px, active.shape[1])
+    first_y, last_y = _overlap(
+        resolution.height, resolution.scale_y, resolution.offset_y, block_px, active.shape[0]
+    )
+    first_x, last_x = _overlap(
+        resolution.width, resolution.scale_x, resolution.offset_x, block_px, active.shape[1]
+    )
     mask = _any_block(active, first_y, last_y, first_x, last_x)
+    if not resolution.is_in_place:  # vectors of the middle of where its maps lie
+        middle_y, middle_x = sum(resolution.offset_y) // 2, sum(resolution.offset_x) // 2
+        first_y, last_y = _overlap(
+            resolution.height, resolution.scale_y, (middle_y, middle_y), block_px, active.shape[0]
+        )
+        first_x, last_x = _overlap(
+            resolution.width, resolution.scale_x, (middle_x, middle_x), block_px, active.shape[1]
+        )
     mean = _mean_block(vectors, first_y, last_y, first_x, last_x)
     cell = (float(resolution.scale_y), float(resolution.scale_x))
     moved, left_over = _displace(mean, mask, [resolution], bilinear, [residual], cell)
     rest = None if left_over is None else left_over[0]
     tiles, beyond = list_tiles(mask), (resolution.height, resolution.width)
     per_block = 1
-    for scale in (resolution.scale_y, resolution.scale_x):
-        if (scale / block_px).denominator != 1:  # else a block lies within one position
-            per_block *= int(block_px / scale) + 2
+    for scale, (least, most) in (
+        (resolution.scale_y, resolution.offset_y),
+        (resolution.scale_x, resolution.offset_x),
+    ):
+        if (scale / block_px).denominator != 1 or least < most:  # else a block lies within one position
+            per_block *= int(block_px / scale) + 2 + most - least
     return _HostActiveSet(
         tiles, (1, 1), tiles.shape[0], mask.to(torch.uint8), moved[0], rest, None, per_block, beyond
     )
@@ -299,12 +317,14 @@ def per_pixel(values: torch.Tensor, height: int, width: int, block_px: int) -> t
     return values[rows[:, None], columns[None, :]]
 
 
-def _overlap(size: int, scale: Fraction, block_px: int, blocks: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _overlap(
+    size: int, scale: Fraction, offset: tuple[int, int], block_px: int, blocks: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     """First and last block that overlap each position of one axis."""
     position = torch.arange(size)
-    first = position * scale.numerator // (scale.denominator * block_px)
-    end = -((position + 1) * scale.numerator // (-scale.denominator * block_px))
-    return first.clamp(max=blocks - 1), (end - 1).clamp(max=blocks - 1)
+    first = (position + offset[0]) * scale.numerator // (scale.denominator * block_px)
+    end = -((position + 1 + offset[1]) * scale.numerator // (-scale.denominator * block_px))
+    return first.clamp(0, blocks - 1), (end - 1).clamp(0, blocks - 1)
 
 
 def _any_block(

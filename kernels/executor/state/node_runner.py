@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional
 from torch.utils import _pytree as pytree
 
+from kernels.executor.graph.module_trace import RecordedCall, TracedValue, first_line
 from kernels.executor.graph.nodes import (
     Concat,
     Convolution,
@@ -21,7 +22,6 @@ from kernels.executor.graph.nodes import (
     TransposedConvolution,
     Upsample,
 )
-from kernels.executor.graph.tracing import RecordedCall, TracedValue
 from kernels.executor.plan.execution_plan import ExecutionPlan
 from kernels.executor.state.arenas import Arena, ArenaPool
 from kernels.ops.cpu.operations import interleave
@@ -30,8 +30,8 @@ from kernels.ops.reference.convolve import activate
 
 # A recorded view assumed the strides of a contiguous image; ours are channels last.
 _VIEWS = {"view", "_unsafe_view", "_reshape_alias"}
-# These refuse channels last on the CPU.
-_CONTIGUOUS = {"native_group_norm"}
+# These refuse channels last on the CPU, or (nearest, by a factor near 2) make something else of it.
+_CONTIGUOUS = {"native_group_norm", "upsample_nearest2d"}
 
 
 class NodeRunner:
@@ -143,10 +143,11 @@ class NodeRunner:
         source = self.view(self.plan.nodes[index].inputs[0])
         height, width, _ = source.shape
         module = self.plan.backends[index].module
-        patches = torch.empty(
-            height, width, operation.weight.shape[0], dtype=source.dtype, device=source.device
-        )
-        module.convolve(self.plan.convolutions[index], source, tiles, tile, patches)
+        if operation.shuffles:
+            patches = _shuffled(source, operation)
+        else:
+            patches = source.new_empty(height, width, operation.weight.shape[0])
+            module.convolve(self.plan.convolutions[index], source, tiles, tile, patches)
         rows = torch.arange(tile[0], device=tiles.device).repeat_interleave(tile[1])
         columns = torch.arange(tile[1], device=tiles.device).repeat(tile[0])
         y, x = (tiles[:, :1] + rows).flatten(), (tiles[:, 1:] + columns).flatten()
@@ -188,17 +189,28 @@ class NodeRunner:
     def _call(self, call: RecordedCall, result: int) -> torch.Tensor:
         key = id(call)
         if key not in self._results:
-            args = [self._argument(value) for value in call.args]
-            kwargs = {name: self._argument(value) for name, value in call.kwargs.items()}
-            if call.name in _VIEWS:
-                self._results[key] = args[0].reshape(args[1])
-            elif call.name in _CONTIGUOUS:
-                self._results[key] = call.function(args[0].contiguous(), *args[1:], **kwargs)
-            else:
-                self._results[key] = call.function(*args, **kwargs)
+            try:
+                self._results[key] = self._replay(call)
+            except torch.OutOfMemoryError:
+                raise
+            except (LookupError, RuntimeError, TypeError, ValueError) as error:
+                where = f"model.{call.path}".removesuffix(".")
+                raise RuntimeError(f"{where}: {call.name} cannot be replayed: {first_line(error)}") from error
         made = self._results[key]
         found: torch.Tensor = made[result] if isinstance(made, (tuple, list)) else made
         return found
+
+    def _replay(self, call: RecordedCall) -> Any:
+        args = [self._argument(value) for value in call.args]
+        kwargs = {name: self._argument(value) for name, value in call.kwargs.items()}
+        if call.is_reinterpreted:
+            image = args[0].float() if args[0].dtype == torch.float16 else args[0]
+            return call.function(image.contiguous(), *args[1:], **kwargs)
+        if call.name in _VIEWS:
+            return args[0].reshape(args[1])
+        if call.name in _CONTIGUOUS:
+            return call.function(args[0].contiguous(), *args[1:], **kwargs)
+        return call.function(*args, **kwargs)
 
     def _argument(self, leaf: Any) -> Any:
         if isinstance(leaf, (list, tuple)):
@@ -232,6 +244,14 @@ class NodeRunner:
         return any(
             address == ours.memory.untyped_storage().data_ptr() for ours in (self.arena, self._workspace)
         )
+
+
+def _shuffled(source: torch.Tensor, operation: TransposedConvolution) -> torch.Tensor:
+    """The channels of each position in the order of its patch."""
+    down, across = operation.factor
+    height, width, channels = source.shape
+    patches = source.view(height, width, channels // (down * across), down, across).permute(0, 1, 3, 4, 2)
+    return activate(patches.reshape(height, width, channels), operation.activation, operation.slope)
 
 
 def runs_whole(plan: ExecutionPlan, index: int) -> bool:

@@ -4,7 +4,7 @@ The reference is the previous frame: the cache moves along the vectors and takes
 with no dense inference after the first frame. Motion search and decoding are not timed.
 
 `tables/yolo11n-seg_davis_sparse.csv` is made by `python -m kernels.models evaluate-sparse DAVIS WEIGHTS
---policies fixed,truncate,exact --truncation conf/truncation/yolo11n-seg.json --output FILE`.
+--policies fixed,truncate,exact --truncation conf/model/truncation/yolo11n-seg.json --output FILE`.
 """
 
 from __future__ import annotations

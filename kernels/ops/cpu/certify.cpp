@@ -46,6 +46,9 @@ struct Labels {
   }
 };
 
+// A number's bits: -0 is not 0 (its reciprocal is another), and a NaN is the same NaN.
+typedef int32_t Bits __attribute__((may_alias));
+
 void fill(int32_t* to, int64_t count, int32_t value) {
   for (int64_t i = 0; i < count; ++i) to[i] = value;
 }
@@ -59,7 +62,7 @@ struct Pixels {
 
 // One label a pixel; returns whether any is not kMixed. `known` channels, if not 0, let compilers make vectors of it.
 template <int64_t known>
-bool label_pixels(const float* __restrict here, const float* __restrict there, int64_t channels, int64_t count,
+bool label_pixels(const Bits* __restrict here, const Bits* __restrict there, int64_t channels, int64_t count,
                   int32_t label, int32_t* __restrict to) {
   const int64_t step = known ? known : channels;
   int32_t alive = 0;
@@ -88,9 +91,11 @@ bool label_run(const Pixels& pixels, const Class& frame, int64_t y, int64_t x, i
   fill(to, first, kMixed);
   if (end < count) fill(to + end, count - end, kMixed);
   if (end <= first) return false;
-  const float* here = pixels.frame + (y * frame.width + x + first) * channels;
-  const float* there = pixels.reference + (row * frame.width + x + first + dx) * channels;
-  int32_t different = 0;  // a NaN differs from itself
+  const float* pixel = pixels.frame + (y * frame.width + x + first) * channels;
+  const Bits* here = reinterpret_cast<const Bits*>(pixel);
+  pixel = pixels.reference + (row * frame.width + x + first + dx) * channels;
+  const Bits* there = reinterpret_cast<const Bits*>(pixel);
+  int32_t different = 0;
   for (int64_t i = 0; i < (end - first) * channels; ++i) different |= here[i] != there[i];
   if (!different) {
     fill(to + first, end - first, label);

@@ -47,6 +47,48 @@ extern "C" void fluxshard_pointwise(int operation, const float* first, int64_t f
                                         tile_height, tile_width, out, height, width, pixel, channels, slope});
 }
 
+namespace {
+
+// Each position becomes a patch of down × across, of its own channels.
+struct Shuffle {
+  const float* source;
+  int64_t source_pixel;
+  const int32_t* tiles;
+  int64_t tile_count, tile_height, tile_width;
+  float* out;
+  int64_t height, width, pixel, channels;  // of the source; pixel and channels of the output
+  int64_t down, across;
+  float slope;
+
+  template <int activation>
+  void run() const {
+    each_position(tiles, tile_count, tile_height, tile_width, height, width, [&](int64_t y, int64_t x) {
+      const float* from = source + (y * width + x) * source_pixel;
+      for (int64_t row = 0; row < down; ++row)
+        for (int64_t column = 0; column < across; ++column) {
+          float* to = out + ((y * down + row) * width * across + x * across + column) * pixel;
+          for (int64_t c = 0; c < channels; c += kLanes) {
+            int some = channels - c < kLanes ? static_cast<int>(channels - c) : kLanes;
+            float values[kLanes] = {};
+            for (int i = 0; i < some; ++i) values[i] = from[((c + i) * down + row) * across + column];
+            store_some(to + c, activate<activation>(load(values), slope), some);
+          }
+        }
+    });
+  }
+};
+
+}  // namespace
+
+// geometry: down, across.
+extern "C" void fluxshard_shuffle(const float* source, int64_t source_pixel, const int32_t* tiles, int64_t tile_count,
+                                  int64_t tile_height, int64_t tile_width, float* out, int64_t height,
+                                  int64_t width, int64_t pixel, int64_t channels, const int64_t* geometry,
+                                  int activation, float slope) {
+  with_activation(activation, Shuffle{source, source_pixel, tiles, tile_count, tile_height, tile_width, out, height,
+                                      width, pixel, channels, geometry[0], geometry[1], slope});
+}
+
 // geometry: kernel y x, stride y x, padding y x, dilation y x.
 extern "C" void fluxshard_pool(int maximum, const int64_t* geometry, int count_padding, const float* map,
                                int64_t height, int64_t width, int64_t pixel, const float* reference,

@@ -15,6 +15,8 @@ extern "C" void fluxshard_pointwise(int, const float*, int64_t, const float*, in
 extern "C" void fluxshard_upsample_nearest(const float*, int64_t, int64_t, int64_t, const float*, int64_t,
                                            const uint8_t*, const int16_t*, const int32_t*, int64_t, int64_t,
                                            int64_t, float*, int64_t, int64_t, int64_t, int64_t);
+extern "C" void fluxshard_shuffle(const float*, int64_t, const int32_t*, int64_t, int64_t, int64_t, float*, int64_t,
+                                  int64_t, int64_t, int64_t, const int64_t*, int, float);
 extern "C" void fluxshard_remap(const float*, int64_t, const int16_t*, const uint8_t*, float*, int64_t, int64_t,
                                 int64_t, int64_t);
 
@@ -28,7 +30,7 @@ struct MapAddress {
 };
 
 struct Step {
-  int64_t kind;  // 0 convolve, 1 pool, 2 pointwise, 3 nearest upsampling, 4 remap
+  int64_t kind;  // 0 convolve, 1 pool, 2 pointwise, 3 nearest upsampling, 4 remap, 5 shuffle
   MapAddress source, second, out;
   int64_t source_set, set_index, out_row, channels, halo, activation, operation, flag;
   const int64_t* geometry;
@@ -85,6 +87,11 @@ extern "C" void fluxshard_program(const Step* steps, int64_t count, const Active
         fluxshard_pointwise(operation, source, step->source.pixel_stride, second, step->second.pixel_stride, here.tiles,
                             here.count, here.tile_height, here.tile_width, out, here.height, here.width,
                             step->out.pixel_stride, step->channels, activation, slope);
+        break;
+      case 5:
+        fluxshard_shuffle(source, step->source.pixel_stride, here.tiles, here.count, here.tile_height, here.tile_width,
+                          out, here.height, here.width, step->out.pixel_stride, step->channels, step->geometry,
+                          activation, slope);
         break;
       default:
         fluxshard_upsample_nearest(source, behind.height, behind.width, step->source.pixel_stride, before,

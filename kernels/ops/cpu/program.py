@@ -15,7 +15,7 @@ from kernels.ops.reference.pointwise import OPERATIONS
 
 _long = ctypes.c_int64
 _pointer = ctypes.c_void_p
-_CONVOLVE, _POOL, _POINTWISE, _NEAREST, _REMAP = range(5)
+_CONVOLVE, _POOL, _POINTWISE, _NEAREST, _REMAP, _SHUFFLE = range(6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +171,23 @@ class Program:
     ) -> None:
         """`upsample` with mode "nearest"."""
         self._step(_NEAREST, source, source_set, out, set_index, halo).channels = channels
+
+    def shuffle(
+        self,
+        source: MapAddress,
+        out: MapAddress,
+        set_index: int,
+        factor: tuple[int, int],
+        channels: int,
+        activation: str,
+        slope: float,
+    ) -> None:
+        """A patch of (down, across) for each source position of the active set, `channels` of the output."""
+        step = self._step(_SHUFFLE, source, set_index, out, set_index, False)
+        geometry = (_long * 2)(*factor)
+        self._kept.append(geometry)
+        step.geometry, step.channels = ctypes.addressof(geometry), channels
+        step.activation, step.slope = ACTIVATIONS.index(activation), slope
 
     def remap(self, address: MapAddress, set_index: int, channels: int) -> None:
         """`remap` of the reference's cache to the same address of this frame's."""

@@ -84,9 +84,10 @@ inline Vector at_least(Vector value, float bound) { return value < splat(bound) 
 inline Vector at_most(Vector value, float bound) { return value > splat(bound) ? splat(bound) : value; }
 #endif
 
-// exp by 2^n · p(r), |r| ≤ ln 2 / 2: relative error below 2e-7 on [-87, 88].
+// exp by 2^n · p(r), |r| ≤ ln 2 / 2: relative error below 2e-7 on [-87, 88], infinity from 88.4 on: n is then 128,
+// whose bits are infinity's. What divides by it becomes 0, however large it is.
 inline Vector exponential(Vector x) {
-  x = at_most(at_least(x, -87.0f), 88.0f);
+  x = at_most(at_least(x, -87.0f), 89.0f);
   // 1.5 · 2^23: adding it rounds to an integer; 127: the low bits are then the exponent of 2^n as floats have it.
   const Vector magic = splat(12582912.0f + 127.0f);
   Vector shifted = x * 1.44269504088896341f + magic;

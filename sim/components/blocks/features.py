@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.accuracy.network import Network
+from sim.accuracy.network import NetworkInLoop
 from sim.components.blocks.interface import Match, Message, SharedImage
 from sim.world.frame import Frame, FrameGeometry
 
@@ -24,7 +24,7 @@ class BlockFeatures:
         geometry: size of the frames and their blocks.
     """
 
-    network: Network
+    network: NetworkInLoop
     geometry: FrameGeometry
     _features: Any = None  # of the reference; None: nothing was inferred here yet
     _refreshing: Any = None  # of the image that the refresh under way has begun with, moved along since

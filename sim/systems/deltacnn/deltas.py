@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.codecs.pixel_delta import PixelDeltaSender
-from sim.accuracy.network import Network
+from sim.accuracy.network import NetworkInLoop
 from sim.components.blocks.features import block_map
 from sim.world.frame import Frame, FrameGeometry
 
@@ -86,7 +86,7 @@ class DeltaFeatures:
         geometry: size of the frames and their blocks.
     """
 
-    network: Network
+    network: NetworkInLoop
     geometry: FrameGeometry
     _features: Any = None
 

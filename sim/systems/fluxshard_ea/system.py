@@ -1,8 +1,9 @@
 """FluxShard: motion-guided reuse on both sides, and a scheduler that picks the side for each frame.
 
 ``fluxshard_ea`` is the system of "FluxShard: A Motion-Driven Framework for Distributed Real-Time Dense Video
-Analytics": Algorithm 1 is :meth:`FluxShard.process`, Algorithm 2 is `server`. What was decided where the
-paper is silent: README.md beside this module.
+Analytics": Algorithm 1 is :meth:`FluxShard.process`, Algorithm 2 is
+:class:`~sim.components.synchronisation.ServerHalf`. What was decided where the paper is silent: README.md
+beside this module.
 """
 
 from __future__ import annotations
@@ -11,16 +12,14 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
-from sim.components.blocks import BlockFeatures, Match, open_blocks
+from sim.components.blocks import BlockFeatures, Match, SharedImage, open_blocks
 from sim.components.context import SystemContext
 from sim.components.message_sizes import NOTICE_BYTES, RESULT_BYTES
+from sim.components.path_costs import PathCosts
+from sim.components.synchronisation import PROBE_BYTES, OpportunisticSender, ServerHalf, Synchronisation
 from sim.physics.events import Unreachable
 from sim.records.outcome import Outcome
 from sim.schedulers import Decision, ExecutionPath, Observation, OracleScheduler
-from sim.systems.fluxshard_ea.costs import PathCosts
-from sim.systems.fluxshard_ea.opportunistic import PROBE_BYTES, OpportunisticSender
-from sim.systems.fluxshard_ea.server import ServerHalf
-from sim.systems.fluxshard_ea.synchronisation import Synchronisation
 from sim.world.frame import Frame
 from sim.world.frame_world import FrameWorld
 from traces.errors import InputError
@@ -87,7 +86,7 @@ class FluxShard:
         self._shown: Match | None = None  # of the last frame, on the path it took
 
     @property
-    def proxy(self) -> Any:
+    def proxy(self) -> SharedImage:
         """The edge's copy of the server's image."""
         return self.state.proxy
 

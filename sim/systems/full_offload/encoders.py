@@ -29,6 +29,10 @@ class EncodedFrame(Protocol):
 class FrameEncoder(Protocol):
     """Encodes whole frames, one after another."""
 
+    @property
+    def builds_on_last(self) -> bool:
+        """Whether a frame decodes only after the one before it."""
+
     def encode(self, frame: Frame) -> EncodedFrame:
         """The encoded frame. Encoders with memory must be given each frame that is sent, once."""
 
@@ -68,6 +72,10 @@ class PixelFrameEncoder:
             return cls(make_frame_codec(codec, crf=crf, keyframe_interval=keyframe_interval))
         return cls(make_frame_codec(codec))
 
+    @property
+    def builds_on_last(self) -> bool:
+        return self.codec.builds_on_last
+
     def encode(self, frame: Frame) -> Packet:
         return Packet(self.codec, self.codec.encode(frame.pixels))
 
@@ -99,8 +107,12 @@ class DrawnFrameEncoder:
     codec: str
     _keyframe: bool = True
 
+    @property
+    def builds_on_last(self) -> bool:
+        return self.codec == "h264"
+
     def encode(self, frame: Frame) -> DrawnSize:
-        if self.codec == "h264" and self._keyframe:
+        if self.builds_on_last and self._keyframe:
             self._keyframe = False
             return DrawnSize(int(self.sampler.statistics.keyframe_bytes + 0.5))
         return DrawnSize(int(self.sampler.frame_bytes(frame.index, self.codec) + 0.5))

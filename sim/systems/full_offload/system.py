@@ -72,13 +72,13 @@ class FullOffload:
             self.encoder = PixelFrameEncoder.of(
                 options.codec, options.quality, options.crf, options.keyframe_interval
             )
-        self._decoder = ServerMemory()  # the server's half of the H.264 stream
+        self._decoder = ServerMemory()  # the server's half of a stream
         self._in_stream = False  # whether the next frame builds on the last one
 
     @property
     def max_in_flight(self) -> int:
-        """A frame of H.264 builds on the last one."""
-        return 1 if self.options.codec == "h264" else 4
+        """One where a frame builds on the last, as H.264's do."""
+        return 1 if self.encoder.builds_on_last else 4
 
     def process(self, frame: Frame, world: FrameWorld) -> Generator[Any, Any, Outcome]:
         """Encode, send, infer densely, reply."""
@@ -92,7 +92,7 @@ class FullOffload:
             if needs_decoder and self._decoder.lost(world):
                 yield world.reply(NOTICE_BYTES)
                 raise Unreachable("the server has lost its decoder")
-            if self.options.codec == "h264":
+            if self.encoder.builds_on_last:
                 self._decoder.fill(world)
             result = self.network.dense(frame, message.decoded)
             yield world.infer_cloud_dense()
@@ -101,5 +101,5 @@ class FullOffload:
             self.encoder.restart()
             self._in_stream = False
             raise
-        self._in_stream = self.options.codec == "h264"
+        self._in_stream = self.encoder.builds_on_last
         return Outcome("cloud", total, total, 0, None, total, result=result)

@@ -242,3 +242,38 @@ def test_what_is_not_kept_is_within_epsilon_of_what_the_layer_gives(epsilon: flo
         for index, apply in enumerate(network, start=1):
             made = apply(steps.view(index - 1).permute(2, 0, 1)[None])[0].permute(1, 2, 0)
             assert float((steps.view(index) - made).abs().max()) <= epsilon + 1e-5
+
+
+class _Gate(nn.Module):
+    def forward(self, value: torch.Tensor) -> torch.Tensor:
+        return value * value.mean((2, 3), keepdim=True).sigmoid()
+
+
+WHOLE = {
+    "a slope a channel": nn.PReLU(8),
+    "reflection": nn.ReflectionPad2d(1),
+    "a crop": nn.ZeroPad2d((-2, 3, -1, 2)),
+    "overlapping patches": nn.ConvTranspose2d(8, 8, 4, 2, 1),
+    "a gate": _Gate(),
+    "group norm": nn.GroupNorm(2, 8),
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("policy", ["truncate", "fixed"])
+def test_an_empty_set_moves_what_lies_behind_layers_that_run_whole(
+    name: str, backend: str, policy: str
+) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 8, 3, 1, 1), WHOLE[name], nn.Conv2d(8, 4, 3, 1, 1)).eval()
+    frame, vectors = torch.rand(1, 3, 64, 64), torch.zeros(4, 4, 2, dtype=torch.int64)
+    vectors[..., 0] = 16
+    executor, nothing = SparseExecutor(network, policy, backend), torch.zeros(4, 4, dtype=torch.bool)
+    dense, cache = executor.dense(frame)
+    outputs, moved, _ = executor.sparse(torch.rand(1, 3, 64, 64), nothing, vectors, cache)
+    width = dense.shape[3]
+    columns = (torch.arange(width) + 16 * round(width / 64)).clamp(max=width - 1)
+    assert torch.equal(outputs, dense[..., columns])
+    again, _, _ = executor.sparse(frame, nothing, torch.zeros_like(vectors), moved)
+    assert torch.equal(again, outputs)

@@ -44,6 +44,13 @@ def image() -> Callable[[int], NDArray[np.uint8]]:
     return Scene("walk", 1, 8, SIDE_PX, noise_sigma=0.0).image
 
 
+@pytest.mark.parametrize(("named", "used"), [(None, "nearest"), ("bilinear", "bilinear")])
+def test_a_system_has_its_own_sampling_unless_the_run_names_one(named: str | None, used: str) -> None:
+    choice = NetworkChoice("default", SceneNetwork(SceneNetwork.Options()), None, False)
+    config = AccuracyConfig("measured", sampling=named)
+    assert open_inference(choice, config, GEOMETRY, "fixed", "nearest").executor.sampling == used
+
+
 class Server:
     """A server that takes in messages of one camera, lossless or not."""
 

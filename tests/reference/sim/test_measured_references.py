@@ -19,7 +19,7 @@ from sim.accuracy import inference as measured
 from sim.accuracy.inference import pack
 from sim.components.blocks import BlockFeatures
 from sim.components.blocks.pixels import PixelReference
-from sim.systems.fluxshard_ea.server import ServerHalf
+from sim.components.synchronisation import ServerHalf
 from tests.strategies.sim import pixels, run
 
 pytestmark = pytest.mark.filterwarnings("ignore:video.size_px")

@@ -19,6 +19,7 @@ from sim.configuration.sections import AccuracyConfig
 from sim.records.summary import RunRecord
 from sim.world.frame import FrameGeometry
 from tests.strategies.sim import pixels
+from traces.errors import InputError
 from traces.video.scenes.scene import Scene
 
 COCO_CAR, COCO_PERSON = 1 + 2, 1 + 0  # in a class map
@@ -32,6 +33,7 @@ class Labelled:
     def __init__(self, ids: list[int], void: int = 0) -> None:
         self.ids = np.array([ids], np.uint8)
         self.void = void
+        self.has_background = not void
 
     def mask(self, index: int) -> NDArray[np.uint8]:
         return self.ids
@@ -66,6 +68,16 @@ def test_only_the_named_classes_count() -> None:
     assert truth(Labelled([0, 1, 1, 0])).similarity(shown, 0) == 2 / 3
     assert truth(Labelled([0, 1, 1, 0]), classes=("car",)).similarity(shown, 0) == 1.0
     assert truth(Labelled([0, 1, 1, 0]), "default", classes=("astronaut",)).similarity(shown, 0) == 1.0
+
+
+def test_void_around_objects_is_not_compared_and_needs_no_ids() -> None:
+    """DAVIS and its like: 0 background, 255 void."""
+    video = Labelled([0, 1, 2, 255], void=255)
+    video.has_background = True
+    assert truth(video).similarity(found(0, COCO_CAR, COCO_CAR, COCO_CAR), 0) == 1.0
+    assert truth(video).similarity(found(0, COCO_CAR, 0, 0), 0) == 0.5
+    with pytest.raises(InputError, match="other than 255, the id of no class, found 255"):
+        truth(video, mask_ids=(255,))
 
 
 def test_dense_labels_count_by_id_and_void_is_not_compared() -> None:

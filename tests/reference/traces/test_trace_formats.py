@@ -216,4 +216,7 @@ def test_options_apply_in_the_order_slice_offset_loop_scale(tmp_path: Path) -> N
 
 
 def test_every_format_can_be_named() -> None:
-    assert set(FORMATS) == {"mahimahi", "cooked", "ghent", "falcon", "sigcomm21", "csv", "madrid"}
+    assert set(FORMATS) == {
+        *("mahimahi", "cooked", "ghent", "falcon", "sigcomm21", "csv", "madrid"),
+        *("parquet", "ucc"),
+    }

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.world.admission import CLOUD, EDGE, UPLINK, WINDOW, Admission, Passage, StageStatistics
+from sim.world.admission import CLOUD, EDGE, UPLINK, Admission, Passage, StageStatistics
+from sim.world.ways import WINDOW
 from tests.strategies.sim import run, statistical
 
 PIPELINED: dict[str, tuple[str, dict[str, Any]]] = {

@@ -15,14 +15,16 @@ from kernels.similarity import cosine_similarity, embed
 from sim.components.message_sizes import RESULT_BYTES
 from sim.components.splits import fastest_cut, feature_bytes, highest_precision, most_even_cut
 from sim.physics.arrivals import ClosedLoop
+from sim.records.outcome import Outcome
 from sim.systems.coach import Coach
 from sim.systems.deltacnn import DeltaCnn
 from sim.systems.edge_only import EdgeOnly
 from sim.systems.full_offload import FullOffload
 from sim.systems.full_offload.system import CODECS
 from sim.systems.spinn import Spinn
+from sim.world.contract import checked_bound
 from tests.strategies.images import texture
-from tests.strategies.systems import CUTS, DELAY_S, DOWNLINK_BPS, EDGE, SIDE_PX, UPLINK_BPS, run
+from tests.strategies.systems import CUTS, DELAY_S, DOWNLINK_BPS, EDGE, SIDE_PX, UPLINK_BPS, context, run
 
 BLOCKS = (SIDE_PX // 16) ** 2
 AROUND_S = 2 * DELAY_S + 8 * RESULT_BYTES / DOWNLINK_BPS  # delays and result, however the frame was sent
@@ -66,6 +68,32 @@ def test_full_offload_takes_transmission_dense_inference_and_reply(codec):
     assert list(result.rows["uplink_bytes"]) == sizes
     assert latency_s(result) == pytest.approx([up_s(size) + 0.020 + AROUND_S for size in sizes])
     assert list(result.rows["blocks_stale"]) == [0, 0, 0]
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_frames_overlap_where_none_builds_on_the_last(codec):
+    system = FullOffload(context(), FullOffload.Options(codec))
+    assert make_frame_codec(codec).builds_on_last == (codec == "h264")
+    assert checked_bound(system) == (1 if codec == "h264" else 4)
+
+
+class DecodesOnTheServer:
+    """Sends nothing but a header, and has the server work 7 ms before it infers."""
+
+    def __init__(self, context):
+        self.blocks_total = context.geometry.blocks_total
+
+    def process(self, frame, world):
+        yield world.send(0)
+        yield world.work_cloud(0.007)
+        yield world.infer_cloud_dense()
+        return Outcome("cloud", self.blocks_total, self.blocks_total, 0)
+
+
+def test_other_work_on_the_server_takes_its_time_and_is_booked_there():
+    result = run(DecodesOnTheServer, FRAMES)
+    assert latency_s(result) == pytest.approx([DELAY_S + 0.007 + 0.020] * 3)
+    assert list(result.rows["cloud_compute_s"]) == pytest.approx([0.027] * 3)
 
 
 @pytest.mark.parametrize("after", ["stem", "middle", "neck"])

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from traces.bandwidth.formats.columns import TIME_UNITS, ColumnOptions, rate_factor
 from traces.bandwidth.formats.parsing import (
     is_number,
     mostly,
@@ -32,7 +33,13 @@ class Cooked:
 
     @dataclass(frozen=True, slots=True)
     class Options:
-        """This format has no options."""
+        """Units other than seconds and Mbit/s: see `traces.bandwidth.formats.columns`."""
+
+        time_unit: str | None = None
+        rate_unit: str | None = None
+
+        def __post_init__(self) -> None:
+            ColumnOptions(None, self.time_unit, self.rate_unit)  # says which units there are
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -48,6 +55,11 @@ class Cooked:
             InputError: a line that is not two finite numbers, a negative rate, times that go back, or only
                 zeros.
         """
+        time_unit, rate_unit = self.options.time_unit, self.options.rate_unit
+        second = 1.0 if time_unit is None else TIME_UNITS[time_unit]
+        factor = (None if rate_unit is None else rate_factor(rate_unit)) or 1e6
+        time_name = f"a time in {time_unit or 'seconds'}"
+        rate_name = f"a rate in {rate_unit or 'Mbit/s'}"
         lines: list[int] = []
         timestamps_s: list[float] = []
         rates_bps: list[float] = []
@@ -58,10 +70,10 @@ class Cooked:
                 raise InputError(f"{path}, line {line}: expected {self.expects}, found {shorten(text)!r}")
             lines.append(line)
             tokens.append(row[0])
-            timestamps_s.append(parse_number(row[0], "a time in seconds", path, line))
-            rates_bps.append(1e6 * parse_rate(row[1], "a rate in Mbit/s", path, line))
+            timestamps_s.append(second * parse_number(row[0], time_name, path, line))
+            rates_bps.append(factor * parse_rate(row[1], rate_name, path, line))
         times_s, rates, period_s = segments_from_timestamps(
-            path, lines, timestamps_s, rates_bps, lambda i: f"{tokens[i]} s"
+            path, lines, timestamps_s, rates_bps, lambda i: f"{tokens[i]} {time_unit or 's'}"
         )
         return RateTrace(
             name=path.name, times_s=times_s, rates_bps=rates, period_s=period_s, source=str(path)

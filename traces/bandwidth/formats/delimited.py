@@ -1,25 +1,27 @@
 """csv with a header that names units: `time_s,rate_mbps`, `timestamp_ms;uplink_kbps`, `time_ms,packets`.
 
-A rate column ends in its unit (bps, kbps, mbps, gbps, bit/s, kbit/s, mbit/s, gbit/s, bytes_per_s,
-kilobytes_per_s, megabytes_per_s), the time column in s, ms, us or min. A row's rate holds to the next row;
-the last row holds for the median step, unless it has a time and an empty rate: then it only marks the end.
-With a column `packets` the rows are delivery opportunities, that many in that millisecond, and the last
-row's time is the period (0 packets there are allowed). Lines starting with # are comments; `# synthetic:
-true` and `# packet_bytes: 1500` are read.
+Which column is what, and in what unit: see `traces.bandwidth.formats.columns`; dates with a time of day (ISO
+8601) are times, too. A row's rate holds to the next row, however long that is; rows with one time count with
+their mean. The last row holds for the median step, unless it has a time and an empty rate: then it only
+marks the end. With a column `packets` the rows are delivery opportunities, that many in that millisecond,
+and the last row's time is the period (0 packets there are allowed). An index column without a name and a
+delimiter at the end of lines are left out. Lines starting with # are comments; `# synthetic: true` and
+`# packet_bytes: 1500` are read.
 """
 
 from __future__ import annotations
 
 import csv
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from traces.bandwidth.formats.columns import ColumnOptions, find_rate_column, find_time_column, plain_name
 from traces.bandwidth.formats.parsing import (
     is_number,
     is_unsigned_integer,
+    merge_repeats,
     numbered_rows,
     parse_number,
     parse_rate,
@@ -27,20 +29,12 @@ from traces.bandwidth.formats.parsing import (
     segments_from_timestamps,
     shorten,
 )
+from traces.bandwidth.formats.stamps import is_iso_time, iso_times_s, loop_start_ms
 from traces.bandwidth.trace import MAX_OPPORTUNITIES, MS_PER_S, BandwidthTrace, OpportunityTrace, RateTrace
 from traces.errors import InputError
 
-_BIT_UNITS = {"bps": 1.0, "kbps": 1e3, "mbps": 1e6, "gbps": 1e9}
-_BIT_UNITS |= {
-    f"{p}bit{s}_s": f for p, f in (("", 1.0), ("k", 1e3), ("m", 1e6), ("g", 1e9)) for s in ("", "s")
-}
-_BIT_UNITS |= {unit[:-2] + "_per_s": factor for unit, factor in _BIT_UNITS.items() if unit.endswith("_s")}
-_BYTE_UNITS = {"bytes": 8.0, "kilobytes": 8e3, "megabytes": 8e6}
-RATE_UNITS = _BIT_UNITS | {f"{u}_{end}": f for u, f in _BYTE_UNITS.items() for end in ("s", "per_s")}
-TIME_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0, "seconds": 1.0, "milliseconds": 1e-3, "min": 60.0}
 MAX_DIGITS, MAX_TIME_MS = 15, 1e15  # far past any recording, far below the limit of 64-bit integers
 _DELIMITERS = (",", ";", "\t")
-_AMBIGUOUS = re.compile(r"[KkMG]B(ps|/s)")  # kilobytes or kilobits? 1000 or 1024?
 
 
 class Csv:
@@ -49,20 +43,19 @@ class Csv:
     name = "csv"
     expects = "a header that names units, such as time_s,rate_mbps or time_ms,packets, and rows of numbers"
 
-    @dataclass(frozen=True, slots=True)
-    class Options:
-        """This format has no options."""
+    Options = ColumnOptions
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: ColumnOptions) -> None:
         self.options = options
 
     def matches(self, sample_lines: list[str]) -> bool:
-        """Whether the first line is a header of at least two words."""
-        cells = _cells(sample_lines[0], _delimiter(sample_lines[0]))
+        """Whether the first line is a header of at least two words, the first of which may be empty."""
+        cells = table_cells(sample_lines[0])
+        words = cells[1:] if cells and not cells[0] else cells
         return (
             len(cells) >= 2
-            and not any(map(is_number, cells))
-            and all(re.search("[A-Za-z]", c) for c in cells)
+            and not any(map(is_number, words))
+            and all(re.search("[A-Za-z]", word) for word in words)
         )
 
     def read(self, path: Path, direction: str = "uplink", column: str | None = None) -> BandwidthTrace:
@@ -74,27 +67,44 @@ class Csv:
             InputError: no time or rate column with a unit, several without a choice, or a bad row.
         """
         text = read_text(path)
-        rows = list(numbered_rows(text))
-        if not rows:
-            raise InputError(f"{path}: expected {self.expects}, found only comments")
-        header_line, header_text = rows[0]
-        delimiter = _delimiter(header_text)
-        header = _cells(header_text, delimiter)
-        table: list[tuple[int, list[str]]] = []
-        for line, row_text in rows[1:]:
-            cells = _cells(row_text, delimiter)
-            if len(cells) != len(header):
-                raise InputError(f"{path}, line {line}: expected {len(header)} cells, found {len(cells)}")
-            table.append((line, cells))
+        header_line, header, table = read_table(path, text, self.expects)
         notes = dict(re.findall(r"^#\s*(\w+):\s*(.*?)\s*$", text, flags=re.MULTILINE))
-        time_index, seconds = _time_column(path, header_line, header)
-        lowered = [_plain(cell) for cell in header]
-        if column is None and "packets" in lowered:
-            return _opportunities(
-                path, header[time_index], time_index, lowered.index("packets"), seconds, table, notes
-            )
-        rate_index, factor = _rate_column(path, header_line, header, direction, column)
-        return _rates(path, header, time_index, seconds, rate_index, factor, table, notes)
+        place = f"{path}, line {header_line}"
+        time_index, unit_s = find_time_column(
+            place, header, lambda index: bool(table) and is_iso_time(table[0][1][index]), self.options
+        )
+        times = [(line, cells[time_index]) for line, cells in table]
+        if column is None and "packets" in map(plain_name, header):
+            packets_index = [plain_name(cell) for cell in header].index("packets")
+            packets = [cells[packets_index] for _, cells in table]
+            return _opportunities(path, header[time_index], times, unit_s, packets, notes)
+        rate_index, factor = find_rate_column(place, header, time_index, direction, column, self.options)
+        rates = [cells[rate_index] for _, cells in table]
+        return _rates(path, header[time_index], times, unit_s, header[rate_index], rates, factor, notes)
+
+
+def read_table(path: Path, text: str, expects: str) -> tuple[int, list[str], list[tuple[int, list[str]]]]:
+    """(line of the header, header, (line, cells) of each row), every row as long as the header.
+
+    Raises:
+        InputError: no header, or a row of another length; empty cells at its end do not count.
+    """
+    rows = list(numbered_rows(text, strip=False))
+    if not rows:
+        raise InputError(f"{path}: expected {expects}, found only comments")
+    header_line, header_text = rows[0]
+    delimiter = _delimiter(header_text)
+    header = table_cells(header_text)
+    table: list[tuple[int, list[str]]] = []
+    for line, row_text in rows[1:]:
+        cells = _cells(row_text, delimiter)
+        if len(cells) != len(header):
+            extra = cells[len(header) :]
+            if not extra or any(extra):
+                raise InputError(f"{path}, line {line}: expected {len(header)} cells, found {len(cells)}")
+            cells = cells[: len(header)]
+        table.append((line, cells))
+    return header_line, header, table
 
 
 def dumps(trace: BandwidthTrace) -> str:
@@ -116,58 +126,66 @@ def dumps(trace: BandwidthTrace) -> str:
 
 def _rates(
     path: Path,
-    header: list[str],
-    time_index: int,
-    seconds: float,
-    rate_index: int,
+    time_name: str,
+    times: list[tuple[int, str]],
+    unit_s: float | None,
+    rate_name: str,
+    rates: list[str],
     factor: float,
-    table: list[tuple[int, list[str]]],
     notes: dict[str, str],
 ) -> RateTrace:
-    end_s: float | None = None
-    if table and table[-1][1][rate_index] == "" and len(table) > 1:
-        line, cells = table.pop()
-        end_s = seconds * parse_number(cells[time_index], f"{header[time_index]}, the end", path, line)
-    lines = [line for line, _ in table]
-    timestamps_s = [
-        seconds * parse_number(cells[time_index], header[time_index], path, line) for line, cells in table
-    ]
+    lines = [line for line, _ in times]
+    stamps_s = _times_s(path, time_name, times, unit_s)
+    has_end = len(rates) > 1 and rates[-1] == ""
     rates_bps = [
-        factor * parse_rate(cells[rate_index], header[rate_index], path, line) for line, cells in table
+        factor * parse_rate(cell, rate_name, path, line)
+        for line, cell in zip(lines[: len(rates) - has_end], rates, strict=False)
     ]
-    if end_s is not None:
+    written = dict(zip(lines, (cell for _, cell in times), strict=True))
+    known = len(rates_bps)
+    merged_lines, merged_s, merged_bps = merge_repeats(lines[:known], stamps_s[:known], rates_bps)
+    if has_end:
         # As a last row of its own: the rows before it then need no guess at how long the last one holds.
-        lines.append(lines[-1] + 1)
-        timestamps_s.append(end_s)
-        rates_bps.append(0.0)
-    times_s, rates, period_s = segments_from_timestamps(
-        path, lines, timestamps_s, rates_bps, lambda i: f"{timestamps_s[i] / seconds:g} {header[time_index]}"
+        merged_lines, merged_s, merged_bps = (
+            [*merged_lines, lines[-1]],
+            [*merged_s, stamps_s[-1]],
+            [*merged_bps, 0.0],
+        )
+    times_s, kept_bps, period_s = segments_from_timestamps(
+        path, merged_lines, merged_s, merged_bps, lambda i: f"{written[merged_lines[i]]} {time_name}"
     )
-    if end_s is not None:
-        times_s, rates, period_s = times_s[:-1], rates[:-1], float(times_s[-1])
+    if has_end:
+        times_s, kept_bps, period_s = times_s[:-1], kept_bps[:-1], float(times_s[-1])
     return RateTrace(
         name=notes.get("name", path.name),
         times_s=times_s,
-        rates_bps=rates,
+        rates_bps=kept_bps,
         period_s=period_s,
         synthetic=notes.get("synthetic", "").lower() == "true",
         source=str(path),
     )
 
 
+def _times_s(path: Path, name: str, times: list[tuple[int, str]], unit_s: float | None) -> list[float]:
+    """The times in seconds; dates count from the first one."""
+    if unit_s is None:
+        return iso_times_s(path, [line for line, _ in times], [cell for _, cell in times], name)
+    return [unit_s * parse_number(cell, name, path, line) for line, cell in times]
+
+
 def _opportunities(
     path: Path,
     time_name: str,
-    time_index: int,
-    packets_index: int,
-    seconds: float,
-    table: list[tuple[int, list[str]]],
+    times: list[tuple[int, str]],
+    unit_s: float | None,
+    packets: list[str],
     notes: dict[str, str],
 ) -> OpportunityTrace:
     times_ms: list[int] = []
     counts: list[int] = []
-    for line, cells in table:
-        time_ms = parse_number(cells[time_index], time_name, path, line) * seconds * MS_PER_S
+    stamps_s = _times_s(path, time_name, times, unit_s)
+    for (line, _), time_s, count in zip(times, stamps_s, packets, strict=True):
+        time_ms = time_s * MS_PER_S
         if not 0 <= time_ms <= MAX_TIME_MS or abs(time_ms - round(time_ms)) > 1e-6:
             most = f" and at most {MAX_TIME_MS:.0e}" if time_ms > MAX_TIME_MS else ""
             raise InputError(
@@ -178,7 +196,6 @@ def _opportunities(
                 f"{path}, line {line}: expected times that do not go back, found {time_ms:g} ms "
                 f"after {times_ms[-1]} ms"
             )
-        count = cells[packets_index]
         if not is_unsigned_integer(count) or len(count) > MAX_DIGITS:
             raise InputError(
                 f"{path}, line {line}: expected a whole number of packets >= 0, found {shorten(count)!r}"
@@ -189,69 +206,25 @@ def _opportunities(
         raise InputError(f"{path}: expected at most {MAX_OPPORTUNITIES:.0e} packets, found {sum(counts):.3g}")
     if not any(counts):
         raise InputError(f"{path}: expected at least one packet, found none")
-    if times_ms[-1] == 0:
+    start_ms = loop_start_ms(path, times[0][0], times_ms[0])
+    if times_ms[-1] == start_ms:
         raise InputError(f"{path}: expected a last time > 0 ms (the trace loops there), found 0")
     packet_bytes = notes.get("packet_bytes", "1500")
     if not is_unsigned_integer(packet_bytes) or len(packet_bytes) > MAX_DIGITS:
         raise InputError(f"{path}: expected packet_bytes as a whole number, found {shorten(packet_bytes)!r}")
     return OpportunityTrace(
         name=notes.get("name", path.name),
-        times_ms=np.repeat(np.array(times_ms, dtype=np.int64), counts),
-        period_ms=times_ms[-1],
+        times_ms=np.repeat(np.array(times_ms, dtype=np.int64) - start_ms, counts),
+        period_ms=times_ms[-1] - start_ms,
         packet_bytes=int(packet_bytes),
         synthetic=notes.get("synthetic", "").lower() == "true",
         source=str(path),
     )
 
 
-def _time_column(path: Path, line: int, header: list[str]) -> tuple[int, float]:
-    """(index, seconds a unit) of the first column that ends in a time unit."""
-    for index, cell in enumerate(header):
-        if _rate_factor(cell) is None:
-            unit = _plain(cell).rpartition("_")[2]
-            if unit in TIME_UNITS:
-                return index, TIME_UNITS[unit]
-    raise InputError(
-        f"{path}, line {line}: expected a time column that ends in its unit (time_s, time_ms, ...), "
-        f"found {shorten(', '.join(header), 60)!r}"
-    )
-
-
-def _rate_column(
-    path: Path, line: int, header: list[str], direction: str, column: str | None
-) -> tuple[int, float]:
-    """(index, bit/s a unit) of the rate column to use."""
-    if column is not None:
-        if column not in header:
-            raise InputError(f"{path}, line {line}: expected a column {column!r}, found {', '.join(header)}")
-        candidates = [header.index(column)]
-    else:
-        candidates = [index for index, cell in enumerate(header) if _rate_factor(cell) is not None]
-        if len(candidates) > 1:
-            candidates = [i for i in candidates if direction in _plain(header[i])] or candidates
-    if len(candidates) > 1:
-        names = ", ".join(header[index] for index in candidates)
-        raise InputError(f"{path}, line {line}: expected one rate column, found {names}; choose with column=")
-    factor = _rate_factor(header[candidates[0]]) if candidates else None
-    if factor is None:
-        raise InputError(
-            f"{path}, line {line}: expected a rate column that ends in its unit (rate_bps, rate_mbps, "
-            f"bytes_per_s, ...), found {shorten(', '.join(header), 60)!r}"
-        )
-    return candidates[0], factor
-
-
-def _rate_factor(cell: str) -> float | None:
-    if _AMBIGUOUS.search(cell):
-        return None  # kB/s leaves open 8 or 1, 1000 or 1024: the header must spell kilobytes_per_s
-    plain = _plain(cell)
-    units = [unit for unit in RATE_UNITS if plain == unit or plain.endswith("_" + unit)]
-    return RATE_UNITS[max(units, key=len)] if units else None
-
-
-def _plain(cell: str) -> str:
-    """Lower case with single underscores: `Rate (Mbit/s)` becomes rate_mbit_s."""
-    return re.sub(r"[^a-z0-9]+", "_", cell.lower()).strip("_")
+def table_cells(header: str) -> list[str]:
+    """The cells of a header, whatever separates them."""
+    return _without_empty_end(_cells(header, _delimiter(header)))
 
 
 def _delimiter(header: str) -> str:
@@ -263,3 +236,9 @@ def _cells(line: str, delimiter: str) -> list[str]:
         return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter))]
     except csv.Error:  # a cell of more than 131072 characters: one cell, which its reader refuses by line
         return [line]
+
+
+def _without_empty_end(cells: list[str]) -> list[str]:
+    """The cells up to the last one that is not empty."""
+    filled = [index for index, cell in enumerate(cells) if cell]
+    return cells[: filled[-1] + 1] if filled else []

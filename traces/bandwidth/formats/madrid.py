@@ -12,18 +12,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from traces.bandwidth.formats.lte_grants import DIRECTION_CODE, opportunities_from_grants
+from traces.bandwidth.formats.parquet_file import MAGIC, open_parquet, unreadable
 from traces.bandwidth.formats.transport_block import MAX_MCS, MAX_PRB, transport_block_bits
 from traces.bandwidth.trace import OpportunityTrace
 from traces.errors import InputError
 
 COLUMNS = ("timestamp", "direction", "mcs_idx", "nof_prb")
-MAGIC = "PAR1"
+GRANT_COLUMNS = ("mcs_idx", "nof_prb")  # what only a recording of grants has
 
 
 class Madrid:
@@ -43,8 +43,10 @@ class Madrid:
         self.options = options
 
     def matches(self, sample_lines: list[str]) -> bool:
-        """Whether the file starts as parquet files do; its columns are checked when it is read."""
-        return sample_lines[0].startswith(MAGIC)
+        """Whether it is a parquet file and, where its columns are known, one of them tells of grants."""
+        if not sample_lines[0].startswith(MAGIC):
+            return False
+        return len(sample_lines) == 1 or any(name in sample_lines[1].split("\t") for name in GRANT_COLUMNS)
 
     def read(self, path: Path, direction: str = "uplink", column: str | None = None) -> OpportunityTrace:
         """Read one direction of a Madrid recording.
@@ -82,14 +84,9 @@ class Madrid:
 def _read_columns(path: Path) -> dict[str, NDArray[np.float64]]:
     """The four columns as float64, NaN where undecoded."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    with path.open("rb") as opened:
-        magic = opened.read(len(MAGIC))
-    if magic != MAGIC.encode():
-        raise InputError(f"{path}: expected {Madrid.expects}, found no parquet file")
+    file = open_parquet(path, Madrid.expects)
     try:
-        file: Any = pq.ParquetFile(path)
         names = file.schema_arrow.names
         missing = [name for name in COLUMNS if name not in names]
         if missing:
@@ -107,6 +104,4 @@ def _read_columns(path: Path) -> dict[str, NDArray[np.float64]]:
             for name in COLUMNS
         }
     except (pa.ArrowException, OSError, TypeError) as error:
-        raise InputError(
-            f"{path}: expected {Madrid.expects}, found one that cannot be read ({error})"
-        ) from error
+        raise unreadable(path, Madrid.expects, error) from error

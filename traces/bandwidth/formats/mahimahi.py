@@ -1,8 +1,8 @@
 """mahimahi: one integer a line, the millisecond at which one 1500-byte packet may leave.
 
 Repeats mean several packets in that millisecond; the file loops at its last timestamp; an opportunity that
-finds nothing waiting is wasted. Netravali et al., "Mahimahi: Accurate Record-and-Replay for HTTP", USENIX
-ATC 2015.
+finds nothing waiting is wasted. Stamps in Unix milliseconds count from the first one. Netravali et al.,
+"Mahimahi: Accurate Record-and-Replay for HTTP", USENIX ATC 2015.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from traces.bandwidth.formats.parsing import is_unsigned_integer, mostly, numbered_rows, read_text, shorten
+from traces.bandwidth.formats.stamps import loop_start_ms
 from traces.bandwidth.trace import OpportunityTrace
 from traces.errors import InputError
 
@@ -45,8 +46,8 @@ class Mahimahi:
         """Read a mahimahi file.
 
         Raises:
-            InputError: a line that is no whole number of milliseconds, times that go back, or a trace that
-                lasts 0 ms.
+            InputError: a line that is no whole number of milliseconds, times that go back or are in another
+                unit, or a trace that lasts 0 ms.
         """
         text = read_text(path)
         if _PLAIN.fullmatch(text):
@@ -62,6 +63,8 @@ class Mahimahi:
                 f"{path}, line {line}: expected milliseconds that do not go back, found {times_ms[i]} "
                 f"after {times_ms[i - 1]}"
             )
+        first_line = next(numbered_rows(text))[0]
+        times_ms -= loop_start_ms(path, first_line, int(times_ms[0]))
         if times_ms[-1] == 0:
             raise InputError(f"{path}: expected a last timestamp > 0 ms (the trace loops there), found 0")
         return OpportunityTrace(

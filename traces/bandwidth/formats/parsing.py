@@ -13,10 +13,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from traces.bandwidth.formats.compression import read_bytes
+from traces.bandwidth.formats.parquet_file import parquet_columns
 from traces.errors import InputError
 
 SAMPLE_LINES = 40
 BINARY_PROBE_BYTES = 65536
+FAR_FUTURE_S = 1e11  # the year 5138: such a time is Unix milliseconds
+GAP_RATIO = 2.0
 
 
 def read_text(path: Path) -> str:
@@ -25,7 +29,7 @@ def read_text(path: Path) -> str:
     Raises:
         InputError: no such file, a folder, an empty file, or bytes that are not text.
     """
-    data = _read_bytes(path)
+    data = read_bytes(path)
     if _is_binary(data):
         raise InputError(f"{path}: expected a text file, found binary data")
     try:
@@ -40,14 +44,20 @@ class FileSample:
     """The start of a file, for telling its format.
 
     lines: its first 40 lines but blanks and `#` comments, stripped. Of a file with binary data there is one
-        line: the printable characters that it starts with, which for many binary formats are their name.
-    first_line: number of the first of them in the file, from 1.
+        line: the printable characters that it starts with, which for many binary formats are their name. Of
+        a parquet file a second one follows: the names of its columns, between tabs.
+    numbers: their numbers in the file, from 1.
     binary: whether the file holds binary data.
     """
 
     lines: list[str]
-    first_line: int
+    numbers: list[int]
     binary: bool
+
+    @property
+    def first_line(self) -> int:
+        """Number of the first line that is neither blank nor a comment; 1 where there is none."""
+        return self.numbers[0] if self.numbers else 1
 
 
 def sample_file(path: Path) -> FileSample:
@@ -56,22 +66,26 @@ def sample_file(path: Path) -> FileSample:
     Raises:
         InputError: no such file, a folder, or an empty file.
     """
-    data = _read_bytes(path)
+    data = read_bytes(path)
     if _is_binary(data):
         printable = re.match(rb"[\x20-\x7e]*", data)
         magic = printable.group().decode("ascii") if printable else ""
-        return FileSample([magic], 1, binary=True)
+        lines = [magic, *parquet_columns(data)]
+        return FileSample(lines, [1] * len(lines), binary=True)
     text = data.decode("utf-8-sig", errors="replace").replace("\r\n", "\n").replace("\r", "\n")
     rows = list(itertools.islice(numbered_rows(text), SAMPLE_LINES))
-    return FileSample([row for _, row in rows], rows[0][0] if rows else 1, binary=False)
+    return FileSample([row for _, row in rows], [number for number, _ in rows], binary=False)
 
 
-def numbered_rows(text: str) -> Iterator[tuple[int, str]]:
-    """(line number from 1, stripped line) of every line but blanks and `#` comments."""
+def numbered_rows(text: str, *, strip: bool = True) -> Iterator[tuple[int, str]]:
+    """(line number from 1, stripped line) of every line but blanks and `#` comments.
+
+    strip: False keeps white space at both ends: in a table between tabs it stands for empty cells.
+    """
     for number, line in enumerate(io.StringIO(text), start=1):
         stripped = line.strip()
         if stripped and not stripped.startswith("#"):
-            yield number, stripped
+            yield number, stripped if strip else line.rstrip("\n")
 
 
 def mostly(sample: list[str], has_shape: Callable[[str], bool]) -> bool:
@@ -132,50 +146,76 @@ def segments_from_timestamps(
     timestamps_s: list[float],
     rates_bps: list[float],
     time_text: Callable[[int], str],
+    word: str = "line",
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
     """(times_s from 0, rates_bps, period_s) of rows that say "from this time on, this rate".
 
     A row's rate holds until the next row's time, however long that gap is. Times are rebased to 0. The file
-    does not say how long the last row holds: it gets the median step. Of rows with the same time the last
-    counts, since the others hold for no time at all.
+    does not say how long the last row holds: it gets the median step (see `_usual_step_s`). Of rows with the
+    same time the last counts, since the others hold for no time at all; `merge_repeats` takes their mean.
 
-    lines: line number of each row; time_text: the row's time as the file wrote it, for messages.
+    lines: number of each row; word: what they number; time_text: the row's time as the file wrote it. All
+        three are for messages.
 
     Raises:
-        InputError: no row, a time that goes back, one row only, or every rate 0.
+        InputError: no row, a time that goes back, one row only, times that are no seconds, or every rate 0.
     """
     if not timestamps_s:
         raise InputError(f"{path}: expected rows of time and rate, found none")
     if len(timestamps_s) == 1:
         raise InputError(
-            f"{path}, line {lines[0]}: expected at least two rows, found one; how long it holds is unknown"
+            f"{path}, {word} {lines[0]}: expected at least two rows, found one; how long it holds is unknown"
         )
     times_s, rates = np.array(timestamps_s), np.array(rates_bps)
     steps_s = np.diff(times_s)
     if steps_s.min() < 0:
         i = int(np.argmax(steps_s < 0)) + 1
         raise InputError(
-            f"{path}, line {lines[i]}: expected times that do not go back, found {time_text(i)} "
+            f"{path}, {word} {lines[i]}: expected times that do not go back, found {time_text(i)} "
             f"after {time_text(i - 1)}"
         )
     if steps_s.max() == 0:
         raise InputError(f"{path}: expected times that advance, found {time_text(0)} in every row")
+    if times_s[0] > FAR_FUTURE_S:
+        raise InputError(
+            f"{path}, {word} {lines[0]}: expected times in seconds, found {time_text(0)}, past the year "
+            "5000; is the unit another one (time_unit=ms)?"
+        )
     if rates.max() <= 0:
         raise InputError(f"{path}: expected at least one rate > 0, found only 0")
-    step_s = float(np.median(steps_s[steps_s > 0]))
+    step_s = _usual_step_s(steps_s[steps_s > 0])
     kept = np.append(steps_s > 0, True)
     times_s = times_s[kept] - times_s[0]
     return times_s, rates[kept], float(times_s[-1]) + step_s
 
 
-def _read_bytes(path: Path) -> bytes:
-    if not path.is_file():
-        found = "it is a folder" if path.is_dir() else "there is none"
-        raise InputError(f"{path}: expected a trace file, found that {found}")
-    data = path.read_bytes()
-    if not data.strip():
-        raise InputError(f"{path}: expected a trace, found an empty file")
-    return data
+def _usual_step_s(steps_s: NDArray[np.float64]) -> float:
+    """The median step, which the last row is taken to hold for.
+
+    Of an even number the median lies between two steps. Where these are far apart, one of them is a gap of
+    the recording and the middle would be a length that the file never shows: the shorter one then counts.
+    """
+    ordered = np.sort(steps_s)
+    shorter, longer = ordered[(ordered.size - 1) // 2], ordered[ordered.size // 2]
+    return float(shorter) if longer > GAP_RATIO * shorter else float(np.median(steps_s))
+
+
+def merge_repeats(
+    lines: list[int], timestamps_s: list[float], rates_bps: list[float]
+) -> tuple[list[int], list[float], list[float]]:
+    """Rows that follow each other with one time, as one row with their mean rate and the last one's number.
+
+    A recorder that writes a row a second, but reads a clock of whole seconds, repeats one now and then and
+    leaves another out. Rows that all have one time come back as they are.
+    """
+    if len(set(timestamps_s)) < 2:
+        return lines, timestamps_s, rates_bps
+    merged = [list(group) for _, group in itertools.groupby(range(len(lines)), key=timestamps_s.__getitem__)]
+    return (
+        [lines[group[-1]] for group in merged],
+        [timestamps_s[group[-1]] for group in merged],
+        [sum(rates_bps[i] for i in group) / len(group) for group in merged],
+    )
 
 
 def _is_binary(data: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""Opportunistic traffic: active blocks on the idle uplink while the edge computes (§4.4)."""
+"""Opportunistic traffic: active blocks on the idle uplink while the edge computes (FluxShard, §4.4)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 from sim.components.blocks import Match
 from sim.components.message_sizes import NOTICE_BYTES
+from sim.components.synchronisation.synchronisation import Synchronisation
 from sim.physics.estimators import MIN_BYTES
 from sim.physics.link import BackgroundTransfer
-from sim.systems.fluxshard_ea.synchronisation import Synchronisation
 from sim.world.frame import Frame
 from sim.world.frame_world import FrameWorld
 

@@ -1,4 +1,4 @@
-"""The server's side, Algorithm 2 of the paper: the assembled image, and what of it is dirty."""
+"""The server's side (FluxShard, Algorithm 2): the assembled image, and what of it is dirty."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from sim.components.blocks import BlockContent, Match, Message, SharedImage
 from sim.components.message_sizes import NOTICE_BYTES
-from sim.systems.fluxshard_ea.server import ServerHalf
+from sim.components.synchronisation.server_half import ServerHalf
 from sim.world.frame import Frame
 from sim.world.frame_world import FrameWorld
 

@@ -1,0 +1,9 @@
+"""Edge and server that keep one image of the scene in step: both halves, and what passes between them."""
+
+from __future__ import annotations
+
+from sim.components.synchronisation.opportunistic_sender import PROBE_BYTES, OpportunisticSender
+from sim.components.synchronisation.server_half import ServerHalf
+from sim.components.synchronisation.synchronisation import Synchronisation
+
+__all__ = ["PROBE_BYTES", "OpportunisticSender", "ServerHalf", "Synchronisation"]
