@@ -18,7 +18,7 @@ from sim.accuracy.evaluator import DenseResults
 from sim.accuracy.masks import MaskSource, MaskTruth, open_masks
 from sim.accuracy.network import NetworkMaker, no_network
 from sim.configuration import lookup
-from sim.configuration.sections import RunConfig
+from sim.configuration.sections import RECORDED_QUALITY, RunConfig
 from sim.world.frame import FrameGeometry
 from traces.errors import InputError
 from traces.notices import InputWarning, warn_once
@@ -265,7 +265,7 @@ def _check_recorded(config: RunConfig) -> None:
         "matching.aligner": (config.matching.aligner, "search"),
         "matching.threshold": (config.matching.threshold, 0.025),
         "matching.radius_px": (config.matching.radius_px, 16),
-        "payload.quality": (config.payload.quality, 85),
+        "payload.quality": (config.payload.quality or RECORDED_QUALITY, RECORDED_QUALITY),
         "payload.block_px": (config.payload.block_px, 16),
     }
     for key, (found, fixed) in recorded.items():

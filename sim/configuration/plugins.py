@@ -66,11 +66,11 @@ def find_plugin(
 
     Args:
         group, name, folders, key: as for :func:`sim.configuration.lookup.find`.
-        values: replace options of that name, where the class has them.
+        values: replace options of that name, where the YAML has them; None replaces nothing.
     """
     path = lookup.find(group, name, folders, key)
     section = lookup.read(path)
-    replaced = {option: value for option, value in values.items() if option in section}
+    replaced = {option: value for option, value in values.items() if option in section and value is not None}
     return read_plugin(group, {**section, **replaced}, folders, key=key, name=name)
 
 

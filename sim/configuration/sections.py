@@ -18,6 +18,7 @@ from traces.errors import InputError
 #: Sections whose keys are the options of a class that they name (`sim.configuration.plugins`).
 OPEN_SECTIONS = ("system", "scheduler", "estimator")
 NAMED = (*OPEN_SECTIONS, "model")  # known by the name of their YAML
+RECORDED_QUALITY = 85  # of the JPEG blocks in statistics of videos
 #: The papers' levels: means of synthetic traces (`conf/trace/`), to which no file is scaled by accident.
 LEVELS_MBPS = {"low": 25.0, "medium": 56.0, "high": 130.0}
 
@@ -111,10 +112,10 @@ class MatchingConfig:
 
 @dataclass(frozen=True, slots=True)
 class PayloadConfig:
-    """How blocks are encoded. `codec`: raw, png or jpeg."""
+    """How blocks are encoded. `codec`: raw, png, jpeg or one's own; `quality`: None leaves it to its YAML."""
 
     codec: str = "jpeg"
-    quality: int = 85
+    quality: int | None = None
     block_px: int = 16
 
 

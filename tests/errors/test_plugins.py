@@ -376,6 +376,36 @@ def test_a_section_without_name_or_target_is_refused() -> None:
     assert message.endswith("found none")
 
 
+# -- block codecs ----------------------------------------------------------------------------------
+
+
+def codec_yaml(door: Door, text: str) -> dict[str, Any]:
+    path = door.folder / "payload" / "codec" / "own.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(f"_target_: kernels.codecs.block_codecs.JpegAtlas\n{text}")
+    return {"config_folders": [str(door.folder)]}
+
+
+def test_the_quality_of_a_codec_is_its_yamls_unless_the_run_has_one(door: Door) -> None:
+    folders = codec_yaml(door, "quality: 10\n")
+
+    def quality(payload: dict[str, Any]) -> int:
+        camera = assemble(read_config(pixels(payload=payload, **folders))).simulation.cameras[0]
+        found: int = camera.system.content.options.codec.quality
+        return found
+
+    assert quality({"codec": "own"}) == 10
+    assert quality({"codec": "own", "quality": 50}) == 50
+    assert quality({}) == 85
+
+
+def test_sizes_of_a_codec_that_was_not_recorded_are_not_made_up(door: Door) -> None:
+    folders = codec_yaml(door, "quality: 10\n")
+    assert refused(statistical(payload={"codec": "own"}, **folders)).startswith(
+        "payload.codec: statistics are recorded with raw, png, jpeg of quality 85, found 'jpeg' of quality 10"
+    )
+
+
 # -- videos without pixels -------------------------------------------------------------------------
 
 
