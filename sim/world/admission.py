@@ -173,7 +173,8 @@ class Admission:
     _ways: Ways = field(default_factory=Ways)
     _shares: dict[Stop, float] = field(default_factory=dict)  # of frames that come there; of all
     _ahead: dict[Stop, list[tuple[StageStatistics, float]]] = field(default_factory=dict)  # and of conflicts
-    _outdated: bool = False  # those two
+    _several: bool = False  # ways
+    _outdated: bool = False  # those three
     _free_s: dict[str, float] = field(default_factory=dict)  # when the last frame left a place
     _has_result: bool = False
     _between_s: float = 0.0  # neither served nor waiting: propagation; a running mean
@@ -232,8 +233,8 @@ class Admission:
         total_s = sum(services_s) + self._between_s
         overlap = self._overlapping_wins(period_s, total_s)
         in_order = (
-            overlap
-            and self._ways.several
+            self._several
+            and overlap
             and not self._overlapping_wins(period_s, self._ways.shown(period_s) * total_s)
         )
         level = self.decay_per_s * period_s / (self.decay_per_s * period_s + 1.0)
@@ -254,6 +255,7 @@ class Admission:
         """Work out how many frames come to each stage, and how often the next one meets them further on."""
         share = self._ways.share
         self._outdated = False
+        self._several = self._ways.several
         self._shares = {stop: share(stop) for stop in self._stages}
         self._ahead = {
             stop: [
@@ -294,11 +296,11 @@ class Admission:
             since_s = passage.asked_s if passage.stop[1] == CLOUD else passage.began_s
             if since_s > now_s + TOLERANCE_S:
                 return math.inf  # it waits
-            if (sure := _sure(level, share)) > 0.0:
+            if (sure := level if share == 1.0 else _sure(level, share)) > 0.0:
                 enter_s = max(now_s, since_s + stage.enter_after_s(max(0.0, now_s - since_s), sure))
             ended_s = max(now_s, since_s + stage.mean_s)
         for later, both_share in self._ahead[passage.stop]:
-            if (sure := _sure(level, both_share)) > 0.0:
+            if (sure := level if both_share == 1.0 else _sure(level, both_share)) > 0.0:
                 asked_s = ended_s + later.lead_s - stage.lead_s - stage.mean_s
                 enter_s = max(enter_s, asked_s + later.quantile_s(sure) - later.lead_s)
         return enter_s
@@ -309,6 +311,4 @@ def _sure(level: float, share: float) -> float:
 
     Below 0 where even certain waiting is rare enough.
     """
-    if share == 1.0:
-        return level
     return 1.0 - (1.0 - level) / share if share > 0.0 else 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Generator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sim import run as run_choices
 from sim.physics.arrivals import ClosedLoop, PeriodicLatest, PeriodicQueue
 from sim.physics.events import Unreachable
 from sim.records.frame_table import OUTCOMES
@@ -196,3 +198,63 @@ def test_what_nobody_waits_for_may_fail() -> None:
             yield world.wait_for(world.event().succeed())
 
     assert run(Alone(), PeriodicLatest(10.0, 9)).completed == 9
+
+
+# -- through the door of every system -----------------------------------------------------------------
+
+OWN_CLIPS = """
+from dataclasses import dataclass
+
+from sim import Outcome
+
+
+class Clips:
+    works_without_pixels = True
+    frames_an_input = 4
+
+    @dataclass(frozen=True)
+    class Options:
+        size_bytes: int = 40_000
+
+    def __init__(self, context, options):
+        self.size_bytes, self.clip = options.size_bytes, []
+
+    def process(self, frame, world):
+        if not self.clip:
+            self.result = world.event()
+        clip, result = self.clip, self.result
+        clip.append(frame.index)
+        if len(clip) < 4:
+            yield world.wait_for(result)
+        else:
+            self.clip = []
+            world.spawn(self.tell(world.aside()))
+            yield world.send(self.size_bytes)
+            yield world.infer_cloud_dense()
+            yield world.reply(1000)
+            result.succeed()
+        return Outcome("cloud", 16, 16, 0)
+
+    def tell(self, aside):
+        yield aside.send(500)
+        yield aside.work_edge(0.001)
+        yield aside.send(500)
+"""
+
+
+def test_a_clip_system_of_a_user_runs_however_many_frames_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "system").mkdir()
+    (tmp_path / "system" / "clips.yaml").write_text("_target_: own_clips_of_frames.Clips\n")
+    (tmp_path / "own_clips_of_frames.py").write_text(OWN_CLIPS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for asked in (1, 9):
+        choices = ["system=clips", "video=statistical", "frames=80", "cameras=2", f"in_flight={asked}"]
+        record = run_choices(choices, config_dir=tmp_path)
+        frames, summary = record.frames, record.summary
+        assert summary["in_flight"] == 4
+        assert summary["frames_completed"] > 8
+        assert summary["frames_completed"] % 4 == 0
+        assert summary["uplink_bytes"] == frames["uplink_bytes"].sum()
+        assert set(frames["uplink_bytes"]) == {0, 41_000}
