@@ -140,6 +140,7 @@ def _rehearse(model: nn.Module, frame: torch.Tensor) -> list[Any]:
         return leaves  # under the watch alone, perhaps; the next run shows
     leaves = [leaf.clone() if isinstance(leaf, torch.Tensor) else leaf for leaf in result]
     made = recorder.values_made()
+    recorder.forget()  # another thread in the same module may hold the recorder a little longer, by its hooks
     del result, recorder, watch, frame
     if any(tensor() is not None for tensor, _ in made):
         gc.collect()

@@ -99,5 +99,5 @@ def test_a_sweep_says_it_in_one_line_and_once(folder: Path, tmp_path: Path, repo
     )
     lines = [line for line in done.stderr.splitlines() if "7 are needed" in line]
     assert len(lines) == 1
-    assert lines[0].startswith(f"warning: frames: video '{folder.name}' has 4 frames")
+    assert lines[0].startswith(f"note: frames: video '{folder.name}' has 4 frames")
     assert "warn_once(" not in done.stderr
