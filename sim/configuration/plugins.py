@@ -47,7 +47,7 @@ class Plugin:
         """An instance: `kind(*arguments, options)`.
 
         Raises:
-            InputError: the class takes other arguments; names its file and line.
+            InputError: the class takes other arguments, or refuses an option; names its file and line.
         """
         try:
             inspect.signature(self.kind).bind(*arguments, self.options)
@@ -56,7 +56,18 @@ class Plugin:
                 f"{place_of(self.kind)}: expected {self.kind.__name__} to be made from "
                 f"{len(arguments) + 1} values, the last its options, found {error}"
             ) from None
-        return self.kind(*arguments, self.options)
+        try:
+            return self.kind(*arguments, self.options)
+        except InputError:
+            raise
+        except ValueError as error:  # what it, or a library that it uses, thinks of an option
+            place = f"{place_of(self.kind)}: " if self._is_own else ""
+            raise InputError(f"{place}{self.group}={self.name}: {error}") from error
+
+    @property
+    def _is_own(self) -> bool:
+        """Whether the class is the user's, not the project's."""
+        return not (inspect.getsourcefile(self.kind) or "").startswith(_foreign_folders())
 
 
 def find_plugin(

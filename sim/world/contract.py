@@ -20,13 +20,19 @@ def checked_bound(system: Any) -> int:
     """How many frames of its camera a system allows to be under way.
 
     Raises:
-        InputError: its `max_in_flight` is no number of frames, or it has no method `process`.
+        InputError: its `max_in_flight` is no number of frames, or it has no method `process(frame, world)`.
     """
     kind = type(system)
     if not callable(getattr(kind, "process", None)):
         raise InputError(
             f"{_place_of_class(kind)}: expected class {kind.__name__} to have a method process(frame, world)"
         )
+    try:
+        inspect.signature(system.process).bind("frame", "world")
+    except TypeError as error:
+        raise InputError(
+            f"{place_of_process(system)}: expected {kind.__name__}.process(frame, world), found {error}"
+        ) from None
     return _checked_count(system, "max_in_flight")
 
 

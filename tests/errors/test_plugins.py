@@ -322,6 +322,13 @@ def test_a_system_without_process_is_named_with_its_line(door: Door) -> None:
     )
 
 
+@pytest.mark.parametrize("taken", ["self, frame", "self, frame, world, more", "self, *, frame, world"])
+def test_a_process_that_takes_other_arguments_is_named(door: Door, taken: str) -> None:
+    door.write(SYSTEM.replace("def process(self, frame, world)", f"def process({taken})"))
+    assert ": expected Careful.process(frame, world), found " in door.refused()
+    assert door.refused().startswith(f"{door.module}:")
+
+
 @pytest.mark.parametrize("bound", ["0", "-1", "2.5", "'4'", "None", "True"])
 def test_a_bound_that_is_no_number_of_frames_is_refused(door: Door, bound: str) -> None:
     door.write(SYSTEM.replace("class Careful:\n", f"class Careful:\n    max_in_flight = {bound}\n\n"))

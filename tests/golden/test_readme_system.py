@@ -64,6 +64,12 @@ def test_its_option_and_its_result_count(lab: Path) -> None:
     assert coarse.summary["measured_accuracy_mean"] < fine.summary["measured_accuracy_mean"] < 1
 
 
+def test_a_value_that_its_codec_refuses_is_one_line(lab: Path) -> None:
+    with pytest.raises(ValueError, match=r"mine\.py:\d+: system=mine: quality") as caught:
+        run(["system=mine", "system.quality=300", "frames=3"], config_dir=lab)
+    assert "300" in str(caught.value)
+
+
 def test_the_readmes_call_works(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = (repository / "README.md").read_text(encoding="utf-8")
     code = next(code for code in re.findall(r"```python\n(.*?)```", text, re.S) if "import run" in code)
