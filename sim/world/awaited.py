@@ -17,28 +17,21 @@ from traces.errors import InputError
 
 
 class Awaited:
-    """The events that one frame has asked for, as far as nobody is known to wait for them."""
+    """The events that one frame has asked for, as far as nobody is known to wait for them.
 
-    __slots__ = ("_last", "_open")
+    Attributes:
+        last: what was asked for last; by the time that something else is, it should have come.
+        open: of what nobody waited for when something else was asked for, the callbacks and the line.
+    """
+
+    __slots__ = ("last", "open")
 
     def __init__(self) -> None:
-        self._last: Event | None = None
-        self._open: list[tuple[list[Callable[[Event], Any]], str]] = []
+        self.last: Event | None = None
+        self.open: list[tuple[list[Callable[[Event], Any]], str]] = []
 
-    def begin(self) -> None:
-        """A new frame."""
-        self._last = None
-        self._open.clear()
-
-    def note(self, event: Event) -> Event:
-        """Something has been asked for; what was asked for before should have come by now."""
-        last = self._last
-        if last is not None and last.callbacks is not None:
-            self._look_again(last)
-        self._last = event
-        return event
-
-    def _look_again(self, event: Event) -> None:
+    def look_again(self, event: Event) -> None:
+        """What was asked for before has not come: it must have somebody who waits, now or by then."""
         waiting = event.callbacks
         if waiting:
             return  # somebody does
@@ -50,7 +43,7 @@ class Awaited:
                 raise forgotten(place)
 
         waiting.append(through)
-        self._open.append((waiting, place))
+        self.open.append((waiting, place))
 
     def check(self, place: str) -> None:
         """The frame has ended.
@@ -61,10 +54,12 @@ class Awaited:
         Raises:
             InputError: something that was asked for has not been waited for.
         """
-        for waiting, asked in self._open:
+        if not self.open and (self.last is None or self.last.callbacks is None):
+            return
+        for waiting, asked in self.open:
             if len(waiting) == 1:
                 raise forgotten(asked)
-        if self._last is not None and self._last.callbacks == []:
+        if self.last is not None and self.last.callbacks == []:
             raise forgotten(place)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from types import GeneratorType
 from typing import Any
 
 from numpy.typing import NDArray
@@ -82,7 +83,7 @@ class Camera:
 
     def _one_at_a_time(self) -> Generator[Any, Any, None]:
         world, table, arrivals = self._view, self.table, self.arrivals
-        env, account = world.env, world.account
+        env, account, asked = world.env, world.account, world.asked
         process, on_frame = self.system.process, self.on_frame
         watched = self.on_result is not None or self.overlay is not None
         while True:
@@ -96,11 +97,12 @@ class Camera:
             self.under_way = True
             image = None if self.image is None else self.image(index)
             try:
-                self._process = checked_generator(
-                    process(Frame(index, captured_s, image), world), self.system
-                )
-                outcome = checked_outcome((yield from self._process), self.system)
-                world.check_waited(self._place)
+                made = self._process = process(Frame(index, captured_s, image), world)
+                if made.__class__ is not GeneratorType:
+                    checked_generator(made, self.system)
+                outcome = checked_outcome((yield from made), self.system)
+                if asked.open or (asked.last is not None and asked.last.callbacks is not None):
+                    asked.check(self._place)
             except Unreachable:
                 table.abandon(self.number, account, "dropped")
             else:
@@ -130,7 +132,7 @@ class Camera:
         account = view.account
         image = self._images.pop(account.frame)
         outcome = checked_outcome(returned, self.system)
-        view.check_waited(self._place)
+        view.asked.check(self._place)
         if account.frame < self._newest:
             self.table.supersede(self.number, account, view.now_s)
         else:

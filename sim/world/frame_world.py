@@ -21,6 +21,7 @@ from sim.world.camera_world import CameraWorld, Process
 from sim.world.contract import checked_size, wrong_service
 
 Awaitable: TypeAlias = Event
+INFINITE_S = math.inf
 
 
 class FrameWorld:
@@ -34,11 +35,11 @@ class FrameWorld:
     """
 
     __slots__ = (
-        "_awaited",
         "_before_remote",
         "_give_up_s",
         "_unobserved",
         "account",
+        "asked",
         "camera",
         "cloud",
         "downlink",
@@ -58,7 +59,7 @@ class FrameWorld:
         self.patience_s = camera.patience_s
         self.account = FrameAccount()
         self._unobserved = camera.unobserved
-        self._awaited = Awaited()
+        self.asked = Awaited()
         self._give_up_s = 0.0
         self._before_remote = (0.0, 0.0, 0.0, 0.0)
 
@@ -70,19 +71,11 @@ class FrameWorld:
     def open(self, frame: int, captured_s: float) -> None:
         """Begin a frame's account."""
         self.account.open(frame, captured_s, self.env.now)
-        self._awaited.begin()
+        asked = self.asked
+        asked.last = None
+        if asked.open:
+            asked.open.clear()
         self._give_up_s = 0.0
-
-    def check_waited(self, place: str) -> None:
-        """The frame has ended: whatever it asked for must have been waited for.
-
-        Args:
-            place: file and line of the system, for the message.
-
-        Raises:
-            InputError: a `yield` was forgotten.
-        """
-        self._awaited.check(place)
 
     def bandwidth_bps(self) -> float | None:
         """What the estimator believes the uplink carries; noted on the frame's account."""
@@ -115,7 +108,7 @@ class FrameWorld:
         return self._on_edge("compute", service_s)
 
     def _on_edge(self, kind: str, service_s: float) -> Awaitable:
-        if not 0.0 <= service_s < math.inf:
+        if not 0.0 <= service_s < INFINITE_S:
             raise wrong_service(service_s)
         now_s = self.env.now
         began_s, ended_s = self.edge.processor.reserve(service_s)
@@ -129,7 +122,12 @@ class FrameWorld:
             account.encode_s += service_s
         if self.on_trace is not None:
             self.on_trace(account.frame, "edge", kind, began_s, ended_s)
-        return self._awaited.note(Timeout(self.env, ended_s - now_s))
+        event = Timeout(self.env, ended_s - now_s)
+        asked = self.asked  # written out in each, for speed
+        if (last := asked.last) is not None and last.callbacks is not None:
+            asked.look_again(last)
+        asked.last = event
+        return event
 
     # -- work in the cloud --------------------------------------------------------------------------
 
@@ -146,7 +144,7 @@ class FrameWorld:
         return self._on_cloud(service_s)
 
     def _on_cloud(self, service_s: float) -> Awaitable:
-        if not 0.0 <= service_s < math.inf:
+        if not 0.0 <= service_s < INFINITE_S:
             raise wrong_service(service_s)
         now_s = self.env.now
         processor = self.cloud.processor
@@ -160,7 +158,12 @@ class FrameWorld:
         account.cloud_compute_s += service_s
         if self.on_trace is not None:
             self.on_trace(account.frame, "cloud", "compute", reserved.began_s, reserved.ended_s)
-        return self._awaited.note(Timeout(self.env, reserved.ended_s - now_s))
+        event = Timeout(self.env, reserved.ended_s - now_s)
+        asked = self.asked  # written out in each, for speed
+        if (last := asked.last) is not None and last.callbacks is not None:
+            asked.look_again(last)
+        asked.last = event
+        return event
 
     # -- messages -----------------------------------------------------------------------------------
 
@@ -175,14 +178,24 @@ class FrameWorld:
             account.uplink_enqueued_s = now_s
             self._before_remote = (now_s, account.queue_s, account.transmit_s, account.cloud_compute_s)
         account.uplink_bytes += size_bytes
-        return self._awaited.note(self.uplink.send(size_bytes, self._give_up_s, self._book_uplink))
+        event = self.uplink.send(size_bytes, self._give_up_s, self._book_uplink)
+        asked = self.asked  # written out in each, for speed
+        if (last := asked.last) is not None and last.callbacks is not None:
+            asked.look_again(last)
+        asked.last = event
+        return event
 
     def reply(self, size_bytes: int) -> Awaitable:
         """Send a result down; resumes when it has reached the edge."""
         if size_bytes.__class__ is not int or size_bytes < 0:
             size_bytes = checked_size(size_bytes)
         self.account.downlink_bytes += size_bytes
-        return self._awaited.note(self.downlink.send(size_bytes, self._give_up_s, self._book_downlink))
+        event = self.downlink.send(size_bytes, self._give_up_s, self._book_downlink)
+        asked = self.asked  # written out in each, for speed
+        if (last := asked.last) is not None and last.callbacks is not None:
+            asked.look_again(last)
+        asked.last = event
+        return event
 
     def give_up(self) -> None:
         """Book the time spent on a remote path that led nowhere as waiting."""

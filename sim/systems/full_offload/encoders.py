@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,8 +86,7 @@ class PixelFrameEncoder:
             self.codec.force_keyframe()
 
 
-@dataclass(frozen=True, slots=True)
-class DrawnSize:
+class DrawnSize(NamedTuple):  # one a frame: made faster than a frozen dataclass
     """A size without content."""
 
     size_bytes: int
@@ -105,11 +104,11 @@ class DrawnFrameEncoder:
 
     sampler: BlockSampler
     codec: str
+    builds_on_last: bool = field(init=False)
     _keyframe: bool = True
 
-    @property
-    def builds_on_last(self) -> bool:
-        return self.codec == "h264"
+    def __post_init__(self) -> None:
+        self.builds_on_last = self.codec == "h264"
 
     def encode(self, frame: Frame) -> DrawnSize:
         if self.builds_on_last and self._keyframe:

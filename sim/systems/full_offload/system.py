@@ -72,13 +72,14 @@ class FullOffload:
             self.encoder = PixelFrameEncoder.of(
                 options.codec, options.quality, options.crf, options.keyframe_interval
             )
+        self._stream = self.encoder.builds_on_last
         self._decoder = ServerMemory()  # the server's half of a stream
         self._in_stream = False  # whether the next frame builds on the last one
 
     @property
     def max_in_flight(self) -> int:
         """One where a frame builds on the last, as H.264's do."""
-        return 1 if self.encoder.builds_on_last else 4
+        return 1 if self._stream else 4
 
     def process(self, frame: Frame, world: FrameWorld) -> Generator[Any, Any, Outcome]:
         """Encode, send, infer densely, reply."""
@@ -92,7 +93,7 @@ class FullOffload:
             if needs_decoder and self._decoder.lost(world):
                 yield world.reply(NOTICE_BYTES)
                 raise Unreachable("the server has lost its decoder")
-            if self.encoder.builds_on_last:
+            if self._stream:
                 self._decoder.fill(world)
             result = self.network.dense(frame, message.decoded)
             yield world.infer_cloud_dense()
@@ -101,5 +102,5 @@ class FullOffload:
             self.encoder.restart()
             self._in_stream = False
             raise
-        self._in_stream = self.encoder.builds_on_last
+        self._in_stream = self._stream
         return Outcome("cloud", total, total, 0, None, total, result=result)
