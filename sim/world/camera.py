@@ -9,6 +9,7 @@ from types import GeneratorType
 from typing import Any
 
 from numpy.typing import NDArray
+from simpy.events import Timeout
 
 from sim.physics.arrivals import Arrivals
 from sim.physics.events import Unreachable
@@ -87,12 +88,13 @@ class Camera:
         process, on_frame = self.system.process, self.on_frame
         watched = self.on_result is not None or self.overlay is not None
         while True:
-            arrival = arrivals.next(env.now, self._skipped)
+            now_s = env.now
+            arrival = arrivals.next(now_s, self._skipped)
             if arrival is None:
                 return
             index, captured_s = arrival
-            if captured_s > env.now:
-                yield env.timeout(captured_s - env.now)
+            if captured_s > now_s:
+                yield Timeout(env, captured_s - now_s)
             world.open(index, captured_s)
             self.under_way = True
             image = None if self.image is None else self.image(index)
