@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import traceback
 from pathlib import Path
+from typing import Any
 
 
 class InputError(ValueError):
@@ -42,3 +43,11 @@ def _is_within(folder: Path, file: str) -> bool:
     """Whether a file lies in a folder, and not in a library that is installed below that folder."""
     path = Path(file).resolve()
     return path.is_relative_to(folder) and "site-packages" not in path.relative_to(folder).parts
+
+
+def place_of(thing: Any) -> str:
+    """File and line of a class or function, for messages about it."""
+    try:
+        return f"{inspect.getsourcefile(thing)}:{inspect.getsourcelines(thing)[1]}"
+    except (OSError, TypeError):
+        return str(getattr(thing, "__qualname__", thing))

@@ -22,10 +22,9 @@ from kernels.executor import SparseExecutor
 from kernels.models.predictions.results import Boxes, Pose, Segmentation
 from sim.accuracy.choice import NetworkChoice
 from sim.accuracy.network import Image
-from sim.configuration.plugins import place_of
 from sim.configuration.sections import AccuracyConfig
 from sim.world.frame import Frame, FrameGeometry
-from traces.errors import InputError
+from traces.errors import InputError, place_of
 from traces.notices import InputWarning
 
 

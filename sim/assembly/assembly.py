@@ -18,7 +18,7 @@ from sim.assembly.uplink import constant_rate, load_uplink, trace_name
 from sim.assembly.video import VideoView, open_view
 from sim.components.context import SystemContext
 from sim.configuration.model_card import read_card
-from sim.configuration.plugins import Plugin, find_plugin, place_of, read_plugin
+from sim.configuration.plugins import Plugin, find_plugin, read_plugin
 from sim.configuration.sections import ModelConfig, RunConfig
 from sim.physics.arrivals import Arrivals, ClosedLoop, PeriodicLatest, PeriodicQueue
 from sim.physics.estimators import BandwidthEstimator
@@ -37,7 +37,7 @@ from sim.world.contract import checked_bound, checked_input
 from sim.world.device import Device, Noise
 from sim.world.simulation import Simulation
 from sim.world.system import System
-from traces.errors import InputError
+from traces.errors import InputError, place_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from typing import Any, get_type_hints
 
 from sim.configuration import lookup
 from sim.configuration.reading import hint_at, read_section
-from traces.errors import InputError
+from traces.errors import InputError, place_of
 
 TARGET, NAME = "_target_", "name"
 DISPLAY = "display"  # how tables and pictures show it: label and colour
@@ -216,11 +216,3 @@ def _foreign_folders() -> tuple[str, ...]:
     """Where code lies that is not the user's: Python's library, installed packages, this project."""
     installed = (sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
     return (*installed, str(Path(__file__).resolve().parents[2]))
-
-
-def place_of(thing: Any) -> str:
-    """File and line of a class or function, for messages about it."""
-    try:
-        return f"{inspect.getsourcefile(thing)}:{inspect.getsourcelines(thing)[1]}"
-    except (OSError, TypeError):
-        return str(getattr(thing, "__qualname__", thing))

@@ -54,8 +54,6 @@ class Awaited:
         Raises:
             InputError: something that was asked for has not been waited for.
         """
-        if not self.open and (self.last is None or self.last.callbacks is None):
-            return
         for waiting, asked in self.open:
             if len(waiting) == 1:
                 raise forgotten(asked)

@@ -11,7 +11,7 @@ from types import CodeType, FrameType, GeneratorType
 from typing import Any
 
 from sim.records.outcome import PATHS, Outcome
-from traces.errors import InputError
+from traces.errors import InputError, place_of
 
 _HERE = str(Path(__file__).parent)
 
@@ -25,7 +25,7 @@ def checked_bound(system: Any) -> int:
     kind = type(system)
     if not callable(getattr(kind, "process", None)):
         raise InputError(
-            f"{_place_of_class(kind)}: expected class {kind.__name__} to have a method process(frame, world)"
+            f"{place_of(kind)}: expected class {kind.__name__} to have a method process(frame, world)"
         )
     try:
         inspect.signature(system.process).bind("frame", "world")
@@ -50,17 +50,9 @@ def _checked_count(system: Any, name: str) -> int:
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         kind = type(system)
         raise InputError(
-            f"{_place_of_class(kind)}: expected {kind.__name__}.{name} to be a whole number >= 1, "
-            f"found {count!r}"
+            f"{place_of(kind)}: expected {kind.__name__}.{name} to be a whole number >= 1, found {count!r}"
         )
     return count
-
-
-def _place_of_class(kind: type) -> str:
-    try:
-        return f"{inspect.getsourcefile(kind)}:{inspect.getsourcelines(kind)[1]}"
-    except (OSError, TypeError):
-        return kind.__qualname__
 
 
 def checked_generator(made: Any, system: Any) -> Generator[Any, Any, Any]:
@@ -136,8 +128,7 @@ def wrong_service(service_s: float) -> InputError:
 def asking_line() -> str:
     """File and line outside this folder that a method of the world was called from."""
     frame: FrameType | None = sys._getframe()
-    here = _HERE
-    while frame is not None and frame.f_code.co_filename.startswith(here):
+    while frame is not None and frame.f_code.co_filename.startswith(_HERE):
         frame = frame.f_back
     return "a system" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
