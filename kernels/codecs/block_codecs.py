@@ -1,5 +1,8 @@
 """How the pixels of chosen blocks become bytes: raw, one PNG image, one JPEG image, or a class of your own.
 
+Whole frames go through the same codec as blocks (:mod:`kernels.codecs.payload_frames`), so that systems that
+send either can be compared.
+
 A codec of your own is any class with what :class:`BlockCodec` lists, made from its options; a YAML names it:
 
     # conf/payload/codec/mine.yaml, in any configuration folder
@@ -28,13 +31,15 @@ OTHER_CODE = 255  # of every codec that is not defined here
 _ATLAS_COLUMNS = range(8, 17)
 _ATLAS_GREY = 128  # of places without a block
 _SCAN_START = b"\xff\xda"
+_NAMES = ("raw", "png", "jpeg", "jpeg_420")  # by their code in a message's header
 
 
 class BlockCodec(Protocol):
     """Blocks to bytes and back, without state from one message to the next.
 
     A nested frozen dataclass `Options` holds what a YAML may set, and the class is made as `Class(options)`.
-    Its checks raise ValueError in one line, `<field>: expected <what>, found <value>`.
+    Its checks raise ValueError in one line, `<field>: expected <what>, found <value>`. One that gives back
+    exactly what it was given may say `lossless = True`: then no edge decodes what it has just encoded.
     """
 
     @property
@@ -44,7 +49,7 @@ class BlockCodec(Protocol):
 
     @property
     def code(self) -> int:
-        """Its byte in a message's header: 0 raw, 1 png, 2 jpeg, 255 (:data:`OTHER_CODE`) any other."""
+        """Its byte in a message's header: 0 raw, 1 png, 2 jpeg, 3 jpeg_420, 255 (:data:`OTHER_CODE`) any other."""
         ...
 
     @property
@@ -84,6 +89,7 @@ class RawBlocks:
     name: ClassVar[str] = "raw"
     code: ClassVar[int] = 0
     quality: ClassVar[int] = 0
+    lossless: ClassVar[bool] = True
     typical_block_bytes: ClassVar[float] = 768.0
 
     def encode(self, blocks: NDArray[np.uint8]) -> bytes:
@@ -114,6 +120,7 @@ class PngAtlas:
     name: ClassVar[str] = "png"
     code: ClassVar[int] = 1
     quality: ClassVar[int] = 0
+    lossless: ClassVar[bool] = True
     typical_block_bytes: ClassVar[float] = 440.0
 
     def encode(self, blocks: NDArray[np.uint8]) -> bytes:
@@ -125,25 +132,36 @@ class PngAtlas:
 
 @dataclass(frozen=True, slots=True)
 class JpegAtlas:
-    """Blocks side by side in one JPEG image, colours at full resolution (4:4:4).
+    """Blocks side by side in one JPEG image.
 
-    Only the scan is sent: what stands before it in a JPEG file follows from the quality and the size.
+    Only the scan is sent: what stands before it in a JPEG file follows from the quality and the size. At half
+    resolution of colours (4:2:0) JPEG codes 16×16 px at a time: blocks of another size share colours with
+    neighbours that are none in the frame.
     """
 
     @dataclass(frozen=True, slots=True)
     class Options:
-        """`quality` is JPEG's, 1 to 95."""
+        """`quality` is JPEG's, 1 to 95; `full_colour`: colours at full resolution, 4:4:4, or at half, 4:2:0."""
 
         quality: int = 85
+        full_colour: bool = True
 
         def __post_init__(self) -> None:
             if not 1 <= self.quality <= 95:
                 raise ValueError(f"quality: expected 1 to 95, found {self.quality!r}")
 
     options: Options
-    name: ClassVar[str] = "jpeg"
-    code: ClassVar[int] = 2
     typical_block_bytes: ClassVar[float] = 60.0
+
+    @property
+    def name(self) -> str:
+        """`jpeg`, or `jpeg_420` with colours at half resolution."""
+        return "jpeg" if self.options.full_colour else "jpeg_420"
+
+    @property
+    def code(self) -> int:
+        """2, or 3 with colours at half resolution."""
+        return 2 if self.options.full_colour else 3
 
     @property
     def quality(self) -> int:
@@ -152,17 +170,19 @@ class JpegAtlas:
 
     def encode(self, blocks: NDArray[np.uint8]) -> bytes:
         atlas = _to_atlas(blocks)
-        data = _write_image(atlas, "JPEG", quality=self.quality, subsampling=0)
-        return data[len(_jpeg_headers(self.quality, atlas.ndim == 3, *atlas.shape[:2])) :]
+        subsampling = _subsampling(self.options.full_colour)
+        data = _write_image(atlas, "JPEG", quality=self.quality, subsampling=subsampling)
+        return data[len(_jpeg_headers(self.quality, subsampling, atlas.ndim == 3, *atlas.shape[:2])) :]
 
     def decode(self, data: bytes, count: int, block_px: int, channels: int) -> NDArray[np.uint8]:
-        headers = _jpeg_headers(self.quality, channels == 3, *_atlas_size_px(count, block_px))
+        size_px, subsampling = _atlas_size_px(count, block_px), _subsampling(self.options.full_colour)
+        headers = _jpeg_headers(self.quality, subsampling, channels == 3, *size_px)
         return _from_atlas(_read_image(headers + data, "JPEG"), count, block_px, channels)
 
 
 @lru_cache(maxsize=256)
 def block_codec(name: str, quality: int = 85) -> BlockCodec:
-    """A codec of this module by its name; `quality` is that of `jpeg`, the others have none.
+    """A codec of this module by its name; `quality` is that of `jpeg` and `jpeg_420`, the others have none.
 
     Raises:
         ValueError: another name, or a quality out of range.
@@ -171,9 +191,9 @@ def block_codec(name: str, quality: int = 85) -> BlockCodec:
         return RawBlocks(RawBlocks.Options())
     if name == "png":
         return PngAtlas(PngAtlas.Options())
-    if name == "jpeg":
-        return JpegAtlas(JpegAtlas.Options(quality))
-    raise ValueError(f"codec must be one of raw, png, jpeg (got {name!r})")
+    if name in ("jpeg", "jpeg_420"):
+        return JpegAtlas(JpegAtlas.Options(quality, full_colour=name == "jpeg"))
+    raise ValueError(f"codec must be one of {', '.join(_NAMES)} (got {name!r})")
 
 
 def codec_of_header(code: int, quality: int) -> BlockCodec:
@@ -182,12 +202,11 @@ def codec_of_header(code: int, quality: int) -> BlockCodec:
     Raises:
         ValueError: it names one that is not of this module, or a quality that cannot be.
     """
-    names = ("raw", "png", "jpeg")
     if code == OTHER_CODE:
         raise ValueError(f"block message has a codec of its own, code {code}: decode it with that codec")
-    if code >= len(names) or (names[code] == "jpeg" and not 1 <= quality <= 95):
-        raise ValueError(f"block message must name codec 0, 1 or 2 (got {code}, quality {quality})")
-    return block_codec(names[code], quality)
+    if code >= len(_NAMES) or (_NAMES[code].startswith("jpeg") and not 1 <= quality <= 95):
+        raise ValueError(f"block message must name codec 0, 1, 2 or 3 (got {code}, quality {quality})")
+    return block_codec(_NAMES[code], quality)
 
 
 def _blocks_shape(count: int, block_px: int, channels: int) -> tuple[int, ...]:
@@ -236,11 +255,16 @@ def _read_image(data: bytes, form: str) -> NDArray[np.uint8]:
         raise ValueError(f"block message has a {form.lower()} atlas that does not decode: {error}") from None
 
 
+def _subsampling(full_colour: bool) -> int:
+    """Pillow's word for 4:4:4 and 4:2:0."""
+    return 0 if full_colour else 2
+
+
 @lru_cache(maxsize=256)
-def _jpeg_headers(quality: int, colour: bool, height: int, width: int) -> bytes:
-    """All that precedes the scan of a JPEG of this quality and size."""
+def _jpeg_headers(quality: int, subsampling: int, colour: bool, height: int, width: int) -> bytes:
+    """All that precedes the scan of a JPEG of this quality, colour resolution and size."""
     blank = np.zeros((8, 8, 3) if colour else (8, 8), np.uint8)
-    headers = _write_image(blank, "JPEG", quality=quality, subsampling=0)
+    headers = _write_image(blank, "JPEG", quality=quality, subsampling=subsampling)
     headers = headers[: headers.index(_SCAN_START)]
     frame = headers.index(b"\xff\xc0") + 5  # past the marker, its length and the precision
     return headers[:frame] + struct.pack(">HH", height, width) + headers[frame + 4 :]

@@ -5,7 +5,7 @@ Wire format, little-endian; every byte of it counts as traffic:
     offset  type     field
     0       2s       magic "FB"
     2       u8       version, 1
-    3       u8       codec: 0 raw, 1 png, 2 jpeg, 255 another
+    3       u8       codec: 0 raw, 1 png, 2 jpeg, 3 jpeg_420, 255 another
     4       u8       the codec's quality; 0 where it has none
     5       u8       block side, in units of 8 px
     6       u8       channels: 1 or 3

@@ -31,7 +31,7 @@ class FrameCodec(Protocol):
 
 
 def make_frame_codec(name: str, **options: Any) -> FrameCodec:
-    """`raw`, `png`, `jpeg` (quality), `h264` (crf, preset, keyframe_interval), `quantised` (bits).
+    """`raw`, `png`, `jpeg` (quality, full_colour), `h264` (crf, preset, keyframe_interval), `quantised` (bits).
 
     Raises:
         ValueError: another name, or an option out of its range.
@@ -81,12 +81,12 @@ class PngCodec:
 
 @dataclass(frozen=True, slots=True)
 class JpegCodec:
-    """A JPEG file; colours at half resolution (4:2:0), as cameras send them, unless `full_colour`."""
+    """A JPEG file; colours at full resolution (4:4:4), or at half (4:2:0) where not `full_colour`."""
 
     builds_on_last: ClassVar[bool] = False
 
     quality: int = 85
-    full_colour: bool = False
+    full_colour: bool = True
 
     def __post_init__(self) -> None:
         if not 1 <= self.quality <= 95:

@@ -49,6 +49,46 @@ class PixelDelta:
     blocks: NDArray[np.int32]
 
 
+def changed_pixels(
+    image: NDArray[np.uint8], reference: NDArray[np.uint8] | None, threshold: float, dilation_px: int = 1
+) -> NDArray[np.bool_]:
+    """Which pixels, (H, W), differ from the reference by more than `threshold`; all where there is none.
+
+    Args:
+        image: (H, W, 3) uint8.
+        reference: the same shape, or None.
+        threshold: ε in [0, 1], on intensities in [0, 1].
+        dilation_px: side of the window whose largest difference decides, odd; 1: the pixel alone.
+
+    Raises:
+        TypeError, ValueError: another type or shape of the image, or another size than the reference's.
+    """
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
+        kind = getattr(image, "dtype", type(image).__name__)
+        raise TypeError(f"image must be a numpy array of uint8 (got {kind})")
+    if image.ndim != 3 or image.shape[2] != 3 or not 0 < min(image.shape[:2]) <= max(image.shape[:2]) < 65536:
+        raise ValueError(f"image must have the shape (H, W, 3), 1 to 65535 px a side (got {image.shape})")
+    mask = np.ones(image.shape[:2], np.bool_)
+    if reference is None:
+        return mask
+    if reference.shape != image.shape:
+        raise ValueError(f"image must keep the shape {reference.shape} (got {image.shape})")
+    level = int(threshold * 255 + 1e-9)  # |x − reference| is an integer: > ε·255 iff > its floor
+    _active(flat_bytes(image), reference.reshape(-1), level, mask.reshape(-1))
+    return _dilated(mask, dilation_px) if dilation_px > 1 else mask
+
+
+def touched_blocks(mask: NDArray[np.bool_], block_px: int) -> NDArray[np.int32]:
+    """Flat indices of the blocks with at least one pixel of a mask, in raster order.
+
+    Raises:
+        ValueError: the mask's sides are no multiples of `block_px`.
+    """
+    rows, columns = block_grid(mask.shape[0], mask.shape[1], block_px)
+    touched = mask.reshape(rows, block_px, columns, block_px).any(axis=(1, 3))
+    return np.flatnonzero(touched).astype(np.int32)
+
+
 class PixelDeltaSender:
     """The edge's end: keeps the reference that the receiver has once every message has arrived.
 
@@ -67,7 +107,7 @@ class PixelDeltaSender:
             raise ValueError(f"threshold must be in [0, 1] (got {threshold!r})")
         if dilation_px < 1 or dilation_px % 2 == 0:
             raise ValueError(f"dilation_px must be odd and >= 1 px (got {dilation_px!r})")
-        self.level = int(threshold * 255 + 1e-9)  # |x − reference| is an integer: > ε·255 iff > its floor
+        self.threshold = threshold
         self.dilation_px = dilation_px
         self.block_px = block_px
         self.deflate = deflate
@@ -83,28 +123,13 @@ class PixelDeltaSender:
         Raises:
             TypeError, ValueError: another type or shape, or another size than the frames before.
         """
-        if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
-            kind = getattr(image, "dtype", type(image).__name__)
-            raise TypeError(f"image must be a numpy array of uint8 (got {kind})")
-        if (
-            image.ndim != 3
-            or image.shape[2] != 3
-            or not 0 < min(image.shape[:2]) <= max(image.shape[:2]) < 65536
-        ):
-            raise ValueError(f"image must have the shape (H, W, 3), 1 to 65535 px a side (got {image.shape})")
-        height, width = image.shape[:2]
-        rows, columns = block_grid(height, width, self.block_px)
+        mask = changed_pixels(image, self.reference, self.threshold, self.dilation_px)
+        blocks = touched_blocks(mask, self.block_px)
+        height, width = mask.shape
         whole = self.reference is None
         if self.reference is None:
             self.reference = np.zeros(image.shape, np.uint8)
-        elif self.reference.shape != image.shape:
-            raise ValueError(f"image must keep the shape {self.reference.shape} (got {image.shape})")
         pixels, reference = flat_bytes(image), self.reference.reshape(-1)
-        mask = np.ones((height, width), np.bool_)
-        if not whole:
-            _active(pixels, reference, self.level, mask.reshape(-1))
-            if self.dilation_px > 1:
-                mask = _dilated(mask, self.dilation_px)
         values = np.empty((3, int(np.count_nonzero(mask))), np.uint8)
         _take(pixels, reference, mask.reshape(-1), values)
 
@@ -117,8 +142,7 @@ class PixelDeltaSender:
         fields = (_MAGIC, _VERSION, flags, height, width, len(mask_bytes))
         body = mask_bytes + value_bytes
         data = _HEADER.pack(*fields, zlib.crc32(body, zlib.crc32(_HEADER.pack(*fields, 0)))) + body
-        touched = mask.reshape(rows, self.block_px, columns, self.block_px).any(axis=(1, 3))
-        return PixelDelta(data, float(mask.mean()), np.flatnonzero(touched).astype(np.int32))
+        return PixelDelta(data, float(mask.mean()), blocks)
 
 
 class PixelDeltaReceiver:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from profiler.latency.codec_times import CodecTable, CodecTime, CodecTimes
 from profiler.latency.curves import (
     Counts,
     LatencyCurve,
@@ -23,6 +24,9 @@ from profiler.latency.split_table import Cut, SplitTable, load_split_table
 
 __all__ = [
     "PROFILE_FOLDER",
+    "CodecTable",
+    "CodecTime",
+    "CodecTimes",
     "Counts",
     "Cut",
     "Encoding",

@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from profiler.latency.codec_times import CodecTable, CodecTime, CodecTimes
 from profiler.latency.curves import LatencyCurve, PiecewiseLinear, Quadratic, Tabulated
 
 
@@ -62,7 +63,10 @@ class Residuals:
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """Time to encode a payload of k blocks: ``base_s + per_block_s · k``."""
+    """Time to encode a message of k blocks in a JPEG atlas with all vectors: ``base_s + per_block_s · k``.
+
+    Profiles without a table of codecs know no more; those that have one go by that.
+    """
 
     base_s: float
     per_block_s: float
@@ -106,6 +110,7 @@ class Profile:
     precision: str | None = None
     extract_s: float | None = None
     encode_s: Encoding | None = None
+    codecs: CodecTable | None = None
     r2: float | None = None
     heldout_error: float | None = (
         None  # of the quadratic: median relative error on points kept out of the fit
@@ -180,6 +185,14 @@ class Profile:
             return extract_s
         return extract_s * residuals.row(residuals.extract, uniform)
 
-    def encoding_s(self, k: float) -> float:
-        """Time to encode k blocks; 0 where the profile has none, as in the papers' latency model."""
-        return 0.0 if self.encode_s is None else self.encode_s.base_s + self.encode_s.per_block_s * k
+    def codec_times(self, codec: str) -> CodecTimes | None:
+        """What a codec takes on the device's processor; None where nobody knows.
+
+        Where a profile has no table of codecs, ``encode_s`` serves for ``jpeg``, and for no other.
+        """
+        if self.codecs is not None:
+            return self.codecs.times.get(codec)
+        if codec != "jpeg" or self.encode_s is None:
+            return None
+        per_pixel_s = self.encode_s.per_block_s / self.block_px**2
+        return CodecTimes(CodecTime(self.encode_s.base_s, per_pixel_s, 0.0), None)

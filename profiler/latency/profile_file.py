@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from conf.search_path import group_folders, package_folder
+from profiler.latency.codec_times import codecs_content, read_codecs
 from profiler.latency.curves import PiecewiseLinear, Quadratic, Tabulated
 from profiler.latency.files import whole_file
 from profiler.latency.profile import Encoding, Layer, Power, Profile, Residuals
@@ -105,6 +106,7 @@ def read_profile(path: Path | str) -> Profile:
         precision=keys.text("precision") if keys.has("precision") else None,
         extract_s=keys.optional_number("extract_s"),
         encode_s=_read_encoding(keys.section("encode_s")) if keys.has("encode_s") else None,
+        codecs=read_codecs(keys.section("codecs")) if keys.has("codecs") else None,
         r2=keys.optional_number("r2", minimum=-math.inf, maximum=1.0),
         heldout_error=keys.optional_number("heldout_error"),
         k_min=k_min,
@@ -133,10 +135,12 @@ def save_profile(profile: Profile, path: Path | str) -> None:
 
 def _content(profile: Profile) -> dict[str, Any]:
     order = (
-        "device model resolution_px block_px precision provenance dense_s extract_s encode_s quadratic r2"
+        "device model resolution_px block_px precision provenance dense_s extract_s encode_s codecs quadratic r2"
         " heldout_error k_min k_max breakeven_k residual_quantiles alternative power_w layers"
     )
     content: dict[str, Any] = {key: _plain(getattr(profile, key)) for key in order.split()}
+    if profile.codecs is not None:
+        content["codecs"] = codecs_content(profile.codecs)
     other = profile.alternative
     if isinstance(other, PiecewiseLinear):
         content["alternative"]["seconds"] = content["alternative"].pop("knot_s")

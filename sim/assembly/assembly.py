@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from simpy import Environment
@@ -33,11 +34,14 @@ from sim.schedulers import EffectiveAccuracyObjective, OracleScheduler, Schedule
 from sim.world.admission import Admission
 from sim.world.camera import Camera
 from sim.world.camera_world import CameraWorld
-from sim.world.contract import checked_bound, checked_input
+from sim.world.contract import checked_bound, checked_input, checked_payload
 from sim.world.device import Device, Noise
 from sim.world.simulation import Simulation
 from sim.world.system import System
 from traces.errors import InputError, place_of
+
+if TYPE_CHECKING:
+    from kernels.codecs.block_codecs import BlockCodec
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,8 @@ class Assembly:
     edge: Profile
     cloud: Profile
     system_name: str
+    payload_codec: str | None
+    payload_quality: float | None
     model: ModelConfig
     network: NetworkChoice | None
     trace_name: str
@@ -104,7 +110,7 @@ def assemble(
     )
     oracle = OracleScheduler(objective, OracleScheduler.Options()) if config.regret else None
     estimators = read_plugin("estimator", config.estimator, folders)
-    codec = find_plugin("payload/codec", config.payload.codec, folders, quality=config.payload.quality)
+    codecs = partial(_codec, config, folders)
     timeline = Timeline() if config.timeline else None
     overlay = _overlay(config, view, overlay_path)
     table = FrameTable()
@@ -115,6 +121,7 @@ def assemble(
         return _cuts(card, folders)
 
     cameras, edges = [], []
+    payload: tuple[str | None, float | None] = None, None
     for number in range(config.cameras):
         edge = Processor(env, f"edge {number}")
         edges.append(edge)
@@ -129,13 +136,15 @@ def assemble(
             patience_s=config.patience_s,
             refresh_operators=config.refresh.operators,
             on_trace=timeline.recorder(number) if timeline else None,
+            codec_time=config.codec_time == "profile",
         )
         context = SystemContext(
             geometry=view.geometry,
             edge=edge_profile,
             cloud=cloud_profile,
             scheduler=scheduler,
-            codec=codec.make(),
+            codec=codecs(None, None),
+            codecs=codecs,
             matching=config.matching,
             networks=view.networks(number),
             cuts=cuts,
@@ -146,6 +155,7 @@ def assemble(
             counts=view.counts(number),
         )
         made: System = system.make(context)
+        payload = checked_payload(made)
         allowed = checked_bound(made)
         frames_an_input = checked_input(made)
         bound = max(min(config.in_flight or allowed, allowed), frames_an_input)
@@ -170,6 +180,8 @@ def assemble(
         edge=edge_profile,
         cloud=cloud_profile,
         system_name=system.name,
+        payload_codec=payload[0],
+        payload_quality=payload[1],
         model=card,
         network=network,
         trace_name=trace_name(config.trace, trace),
@@ -199,6 +211,22 @@ def _profile(device: str, card: ModelConfig, folders: tuple[str, ...], key: str)
         )
     warn_if_disturbed(profile)
     return profile
+
+
+def _codec(config: RunConfig, folders: tuple[str, ...], name: str | None, quality: int | None) -> BlockCodec:
+    """A codec of blocks: the payload's, or one of a system's own name or quality."""
+    own = name is not None or quality is not None
+    if quality is None and name is None:
+        quality = config.payload.quality
+    plugin = find_plugin(
+        "payload/codec",
+        config.payload.codec if name is None else name,
+        folders,
+        "system.codec" if own else None,
+        quality=quality,
+    )
+    made: BlockCodec = plugin.make()
+    return made
 
 
 def _cuts(card: ModelConfig, folders: tuple[str, ...]) -> tuple[Cut, ...]:

@@ -116,6 +116,8 @@ def summarise(
         status="completed",
         system=assembly.system_name,
         model=assembly.model.name,
+        codec=assembly.payload_codec,
+        quality=assembly.payload_quality,
         network=None if assembly.network is None else assembly.network.label,
         trace=assembly.trace_name,
         video=assembly.video_name,

@@ -18,7 +18,12 @@ from traces.errors import InputError
 
 if TYPE_CHECKING:
     from kernels.codecs.block_codecs import BlockCodec
+    from kernels.codecs.frame_codecs import FrameCodec
     from traces.video.block_statistics import BlockSampler
+
+
+def _no_codec(name: str | None, quality: int | None) -> BlockCodec:
+    raise InputError(f"system.codec: expected null where only the payload's codec is known, found {name!r}")
 
 
 def _no_cuts() -> tuple[Cut, ...]:
@@ -33,7 +38,8 @@ class SystemContext:
         geometry: size of the frames and their blocks.
         edge, cloud: both devices' latency profiles of the model.
         scheduler: picks path and number of blocks.
-        codec: how blocks are encoded by default.
+        codec: the payload's: how blocks are encoded unless a system chooses otherwise.
+        codecs: makes the codec of a name and a quality; None is the payload's.
         matching: how blocks are searched and classified.
         networks: makes the network that runs in the loop; one that does nothing where none runs.
         cuts: reads where the model can be cut between edge and cloud.
@@ -49,12 +55,27 @@ class SystemContext:
     scheduler: Scheduler
     codec: BlockCodec
     matching: MatchingConfig = field(default_factory=MatchingConfig)
+    codecs: Callable[[str | None, int | None], BlockCodec] = _no_codec
     networks: NetworkMaker = no_network
     cuts: Callable[[], tuple[Cut, ...]] = _no_cuts
     estimator: BandwidthEstimator | None = None
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
     regret_against: OracleScheduler | None = None
     counts: BlockSampler | None = None
+
+    def block_codec(self, name: str | None = None, quality: int | None = None) -> BlockCodec:
+        """What codes blocks: the payload's codec and quality where a system's own are None.
+
+        Raises:
+            InputError: no such codec, or a quality that it refuses.
+        """
+        return self.codec if name is None and quality is None else self.codecs(name, quality)
+
+    def frame_codec(self, name: str | None = None, quality: int | None = None) -> FrameCodec:
+        """The same for whole frames: see :func:`kernels.codecs.payload_frames.frame_codec_of`."""
+        from kernels.codecs.payload_frames import frame_codec_of
+
+        return frame_codec_of(self.block_codec(name, quality), self.geometry.block_px)
 
     def network(self, policy: str = "fixed", sampling: str = "bilinear") -> NetworkInLoop:
         """The network that runs in the loop.

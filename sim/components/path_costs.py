@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sim.components.blocks import Match, Message
+from sim.components.payload import Payload
 from sim.schedulers import (
     Decision,
     Observation,
@@ -26,12 +28,14 @@ class PathCosts:
 
     Args:
         block_bytes: what a block should take before one was sent.
+        payload: what codes blocks.
         dense_fallback: either side infers densely where that is faster.
         regret_against: an oracle to report regret against; None reports none.
         wants_truth: whether the scheduler looks at the link's true future.
     """
 
     block_bytes: float
+    payload: Payload
     dense_fallback: bool
     regret_against: OracleScheduler | None
     wants_truth: bool
@@ -68,18 +72,18 @@ class PathCosts:
         bandwidth_bps = world.bandwidth_bps()
         if not reachable:
             return Observation(edge, None)
-        encoding = world.edge.profile.encode_s
-        encode_base_s, encode_block_s = (encoding.base_s, encoding.per_block_s) if encoding else (0.0, 0.0)
+        encode_base_s, encode_block_s = self._affine(world.encoding_s)
+        decode_base_s, decode_block_s = self._affine(world.decoding_s)
         elapsed_s = world.now_s - world.account.captured_s
         around_s = world.uplink.conditions.delay_s + world.downlink.conditions.delay_s
         cloud = cloud_cost(
             world.cloud.profile,
             len(remote.active),
-            elapsed_s + encode_base_s + around_s,
+            elapsed_s + encode_base_s + around_s + decode_base_s,
             bandwidth_bps=bandwidth_bps or 0.0,
             block_bytes=self.block_bytes,
             header_bytes=self.overhead_bytes,
-            encode_per_block_s=encode_block_s,
+            encode_per_block_s=encode_block_s + decode_block_s,
             unsent=dirty,
             dense_fallback=self.dense_fallback,
         )
@@ -91,10 +95,25 @@ class PathCosts:
             header_bytes=self.overhead_bytes,
             encode_base_s=encode_base_s,
             encode_per_block_s=encode_block_s,
-            after_s=world.downlink.conditions.delay_s,
+            after_s=world.downlink.conditions.delay_s + decode_base_s,
             elapsed_s=elapsed_s,
+            decode_per_block_s=decode_block_s,
         )
         return Observation(edge, cloud, uplink)
+
+    def _affine(self, seconds: Callable[[str, float, float], float]) -> tuple[float, float]:
+        """What coding a message takes: its constant part, and the part of each block.
+
+        Args:
+            seconds: time by codec, pixels and bytes, affine in both.
+        """
+        codec, pixels = self.payload.codec, self.payload.block_pixels
+        without_bytes_s = seconds(codec, pixels, 0.0)
+        if without_bytes_s == 0.0 == seconds(codec, pixels, self.block_bytes):
+            return 0.0, 0.0
+        per_block_s = seconds(codec, 2 * pixels, self.block_bytes) - without_bytes_s
+        base_s = seconds(codec, pixels, self.overhead_bytes + self.block_bytes) - per_block_s
+        return base_s, per_block_s
 
     def regret(self, observation: Observation, decision: Decision) -> float | None:
         """EA lost against the oracle's decision, both judged by what the link will really do."""

@@ -112,7 +112,10 @@ class MatchingConfig:
 
 @dataclass(frozen=True, slots=True)
 class PayloadConfig:
-    """How blocks are encoded. `codec`: raw, png, jpeg or one's own; `quality`: None leaves it to its YAML."""
+    """How every system that sends pixels codes them, unless its own `system.codec` says otherwise.
+
+    `codec`: raw, png, jpeg, jpeg_420 or one's own; `quality`: None leaves it to the codec's YAML.
+    """
 
     codec: str = "jpeg"
     quality: int | None = None
@@ -203,6 +206,7 @@ class RunConfig:
     in_flight: int | None = None
     seed: int = 0
     patience_s: float = 5.0
+    codec_time: str = "profile"
     deterministic: bool = False
     regret: bool = False
     timeline: bool = False
@@ -242,6 +246,7 @@ class RunConfig:
             )
         choose("arrival.policy", self.arrival.policy, ("periodic", "queue", "closed_loop"))
         choose("video.kind", self.video.kind, ("scene", "file", "statistical"))
+        choose("codec_time", self.codec_time, ("profile", "none"))
         choose("link.sharing", self.link.sharing, ("fifo", "fair"))
         choose("accuracy.mode", self.accuracy.mode, ("coverage", "measured"))
         choose("accuracy.policy", self.accuracy.policy or "fixed", ("fixed", "truncate", "exact"))

@@ -73,3 +73,12 @@ class SharedEvent(Event):
         self.defused = True
         self._on_told(self)
         return self
+
+
+class Happened(Event):
+    """What takes no time: it has happened, and whoever waits for it goes on at once."""
+
+    def __init__(self, env: Environment) -> None:
+        super().__init__(env)
+        self._ok, self._value = True, None
+        self.callbacks = None

@@ -10,14 +10,15 @@ UNKNOWN = math.nan
 class FrameAccount:
     """Time and bytes of one frame, by where they went; opened again for the next frame of its view.
 
-    For a frame whose steps follow one another, latency = extract + encode + queue + transmit + edge
-    compute + cloud compute; `queue_s` counts every wait: for the camera, for a processor, for the link.
+    For a frame whose steps follow one another, latency = extract + encode + decode + queue + transmit
+    + edge compute + cloud compute; `queue_s` counts every wait: for the camera, for a processor, for the link.
     """
 
     __slots__ = (
         "bandwidth_estimate_bps",
         "captured_s",
         "cloud_compute_s",
+        "decode_s",
         "downlink_bytes",
         "edge_compute_s",
         "encode_s",
@@ -40,7 +41,7 @@ class FrameAccount:
         self.captured_s = captured_s
         self.started_s = started_s
         self.queue_s = started_s - captured_s
-        self.extract_s = self.encode_s = self.transmit_s = 0.0
+        self.extract_s = self.encode_s = self.decode_s = self.transmit_s = 0.0
         self.edge_compute_s = self.cloud_compute_s = 0.0
         self.uplink_bytes = self.downlink_bytes = 0
         self.uplink_enqueued_s = self.uplink_delivered_s = UNKNOWN

@@ -26,6 +26,8 @@ SUMMARY_KEYS = (
     "system",
     "model",
     "network",
+    "codec",
+    "quality",
     "trace",
     "video",
     "edge",

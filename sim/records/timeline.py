@@ -29,6 +29,8 @@ _SHOWN = {
     "cloud": "server",
     "cloud background": "server",
     "downlink": "downlink",
+    "edge codec": "edge codec",
+    "cloud codec": "server codecs",
 }
 _BACKGROUND = ("edge background", "uplink opportunistic", "cloud background")
 _EPS_S = 1e-9
@@ -100,7 +102,7 @@ class Timeline:
         background: dict[tuple[int, str], list[Span]] = defaultdict(list)
         for camera, frame, track, what, began_s, ended_s in self.spans:
             shown = _SHOWN[track]
-            process = camera + 2 if shown == "edge" else SHARED
+            process = camera + 2 if shown.startswith("edge") else SHARED
             name = f"{what}, frame {frame}" + (
                 f" of camera {camera}" if several and process == SHARED else ""
             )

@@ -35,13 +35,13 @@ class UplinkOracle(NamedTuple):
     encode_per_block_s: float
     after_s: float  # from the last byte's arrival until the result is out, without the computation
     elapsed_s: float = 0.0  # from the frame's capture until now: part of every latency
+    decode_per_block_s: float = 0.0
 
     def arrival_s(self, blocks_sent: int) -> float:
-        """When a message of so many blocks has arrived, in seconds from the frame's capture."""
+        """When a message of so many blocks has arrived and been decoded, in seconds from the capture."""
         n_bytes = math.ceil(self.header_bytes + blocks_sent * self.block_bytes)
-        return self.elapsed_s + self.finish_s(
-            n_bytes, self.encode_base_s + blocks_sent * self.encode_per_block_s
-        )
+        arrived_s = self.finish_s(n_bytes, self.encode_base_s + blocks_sent * self.encode_per_block_s)
+        return self.elapsed_s + arrived_s + blocks_sent * self.decode_per_block_s
 
 
 class Observation(NamedTuple):

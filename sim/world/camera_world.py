@@ -14,10 +14,11 @@ from simpy import Environment
 from simpy.events import AnyOf, Event, Timeout
 
 from sim.physics.estimators import MIN_BYTES, BandwidthEstimator
-from sim.physics.events import Answer, SharedEvent
+from sim.physics.events import Answer, Happened, SharedEvent
 from sim.physics.link import BackgroundTransfer, Link, Transfer
 from sim.physics.processor import Processor, operators
 from sim.world.beside import driven, spawned
+from sim.world.codec_lane import CodecLane
 from sim.world.device import Device
 
 Process: TypeAlias = Generator[Event, Any, Any]
@@ -34,6 +35,7 @@ class CameraWorld:
         estimator: of the uplink's rate, the camera's own.
         patience_s: how long a frame waits for its answer after its first byte was sent.
         refresh_operators: equal steps of a dense refresh.
+        codec_time: whether codecs take the time that the profiles give them; otherwise none.
         on_trace: told (frame, track, what, began_s, ended_s), for timelines.
     """
 
@@ -41,12 +43,15 @@ class CameraWorld:
         "_refreshing",
         "book_aside",
         "cloud",
+        "cloud_codecs",
         "downlink",
         "edge",
+        "edge_codecs",
         "env",
         "estimator",
         "last_observed_s",
         "last_told",
+        "no_time",
         "on_trace",
         "patience_s",
         "refresh_operators",
@@ -66,6 +71,7 @@ class CameraWorld:
         patience_s: float = PATIENCE_S,
         refresh_operators: int = 100,
         on_trace: Callable[[int, str, str, float, float], None] | None = None,
+        codec_time: bool = True,
     ) -> None:
         self.env = env
         self.edge = edge
@@ -76,6 +82,9 @@ class CameraWorld:
         self.patience_s = patience_s
         self.refresh_operators = refresh_operators
         self.on_trace = on_trace
+        self.edge_codecs = CodecLane(edge.profile if codec_time else None)
+        self.cloud_codecs = CodecLane(cloud.profile if codec_time else None)
+        self.no_time = Happened(env)
         self.last_observed_s = 0.0
         # Transfers whose end the edge has not seen yet; a system that never asks keeps the newest.
         self.unobserved: deque[Transfer] = deque(maxlen=64)
@@ -118,13 +127,16 @@ class CameraWorld:
         event.callbacks.append(lambda _: on_arrived())
 
     def deliver_in_background(
-        self, size_bytes: int, on_arrived: Callable[[], bool], patience_s: float
+        self, size_bytes: int, on_arrived: Callable[[], bool], patience_s: float, after_s: float = 0.0
     ) -> Generator[Any, Any, bool]:
         """Send a message that gives way, and wait for the far side's word that it was of use.
 
         `on_arrived` runs on the far side and says whether it was. Returns False once nothing has moved for
-        `patience_s`: a slow link may take longer, as long as it carries something.
+        `patience_s`: a slow link may take longer, as long as it carries something. `after_s` is how long the
+        message takes to be made.
         """
+        if after_s > 0.0:
+            yield Timeout(self.env, after_s)
         answer = Answer(self.env)
 
         def arrived() -> None:

@@ -55,6 +55,26 @@ def _checked_count(system: Any, name: str) -> int:
     return count
 
 
+def checked_payload(system: Any) -> tuple[str | None, float | None]:
+    """What a system says it codes pixels with, and in which quality; None where it does not say.
+
+    Raises:
+        InputError: its `payload_codec` is no name, or its `payload_quality` no number.
+    """
+    codec, quality = (getattr(system, f"payload_{name}", None) for name in ("codec", "quality"))
+    kind = type(system)
+    for name, found, types, expected in (
+        ("codec", codec, str, "a codec's name"),
+        ("quality", quality, (int, float), "a number"),
+    ):
+        if found is not None and (isinstance(found, bool) or not isinstance(found, types)):
+            raise InputError(
+                f"{place_of(kind)}: expected {kind.__name__}.payload_{name} to be {expected} or None, "
+                f"found {found!r}"
+            )
+    return codec, quality
+
+
 def checked_generator(made: Any, system: Any) -> Generator[Any, Any, Any]:
     """What `process` returned, if it is a generator.
 

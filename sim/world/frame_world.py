@@ -18,6 +18,7 @@ from sim.physics.link import BackgroundTransfer, Transfer
 from sim.records.account import FrameAccount
 from sim.world.awaited import Awaited
 from sim.world.camera_world import CameraWorld, Process
+from sim.world.codec_lane import CodecLane
 from sim.world.contract import checked_size, wrong_service
 
 Awaitable: TypeAlias = Event
@@ -61,7 +62,7 @@ class FrameWorld:
         self._unobserved = camera.unobserved
         self.asked = Awaited()
         self._give_up_s = 0.0
-        self._before_remote = (0.0, 0.0, 0.0, 0.0)
+        self._before_remote = (0.0, 0.0, 0.0, 0.0, 0.0)
 
     @property
     def now_s(self) -> float:
@@ -90,10 +91,36 @@ class FrameWorld:
         """Motion search and miss classification, for all references together (the papers' τ_wait)."""
         return self._on_edge("extract", self.edge.extract_s())
 
-    def encode(self, blocks: int) -> Awaitable | None:
-        """Encode a payload of `blocks` blocks; None where the profile gives encoding no time."""
-        service_s = self.edge.profile.encoding_s(blocks)
-        return self._on_edge("encode", service_s) if service_s > 0.0 else None
+    def encode(self, codec: str, pixels: int, size_bytes: int) -> Awaitable:
+        """Encode on the edge what takes so many pixels and so many bytes; see :mod:`sim.world.codec_lane`.
+
+        The system encodes; this is the time that it takes: that of the profile, or none with
+        `codec_time=none`, where the profile does not know the codec, and for no pixels.
+
+        Args:
+            codec: the name that profiles know it by: "jpeg", "png", "raw", "h264", …
+            pixels: of the image or the blocks.
+            size_bytes: of the message.
+        """
+        lane = self.camera.edge_codecs
+        return self._on_codec("edge", lane, "encode", lane.encoding_s(codec, pixels, size_bytes))
+
+    def decode_edge(self, codec: str, pixels: int, size_bytes: int) -> Awaitable:
+        """Decode on the edge, for what the server has sent down."""
+        lane = self.camera.edge_codecs
+        return self._on_codec("edge", lane, "decode", lane.decoding_s(codec, pixels, size_bytes))
+
+    def reconstruct(self, codec: str, pixels: int, size_bytes: int) -> None:
+        """Decode on the edge what has just been encoded there, to know what the far side will have.
+
+        No frame waits for it; the codec's thread is busy with it.
+        """
+        lane = self.camera.edge_codecs
+        lane.reserve(float(self.env.now), lane.decoding_s(codec, pixels, size_bytes))
+
+    def encoding_s(self, codec: str, pixels: float, size_bytes: float) -> float:
+        """How long :meth:`encode` should take, waiting excluded."""
+        return self.camera.edge_codecs.encoding_s(codec, pixels, size_bytes)
 
     def infer_edge(self, blocks: int) -> Awaitable:
         """Sparse inference over `blocks` blocks on the edge."""
@@ -116,10 +143,8 @@ class FrameWorld:
         account.queue_s += began_s - now_s
         if kind == "compute":
             account.edge_compute_s += service_s
-        elif kind == "extract":
-            account.extract_s += service_s
         else:
-            account.encode_s += service_s
+            account.extract_s += service_s
         if self.on_trace is not None:
             self.on_trace(account.frame, "edge", kind, began_s, ended_s)
         event = Timeout(self.env, ended_s - now_s)
@@ -129,7 +154,51 @@ class FrameWorld:
         asked.last = event
         return event
 
+    def _on_codec(self, side: str, lane: CodecLane, way: str, service_s: float) -> Awaitable:
+        """Have a codec thread work for the frame; nothing happens where that takes no time."""
+        if service_s == 0.0:
+            return self.camera.no_time
+        if not 0.0 < service_s < INFINITE_S:
+            raise wrong_service(service_s)
+        now_s = self.env.now
+        began_s, ended_s = lane.reserve(now_s, service_s)
+        if side == "cloud" and ended_s > (self._give_up_s or INFINITE_S):
+            return self._unanswered(f"the server did not {way}")
+        account = self.account
+        account.queue_s += began_s - now_s
+        if way == "encode":
+            account.encode_s += service_s
+        else:
+            account.decode_s += service_s
+        if self.on_trace is not None:
+            self.on_trace(account.frame, f"{side} codec", way, began_s, ended_s)
+        event = Timeout(self.env, ended_s - now_s)
+        asked = self.asked  # written out in each, for speed
+        if (last := asked.last) is not None and last.callbacks is not None:
+            asked.look_again(last)
+        asked.last = event
+        return event
+
     # -- work in the cloud --------------------------------------------------------------------------
+
+    def decode(self, codec: str, pixels: int, size_bytes: int) -> Awaitable:
+        """Decode on the server what has arrived; arguments as those of :meth:`encode`."""
+        lane = self.camera.cloud_codecs
+        return self._on_codec("cloud", lane, "decode", lane.decoding_s(codec, pixels, size_bytes))
+
+    def encode_cloud(self, codec: str, pixels: int, size_bytes: int) -> Awaitable:
+        """Encode on the server, for what is sent down."""
+        lane = self.camera.cloud_codecs
+        return self._on_codec("cloud", lane, "encode", lane.encoding_s(codec, pixels, size_bytes))
+
+    def decode_beside(self, codec: str, pixels: int, size_bytes: int) -> None:
+        """Decode on the server what no frame waits for: the camera's thread there is busy with it."""
+        lane = self.camera.cloud_codecs
+        lane.reserve(float(self.env.now), lane.decoding_s(codec, pixels, size_bytes))
+
+    def decoding_s(self, codec: str, pixels: float, size_bytes: float) -> float:
+        """How long :meth:`decode` should take, waiting excluded."""
+        return self.camera.cloud_codecs.decoding_s(codec, pixels, size_bytes)
 
     def infer_cloud(self, blocks: int) -> Awaitable:
         """Sparse inference over `blocks` blocks on the server."""
@@ -176,7 +245,13 @@ class FrameWorld:
             now_s = self.env.now
             self._give_up_s = now_s + self.patience_s
             account.uplink_enqueued_s = now_s
-            self._before_remote = (now_s, account.queue_s, account.transmit_s, account.cloud_compute_s)
+            self._before_remote = (
+                now_s,
+                account.queue_s,
+                account.transmit_s,
+                account.cloud_compute_s,
+                account.decode_s,
+            )
         account.uplink_bytes += size_bytes
         event = self.uplink.send(size_bytes, self._give_up_s, self._book_uplink)
         asked = self.asked  # written out in each, for speed
@@ -200,7 +275,9 @@ class FrameWorld:
     def give_up(self) -> None:
         """Book the time spent on a remote path that led nowhere as waiting."""
         account = self.account
-        since_s, account.queue_s, account.transmit_s, account.cloud_compute_s = self._before_remote
+        since_s, account.queue_s, account.transmit_s, account.cloud_compute_s, account.decode_s = (
+            self._before_remote
+        )
         account.queue_s += self.env.now - since_s
 
     def true_arrival_s(self, size_bytes: int, after_s: float) -> float:
@@ -261,10 +338,10 @@ class FrameWorld:
         return self.camera.send_background(self.account.frame, size_bytes, on_sent, on_arrived)
 
     def deliver_in_background(
-        self, size_bytes: int, on_arrived: Callable[[], bool], patience_s: float
+        self, size_bytes: int, on_arrived: Callable[[], bool], patience_s: float, after_s: float = 0.0
     ) -> Generator[Any, Any, bool]:
         """Send a message that gives way, and wait; see :meth:`CameraWorld.deliver_in_background`."""
-        return self.camera.deliver_in_background(size_bytes, on_arrived, patience_s)
+        return self.camera.deliver_in_background(size_bytes, on_arrived, patience_s, after_s)
 
     def spawn(self, process: Process) -> None:
         """Run a process of its own beside the frame's; what it asks, it asks of a view from :meth:`aside`.

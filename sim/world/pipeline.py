@@ -18,6 +18,7 @@ from sim.physics.link import Transfer
 from sim.records.outcome import Outcome
 from sim.world.admission import CLOUD, DOWNLINK, EDGE, FELLOWS, TOLERANCE_S, UPLINK, Admission, Passage
 from sim.world.camera_world import CameraWorld
+from sim.world.codec_lane import CodecLane
 from sim.world.contract import wrong_yield
 from sim.world.frame_world import Awaitable, FrameWorld
 
@@ -75,6 +76,18 @@ class TrackedFrameWorld(FrameWorld):
         event = super()._on_edge(kind, service_s)
         began_s = self.env.now + self.account.queue_s - queued_s
         self.passage.book(began_s, began_s + service_s)
+        return event
+
+    def _on_codec(self, side: str, lane: CodecLane, way: str, service_s: float) -> Awaitable:
+        if service_s == 0.0:
+            return super()._on_codec(side, lane, way, service_s)
+        self._come_to(f"{side} codec")
+        account = self.account
+        queued_s, coded_s = account.queue_s, account.encode_s + account.decode_s
+        event = super()._on_codec(side, lane, way, service_s)
+        if account.encode_s + account.decode_s > coded_s:  # otherwise no answer will come
+            began_s = self.env.now + account.queue_s - queued_s
+            self.passage.book(began_s, began_s + service_s)
         return event
 
     def _on_cloud(self, service_s: float) -> Awaitable:

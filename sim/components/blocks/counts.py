@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.components.blocks.interface import Match, Message, SharedImage
+from sim.components.payload import Payload
 from sim.world.frame import Frame
 from traces.video.block_statistics import BlockSampler
 
@@ -89,11 +90,11 @@ class CountSharedImage(CountReference):
 
 @dataclass(frozen=True, slots=True)
 class CountedBlocks:
-    """Blocks drawn from a recording, for one camera; sizes are those of the codec called `codec`."""
+    """Blocks drawn from a recording, for one camera; sizes are those of the codec of `payload`."""
 
     sampler: BlockSampler
     blocks_total: int
-    codec: str
+    payload: Payload
 
     def reference(self) -> CountReference:
         """An empty reference."""
@@ -113,7 +114,7 @@ class CountedBlocks:
         else:
             overhead += -(-self.blocks_total // 8)
         count = len(blocks)
-        pixels = int(count * self.sampler.block_bytes(frame.index, self.codec) + 0.5)
+        pixels = int(count * self.sampler.block_bytes(frame.index, self.payload.codec) + 0.5)
         return Message(
             epoch=epoch,
             frame_index=frame.index,
@@ -135,5 +136,5 @@ class CountedBlocks:
 
     def block_bytes(self) -> float:
         """Typical bytes of a block: the recording's median."""
-        row = self.sampler.statistics.block_bytes[self.codec]
+        row = self.sampler.statistics.block_bytes[self.payload.codec]
         return row[len(row) // 2]

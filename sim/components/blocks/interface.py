@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.components.payload import Payload
 from sim.world.frame import Frame
 
 
@@ -104,6 +105,10 @@ class BlockContent(Protocol):
     @property
     def blocks_total(self) -> int:
         """Blocks of a frame."""
+
+    @property
+    def payload(self) -> Payload:
+        """What codes them."""
 
     def reference(self) -> BlockReference:
         """An empty reference."""

@@ -4,28 +4,36 @@ from __future__ import annotations
 
 from sim.components.blocks.interface import BlockContent
 from sim.components.context import SystemContext
-from sim.configuration.sections import RECORDED_QUALITY
+from sim.components.payload import Payload, check_recorded
 from traces.errors import InputError
 
 
-def open_blocks(context: SystemContext) -> BlockContent:
+def open_blocks(
+    context: SystemContext, codec_name: str | None = None, quality: int | None = None
+) -> BlockContent:
     """One camera's blocks, by what its video has.
 
+    Args:
+        context: the camera's.
+        codec_name, quality: what codes them; None: the payload's.
+
     Raises:
-        InputError: the video has no pixels, and its recording no sizes of the codec.
+        InputError: the video has no pixels, and its recording no sizes of the codec; or the codec cannot code
+            blocks of this size.
     """
-    codec = context.codec
+    codec = context.block_codec(codec_name, quality)
+    payload = Payload.of(codec, context.geometry.block_px)
     if context.counts is not None:
         from sim.components.blocks.counts import CountedBlocks
 
-        recorded = tuple(context.counts.statistics.block_bytes)
-        if codec.name not in recorded or codec.quality not in (0, RECORDED_QUALITY):
-            raise InputError(
-                f"payload.codec: statistics are recorded with {', '.join(recorded)} of quality "
-                f"{RECORDED_QUALITY}, found {codec.name!r} of quality {codec.quality}; "
-                "use video=scene or video=file"
-            )
-        return CountedBlocks(context.counts, context.geometry.blocks_total, codec.name)
+        key = "payload.codec" if codec_name is None and quality is None else "system.codec"
+        check_recorded(codec, context.counts.statistics.block_bytes, key)
+        return CountedBlocks(context.counts, context.geometry.blocks_total, payload)
+    if codec.name == "jpeg_420" and context.geometry.block_px % 16:
+        raise InputError(
+            "payload.block_px: expected a multiple of 16 px with jpeg_420, which codes 16×16 px at a time, "
+            f"found {context.geometry.block_px}"
+        )
     from sim.components.blocks.pixels import BlockOptions, PixelBlocks
 
     matching = context.matching

@@ -21,6 +21,7 @@ from kernels.motion.image_pyramid import ImagePyramid, build_pyramid
 from kernels.motion.warp import warp_blocks_map, warp_image
 from sim.components.blocks.alignment import ALIGNERS, Aligner, Target, make_aligner
 from sim.components.blocks.interface import Match, Message, SharedImage
+from sim.components.payload import Payload
 from sim.world.frame import Frame, FrameGeometry
 from traces.errors import InputError
 
@@ -171,9 +172,11 @@ class PixelBlocks:
     geometry: FrameGeometry
     options: BlockOptions = field(default_factory=BlockOptions)
     aligner: Aligner = field(init=False)
+    payload: Payload = field(init=False)
 
     def __post_init__(self) -> None:
         options, block_px = self.options, self.geometry.block_px
+        self.payload = Payload.of(options.codec, block_px)
         if options.aligner == "h264" and block_px != 16:
             raise InputError(
                 f"payload.block_px: matching.aligner=h264 has vectors for 16 px, found {block_px}"

@@ -1,4 +1,10 @@
-"""Opportunistic traffic: active blocks on the idle uplink while the edge computes (FluxShard, §4.4)."""
+"""Opportunistic traffic: active blocks on the idle uplink while the edge computes (FluxShard, §4.4).
+
+Its messages take their time to be encoded: one after another from the moment the edge begins to compute, so that
+a chunk leaves once it is encoded and the one before it has left. This is background work on the codec's thread:
+it does not hold up what is encoded for a frame, and what is withdrawn is encoded no further. On the server
+nobody waits for what arrives to be decoded; the camera's thread there is busy with it.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +38,9 @@ class OpportunisticSender:
     _sent_bytes: int = 0  # of this frame's messages, what has left, since when, until when
     _began_s: float = 0.0
     _sent_s: float = 0.0
+    _encoded_s: float = 0.0  # when the last chunk is encoded
+    _encoding: object = None  # the chunk that waits for that
+    _waited_s: float = 0.0  # of what has left, for its encoding: not the link's doing
 
     def send(
         self, frame: Frame, remote: Match, compute_s: float, block_bytes: float, world: FrameWorld
@@ -50,12 +59,13 @@ class OpportunisticSender:
         room_bytes = max(compute_s * bandwidth_bps / 8.0, PROBE_BYTES)
         blocks = remote.active[: int(room_bytes / max(block_bytes, 1.0))]
         self._sent_bytes, self._began_s = 0, world.now_s
+        self._encoded_s, self._waited_s = world.now_s, 0.0
         if len(blocks):
             self._send_chunk(frame, remote, blocks, 0, world)
 
     def _send_chunk(self, frame: Frame, remote: Match, blocks: Any, start: int, world: FrameWorld) -> None:
         """Send one chunk; the next one follows when it has left. The first realigns the server's image."""
-        state = self.state
+        state, payload = self.state, self.state.content.payload
         stop = start + self.chunk_blocks
         message = state.content.message(
             frame, blocks[start:stop], remote, state.epoch, inferred=False, realign=start == 0
@@ -65,6 +75,8 @@ class OpportunisticSender:
             self._under_way = None
             self._sent_bytes += message.size_bytes
             self._sent_s = world.now_s
+            self._waited_s += max(0.0, wait_s)
+            payload.reconstruct(message, world)
             state.proxy.apply(message)
             if stop < len(blocks):
                 self._send_chunk(frame, remote, blocks, stop, world)
@@ -76,17 +88,33 @@ class OpportunisticSender:
             elif state.server.receive(message, world) is None:
                 world.notify(NOTICE_BYTES, lost)
             else:
+                payload.decode_beside(message, world)
                 state.refresh_server(world)
 
-        self._under_way = world.send_background(message.size_bytes, on_sent, on_arrived)
+        def send() -> None:
+            self._under_way = world.send_background(message.size_bytes, on_sent, on_arrived)
+
+        def send_if_wanted() -> None:
+            if self._encoding is message:
+                self._encoding = None
+                send()
+
+        self._encoded_s += payload.encoding_s(message, world)
+        wait_s = self._encoded_s - world.now_s
+        if wait_s <= 0.0:
+            send()
+        else:
+            self._encoding = message
+            world.later(wait_s, send_if_wanted)
 
     def withdraw(self, world: FrameWorld) -> None:
         """Take back what has not left: it would be older than what the next message builds on."""
         while self._under_way is not None:
             transfer, self._under_way = self._under_way, None
             world.uplink.cancel(transfer)
+        self._encoding = None
         if self._sent_bytes:
-            world.observe(self._sent_bytes, self._sent_s - self._began_s)
+            world.observe(self._sent_bytes, self._sent_s - self._began_s - self._waited_s)
             self._sent_bytes = 0
 
     def _on_lost_state(self, epoch: int, world: FrameWorld) -> None:

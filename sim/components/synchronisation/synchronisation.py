@@ -106,14 +106,19 @@ class Synchronisation:
             assert self.newest is not None
             message = self.content.whole_message(self.newest, self.epoch, inferred=False)
             self.synchronised = yield from world.deliver_in_background(
-                message.size_bytes, partial(self._receive_whole, message, world), self.patience_s
+                message.size_bytes,
+                partial(self._receive_whole, message, world),
+                self.patience_s,
+                self.content.payload.encoding_s(message, world),
             )
             if self.synchronised:
+                self.content.payload.reconstruct(message, world)
                 self.proxy.apply(message)
 
     def _receive_whole(self, message: Message, world: FrameWorld) -> bool:
         if world.cloud.processor.is_down() or self.server.receive(message, world) is None:
             return False
+        self.content.payload.decode_beside(message, world)
         self.server.refreshed_version = 0
         self.refresh_server(world)
         return True

@@ -1,9 +1,9 @@
 """COACH in the two readings of the FluxShard papers.
 
 ``frame`` (remap paper): a frame similar enough to an inferred one gets that one's result; any other is
-quantised, deflated and inferred in the cloud. ``split`` (first paper): a network cut where the slowest stage
-is fastest, its features quantised. In both the precision follows the bandwidth: the most bits with which
-transmission is not the pipeline's slowest stage. Sources and departures: README.md beside this module.
+encoded with the payload's codec, or with COACH's own, quantised and deflated, and inferred in the cloud. ``split`` (first paper): a network cut where the slowest stage
+is fastest, its features quantised. What is quantised follows the bandwidth: the most bits with
+which transmission is not the pipeline's slowest stage. Sources and departures: README.md beside this module.
 """
 
 from __future__ import annotations
@@ -12,18 +12,24 @@ from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from math import inf, isfinite
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from profiler.latency import Cut
 from sim.components.context import SystemContext
-from sim.components.message_sizes import RESULT_BYTES
+from sim.components.message_sizes import check_result_bytes, result_bytes
+from sim.components.payload import Payload
 from sim.components.splits import cut_after, feature_bytes, highest_precision, inner_cuts, most_even_cut
 from sim.records.outcome import Outcome
 from sim.world.frame import Frame
 from sim.world.frame_world import FrameWorld
 from traces.errors import InputError
 
+if TYPE_CHECKING:
+    from kernels.codecs.frame_codecs import FrameCodec, QuantisedCodec
+
 Variant = Literal["frame", "split"]
+QUANTISED = "quantised"  # the codec that is no payload of blocks
+MOST_BITS = 8
 FEWEST_BITS = {"frame": 6, "split": 4}
 SIZE_MEMORY = 0.2  # weight of the newest frame in the running mean of how well quantised frames deflate
 DEFLATE_LEVEL = 4  # of quantised frames: within a tenth of the smallest size, in a third of its time
@@ -43,22 +49,26 @@ class Coach:
             similarity: θ, from which cosine of embeddings on a frame gets an earlier one's result (`frame`).
             history_frames: inferred frames that are remembered (`frame`).
             similarity_s: time of embedding and comparing on the edge (`frame`).
-            min_bits, max_bits: range of the precision, bits a value. Where `min_bits` is None, 6 for frames
-                and 4 for features.
+            codec: of frames (`frame`): a payload codec, or "quantised", COACH's own; None: the payload's.
+            quality: of a payload codec; None: the payload's.
+            min_bits, max_bits: range of the precision, bits a value, of quantised frames and of features.
+                None: 6 for frames and 4 for features, and 8.
             after: the layer to cut after; None chooses the most even cut at `nominal_bps` (`split`).
             nominal_bps: the uplink that the cut is chosen for (`split`).
-            result_bytes: size of a result on the downlink.
+            result_bytes: size of a result on the downlink; None: of the network's result.
         """
 
         variant: Variant = "frame"
         similarity: float = 0.99
         history_frames: int = 8
         similarity_s: float = 0.0015
+        codec: str | None = None
+        quality: int | None = None
         min_bits: int | None = None
-        max_bits: int = 8
+        max_bits: int | None = None
         after: str | None = None
         nominal_bps: float = 56e6
-        result_bytes: int = RESULT_BYTES
+        result_bytes: int | None = None
 
         def __post_init__(self) -> None:
             if self.variant not in get_args(Variant):
@@ -71,20 +81,40 @@ class Coach:
                 )
             if not 0.0 <= self.similarity_s < inf:
                 raise InputError(f"system.similarity_s: expected a time >= 0 s, found {self.similarity_s}")
-            if not 1 <= self.fewest_bits <= self.max_bits <= 8:
+            given = [name for name in ("min_bits", "max_bits") if getattr(self, name) is not None]
+            if self.variant == "frame" and self.codec != QUANTISED and given:
+                raise InputError(
+                    f"system.{given[0]}: expected null unless frames are quantised (system.codec=quantised), "
+                    f"found {getattr(self, given[0])}"
+                )
+            if self.quality is not None and (self.variant == "split" or self.codec == QUANTISED):
+                raise InputError(
+                    "system.quality: expected null where values are quantised (system.min_bits, "
+                    f"system.max_bits), found {self.quality}"
+                )
+            if self.variant == "split" and self.codec is not None:
+                raise InputError(
+                    f"system.codec: expected null with system.variant=split, which sends features, "
+                    f"found {self.codec!r}"
+                )
+            if not 1 <= self.fewest_bits <= self.most_bits <= 8:
                 raise InputError(
                     "system.min_bits, system.max_bits: expected 1 <= min_bits <= max_bits <= 8, "
-                    f"found {self.fewest_bits} and {self.max_bits}"
+                    f"found {self.fewest_bits} and {self.most_bits}"
                 )
             if not (isfinite(self.nominal_bps) and self.nominal_bps > 0.0):
                 raise InputError(f"system.nominal_bps: expected a rate > 0 bit/s, found {self.nominal_bps}")
-            if self.result_bytes < 0:
-                raise InputError(f"system.result_bytes: expected >= 0 bytes, found {self.result_bytes}")
+            check_result_bytes(self.result_bytes)
 
         @property
         def fewest_bits(self) -> int:
             """`min_bits`, or the variant's own."""
             return FEWEST_BITS[self.variant] if self.min_bits is None else self.min_bits
+
+        @property
+        def most_bits(self) -> int:
+            """`max_bits`, or 8."""
+            return MOST_BITS if self.max_bits is None else self.max_bits
 
     def __init__(self, context: SystemContext, options: Options) -> None:
         self.options = options
@@ -93,13 +123,20 @@ class Coach:
         self.cut: Cut | None = None  # chosen with the first frame, then fixed
         self._results: deque[tuple[int, Any]] = deque(maxlen=options.history_frames)  # by frame index
         self._deflation: float | None = None  # bytes of a quantised frame over those of its bits packed
+        self.payload_codec: str | None = None
+        self.payload_quality: float | None = None
         if options.variant == "frame":
             context.need_pixels("comparisons with a history of frames")
             from sim.systems.coach.history import FrameHistory
 
             geometry = context.geometry
             self.history = FrameHistory(options.history_frames, context.matching.threshold, geometry.block_px)
-            self.values = geometry.height_px * geometry.width_px * 3
+            self.pixels = geometry.height_px * geometry.width_px
+            self.payload_codec = QUANTISED
+            if options.codec != QUANTISED:
+                payload = Payload.of(context.block_codec(options.codec, options.quality))
+                self.payload_codec, self.payload_quality = payload.codec, payload.quality
+                self.frame_codec = context.frame_codec(options.codec, options.quality)
             return
         if self.network.runs:
             raise InputError(
@@ -136,28 +173,39 @@ class Coach:
             changed = self.history.changed_blocks(frame, similar)
             earlier = next(result for index, result in self._results if index == similar.frame_index)
             return Outcome("reused", 0, 0, changed, result=earlier)
-        encode_s = world.edge.profile.encoding_s(total)
-        stage_s = max(options.similarity_s + encode_s, world.cloud.profile.dense_s)
-        bits = self._precision(self._frame_bytes, world, stage_s)
-        from kernels.codecs.frame_codecs import QuantisedCodec
-
-        data = QuantisedCodec(bits, DEFLATE_LEVEL).encode(frame.pixels)
-        self._learn(len(data), bits)
-        if (encoding := world.encode(total)) is not None:
-            yield encoding
+        assert self.payload_codec is not None
+        codec: FrameCodec
+        if self.payload_codec == QUANTISED:
+            codec = quantiser = self._quantiser(world)
+            data = codec.encode(frame.pixels)
+            self._learn(len(data), quantiser.bits)
+        else:
+            codec = self.frame_codec
+            data = codec.encode(frame.pixels)
+        yield world.encode(self.payload_codec, self.pixels, len(data))
         yield world.send(len(data))
-        result = self.network.dense(frame, lambda: QuantisedCodec().decode(data))
+        yield world.decode(self.payload_codec, self.pixels, len(data))
+        result = self.network.dense(frame, lambda: codec.decode(data))
         yield world.infer_cloud_dense()
-        yield world.reply(options.result_bytes)
+        yield world.reply(result_bytes(options.result_bytes, result))
         self.history.remember(frame)
         self._results.append((frame.index, result))
         return Outcome("cloud", total, total, 0, None, total, result=result)
 
+    def _quantiser(self, world: FrameWorld) -> QuantisedCodec:
+        """COACH's own codec, in the precision that the bandwidth allows."""
+        from kernels.codecs.frame_codecs import QuantisedCodec
+
+        # At its finest: the stage that transmission must not exceed is not made shorter by sending less.
+        encode_s = world.encoding_s(QUANTISED, self.pixels, self._frame_bytes(self.options.most_bits))
+        stage_s = max(self.options.similarity_s + encode_s, world.cloud.profile.dense_s)
+        return QuantisedCodec(self._precision(self._frame_bytes, world, stage_s), DEFLATE_LEVEL)
+
     def _frame_bytes(self, bits: int) -> float:
-        return (self._deflation or 1.0) * self.values * bits / 8.0
+        return (self._deflation or 1.0) * 3 * self.pixels * bits / 8.0
 
     def _learn(self, size_bytes: int, bits: int) -> None:
-        ratio = size_bytes / (self.values * bits / 8.0)
+        ratio = size_bytes / (3 * self.pixels * bits / 8.0)
         mean = ratio if self._deflation is None else self._deflation
         self._deflation = mean + SIZE_MEMORY * (ratio - mean)
 
@@ -168,18 +216,18 @@ class Coach:
         total = self.blocks_total
         edge_s, cloud_s = world.edge.profile.dense_s, world.cloud.profile.dense_s
         if self.cut is None:
-            self.cut = most_even_cut(self.cuts, edge_s, cloud_s, options.nominal_bps, options.max_bits)
+            self.cut = most_even_cut(self.cuts, edge_s, cloud_s, options.nominal_bps, options.most_bits)
         cut, share = self.cut, self.cut.arithmetic_share
         yield world.infer_edge_dense(share)
         stage_s = max(share * edge_s, (1.0 - share) * cloud_s)
         bits = self._precision(lambda bits: feature_bytes(cut, bits), world, stage_s)
         yield world.send(feature_bytes(cut, bits))
         yield world.infer_cloud_dense(1.0 - share)
-        yield world.reply(options.result_bytes)
+        yield world.reply(result_bytes(options.result_bytes, None))
         return Outcome("split", total, total, 0, total, total)
 
     def _precision(self, size_bytes: Callable[[int], float], world: FrameWorld, stage_s: float) -> int:
         """Bits of the next message; before the first transfer, the fewest."""
         options = self.options
         bandwidth_bps = world.bandwidth_bps() or 0.0
-        return highest_precision(size_bytes, options.fewest_bits, options.max_bits, bandwidth_bps, stage_s)
+        return highest_precision(size_bytes, options.fewest_bits, options.most_bits, bandwidth_bps, stage_s)

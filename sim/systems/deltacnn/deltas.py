@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kernels.codecs.block_codecs import BlockCodec
+from kernels.codecs.block_delta import BlockDeltaSender
 from kernels.codecs.pixel_delta import PixelDeltaSender
 from sim.accuracy.network import NetworkInLoop
 from sim.components.blocks.features import block_map
@@ -16,10 +18,10 @@ from sim.world.frame import Frame, FrameGeometry
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Delta:
-    """The pixels of a frame that differ from a reference, as one message.
+    """The pixels of a frame that differ from a reference, as one message: see `DeltaReference`.
 
     Args:
-        data: the message, header and mask included.
+        data: the message, all of it.
         indices: (blocks,) flat indices of the blocks with at least one such pixel; all of them if `whole`.
         active_fraction: share of the pixels.
         whole: whether it needs no reference: there was none.
@@ -37,20 +39,30 @@ class Delta:
         """How many blocks it touches."""
         return len(self.indices)
 
+    @property
+    def size_bytes(self) -> int:
+        """Of the message."""
+        return len(self.data)
+
 
 @dataclass(slots=True, eq=False)
 class DeltaReference:
     """An image that changed pixels are counted against and that takes on what was counted."""
 
-    sender: PixelDeltaSender
+    sender: PixelDeltaSender | BlockDeltaSender
 
     @classmethod
-    def empty(cls, threshold: float, dilation_px: int, block_px: int) -> DeltaReference:
+    def empty(
+        cls, threshold: float, dilation_px: int, block_px: int, codec: BlockCodec | None = None
+    ) -> DeltaReference:
         """No image yet.
 
         A pixel counts if its difference, or one within a window of `dilation_px`, exceeds `threshold` on
-        [0, 1].
+        [0, 1]. The blocks with such pixels are coded with `codec`, and become what they decode to; without
+        one, messages are those pixels' values and a mask, and only they change.
         """
+        if codec is not None:
+            return cls(BlockDeltaSender(threshold, dilation_px, block_px, codec))
         return cls(PixelDeltaSender(threshold, dilation_px, block_px))
 
     @property

@@ -1,8 +1,10 @@
-"""DeltaCNN as the papers use it: pixel deltas cross the link, and a sparse network computes what they touch.
+"""DeltaCNN as the papers use it: changed pixels cross the link, and a sparse network computes what they touch.
 
 A pixel is active iff it differs by more than ε from an accumulated reference, which takes on the new value
-at active pixels only: what is truncated adds up until it is sent. What the papers leave open, and what was
-chosen for it (time, place, accuracy, ε): README.md beside this module.
+at active pixels only: what is truncated adds up until it is sent. The blocks that hold
+active pixels are sent with the payload's codec, as FluxShard's are; `codec: delta` sends the pixels alone, as
+values with a mask. What the papers leave open, and what was
+chosen for it (time, place, coding, accuracy, ε): README.md beside this module.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ from typing import Any, Literal, get_args
 
 from profiler.latency import Profile
 from sim.components.context import SystemContext
-from sim.components.message_sizes import NOTICE_BYTES, RESULT_BYTES
+from sim.components.message_sizes import NOTICE_BYTES, check_result_bytes, result_bytes
+from sim.components.payload import Payload
 from sim.components.server_memory import ServerMemory
 from sim.physics.events import Unreachable
 from sim.records.outcome import Outcome
@@ -23,6 +26,8 @@ from sim.world.frame import Frame
 from sim.world.frame_world import FrameWorld
 from traces.errors import InputError
 
+PIXELS_ALONE = "delta"  # the codec that is no payload of blocks
+BYTES_MEMORY = 0.2  # weight of the newest message in the running mean of bytes a block
 Placement = Literal["cloud", "edge", "latency"]
 
 
@@ -45,7 +50,10 @@ class DeltaCnn:
             difference_s: time of the difference and mask on the edge; booked as edge computation.
             probe_s: under "latency", offload a frame when none has been for so long: the bandwidth is only
                 known from transfers, and one bad transfer must not keep the system on the edge for ever.
-            result_bytes: size of a result on the downlink.
+            codec: of the blocks with active pixels; "delta": of the pixels alone, as values and a mask; None:
+                the payload's.
+            quality: of a payload codec; None: the payload's.
+            result_bytes: size of a result on the downlink; None: of the network's result.
         """
 
         threshold: float = 0.15
@@ -54,7 +62,9 @@ class DeltaCnn:
         dense_fallback: bool = True
         difference_s: float = 0.001
         probe_s: float = 2.0
-        result_bytes: int = RESULT_BYTES
+        codec: str | None = None
+        quality: int | None = None
+        result_bytes: int | None = None
 
         def __post_init__(self) -> None:
             if not 0.0 <= self.threshold <= 1.0:
@@ -70,17 +80,33 @@ class DeltaCnn:
                 raise InputError(f"system.difference_s: expected a time >= 0 s, found {self.difference_s}")
             if not self.probe_s > 0.0:
                 raise InputError(f"system.probe_s: expected a time > 0 s, found {self.probe_s}")
-            if self.result_bytes < 0:
-                raise InputError(f"system.result_bytes: expected >= 0 bytes, found {self.result_bytes}")
+            if self.codec == PIXELS_ALONE and self.quality is not None:
+                raise InputError(
+                    f"system.quality: expected null with delta, which is lossless, found {self.quality}"
+                )
+            check_result_bytes(self.result_bytes)
 
     def __init__(self, context: SystemContext, options: Options) -> None:
+        from kernels.codecs.block_delta import BlockDeltaReceiver
         from kernels.codecs.pixel_delta import PixelDeltaReceiver
 
         self.options = options
         geometry = context.geometry
+        alone = options.codec == PIXELS_ALONE
+        codec = None if alone else context.block_codec(options.codec, options.quality)
+        self.payload = (
+            Payload(PIXELS_ALONE, None, lossless=True)
+            if codec is None
+            else Payload.of(codec, geometry.block_px)
+        )
+        self.payload_codec, self.payload_quality = self.payload.codec, self.payload.quality
+        self.frame_pixels = geometry.height_px * geometry.width_px
+        self._block_bytes = (
+            None if codec is None else codec.typical_block_bytes * (geometry.block_px / 16) ** 2
+        )
         self.local = DeltaReference.empty(options.threshold, options.dilation_px, geometry.block_px)
-        self.shared = DeltaReference.empty(options.threshold, options.dilation_px, geometry.block_px)
-        self.server = PixelDeltaReceiver()
+        self.shared = DeltaReference.empty(options.threshold, options.dilation_px, geometry.block_px, codec)
+        self.server = PixelDeltaReceiver() if codec is None else BlockDeltaReceiver(codec)
         self.edge_features = DeltaFeatures(context.network("truncate"), geometry)
         self.cloud_features = DeltaFeatures(context.network("truncate"), geometry)
         self._memory = ServerMemory()
@@ -111,22 +137,27 @@ class DeltaCnn:
         return Outcome("edge", blocks, blocks, 0, blocks, _blocks(other), extrapolated, result=result)
 
     def _on_cloud(self, other: Delta | None, delta: Delta, world: FrameWorld) -> Generator[Any, Any, Outcome]:
-        if (encoding := world.encode(delta.blocks)) is not None:
-            yield encoding
+        coded = self.payload.codec, self._pixels(delta.blocks), delta.size_bytes
+        yield world.encode(*coded)
+        if not self.payload.lossless:
+            world.reconstruct(*coded)
         self.shared.commit(delta)
+        if self._block_bytes is not None and delta.blocks:
+            self._block_bytes += BYTES_MEMORY * (delta.size_bytes / delta.blocks - self._block_bytes)
         self._offloaded_s = world.now_s
         profile = world.cloud.profile
         dense = self._densely(profile, delta)
         try:
-            yield world.send(len(delta.data))
+            yield world.send(delta.size_bytes)
             if not delta.whole and self._memory.lost(world):
                 yield world.reply(NOTICE_BYTES)
                 raise Unreachable("the server has lost its reference")
+            yield world.decode(*coded)
             self.server.apply(delta.data)
             result = self.cloud_features.update(delta, densely=dense)
             self._memory.fill(world)
             yield world.infer_cloud_dense() if dense else world.infer_cloud(delta.blocks)
-            yield world.reply(self.options.result_bytes)
+            yield world.reply(result_bytes(self.options.result_bytes, result))
         except Unreachable:
             self.shared.reset()
             raise
@@ -140,8 +171,15 @@ class DeltaCnn:
             return False
         edge_s = world.edge.processor.backlog_s() + self._inference_s(world.edge.profile, edge)
         around_s = world.uplink.conditions.delay_s + world.downlink.conditions.delay_s
-        sending_s = world.edge.profile.encoding_s(cloud.blocks) + 8.0 * len(cloud.data) / bandwidth_bps
+        # Blocks are coded only once they are to be sent; values and a mask come with the difference itself.
+        size_bytes = cloud.size_bytes if self._block_bytes is None else self._block_bytes * cloud.blocks
+        coded = self.payload.codec, self._pixels(cloud.blocks), size_bytes
+        sending_s = world.encoding_s(*coded) + 8.0 * size_bytes / bandwidth_bps + world.decoding_s(*coded)
         return edge_s < around_s + sending_s + self._inference_s(world.cloud.profile, cloud)
+
+    def _pixels(self, blocks: int) -> int:
+        """What the codec goes through: the blocks, or for a mask the whole frame."""
+        return self.frame_pixels if self._block_bytes is None else blocks * self.payload.block_pixels
 
     def _densely(self, profile: Profile, delta: Delta) -> bool:
         """A whole frame fills the caches densely; so does a delta that is dearer to compute sparsely."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from sim.components.blocks import BlockFeatures, Match, SharedImage, open_blocks
 from sim.components.context import SystemContext
-from sim.components.message_sizes import NOTICE_BYTES, RESULT_BYTES
+from sim.components.message_sizes import NOTICE_BYTES, check_result_bytes, result_bytes
 from sim.components.path_costs import PathCosts
 from sim.components.synchronisation import PROBE_BYTES, OpportunisticSender, ServerHalf, Synchronisation
 from sim.physics.events import Unreachable
@@ -44,7 +44,8 @@ class FluxShard:
                 papers' executors cannot; with their own coefficients sparse inference over every block costs
                 twice as much as dense.
             patience_s: how long an answer may take before the edge falls back to its own path.
-            result_bytes: size of a result on the downlink.
+            codec, quality: what blocks are coded with; None: the payload's.
+            result_bytes: size of a result on the downlink; None: of the network's result.
         """
 
         opportunistic: bool = True
@@ -54,7 +55,9 @@ class FluxShard:
         refresh_cloud: bool = True
         dense_fallback: bool = False
         patience_s: float = 1.0
-        result_bytes: int = RESULT_BYTES
+        codec: str | None = None
+        quality: int | None = None
+        result_bytes: int | None = None
 
         def __post_init__(self) -> None:
             if self.chunk_blocks < 1:
@@ -63,14 +66,14 @@ class FluxShard:
                 raise InputError(f"system.probe_s: expected a time > 0 s, found {self.probe_s}")
             if not self.patience_s > 0.0:
                 raise InputError(f"system.patience_s: expected a time > 0 s, found {self.patience_s}")
-            if self.result_bytes < 0:
-                raise InputError(f"system.result_bytes: expected >= 0 bytes, found {self.result_bytes}")
+            check_result_bytes(self.result_bytes)
 
     def __init__(self, context: SystemContext, options: Options) -> None:
         self.options = options
         self.scheduler = context.scheduler
-        content = open_blocks(context)
+        content = open_blocks(context, options.codec, options.quality)
         self.content = content
+        self.payload_codec, self.payload_quality = content.payload.codec, content.payload.quality
         self.local = content.reference()
         self.edge = BlockFeatures(context.network(), context.geometry)
         server = ServerHalf(content.shared_image(), BlockFeatures(context.network(), context.geometry))
@@ -80,7 +83,9 @@ class FluxShard:
         self.sender = OpportunisticSender(self.state, options.chunk_blocks)
         oracle = context.regret_against
         wants_truth = oracle is not None or isinstance(context.scheduler, OracleScheduler)
-        self.costs = PathCosts(content.block_bytes(), options.dense_fallback, oracle, wants_truth)
+        self.costs = PathCosts(
+            content.block_bytes(), content.payload, options.dense_fallback, oracle, wants_truth
+        )
         # The frame of the edge's last dense refresh, the reference from the next frame on.
         self._refreshed: Frame | None = None
         self._shown: Match | None = None  # of the last frame, on the path it took
@@ -156,16 +161,17 @@ class FluxShard:
         self, frame: Frame, local: Match, remote: Match, decision: Decision, world: FrameWorld
     ) -> Generator[Any, Any, Outcome]:
         self._shown = remote
-        state = self.state
+        state, payload = self.state, self.content.payload
         message = self.content.message(
             frame, remote.active[: decision.k], remote, state.epoch, inferred=True, realign=True
         )
         self.costs.learn(message)
-        if (encoding := world.encode(decision.k)) is not None:
-            yield encoding
+        yield payload.encode(message, world)
+        payload.reconstruct(message, world)
         state.proxy.apply(message)
         try:
             yield world.send(message.size_bytes)
+            yield payload.decode(message, world)
             blocks = state.server.receive(message, world, densely=decision.dense)
             result = state.server.result
             if blocks is None:
@@ -173,7 +179,7 @@ class FluxShard:
                 raise Unreachable("the server has lost its state")
             yield world.infer_cloud_dense() if decision.dense else world.infer_cloud(blocks)
             state.refresh_server(world)
-            yield world.reply(self.options.result_bytes)
+            yield world.reply(result_bytes(self.options.result_bytes, result))
         except Unreachable:
             self._lose_server(world)
             fallback = self.scheduler.decide(Observation(self.costs.edge(local, world), None))
@@ -186,20 +192,21 @@ class FluxShard:
 
     def _initialise(self, frame: Frame, world: FrameWorld) -> Generator[Any, Any, Outcome]:
         """The first frame: whole to the server, inferred densely there; the edge begins its first refresh."""
-        state, total = self.state, self.content.blocks_total
+        state, payload, total = self.state, self.content.payload, self.content.blocks_total
         message = state.begin(frame)
         self.costs.learn(message)
         self._refresh_edge(frame, world, force=True)
-        if (encoding := world.encode(total)) is not None:
-            yield encoding
+        yield payload.encode(message, world)
+        payload.reconstruct(message, world)
         state.proxy.apply(message)
         try:
             yield world.send(message.size_bytes)
+            yield payload.decode(message, world)
             if state.server.receive(message, world) is None:
                 raise Unreachable("the server is down")
             yield world.infer_cloud_dense()
             state.server.refreshed_version = state.server.image.version
-            yield world.reply(self.options.result_bytes)
+            yield world.reply(result_bytes(self.options.result_bytes, state.server.result))
         except Unreachable:
             self._lose_server(world)
             yield world.infer_edge_dense()

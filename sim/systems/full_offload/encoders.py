@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.world.frame import Frame
+from traces.errors import InputError
 
 if TYPE_CHECKING:
     from kernels.codecs.frame_codecs import FrameCodec
@@ -62,15 +63,11 @@ class PixelFrameEncoder:
     codec: FrameCodec
 
     @classmethod
-    def of(cls, codec: str, quality: int, crf: float, keyframe_interval: int) -> PixelFrameEncoder:
-        """An encoder by its codec's name, with the options that the codec has."""
-        from kernels.codecs.frame_codecs import make_frame_codec
+    def stream(cls, crf: float, keyframe_interval: int) -> PixelFrameEncoder:
+        """One H.264 stream of constant quality."""
+        from kernels.codecs.frame_codecs import H264Codec
 
-        if codec == "jpeg":
-            return cls(make_frame_codec(codec, quality=quality))
-        if codec == "h264":
-            return cls(make_frame_codec(codec, crf=crf, keyframe_interval=keyframe_interval))
-        return cls(make_frame_codec(codec))
+        return cls(H264Codec(crf=crf, keyframe_interval=keyframe_interval))
 
     @property
     def builds_on_last(self) -> bool:
@@ -84,6 +81,22 @@ class PixelFrameEncoder:
 
         if isinstance(self.codec, H264Codec):
             self.codec.force_keyframe()
+
+
+RECORDED_STREAM = (23.0, 250)  # rate factor and keyframe interval of the streams in statistics of videos
+
+
+def check_recorded_stream(crf: float, keyframe_interval: int) -> None:
+    """Refuse a stream whose sizes the statistics of a video do not hold.
+
+    Raises:
+        InputError: it has another quality or another distance of keyframes than the recorded ones.
+    """
+    if (crf, keyframe_interval) != RECORDED_STREAM:
+        raise InputError(
+            f"system.crf, system.keyframe_interval: statistics are recorded with {RECORDED_STREAM[0]:g} and "
+            f"{RECORDED_STREAM[1]}, found {crf:g} and {keyframe_interval}; use video=scene or video=file"
+        )
 
 
 class DrawnSize(NamedTuple):  # one a frame: made faster than a frozen dataclass

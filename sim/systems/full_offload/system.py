@@ -1,26 +1,31 @@
 """Full offload: every frame goes to the server whole, is inferred densely there, and nothing is reused.
 
-How the papers were read, and why the default codec is PNG: README.md beside this module.
+How the papers were read, and what they seem to have sent: README.md beside this module.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 from sim.components.context import SystemContext
-from sim.components.message_sizes import NOTICE_BYTES, RESULT_BYTES
+from sim.components.message_sizes import NOTICE_BYTES, check_result_bytes, result_bytes
+from sim.components.payload import Payload, check_recorded
 from sim.components.server_memory import ServerMemory
 from sim.physics.events import Unreachable
 from sim.records.outcome import Outcome
-from sim.systems.full_offload.encoders import DrawnFrameEncoder, FrameEncoder, PixelFrameEncoder
+from sim.systems.full_offload.encoders import (
+    DrawnFrameEncoder,
+    FrameEncoder,
+    PixelFrameEncoder,
+    check_recorded_stream,
+)
 from sim.world.frame import Frame
 from sim.world.frame_world import FrameWorld
 from traces.errors import InputError
 
-Codec = Literal["raw", "png", "jpeg", "h264"]
-CODECS: tuple[str, ...] = get_args(Codec)
+STREAM = "h264"  # the codec that is no payload of blocks: each frame builds on the last
 
 
 class FullOffload:
@@ -33,48 +38,62 @@ class FullOffload:
         """How frames are encoded.
 
         Args:
-            codec: "raw", "png" (lossless), "jpeg" (4:2:0), or "h264" (one stream, each frame against the
-                last).
-            quality: of JPEG, 1 to 95.
+            codec: a payload codec ("jpeg", "png", "raw", …), or "h264" (one stream, each frame against the
+                last); None: the payload's.
+            quality: of a payload codec; None: the payload's.
             crf: constant rate factor of H.264, 0 to 51; lower is better.
             keyframe_interval: frames of H.264 from one keyframe to the next at the latest.
-            result_bytes: size of a result on the downlink.
+            result_bytes: size of a result on the downlink; None: of the network's result.
         """
 
-        codec: Codec = "png"
-        quality: int = 85
+        codec: str | None = None
+        quality: int | None = None
         crf: float = 23.0
         keyframe_interval: int = 250
-        result_bytes: int = RESULT_BYTES
+        result_bytes: int | None = None
 
         def __post_init__(self) -> None:
-            if self.codec not in CODECS:
-                raise InputError(f"system.codec: expected one of {', '.join(CODECS)}, found {self.codec!r}")
-            if not 1 <= self.quality <= 95:
-                raise InputError(f"system.quality: expected 1 to 95, found {self.quality}")
+            if self.codec == STREAM and self.quality is not None:
+                raise InputError(
+                    f"system.quality: expected null with h264, whose quality is system.crf, found {self.quality}"
+                )
             if not 0.0 <= self.crf <= 51.0:
                 raise InputError(f"system.crf: expected a rate factor of 0 to 51, found {self.crf}")
             if self.keyframe_interval < 1:
                 raise InputError(
                     f"system.keyframe_interval: expected at least 1 frame, found {self.keyframe_interval}"
                 )
-            if self.result_bytes < 0:
-                raise InputError(f"system.result_bytes: expected >= 0 bytes, found {self.result_bytes}")
+            check_result_bytes(self.result_bytes)
 
     def __init__(self, context: SystemContext, options: Options) -> None:
         self.options = options
         self.blocks_total = context.geometry.blocks_total
         self.network = context.network()
-        self.encoder: FrameEncoder
-        if context.counts is not None:
-            self.encoder = DrawnFrameEncoder(context.counts, options.codec)
+        self.pixels = context.geometry.height_px * context.geometry.width_px
+        if options.codec == STREAM:
+            self.payload_codec, self.payload_quality = STREAM, options.crf
         else:
-            self.encoder = PixelFrameEncoder.of(
-                options.codec, options.quality, options.crf, options.keyframe_interval
-            )
+            payload = Payload.of(context.block_codec(options.codec, options.quality))
+            self.payload_codec, self.payload_quality = payload.codec, payload.quality
+        self.encoder = self._encoder(context)
         self._stream = self.encoder.builds_on_last
         self._decoder = ServerMemory()  # the server's half of a stream
         self._in_stream = False  # whether the next frame builds on the last one
+
+    def _encoder(self, context: SystemContext) -> FrameEncoder:
+        options = self.options
+        if context.counts is not None:
+            if options.codec == STREAM:
+                check_recorded_stream(options.crf, options.keyframe_interval)
+                return DrawnFrameEncoder(context.counts, STREAM)
+            codec = context.block_codec(options.codec, options.quality)
+            own = options.codec is not None or options.quality is not None
+            key = "system.codec" if own else "payload.codec"
+            check_recorded(codec, context.counts.statistics.frame_bytes, key)
+            return DrawnFrameEncoder(context.counts, codec.name)
+        if options.codec == STREAM:
+            return PixelFrameEncoder.stream(options.crf, options.keyframe_interval)
+        return PixelFrameEncoder(context.frame_codec(options.codec, options.quality))
 
     @property
     def max_in_flight(self) -> int:
@@ -86,8 +105,7 @@ class FullOffload:
         total = self.blocks_total
         needs_decoder = self._in_stream
         message = self.encoder.encode(frame)
-        if (encoding := world.encode(total)) is not None:
-            yield encoding
+        yield world.encode(self.payload_codec, self.pixels, message.size_bytes)
         try:
             yield world.send(message.size_bytes)
             if needs_decoder and self._decoder.lost(world):
@@ -95,9 +113,10 @@ class FullOffload:
                 raise Unreachable("the server has lost its decoder")
             if self._stream:
                 self._decoder.fill(world)
+            yield world.decode(self.payload_codec, self.pixels, message.size_bytes)
             result = self.network.dense(frame, message.decoded)
             yield world.infer_cloud_dense()
-            yield world.reply(self.options.result_bytes)
+            yield world.reply(result_bytes(self.options.result_bytes, result))
         except Unreachable:
             self.encoder.restart()
             self._in_stream = False

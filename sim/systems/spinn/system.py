@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from profiler.latency import Cut
 from sim.components.context import SystemContext
-from sim.components.message_sizes import RESULT_BYTES
+from sim.components.message_sizes import check_result_bytes, result_bytes
 from sim.components.splits import FLOAT_BITS, cut_after, fastest_cut, feature_bytes, inner_cuts
 from sim.records.outcome import Outcome
 from sim.world.frame import Frame
@@ -36,14 +36,14 @@ class Spinn:
             after: the layer to cut after; None chooses the fastest cut at `nominal_bps`.
             nominal_bps: the uplink that the cut is chosen for: the papers' medium level.
             bits: of a feature value on the wire; 32 is float32 as it is.
-            result_bytes: size of a result on the downlink.
+            result_bytes: size of a result on the downlink; None: of the network's result.
         """
 
         variant: Literal["static"] = "static"
         after: str | None = None
         nominal_bps: float = 56e6
         bits: int = 32
-        result_bytes: int = RESULT_BYTES
+        result_bytes: int | None = None
 
         def __post_init__(self) -> None:
             if self.variant != "static":
@@ -52,8 +52,7 @@ class Spinn:
                 raise InputError(f"system.nominal_bps: expected a rate > 0 bit/s, found {self.nominal_bps}")
             if not 1 <= self.bits <= 32:
                 raise InputError(f"system.bits: expected 1 to 32 bits a value, found {self.bits}")
-            if self.result_bytes < 0:
-                raise InputError(f"system.result_bytes: expected >= 0 bytes, found {self.result_bytes}")
+            check_result_bytes(self.result_bytes)
 
     def __init__(self, context: SystemContext, options: Options) -> None:
         self.options = options
@@ -80,6 +79,7 @@ class Spinn:
         yield world.infer_edge_dense(cut.arithmetic_share)
         yield world.send(feature_bytes(cut, options.bits))
         yield world.infer_cloud_dense(1.0 - cut.arithmetic_share)
-        yield world.reply(options.result_bytes)
+        result = self.network.dense(frame)
+        yield world.reply(result_bytes(options.result_bytes, result))
         total = self.blocks_total
-        return Outcome("split", total, total, 0, total, total, result=self.network.dense(frame))
+        return Outcome("split", total, total, 0, total, total, result=result)

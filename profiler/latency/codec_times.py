@@ -1,0 +1,110 @@
+"""How long a codec takes on a device's processor, and its section in a profile.
+
+    T = c0 + c_px · pixels + c_B · bytes        (c ≥ 0; encode and decode each their own)
+
+Pixels are what is transformed, predicted and converted, bytes what is entropy-coded: on one image a finer
+quality costs bytes, a larger image both. The section of a profile is
+
+    codecs:
+      provenance: {kind: measured, source: …}      # measured, published or assumed
+      jpeg:
+        encode: {base_s: …, per_pixel_s: …, per_byte_s: …, error: …}
+        decode: {…}
+
+with any codec's name for a key, one's own included. `error` is the median relative error of the fit on
+messages that it has not seen; null where nobody measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from profiler.latency.yaml_section import YamlSection
+
+KINDS = ("measured", "published", "assumed")
+PROVENANCE = "provenance"
+
+
+@dataclass(frozen=True, slots=True)
+class CodecTime:
+    """One direction of one codec."""
+
+    base_s: float
+    per_pixel_s: float
+    per_byte_s: float
+    error: float | None = None
+
+    def seconds(self, pixels: float, size_bytes: float) -> float:
+        """T of a message of so many pixels that takes so many bytes; 0 where there is no pixel to code."""
+        if pixels == 0:
+            return 0.0
+        return self.base_s + self.per_pixel_s * pixels + self.per_byte_s * size_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CodecTimes:
+    """Both directions of one codec; None: not known."""
+
+    encode: CodecTime | None
+    decode: CodecTime | None
+
+
+@dataclass(frozen=True, slots=True)
+class CodecTable:
+    """What a device takes for each codec, by name, and where that comes from."""
+
+    provenance: Mapping[str, Any] = field(hash=False)
+    times: Mapping[str, CodecTimes] = field(hash=False)
+
+
+def read_codecs(keys: YamlSection) -> CodecTable:
+    """The section `codecs` of a profile.
+
+    Raises:
+        InputError: a key is missing, unknown or holds a wrong value.
+    """
+    provenance = keys.section(PROVENANCE)
+    if provenance.text("kind") not in KINDS:
+        raise provenance.error("kind", f"one of {list(KINDS)}", provenance.text("kind"))
+    provenance.text("source")
+    names = [name for name in keys.content if name != PROVENANCE]
+    return CodecTable(provenance.content, {name: _read_times(keys.section(name)) for name in names})
+
+
+def codecs_content(table: CodecTable) -> dict[str, Any]:
+    """The section as plain mappings, for YAML."""
+    content: dict[str, Any] = {PROVENANCE: dict(table.provenance)}
+    for name, times in table.times.items():
+        content[name] = {way: _plain(getattr(times, way)) for way in ("encode", "decode")}
+    return content
+
+
+def _read_times(keys: YamlSection) -> CodecTimes:
+    keys.only(("encode", "decode"))
+    encode, decode = (
+        _read_time(keys.section(way)) if keys.has(way) else None for way in ("encode", "decode")
+    )
+    return CodecTimes(encode, decode)
+
+
+def _read_time(keys: YamlSection) -> CodecTime:
+    keys.only(("base_s", "per_pixel_s", "per_byte_s", "error"))
+    return CodecTime(
+        keys.number("base_s"),
+        keys.number("per_pixel_s"),
+        keys.number("per_byte_s"),
+        keys.optional_number("error"),
+    )
+
+
+def _plain(time: CodecTime | None) -> dict[str, float | None] | None:
+    if time is None:
+        return None
+    return {
+        "base_s": time.base_s,
+        "per_pixel_s": time.per_pixel_s,
+        "per_byte_s": time.per_byte_s,
+        "error": time.error,
+    }
