@@ -7,6 +7,8 @@
         clock=thread    processor time, for a machine that cannot be kept quiet (cpu, one thread)
         name=NAME       the profile's folder; without it the device's own name
         out=FOLDER fresh=true
+    python -m profiler codecs name=NAME [video=PATH] [resolution=640] [clock=thread] [repeats=15] [seed=0] [out=FOLDER]
+        time every codec on the processor, for all measured profiles of a device; the first command does so, too
     python -m profiler refit SAMPLES [out=FILE] [device= model= resolution= block= precision= seed=]
     python -m profiler compare A B [margin=0.05] [confidence=0.95]
         is it the same device? exit code 0 same, 1 different, 3 undecided (also where a run was disturbed)
@@ -50,6 +52,15 @@ MEASURE: dict[str, options.Parser] = {
     "fresh": options.flag,
     "out": str,
 }
+CODECS: dict[str, options.Parser] = {
+    "name": options.path_name,
+    "video": str,
+    "resolution": options.resolution,
+    "clock": options.choice("wall", "thread"),
+    "repeats": options.whole(3),
+    "seed": options.whole(0),
+    "out": str,
+}
 REFIT: dict[str, options.Parser] = {
     "out": str,
     "device": options.path_name,
@@ -77,7 +88,7 @@ VERDICT_CODES = {"same": 0, "different": 1, "undecided": 3}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 2 with one line on bad input."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    commands = {"refit": _refit, "compare": _compare, "plan": _plan, "table": _table}
+    commands = {"codecs": _codecs, "refit": _refit, "compare": _compare, "plan": _plan, "table": _table}
     if not given or given[0] == "help" or {"-h", "--help"} & set(given):
         print(__doc__)
         return 0 if given else 2
@@ -100,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _measure(arguments: list[str]) -> int:
     words, values = options.parse(arguments, MEASURE)
     if words:
-        raise InputError(f"command: expected key=value, refit, compare, plan or table, found {words[0]!r}")
+        raise InputError(f"command: expected key=value, codecs, refit, compare, plan or table, found {words[0]!r}")
     if "model" not in values:
         raise InputError("model: expected model=<name>, found none")
     from profiler.report.profile_report import summary
@@ -111,6 +122,17 @@ def _measure(arguments: list[str]) -> int:
     found, path = profile_device(ProfilingOptions(**values), say=lambda line: print(line, flush=True))
     print(f"\n{summary(found)}\n\n{path}\n{found.samples.where}\n{plot_path(found.samples.where, path)}")
     return 0
+
+
+def _codecs(arguments: list[str]) -> int:
+    words, values = options.parse(arguments, CODECS)
+    if words:
+        raise InputError(f"codecs: expected key=value, found {words[0]!r}")
+    from profiler.codecs import CodecOptions, run
+
+    if "resolution" in values:
+        values["resolution_px"] = values.pop("resolution")
+    return run(CodecOptions(**values), say=lambda line: print(line, flush=True))
 
 
 def _refit(arguments: list[str]) -> int:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from conf.search_path import checkout_folder, writable_folder
+from profiler.codecs import FILE as CODEC_FILE
+from profiler.codecs import CodecOptions, codecs_beside, profile_codecs
 from profiler.latency import read_profile, save_profile
 from profiler.latency.disturbance import BUSY_CORES, busy_note, disturbing
 from profiler.measure.devices import background_cores, check_device, clock_for, describe, tune_allocator
@@ -165,6 +167,9 @@ def profile_device(
         else:  # all was there: what the file says of its measurement still holds
             store.meta.update(store.previous)
     store.flush(complete=True)
+    if options.fresh or not (folder / CODEC_FILE).is_file():
+        codecs = CodecOptions(slug, options.video, options.resolution_px, options.clock, seed=options.seed)
+        profile_codecs(dataclasses.replace(codecs, out=options.out), say, pairs)
     return fit_and_write(store.path, profile_path)
 
 
@@ -183,6 +188,9 @@ def fit_and_write(
     names = {"device": place.parent.name, "model": place.stem}  # what a loader will ask of this place
     unnamed = {key: name for key, name in names.items() if key not in samples.meta}
     found = fit_profile(samples, {**unnamed, **(overrides or {})}, seed=seed)
+    codecs = codecs_beside(Path(samples_path).resolve().parent.parent)
+    if codecs is not None:
+        found = dataclasses.replace(found, profile=dataclasses.replace(found.profile, codecs=codecs))
     save_profile(found.profile, out)
     plot_profile(found, plot_path(samples_path, out))
     return found, Path(out)

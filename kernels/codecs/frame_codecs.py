@@ -178,6 +178,7 @@ class H264Codec:
         }
         self.fps = fps
         self.frames_encoded = 0
+        self.keyframe = False  # whether the last encoded frame builds on none
         self._encoder: Any = None
         self._decoder: Any = None
         self._keyframe_next = False
@@ -216,6 +217,7 @@ class H264Codec:
         if len(packets) != 1:
             raise RuntimeError(f"libx264 must return one packet a frame (got {len(packets)})")
         self._keyframe_next = False
+        self.keyframe = bool(packets[0].is_keyframe)
         self.frames_encoded += 1
         return bytes(packets[0])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from profiler.latency.codec_times import CodecTable, CodecTime, CodecTimes
+from profiler.latency.codec_times import BLOCKS, KEYFRAME, CodecTable, CodecTime, CodecTimes
 from profiler.latency.curves import (
     Counts,
     LatencyCurve,
@@ -23,6 +23,8 @@ from profiler.latency.profile_file import (
 from profiler.latency.split_table import Cut, SplitTable, load_split_table
 
 __all__ = [
+    "BLOCKS",
+    "KEYFRAME",
     "PROFILE_FOLDER",
     "CodecTable",
     "CodecTime",

@@ -11,7 +11,9 @@ quality costs bytes, a larger image both. The section of a profile is
         encode: {base_s: …, per_pixel_s: …, per_byte_s: …, error: …}
         decode: {…}
 
-with any codec's name for a key, one's own included. `error` is the median relative error of the fit on
+with any codec's name for a key, one's own included; `jpeg_blocks` is the codec on messages of blocks (gathering
+them, the vectors and the bitmap included), for which `jpeg` stands where there is no such key; `h264_keyframe`
+likewise. `error` is the median relative error of the fit on
 messages that it has not seen; null where nobody measured.
 """
 
@@ -25,6 +27,8 @@ from profiler.latency.yaml_section import YamlSection
 
 KINDS = ("measured", "published", "assumed")
 PROVENANCE = "provenance"
+KEYFRAME = "_keyframe"  # after the name of a stream's codec: of frames that build on none, as the first does
+BLOCKS = "_blocks"  # after a codec's name: of messages of blocks, with what gathers and lists them
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,11 @@ class CodecTable:
 
     provenance: Mapping[str, Any] = field(hash=False)
     times: Mapping[str, CodecTimes] = field(hash=False)
+
+    def of(self, codec: str) -> CodecTimes | None:
+        """A codec's, or those of the codec on whole frames where blocks, or keyframes, have none of their own."""
+        usual = codec.removesuffix(BLOCKS).removesuffix(KEYFRAME)
+        return self.times.get(codec) or self.times.get(usual)
 
 
 def read_codecs(keys: YamlSection) -> CodecTable:

@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from profiler.latency.codec_times import CodecTable, CodecTime, CodecTimes
+from profiler.latency.codec_times import BLOCKS, CodecTable, CodecTime, CodecTimes
 from profiler.latency.curves import LatencyCurve, PiecewiseLinear, Quadratic, Tabulated
 
 
@@ -188,11 +188,11 @@ class Profile:
     def codec_times(self, codec: str) -> CodecTimes | None:
         """What a codec takes on the device's processor; None where nobody knows.
 
-        Where a profile has no table of codecs, ``encode_s`` serves for ``jpeg``, and for no other.
+        Where a profile has no table of codecs, ``encode_s`` serves for blocks in JPEG, and for nothing else.
         """
         if self.codecs is not None:
-            return self.codecs.times.get(codec)
-        if codec != "jpeg" or self.encode_s is None:
+            return self.codecs.of(codec)
+        if codec != f"jpeg{BLOCKS}" or self.encode_s is None:
             return None
         per_pixel_s = self.encode_s.per_block_s / self.block_px**2
         return CodecTimes(CodecTime(self.encode_s.base_s, per_pixel_s, 0.0), None)

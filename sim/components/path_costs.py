@@ -107,7 +107,7 @@ class PathCosts:
         Args:
             seconds: time by codec, pixels and bytes, affine in both.
         """
-        codec, pixels = self.payload.codec, self.payload.block_pixels
+        codec, pixels = self.payload.timed_as, self.payload.block_pixels
         without_bytes_s = seconds(codec, pixels, 0.0)
         if without_bytes_s == 0.0 == seconds(codec, pixels, self.block_bytes):
             return 0.0, 0.0

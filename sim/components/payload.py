@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from profiler.latency import BLOCKS
 from sim.configuration.sections import RECORDED_QUALITY
 from sim.world.frame_world import Awaitable, FrameWorld
 from traces.errors import InputError
@@ -52,26 +53,31 @@ class Payload:
         lossless = bool(getattr(codec, "lossless", False))
         return cls(codec.name, codec.quality or None, lossless, block_px**2)
 
+    @property
+    def timed_as(self) -> str:
+        """What profiles call the codec on messages of blocks."""
+        return self.codec + BLOCKS
+
     def encode(self, message: Sized, world: FrameWorld) -> Awaitable:
         """Encode a message of blocks on the edge."""
-        return world.encode(self.codec, message.blocks * self.block_pixels, message.size_bytes)
+        return world.encode(self.timed_as, message.blocks * self.block_pixels, message.size_bytes)
 
     def decode(self, message: Sized, world: FrameWorld) -> Awaitable:
         """Decode a message of blocks on the server."""
-        return world.decode(self.codec, message.blocks * self.block_pixels, message.size_bytes)
+        return world.decode(self.timed_as, message.blocks * self.block_pixels, message.size_bytes)
 
     def reconstruct(self, message: Sized, world: FrameWorld) -> None:
         """Decode a message on the edge, which keeps what the server will have; for nothing if lossless."""
         if not self.lossless:
-            world.reconstruct(self.codec, message.blocks * self.block_pixels, message.size_bytes)
+            world.reconstruct(self.timed_as, message.blocks * self.block_pixels, message.size_bytes)
 
     def decode_beside(self, message: Sized, world: FrameWorld) -> None:
         """Decode a message on the server that no frame waits for."""
-        world.decode_beside(self.codec, message.blocks * self.block_pixels, message.size_bytes)
+        world.decode_beside(self.timed_as, message.blocks * self.block_pixels, message.size_bytes)
 
     def encoding_s(self, message: Sized, world: FrameWorld) -> float:
         """How long encoding a message on the edge should take."""
-        return world.encoding_s(self.codec, message.blocks * self.block_pixels, message.size_bytes)
+        return world.encoding_s(self.timed_as, message.blocks * self.block_pixels, message.size_bytes)
 
 
 def check_recorded(codec: BlockCodec, recorded: Iterable[str], key: str = "payload.codec") -> None:

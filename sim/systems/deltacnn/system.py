@@ -100,6 +100,7 @@ class DeltaCnn:
             else Payload.of(codec, geometry.block_px)
         )
         self.payload_codec, self.payload_quality = self.payload.codec, self.payload.quality
+        self._timed_as = PIXELS_ALONE if codec is None else self.payload.timed_as
         self.frame_pixels = geometry.height_px * geometry.width_px
         self._block_bytes = (
             None if codec is None else codec.typical_block_bytes * (geometry.block_px / 16) ** 2
@@ -137,7 +138,7 @@ class DeltaCnn:
         return Outcome("edge", blocks, blocks, 0, blocks, _blocks(other), extrapolated, result=result)
 
     def _on_cloud(self, other: Delta | None, delta: Delta, world: FrameWorld) -> Generator[Any, Any, Outcome]:
-        coded = self.payload.codec, self._pixels(delta.blocks), delta.size_bytes
+        coded = self._timed_as, self._pixels(delta.blocks), delta.size_bytes
         yield world.encode(*coded)
         if not self.payload.lossless:
             world.reconstruct(*coded)
@@ -173,7 +174,7 @@ class DeltaCnn:
         around_s = world.uplink.conditions.delay_s + world.downlink.conditions.delay_s
         # Blocks are coded only once they are to be sent; values and a mask come with the difference itself.
         size_bytes = cloud.size_bytes if self._block_bytes is None else self._block_bytes * cloud.blocks
-        coded = self.payload.codec, self._pixels(cloud.blocks), size_bytes
+        coded = self._timed_as, self._pixels(cloud.blocks), size_bytes
         sending_s = world.encoding_s(*coded) + 8.0 * size_bytes / bandwidth_bps + world.decoding_s(*coded)
         return edge_s < around_s + sending_s + self._inference_s(world.cloud.profile, cloud)
 

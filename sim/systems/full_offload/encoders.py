@@ -23,6 +23,10 @@ class EncodedFrame(Protocol):
     def size_bytes(self) -> int:
         """Its size."""
 
+    @property
+    def keyframe(self) -> bool:
+        """Whether it is a keyframe of a stream."""
+
     def decoded(self) -> NDArray[np.uint8]:
         """The frame as it arrives, (H, W, 3); a stream's frames must be asked for in order, each once."""
 
@@ -47,6 +51,7 @@ class Packet:
 
     codec: FrameCodec
     data: bytes
+    keyframe: bool = False
 
     @property
     def size_bytes(self) -> int:
@@ -74,7 +79,8 @@ class PixelFrameEncoder:
         return self.codec.builds_on_last
 
     def encode(self, frame: Frame) -> Packet:
-        return Packet(self.codec, self.codec.encode(frame.pixels))
+        data = self.codec.encode(frame.pixels)
+        return Packet(self.codec, data, getattr(self.codec, "keyframe", False))
 
     def restart(self) -> None:
         from kernels.codecs.frame_codecs import H264Codec
@@ -103,6 +109,7 @@ class DrawnSize(NamedTuple):  # one a frame: made faster than a frozen dataclass
     """A size without content."""
 
     size_bytes: int
+    keyframe: bool = False
 
     def decoded(self) -> NDArray[np.uint8]:
         raise TypeError("a frame without pixels has nothing to decode")
@@ -126,7 +133,7 @@ class DrawnFrameEncoder:
     def encode(self, frame: Frame) -> DrawnSize:
         if self.builds_on_last and self._keyframe:
             self._keyframe = False
-            return DrawnSize(int(self.sampler.statistics.keyframe_bytes + 0.5))
+            return DrawnSize(int(self.sampler.statistics.keyframe_bytes + 0.5), True)
         return DrawnSize(int(self.sampler.frame_bytes(frame.index, self.codec) + 0.5))
 
     def restart(self) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
+from profiler.latency import KEYFRAME
 from sim.components.context import SystemContext
 from sim.components.message_sizes import NOTICE_BYTES, check_result_bytes, result_bytes
 from sim.components.payload import Payload, check_recorded
@@ -71,10 +72,10 @@ class FullOffload:
         self.network = context.network()
         self.pixels = context.geometry.height_px * context.geometry.width_px
         if options.codec == STREAM:
-            self.payload_codec, self.payload_quality = STREAM, options.crf
+            payload = Payload(STREAM, options.crf)
         else:
             payload = Payload.of(context.block_codec(options.codec, options.quality))
-            self.payload_codec, self.payload_quality = payload.codec, payload.quality
+        self.payload_codec, self.payload_quality = payload.codec, payload.quality
         self.encoder = self._encoder(context)
         self._stream = self.encoder.builds_on_last
         self._decoder = ServerMemory()  # the server's half of a stream
@@ -105,7 +106,8 @@ class FullOffload:
         total = self.blocks_total
         needs_decoder = self._in_stream
         message = self.encoder.encode(frame)
-        yield world.encode(self.payload_codec, self.pixels, message.size_bytes)
+        codec = self.payload_codec + KEYFRAME * message.keyframe
+        yield world.encode(codec, self.pixels, message.size_bytes)
         try:
             yield world.send(message.size_bytes)
             if needs_decoder and self._decoder.lost(world):
@@ -113,7 +115,7 @@ class FullOffload:
                 raise Unreachable("the server has lost its decoder")
             if self._stream:
                 self._decoder.fill(world)
-            yield world.decode(self.payload_codec, self.pixels, message.size_bytes)
+            yield world.decode(codec, self.pixels, message.size_bytes)
             result = self.network.dense(frame, message.decoded)
             yield world.infer_cloud_dense()
             yield world.reply(result_bytes(self.options.result_bytes, result))

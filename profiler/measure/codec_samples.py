@@ -1,0 +1,216 @@
+"""Times of codecs on the processor: really encoded and decoded messages of many sizes and qualities.
+
+Whole frames in three sizes, and messages of blocks with their motion vectors (`jpeg_blocks` beside `jpeg`), at the
+qualities that are in use: what a message takes depends on its pixels and on its bytes, and only messages in which
+both vary can tell them apart. H.264 is timed on frames after a keyframe of the frame before it, or of one half a
+video away (much has changed), and as `h264_keyframe` on keyframes; the pixel delta on a frame against the one
+before. As everywhere in the profiler, repeats are interleaved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from profiler.latency.codec_times import BLOCKS, KEYFRAME
+from profiler.latency.files import whole_file
+from profiler.measure.devices import Clock
+from profiler.measure.masks import FramePairs
+from traces.errors import InputError
+
+REPEATS = 9
+SIDES = (0.5, 0.71, 1.0)  # of a whole frame
+SHARES = (0.03, 0.1, 0.25, 0.6)  # of a frame's blocks
+JPEG_QUALITIES = (50, 85, 95)
+RATE_FACTORS = (18, 23, 28)
+BITS = (4, 6, 8)
+IMAGES = 2  # of the video
+COLUMNS = ("codec", "way", "message", "repeat", "pixels", "size_bytes", "seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class CodecSample:
+    """One timed call.
+
+    Attributes:
+        codec: the name that profiles know it by.
+        way: "encode" or "decode".
+        message: which one it was: all repeats of a message share it.
+        repeat: of the same message.
+        pixels, size_bytes: of the message.
+        seconds: what it took.
+    """
+
+    codec: str
+    way: str
+    message: int
+    repeat: int
+    pixels: int
+    size_bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Message:
+    """Something to encode and decode, as often as one likes.
+
+    `prepare` brings both codecs' states to where they were before the message; it is not timed.
+    """
+
+    codec: str
+    pixels: int
+    encode: Callable[[], bytes]
+    decode: Callable[[bytes], object]
+    prepare: Callable[[], None] = lambda: None
+
+
+def measure_codecs(
+    pairs: FramePairs, clock: Clock, block_px: int = 16, repeats: int = REPEATS, seed: int = 0
+) -> list[CodecSample]:
+    """Time every codec on a video's frames.
+
+    Args:
+        pairs: frames, each with the one before it and the motion between them.
+        clock: times a call.
+        block_px: side of a block.
+        repeats: of each message; one more comes before them and is not counted.
+        seed: of the order.
+    """
+    messages = list(_messages(pairs, block_px))
+    order = np.random.default_rng(seed)
+    samples = []
+    for repeat in range(-1, repeats):
+        for number in order.permutation(len(messages)).tolist():
+            message = messages[number]
+            message.prepare()
+            data: list[bytes] = []
+            encode_s = clock.seconds(lambda: data.append(message.encode()))  # noqa: B023 - called at once
+            decode_s = clock.seconds(lambda: message.decode(data[0]))  # noqa: B023
+            if repeat >= 0:
+                common = number, repeat, message.pixels, len(data[0])
+                samples.append(CodecSample(message.codec, "encode", *common, encode_s))
+                samples.append(CodecSample(message.codec, "decode", *common, decode_s))
+    return samples
+
+
+def write_codec_samples(samples: Sequence[CodecSample], provenance: Mapping[str, Any], path: Path) -> None:
+    """Keep them beside a device's profiles: a table with the fields of `CodecSample` for columns.
+
+    Args:
+        samples: all that were taken.
+        provenance: where they come from, for the profiles; kept in the file.
+        path: a Parquet file.
+    """
+    import pandas as pd
+
+    table = pd.DataFrame([asdict(sample) for sample in samples], columns=list(COLUMNS))
+    table.attrs["provenance"] = dict(provenance)
+    with whole_file(path) as part:
+        table.to_parquet(part, index=False)
+
+
+def read_codec_samples(path: Path) -> tuple[list[CodecSample], dict[str, Any]]:
+    """What `write_codec_samples` wrote: samples and provenance.
+
+    Raises:
+        InputError: the file is no such table.
+    """
+    import pandas as pd
+
+    try:
+        table = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: expected a Parquet table of codec times, found {error}") from error
+    if tuple(table.columns) != COLUMNS:
+        raise InputError(f"{path}: expected the columns {', '.join(COLUMNS)}, found {', '.join(table.columns)}")
+    samples = [CodecSample(**{str(key): value for key, value in row.items()}) for row in table.to_dict("records")]
+    return samples, dict(table.attrs.get("provenance", {"kind": "measured", "source": str(path.name)}))
+
+
+def _messages(pairs: FramePairs, block_px: int) -> Iterator[Message]:
+    steps = np.linspace(0, len(pairs.frames) - 1, IMAGES).astype(int).tolist()
+    for step in dict.fromkeys(steps):
+        frame, before = pairs.frames[step], pairs.references[step]
+        apart = pairs.frames[(step + len(pairs.frames) // 2) % len(pairs.frames)]
+        for share in SIDES:
+            height, width = (max(16, int(side * share) // 16 * 16) for side in frame.shape[:2])
+            images = [image[:height, :width].copy() for image in (frame, before, apart)]
+            yield from _frames(images[0], images[1], block_px)
+            for crf in RATE_FACTORS:
+                yield _stream(images[0], images[1], crf)
+                yield _stream(images[0], images[2], crf)
+                yield _stream(images[0], images[1], crf, keyframe=True)
+        yield from _blocks(frame, pairs.vectors[step], pairs.difference[step], block_px)
+
+
+def _frames(image: NDArray[np.uint8], before: NDArray[np.uint8], block_px: int) -> Iterator[Message]:
+    from kernels.codecs.frame_codecs import JpegCodec, PngCodec, QuantisedCodec, RawCodec
+    from kernels.codecs.pixel_delta import PixelDeltaReceiver, PixelDeltaSender
+
+    pixels = image.shape[0] * image.shape[1]
+
+    def still(name: str, codec: Any) -> Message:
+        return Message(name, pixels, lambda: codec.encode(image), codec.decode)
+
+    yield still("raw", RawCodec())
+    yield still("png", PngCodec())
+    for quality in JPEG_QUALITIES:
+        yield still("jpeg", JpegCodec(quality))
+        yield still("jpeg_420", JpegCodec(quality, full_colour=False))
+    for bits in BITS:
+        yield still("quantised", QuantisedCodec(bits, 4))
+    for threshold in (0.02, 0.15):
+        sender, receiver = PixelDeltaSender(threshold, block_px=block_px), PixelDeltaReceiver()
+
+        def prepare(sender: PixelDeltaSender = sender, receiver: PixelDeltaReceiver = receiver) -> None:
+            sender.reference, receiver.reference = before.copy(), before.copy()
+
+        yield Message("delta", pixels, lambda s=sender: s.encode(image).data, receiver.apply, prepare)
+
+
+def _stream(
+    image: NDArray[np.uint8], before: NDArray[np.uint8], crf: int, keyframe: bool = False
+) -> Message:
+    from kernels.codecs.frame_codecs import H264Codec
+
+    codec = H264Codec(crf=crf)
+
+    def prepare() -> None:
+        codec.force_keyframe()
+        codec.decode(codec.encode(before))
+        if keyframe:
+            codec.force_keyframe()
+
+    pixels = image.shape[0] * image.shape[1]
+    return Message("h264" + KEYFRAME * keyframe, pixels, lambda: codec.encode(image), codec.decode, prepare)
+
+
+def _blocks(
+    frame: NDArray[np.uint8], vectors: NDArray[np.int16], difference: NDArray[np.float32], block_px: int
+) -> Iterator[Message]:
+    from kernels.codecs.block_codecs import BlockCodec, block_codec
+    from kernels.codecs.block_payload import decode_blocks, encode_blocks
+
+    active = np.argsort(-difference, axis=None, kind="stable")  # the most different first, as they are sent
+    for share in SHARES:
+        indices = active[: max(1, round(share * active.size))]
+        pixels = len(indices) * block_px**2
+
+        def message(codec: BlockCodec, indices: Any = indices, pixels: int = pixels) -> Message:
+            return Message(
+                codec.name + BLOCKS,
+                pixels,
+                lambda: encode_blocks(frame, indices, vectors, codec, block_px),
+                lambda data: decode_blocks(data, codec),
+            )
+
+        for name in ("raw", "png"):
+            yield message(block_codec(name))
+        for name in ("jpeg", "jpeg_420"):
+            for quality in JPEG_QUALITIES:
+                yield message(block_codec(name, quality))
