@@ -37,14 +37,33 @@ TABLES = {
     "measured": PageTable(
         "sim/accuracy/README.md",
         (
-            *("system", "network", "frames", "of", "EA", "accuracy", "measured EA", "measured accuracy"),
+            *(
+                "system",
+                "network",
+                "codec",
+                "frames",
+                "of",
+                "EA",
+                "accuracy",
+                "measured EA",
+                "measured accuracy",
+            ),
             *("foreground IoU", "streaming accuracy", "latency ms"),
         ),
     ),
     "measured_davis": PageTable(
         "sim/accuracy/README.md",
         (
-            *("system", "network", "frames", "of", "measured EA", "measured accuracy", "foreground IoU"),
+            *(
+                "system",
+                "network",
+                "codec",
+                "frames",
+                "of",
+                "measured EA",
+                "measured accuracy",
+                "foreground IoU",
+            ),
             *("streaming accuracy", "J", "J of dense", "streaming J", "latency ms"),
         ),
         pooled=True,

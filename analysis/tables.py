@@ -20,6 +20,7 @@ _COLUMNS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("trace", "trace", str),
     ("video", "video", str),
     ("network", "network", str),
+    ("codec", "coded", str),
     ("swept", "swept", str),
     ("frames", "frames_completed", lambda value: f"{int(value)}"),
     ("of", "frames_captured", lambda value: f"{int(value)}"),
@@ -44,11 +45,12 @@ _COLUMNS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
 )
 
 
-_NAMES = 6  # the first columns are names, the rest numbers
+_NAMES = 7  # the first columns are names, the rest numbers
 # Columns that most tables do without.
 _WHERE_KNOWN = (
     "run",
     "network",
+    "coded",
     "swept",
     "ea_regret_mean",
     "measured_ea_mean",
@@ -74,6 +76,7 @@ def summary_table(summaries: Sequence[Mapping[str, Any]], headings: Sequence[str
         {
             **summary,
             "system": system_name(summary, job),
+            "coded": coded(summary),
             "ea_per_captured": ea_per_captured(summary),
             "swept": setting or None,
         }
@@ -87,7 +90,8 @@ def summary_table(summaries: Sequence[Mapping[str, Any]], headings: Sequence[str
     columns = [
         (place, column)
         for place, column in enumerate(_COLUMNS)
-        if (column[0] in headings if headings else _worth_showing(column[1], derived))
+        if (not headings or column[0] in headings)
+        and (_worth_showing(column[1], derived) or (column[0] in headings and column[1] != "coded"))
     ]
     rows = [[heading for _, (heading, _, _) in columns]]
     rows += [
@@ -120,6 +124,14 @@ def _worth_showing(key: str, rows: Sequence[Mapping[str, Any]]) -> bool:
     return key not in _WHERE_KNOWN or any(_known(row.get(key)) for row in rows)
 
 
+def coded(summary: Mapping[str, Any]) -> str | None:
+    """What a run's pixels were coded with, and in which quality: "jpeg 85"; None where none were sent."""
+    codec, quality = summary.get("codec"), summary.get("quality")
+    if not _known(codec):
+        return None
+    return f"{codec} {quality:g}" if _known(quality) else str(codec)
+
+
 def system_name(summary: Mapping[str, Any], overrides: Sequence[str]) -> Any:
     """What a run's system is called: as the command line chose it, else by its name.
 
@@ -143,7 +155,8 @@ def mean_over_videos(jobs: pd.DataFrame) -> pd.DataFrame:
     videos = pooled["video"].nunique().map("mean of {}".format)
     status = pooled["status"].agg(lambda column: "completed" if (column == "completed").all() else "failed")
     network = pooled["network"].first() if "network" in jobs else None
-    return means.assign(video=videos, status=status, network=network).reset_index()
+    codec = pooled["codec"].first() if "codec" in jobs else None
+    return means.assign(codec=codec, video=videos, status=status, network=network).reset_index()
 
 
 def _known(value: Any) -> bool:

@@ -111,7 +111,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _measure(arguments: list[str]) -> int:
     words, values = options.parse(arguments, MEASURE)
     if words:
-        raise InputError(f"command: expected key=value, codecs, refit, compare, plan or table, found {words[0]!r}")
+        raise InputError(
+            f"command: expected key=value, codecs, refit, compare, plan or table, found {words[0]!r}"
+        )
     if "model" not in values:
         raise InputError("model: expected model=<name>, found none")
     from profiler.report.profile_report import summary

@@ -114,7 +114,9 @@ def write_into_profiles(table: CodecTable, folder: Path) -> list[Path]:
 
 def summary(table: CodecTable, pixels: int = 640 * 640) -> str:
     """The times as text, with what a frame of so many pixels takes at a tenth of a byte a pixel."""
-    lines = [f"{'codec':18s}{'way':8s}{'c0 ms':>9s}{'ns/px':>9s}{'ns/byte':>9s}{'error':>8s}{'frame ms':>10s}"]
+    lines = [
+        f"{'codec':18s}{'way':8s}{'c0 ms':>9s}{'ns/px':>9s}{'ns/byte':>9s}{'error':>8s}{'frame ms':>10s}"
+    ]
     for name, times in table.times.items():
         for way in ("encode", "decode"):
             time = getattr(times, way)

@@ -127,8 +127,12 @@ def read_codec_samples(path: Path) -> tuple[list[CodecSample], dict[str, Any]]:
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: expected a Parquet table of codec times, found {error}") from error
     if tuple(table.columns) != COLUMNS:
-        raise InputError(f"{path}: expected the columns {', '.join(COLUMNS)}, found {', '.join(table.columns)}")
-    samples = [CodecSample(**{str(key): value for key, value in row.items()}) for row in table.to_dict("records")]
+        raise InputError(
+            f"{path}: expected the columns {', '.join(COLUMNS)}, found {', '.join(table.columns)}"
+        )
+    samples = [
+        CodecSample(**{str(key): value for key, value in row.items()}) for row in table.to_dict("records")
+    ]
     return samples, dict(table.attrs.get("provenance", {"kind": "measured", "source": str(path.name)}))
 
 
@@ -173,9 +177,7 @@ def _frames(image: NDArray[np.uint8], before: NDArray[np.uint8], block_px: int) 
         yield Message("delta", pixels, lambda s=sender: s.encode(image).data, receiver.apply, prepare)
 
 
-def _stream(
-    image: NDArray[np.uint8], before: NDArray[np.uint8], crf: int, keyframe: bool = False
-) -> Message:
+def _stream(image: NDArray[np.uint8], before: NDArray[np.uint8], crf: int, keyframe: bool = False) -> Message:
     from kernels.codecs.frame_codecs import H264Codec
 
     codec = H264Codec(crf=crf)

@@ -1,15 +1,14 @@
 """The network as it really runs on either side of a system, with the pixels and features that side has.
 
 All sides of all cameras share one executor, which has no state but its memory: features are handed out and
-given back. What is shown to a client is packed at once: class maps are mostly runs, and 400 kB become 5.
+given back. What is shown to a client is packed at once, in the form in which it crosses the downlink: class maps are
+mostly runs, and 400 kB become 2 to 5.
 """
 
 from __future__ import annotations
 
 import gc
-import pickle
 import warnings
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from kernels.codecs.result_codec import decode_result, encode_boxes, encode_classes, encode_points
 from kernels.executor import SparseExecutor
 from kernels.models.predictions.results import Boxes, Pose, Segmentation
 from sim.accuracy.choice import NetworkChoice
@@ -29,13 +29,22 @@ from traces.notices import InputWarning
 
 
 def pack(result: Any) -> bytes:
-    """A result in few bytes; equal results give equal bytes."""
-    return zlib.compress(pickle.dumps(result, protocol=5), 1)
+    """A result as it crosses the downlink (:mod:`kernels.codecs.result_codec`); equal results, equal bytes."""
+    if isinstance(result, Segmentation):
+        return encode_classes(result.classes)
+    if isinstance(result, Boxes):
+        return encode_boxes(result.boxes, result.classes, result.height_px, result.width_px)
+    return encode_points(result.points, result.height_px, result.width_px)
 
 
 def unpack(packed: bytes) -> Any:
-    """The result that was packed."""
-    return pickle.loads(zlib.decompress(packed))
+    """The result that was packed: a Segmentation, Boxes or Pose."""
+    found: Any = decode_result(packed)
+    if found.kind == "classes":
+        return Segmentation(found.classes)
+    if found.kind == "boxes":
+        return Boxes(found.boxes, found.classes, found.height_px, found.width_px)
+    return Pose(found.points, found.height_px, found.width_px)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

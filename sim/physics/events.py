@@ -81,4 +81,4 @@ class Happened(Event):
     def __init__(self, env: Environment) -> None:
         super().__init__(env)
         self._ok, self._value = True, None
-        self.callbacks = None
+        self.callbacks = None  # type: ignore[assignment] # SimPy's sign that an event is over
