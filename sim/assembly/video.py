@@ -81,7 +81,8 @@ def open_view(config: RunConfig, profile: Profile, network: NetworkChoice | None
     Args:
         config: the run.
         profile: of the edge.
-        network: what runs in the loop; None where accuracy is by coverage.
+        network: what runs in the loop; None where accuracy is by coverage. With `accuracy.mode` "auto" it is
+            by coverage, too, where frames are of a size that the network cannot take.
     """
     if config.video.kind == "statistical":
         return _statistical_view(config, profile)
@@ -123,9 +124,15 @@ def open_view(config: RunConfig, profile: Profile, network: NetworkChoice | None
         return lambda index: source.mask(place(camera, index))
 
     view = VideoView(video.name, fps, frames, geometry, outside, images)
-    if network is None:
+    if network is None or (config.accuracy.mode == "auto" and not _fits(geometry, network)):
         return view
     return _measured(view, config, network, video, images, mask)
+
+
+def _fits(geometry: FrameGeometry, choice: NetworkChoice) -> bool:
+    """Whether a network takes frames of that size."""
+    multiple_px = choice.network.size_multiple_px
+    return geometry.height_px % multiple_px == 0 and geometry.width_px % multiple_px == 0
 
 
 def _measured(
@@ -263,6 +270,7 @@ def _check_recorded(config: RunConfig) -> None:
     """Refuse what a recording has fixed: it would be ignored, and a sweep over it would show no effect."""
     recorded = {
         "matching.aligner": (config.matching.aligner, "search"),
+        "accuracy.coverage_threshold": (config.accuracy.coverage_threshold, 0.025),
         "matching.threshold": (config.matching.threshold, 0.025),
         "matching.radius_px": (config.matching.radius_px, 16),
         "payload.quality": (config.payload.quality or RECORDED_QUALITY, RECORDED_QUALITY),

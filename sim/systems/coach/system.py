@@ -11,14 +11,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import cache
 from math import inf, isfinite
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from profiler.latency import Cut
 from sim.components.context import SystemContext
 from sim.components.message_sizes import RESULT_BYTES
 from sim.components.splits import cut_after, feature_bytes, highest_precision, inner_cuts, most_even_cut
-from sim.records.outcome import Outcome
+from sim.records.outcome import Outcome, RestsOn
 from sim.world.frame import Frame
 from sim.world.frame_world import FrameWorld
 from traces.errors import InputError
@@ -27,6 +28,14 @@ Variant = Literal["frame", "split"]
 FEWEST_BITS = {"frame": 6, "split": 4}
 SIZE_MEMORY = 0.2  # weight of the newest frame in the running mean of how well quantised frames deflate
 DEFLATE_LEVEL = 4  # of quantised frames: within a tenth of the smallest size, in a third of its time
+
+
+class _Inferred(NamedTuple):
+    """A frame that was inferred, and what later frames may get of it."""
+
+    frame_index: int
+    result: Any
+    rests_on: RestsOn
 
 
 class Coach:
@@ -86,26 +95,28 @@ class Coach:
             """`min_bits`, or the variant's own."""
             return FEWEST_BITS[self.variant] if self.min_bits is None else self.min_bits
 
+        @property
+        def unmeasured(self) -> str | None:
+            """Why accuracy cannot be measured: features are quantised, and what runs may be a stand-in."""
+            if self.variant == "frame":
+                return None
+            return "system.variant=split quantises features of the run's model, which may not be what runs"
+
     def __init__(self, context: SystemContext, options: Options) -> None:
         self.options = options
         self.blocks_total = context.geometry.blocks_total
         self.network = context.network()
         self.cut: Cut | None = None  # chosen with the first frame, then fixed
-        self._results: deque[tuple[int, Any]] = deque(maxlen=options.history_frames)  # by frame index
+        self._results: deque[_Inferred] = deque(maxlen=options.history_frames)
         self._deflation: float | None = None  # bytes of a quantised frame over those of its bits packed
         if options.variant == "frame":
             context.need_pixels("comparisons with a history of frames")
             from sim.systems.coach.history import FrameHistory
 
             geometry = context.geometry
-            self.history = FrameHistory(options.history_frames, context.matching.threshold, geometry.block_px)
+            self.history = FrameHistory(options.history_frames)
             self.values = geometry.height_px * geometry.width_px * 3
             return
-        if self.network.runs:
-            raise InputError(
-                "accuracy.mode: coach with system.variant=split quantises features of the run's model, which "
-                "is not what runs: expected coverage, found 'measured'"
-            )
         self.cuts = context.cuts()
         inner_cuts(self.cuts)
         if options.after is not None:
@@ -133,9 +144,8 @@ class Coach:
             yield world.work_edge(options.similarity_s)
         similar = self.history.most_similar(frame)
         if similar is not None and similar.similarity >= options.similarity:
-            changed = self.history.changed_blocks(frame, similar)
-            earlier = next(result for index, result in self._results if index == similar.frame_index)
-            return Outcome("reused", 0, 0, changed, result=earlier)
+            earlier = next(lent for lent in self._results if lent.frame_index == similar.frame_index)
+            return Outcome("reused", 0, 0, 0, result=earlier.result, rests_on=earlier.rests_on)
         encode_s = world.edge.profile.encoding_s(total)
         stage_s = max(options.similarity_s + encode_s, world.cloud.profile.dense_s)
         bits = self._precision(self._frame_bytes, world, stage_s)
@@ -146,12 +156,13 @@ class Coach:
         if (encoding := world.encode(total)) is not None:
             yield encoding
         yield world.send(len(data))
-        result = self.network.dense(frame, lambda: QuantisedCodec().decode(data))
+        arrived = cache(lambda: QuantisedCodec().decode(data))  # decoded once, whoever asks
+        result = self.network.dense(frame, arrived)
         yield world.infer_cloud_dense()
         yield world.reply(options.result_bytes)
         self.history.remember(frame)
-        self._results.append((frame.index, result))
-        return Outcome("cloud", total, total, 0, None, total, result=result)
+        self._results.append(_Inferred(frame.index, result, arrived))
+        return Outcome("cloud", total, total, 0, None, total, result=result, rests_on=arrived)
 
     def _frame_bytes(self, bits: int) -> float:
         return (self._deflation or 1.0) * self.values * bits / 8.0

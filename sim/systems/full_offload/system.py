@@ -21,6 +21,7 @@ from traces.errors import InputError
 
 Codec = Literal["raw", "png", "jpeg", "h264"]
 CODECS: tuple[str, ...] = get_args(Codec)
+LOSSLESS = ("raw", "png")  # what arrives is the frame
 
 
 class FullOffload:
@@ -73,6 +74,7 @@ class FullOffload:
                 options.codec, options.quality, options.crf, options.keyframe_interval
             )
         self._stream = self.encoder.builds_on_last
+        self._lossless = options.codec in LOSSLESS
         self._decoder = ServerMemory()  # the server's half of a stream
         self._in_stream = False  # whether the next frame builds on the last one
 
@@ -103,4 +105,5 @@ class FullOffload:
             self._in_stream = False
             raise
         self._in_stream = self._stream
-        return Outcome("cloud", total, total, 0, None, total, result=result)
+        rests_on = None if self._lossless else message.decoded
+        return Outcome("cloud", total, total, 0, None, total, result=result, rests_on=rests_on)
