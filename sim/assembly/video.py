@@ -19,6 +19,7 @@ from sim.accuracy.masks import MaskSource, MaskTruth, open_masks
 from sim.accuracy.network import NetworkMaker, no_network
 from sim.configuration import lookup
 from sim.configuration.sections import RECORDED_QUALITY, RunConfig
+from sim.shared_work import open_store
 from sim.world.frame import FrameGeometry
 from traces.errors import InputError
 from traces.notices import InputWarning, warn_once
@@ -144,21 +145,25 @@ def _measured(
     mask: Callable[[int], MaskSource],
 ) -> VideoView:
     """The view, with a network in the loop and what its results are compared with."""
-    from sim.accuracy.inference import Inference, RunningNetwork, Truth, open_inference
+    from sim.accuracy.inference import open_inference
+    from sim.accuracy.running import RunningNetwork, Truth
+    from sim.accuracy.steps import Steps
+
+    work = open_store(config.cache.enabled, config.cache.max_bytes)
 
     @cache
-    def inference(policy: str, sampling: str) -> Inference:
-        return open_inference(choice, config.accuracy, view.geometry, policy, sampling)
+    def steps(policy: str, sampling: str) -> Steps:
+        return Steps(open_inference(choice, config.accuracy, view.geometry, policy, sampling), work)
 
     cameras = range(config.cameras)
     reference = config.accuracy.reference
     masks: Sequence[MaskTruth] = ()
     if reference != "dense":
         masks = open_masks(config.accuracy, choice, video, [mask(camera) for camera in cameras])
-    dense = [Truth(inference("fixed", "bilinear"), images(camera)) for camera in cameras]
+    dense = [Truth(steps("fixed", "bilinear"), images(camera)) for camera in cameras]
 
     def networks(camera: int) -> NetworkMaker:
-        return lambda policy, sampling: RunningNetwork(inference(policy, sampling), dense[camera])
+        return lambda policy, sampling: RunningNetwork(steps(policy, sampling), dense[camera])
 
     return VideoView(
         view.name,

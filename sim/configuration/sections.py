@@ -177,6 +177,18 @@ class AccuracyConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class CacheConfig:
+    """Results that do not depend on a run and are shared with others, in the project's cache folder.
+
+    `enabled` false computes everything anew, to the same bytes. `max_bytes` bounds the folder; what was used
+    least recently goes.
+    """
+
+    enabled: bool = True
+    max_bytes: int = 2_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
 class RunConfig:
     """One run.
 
@@ -198,6 +210,7 @@ class RunConfig:
     estimator: Mapping[str, Any] = field(default_factory=lambda: {"name": "ewma"})
     scheduler: Mapping[str, Any] = field(default_factory=lambda: {"name": "ea"})
     accuracy: AccuracyConfig = AccuracyConfig()
+    cache: CacheConfig = CacheConfig()
     edge: str = "jetson_xavier_nx"
     cloud: str = "rtx_3080"
     model: Mapping[str, Any] = field(default_factory=lambda: {"name": "yolo11m-seg"})
@@ -237,6 +250,8 @@ class RunConfig:
             )
         if not 0.0 < self.accuracy.dense <= 1.0:
             raise InputError(f"accuracy.dense: expected an accuracy in (0, 1], found {self.accuracy.dense}")
+        if self.cache.max_bytes < 1:
+            raise InputError(f"cache.max_bytes: expected at least 1 byte, found {self.cache.max_bytes}")
         if not 0.0 <= self.accuracy.coverage_threshold <= 1.0:
             raise InputError(
                 "accuracy.coverage_threshold: expected a mean difference in [0, 1], "
