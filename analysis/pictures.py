@@ -89,7 +89,8 @@ def draw_runs(folders: Sequence[Path], target: Path) -> None:
         if not len(latency_ms):
             curve.plot([], [], linestyle="none", label=f"{label}  (no results)")
             continue
-        named = f"{label}  (EA {summary['ea_mean']:.2f})"
+        ruler = summary.get("accuracy_ruler")  # unknown of earlier results
+        named = f"{label}  (EA {summary['ea_mean']:.2f}{f', {ruler}' if ruler else ''})"
         first = next(i for i, other in enumerate(curves_ms) if np.array_equal(latency_ms, other))
         style = {"color": styles[first].colour, "linestyle": styles[first].dashes, "linewidth": 1.5}
         if first < row:  # one line stands for both: of two over each other only the later would be seen

@@ -28,6 +28,8 @@ _COLUMNS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("EA/captured", "ea_per_captured", lambda value: f"{value:.3f}"),
     ("EA regret", "ea_regret_mean", lambda value: f"{value:.4f}"),
     ("accuracy", "accuracy_mean", lambda value: f"{value:.3f}"),
+    ("by", "accuracy_ruler", str),
+    ("coverage", "coverage_accuracy_mean", lambda value: f"{value:.3f}"),
     ("measured EA", "measured_ea_mean", lambda value: f"{value:.3f}"),
     ("measured accuracy", "measured_accuracy_mean", lambda value: f"{value:.3f}"),
     ("foreground IoU", "foreground_iou_mean", lambda value: f"{value:.3f}"),
@@ -46,11 +48,14 @@ _COLUMNS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
 
 
 _NAMES = 7  # the first columns are names, the rest numbers
+# Columns that are shown only where they are asked for: they say again what others say.
+_WHERE_ASKED = ("coverage_accuracy_mean",)
 # Columns that most tables do without.
 _WHERE_KNOWN = (
     "run",
     "network",
     "coded",
+    "accuracy_ruler",
     "swept",
     "ea_regret_mean",
     "measured_ea_mean",
@@ -62,6 +67,8 @@ _WHERE_KNOWN = (
     "region_similarity_ea_mean",
     "streaming_region_similarity_mean",
 )
+# Ends of keys that say how much is given up.
+_LOSSY = ("threshold", "quality", ".crf", ".similarity", "_bits", ".bits")
 _COUNTS = ("frames_captured", "frames_completed", "frames_replaced", "frames_dropped")
 
 
@@ -74,7 +81,7 @@ def summary_table(summaries: Sequence[Mapping[str, Any]], headings: Sequence[str
     overrides = [split_overrides(summary.get("overrides")) for summary in summaries]
     derived = [
         {
-            **summary,
+            **_once(summary),
             "system": system_name(summary, job),
             "coded": coded(summary),
             "ea_per_captured": ea_per_captured(summary),
@@ -108,6 +115,13 @@ def summary_table(summaries: Sequence[Mapping[str, Any]], headings: Sequence[str
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], *_notes(derived)])
 
 
+def _once(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """A summary that says its accuracy once: what was measured is its accuracy, where it names its ruler."""
+    if summary.get("accuracy_ruler") != "measured":
+        return dict(summary)
+    return {**summary, "measured_accuracy_mean": None, "measured_ea_mean": None}
+
+
 def _notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Why runs have no results: each that failed, and how many have not finished."""
     notes = [
@@ -117,10 +131,31 @@ def _notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
     for why, count in Counter(row["error"] for row in rows if row.get("status") == "unfinished").items():
         notes.append(f"unfinished: {count} of {len(rows)} runs: {why}")
-    return notes
+    return notes + _unseen(rows)
+
+
+def _unseen(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What a sweep over thresholds cannot show where accuracy is by coverage."""
+    covered = [row for row in rows if row.get("accuracy_ruler") == "coverage"]
+    values: dict[str, set[str]] = {}
+    for row in covered:
+        for part in split_overrides(row.get("overrides")):
+            key, _, value = part.lstrip("+").partition("=")
+            if key.endswith(_LOSSY):
+                values.setdefault(key, set()).add(value)
+    swept = sorted(key for key, found in values.items() if len(found) > 1)
+    if not swept:
+        return []
+    return [
+        f"note: {', '.join(swept)} swept by coverage, which counts blocks that differ by "
+        "accuracy.coverage_threshold or more: it cannot see what smaller differences, and features that are "
+        "moved, do to results; accuracy=measured does"
+    ]
 
 
 def _worth_showing(key: str, rows: Sequence[Mapping[str, Any]]) -> bool:
+    if key in _WHERE_ASKED:
+        return False
     return key not in _WHERE_KNOWN or any(_known(row.get(key)) for row in rows)
 
 
@@ -155,8 +190,14 @@ def mean_over_videos(jobs: pd.DataFrame) -> pd.DataFrame:
     videos = pooled["video"].nunique().map("mean of {}".format)
     status = pooled["status"].agg(lambda column: "completed" if (column == "completed").all() else "failed")
     network = pooled["network"].first() if "network" in jobs else None
+    ruler = None
+    if "accuracy_ruler" in jobs:
+        ruler = pooled["accuracy_ruler"].agg(
+            lambda column: column.iloc[0] if column.nunique() == 1 else "mixed"
+        )
     codec = pooled["codec"].first() if "codec" in jobs else None
-    return means.assign(codec=codec, video=videos, status=status, network=network).reset_index()
+    known = {"video": videos, "status": status, "network": network, "accuracy_ruler": ruler, "codec": codec}
+    return means.assign(**known).reset_index()
 
 
 def _known(value: Any) -> bool:

@@ -133,11 +133,12 @@ def _run(content: Mapping[str, Any], folder: Path, single: bool, runtime: Any) -
         rates_bps = finished.assembly.simulation.link_rates_bps()
         finished.assembly.timeline.write(folder / "timeline.json", finished.record.frames, rates_bps)
     LOG.info(
-        "completed: %s, %s, %s: %s of %s frames, EA %s, %.1f s",
+        "completed: %s, %s, %s: %s of %s frames, EA %s (%s), %.1f s",
         *(
             summary[key]
             for key in ("system", "trace", "video", "frames_completed", "frames_captured", "ea_mean")
         ),
+        summary["accuracy_ruler"],
         summary["wall_s"],
     )
     if single:
@@ -147,7 +148,8 @@ def _run(content: Mapping[str, Any], folder: Path, single: bool, runtime: Any) -
         print(f"written to {folder}: summary.json, frames.parquet, run.png, run.log{extra}")
     else:
         ea = "–" if summary["ea_mean"] is None else f"{summary['ea_mean']:.3f}"
-        print(f"job {runtime.job.num}: {_overrides(runtime)}: EA {ea}, {summary['wall_s']:.1f} s")
+        ruler = summary["accuracy_ruler"]
+        print(f"job {runtime.job.num}: {_overrides(runtime)}: EA {ea} ({ruler}), {summary['wall_s']:.1f} s")
 
 
 def _record_failure(config: DictConfig, runtime: Any, folder: Path, error: Exception) -> None:

@@ -54,20 +54,26 @@ class Evaluator:
         system: its name, for messages.
         truths: dense results of each camera; none: results are not compared with them.
         masks: ground truth of each camera; none: the same.
+        must: whether results must be measured; else a system that hands over none is valued by coverage.
     """
 
     system: str
     truths: Sequence[DenseResults]
     masks: Sequence[MaskTruth] = ()
+    must: bool = True
+    silent: bool = False  # whether some result was not handed over, so that there is nothing to measure
     _results: dict[tuple[int, int], bytes] = field(default_factory=dict)
 
     def collect(self, camera: int, frame: int, result: Any) -> None:
         """Take a finished frame's result.
 
         Raises:
-            InputError: there is none, or none of a network: the system does not say what its network makes
-                of frames.
+            InputError: there is none though there must be one, or none of a network: the system does not say
+                what its network makes of frames.
         """
+        if result is None and not self.must:
+            self.silent = True
+            return
         if result is None:
             raise InputError(
                 f"accuracy.mode: system {self.system!r} hands over no results, so that they cannot be "
@@ -108,6 +114,10 @@ class Evaluator:
         if self.truths and self.masks:
             columns.update(zip(BOTH_NAMES, (self._dense_region(rows),), strict=True))
         return columns
+
+    def ruled(self, columns: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Of :meth:`columns`, the one that is the run's accuracy: against dense inference, else the masks."""
+        return columns[DENSE_NAMES[0] if self.truths else MASK_NAMES[0]]
 
     def compare(self, rows: Mapping[str, NDArray[np.float64]]) -> Agreement:
         """Compare what was collected with dense inference.

@@ -1,4 +1,4 @@
-"""The network as it really runs on either side of a system, with the pixels and features that side has.
+"""The network itself, dense and sparse, on images and features that are handed in.
 
 All sides of all cameras share one executor, which has no state but its memory: features are handed out and
 given back. What is shown to a client is packed at once, in the form in which it crosses the downlink: class maps are
@@ -8,9 +8,13 @@ mostly runs, and 400 kB become 2 to 5.
 from __future__ import annotations
 
 import gc
+import os
+import sys
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,12 +24,18 @@ from numpy.typing import NDArray
 from kernels.codecs.result_codec import decode_result, encode_boxes, encode_classes, encode_points
 from kernels.executor import SparseExecutor
 from kernels.models.predictions.results import Boxes, Pose, Segmentation
+from kernels.ops.cpu import loader
 from sim.accuracy.choice import NetworkChoice
 from sim.accuracy.network import Image
 from sim.configuration.sections import AccuracyConfig
-from sim.world.frame import Frame, FrameGeometry
+from sim.shared_work import code_digest, digest
+from sim.shared_work.fingerprint import file_digest
+from sim.world.frame import FrameGeometry
 from traces.errors import InputError, place_of
 from traces.notices import InputWarning
+
+# Of the environment: what chooses among implementations of an operation.
+SWITCHES = ("FLUXSHARD_BACKEND", "ATEN_", "ONEDNN_", "DNNL_", "MKL_", "OMP_", "KMP_", "OPENBLAS_", "NPY_")
 
 
 def pack(result: Any) -> bytes:
@@ -55,11 +65,14 @@ class Inference:
         executor: runs it.
         geometry: size of the frames and their blocks.
         interpret: what raw outputs say about a frame of (height_px, width_px).
+        identity: a key for all that results follow from but the pixels: network, weights, code and machine.
+            "": it cannot be told, as of a network of somebody else's code.
     """
 
     executor: SparseExecutor
     geometry: FrameGeometry
     interpret: Callable[[Any, int, int], Any]
+    identity: str = ""
 
     def dense(self, image: Image) -> tuple[Any, Any]:
         """The raw outputs of dense inference on an image, and its feature cache."""
@@ -99,10 +112,6 @@ class Inference:
                     f"{place_of(self.interpret)}: expected classes as uint8 of {size}, found {kind}"
                 )
         return pack(found)
-
-    def blank(self) -> Any:
-        """The features of a black frame: what a side has that has seen none."""
-        return self.dense(np.zeros((self.geometry.height_px, self.geometry.width_px, 3), np.uint8))[1]
 
     def _tensor(self, image: Image) -> torch.Tensor:
         scaled = np.ascontiguousarray(image.transpose(2, 0, 1)[None], np.float32) / np.float32(255.0)
@@ -154,57 +163,31 @@ def open_inference(
         )
     except ValueError as error:
         raise InputError(f"model.network: {choice.name}: {error}") from None
-    return Inference(executor, geometry, choice.network.interpret)
+    return Inference(executor, geometry, choice.network.interpret, _identity(choice, executor, geometry))
 
 
-@dataclass(slots=True, eq=False)
-class Truth:
-    """One camera's dense results, each computed once, whoever asks.
-
-    Args:
-        inference: the network.
-        image: the picture of a frame by index.
-    """
-
-    inference: Inference
-    image: Callable[[int], Image]
-    _known: dict[int, bytes] = field(default_factory=dict)
-
-    def of(self, index: int) -> bytes:
-        """The packed result of dense inference on a frame as it was captured."""
-        if index not in self._known:
-            self._known[index] = self.inference.result(self.inference.dense(self.image(index))[0])
-        return self._known[index]
+def _identity(choice: NetworkChoice, executor: SparseExecutor, geometry: FrameGeometry) -> str:
+    kind = type(choice.network)
+    if not kind.__module__.startswith("kernels."):
+        return ""  # what else its code builds on is not known here
+    return digest(
+        *("result of", code_digest("kernels", "sim.accuracy"), _machine()),
+        *(kind.__qualname__, repr(choice.network)),
+        None if choice.weights is None else file_digest(choice.weights),
+        *(executor.policy, executor.sampling, executor.block_px, str(executor.dtype), str(executor.device)),
+        *(geometry.height_px, geometry.width_px),
+    )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RunningNetwork:
-    """What the systems of one camera compute with (see :class:`sim.accuracy.network.NetworkInLoop`).
-
-    Args:
-        inference: the network, shared by all cameras.
-        truth: the camera's dense results.
-    """
-
-    inference: Inference
-    truth: Truth
-    runs: bool = True
-
-    def dense(self, frame: Frame, received: Callable[[], Image] | None = None) -> bytes:
-        if received is not None:
-            arrived = received()
-            if not np.array_equal(arrived, frame.pixels):
-                return self.inference.result(self.inference.dense(arrived)[0])
-        return self.truth.of(frame.index)
-
-    def features(self, image: Image) -> tuple[Any, Any]:
-        return self.inference.dense(image)
-
-    def sparse(
-        self, image: Image, blocks: NDArray[np.bool_], vectors: NDArray[np.int16], features: Any
-    ) -> tuple[Any, Any]:
-        known = self.inference.blank() if features is None else features
-        return self.inference.sparse(image, blocks, vectors, known)
-
-    def result(self, outputs: Any) -> bytes:
-        return self.inference.result(outputs)
+@cache
+def _machine() -> str:
+    """What the same code may round differently on: versions, processor, compiled operations, threads."""
+    try:
+        operations = Path(loader.library()._name).name  # named by its sources, compiler, flags and content
+    except loader.BuildError as error:
+        operations = f"none: {error}"
+    switches = sorted(item for item in os.environ.items() if item[0].startswith(SWITCHES))
+    return digest(
+        *(sys.version, np.__version__, torch.__version__, torch.backends.cpu.get_cpu_capability()),
+        *(loader.processor(), operations, torch.get_num_threads(), repr(switches)),
+    )

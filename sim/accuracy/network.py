@@ -20,7 +20,11 @@ Image: TypeAlias = NDArray[np.uint8]  # (H, W, 3)
 
 
 class NetworkInLoop(Protocol):
-    """Dense and sparse inference. It keeps nothing: features are handed out and given back."""
+    """Dense and sparse inference. It keeps nothing: features are handed out and given back.
+
+    Both are opaque. Inference is put off until a result asks for it, so images, blocks and vectors that were
+    handed in must not be changed afterwards.
+    """
 
     @property
     def runs(self) -> bool:

@@ -13,7 +13,8 @@ from simpy import Environment
 
 from conf.search_path import group_folders
 from profiler.latency import Cut, Profile, load_profile, load_split_table, warn_if_disturbed
-from sim.accuracy.choice import NetworkChoice, choose_network
+from sim.accuracy.choice import NetworkChoice, network_in_loop
+from sim.accuracy.coverage import CoverageRuler
 from sim.accuracy.evaluator import Evaluator
 from sim.assembly.uplink import constant_rate, load_uplink, trace_name
 from sim.assembly.video import VideoView, open_view
@@ -85,7 +86,7 @@ def assemble(
     card = read_card(config.model, folders)
     edge_profile = _profile(config.edge, card, folders, "edge")
     cloud_profile = _profile(config.cloud, card, folders, "cloud")
-    network = choose_network(card, folders) if config.accuracy.mode == "measured" else None
+    network = network_in_loop(config, card, getattr(system.options, "unmeasured", None))
     view = open_view(config, edge_profile, network)
     if config.video.kind == "statistical" and not getattr(system.kind, "works_without_pixels", False):
         raise InputError(
@@ -114,7 +115,10 @@ def assemble(
     timeline = Timeline() if config.timeline else None
     overlay = _overlay(config, view, overlay_path)
     table = FrameTable()
-    evaluator = Evaluator(system.name, view.truths, view.masks) if view.evaluated else None
+    evaluator = None
+    if view.evaluated:
+        evaluator = Evaluator(system.name, view.truths, view.masks, config.accuracy.mode == "measured")
+    ruler = CoverageRuler(config.accuracy.coverage_threshold, view.geometry.block_px)
 
     @cache
     def cuts() -> tuple[Cut, ...]:
@@ -169,6 +173,7 @@ def assemble(
                 view.images(number),
                 on_frame,
                 overlay if number == 0 else None,
+                ruler.valued,
                 None if evaluator is None else evaluator.collect,
                 outside_profile=view.outside_profile,
                 admission=Admission(bound, config.decay_per_s, frames_an_input) if bound > 1 else None,
@@ -183,7 +188,7 @@ def assemble(
         payload_codec=payload[0],
         payload_quality=payload[1],
         model=card,
-        network=network,
+        network=network if view.evaluated else None,
         trace_name=trace_name(config.trace, trace),
         video_name=view.name,
         frames_per_camera=view.frames,

@@ -19,6 +19,7 @@ from sim.accuracy.masks import MaskSource, MaskTruth, open_masks
 from sim.accuracy.network import NetworkMaker, no_network
 from sim.configuration import lookup
 from sim.configuration.sections import RECORDED_QUALITY, RunConfig
+from sim.shared_work import open_store
 from sim.world.frame import FrameGeometry
 from traces.errors import InputError
 from traces.notices import InputWarning, warn_once
@@ -81,7 +82,8 @@ def open_view(config: RunConfig, profile: Profile, network: NetworkChoice | None
     Args:
         config: the run.
         profile: of the edge.
-        network: what runs in the loop; None where accuracy is by coverage.
+        network: what runs in the loop; None where accuracy is by coverage. With `accuracy.mode` "auto" it is
+            by coverage, too, where frames are of a size that the network cannot take.
     """
     if config.video.kind == "statistical":
         return _statistical_view(config, profile)
@@ -123,9 +125,15 @@ def open_view(config: RunConfig, profile: Profile, network: NetworkChoice | None
         return lambda index: source.mask(place(camera, index))
 
     view = VideoView(video.name, fps, frames, geometry, outside, images)
-    if network is None:
+    if network is None or (config.accuracy.mode == "auto" and not _fits(geometry, network)):
         return view
     return _measured(view, config, network, video, images, mask)
+
+
+def _fits(geometry: FrameGeometry, choice: NetworkChoice) -> bool:
+    """Whether a network takes frames of that size."""
+    multiple_px = choice.network.size_multiple_px
+    return geometry.height_px % multiple_px == 0 and geometry.width_px % multiple_px == 0
 
 
 def _measured(
@@ -137,21 +145,25 @@ def _measured(
     mask: Callable[[int], MaskSource],
 ) -> VideoView:
     """The view, with a network in the loop and what its results are compared with."""
-    from sim.accuracy.inference import Inference, RunningNetwork, Truth, open_inference
+    from sim.accuracy.inference import open_inference
+    from sim.accuracy.running import RunningNetwork, Truth
+    from sim.accuracy.steps import Steps
+
+    work = open_store(config.cache.enabled, config.cache.max_bytes)
 
     @cache
-    def inference(policy: str, sampling: str) -> Inference:
-        return open_inference(choice, config.accuracy, view.geometry, policy, sampling)
+    def steps(policy: str, sampling: str) -> Steps:
+        return Steps(open_inference(choice, config.accuracy, view.geometry, policy, sampling), work)
 
     cameras = range(config.cameras)
     reference = config.accuracy.reference
     masks: Sequence[MaskTruth] = ()
     if reference != "dense":
         masks = open_masks(config.accuracy, choice, video, [mask(camera) for camera in cameras])
-    dense = [Truth(inference("fixed", "bilinear"), images(camera)) for camera in cameras]
+    dense = [Truth(steps("fixed", "bilinear"), images(camera)) for camera in cameras]
 
     def networks(camera: int) -> NetworkMaker:
-        return lambda policy, sampling: RunningNetwork(inference(policy, sampling), dense[camera])
+        return lambda policy, sampling: RunningNetwork(steps(policy, sampling), dense[camera])
 
     return VideoView(
         view.name,
@@ -263,6 +275,7 @@ def _check_recorded(config: RunConfig) -> None:
     """Refuse what a recording has fixed: it would be ignored, and a sweep over it would show no effect."""
     recorded = {
         "matching.aligner": (config.matching.aligner, "search"),
+        "accuracy.coverage_threshold": (config.accuracy.coverage_threshold, 0.025),
         "matching.threshold": (config.matching.threshold, 0.025),
         "matching.radius_px": (config.matching.radius_px, 16),
         "payload.quality": (config.payload.quality or RECORDED_QUALITY, RECORDED_QUALITY),

@@ -89,17 +89,20 @@ def summarise(
     frames', what still waits in the link included), `uplink_bps_mean` is what the link has carried of both
     classes over the simulated time. `edge_compute_fraction` is the
     edge's share of the critical path's compute time; busy ratios include background work. `edge_energy_j` is
-    busy power times busy time, plus idle power times idle time where the profile knows it. Where accuracy is
-    measured, streaming means are over all captured frames, the others over completed ones.
+    busy power times busy time, plus idle power times idle time where the profile knows it. `accuracy` and
+    `ea` are by `accuracy_ruler`, measured or coverage. Where accuracy is measured, streaming means are over
+    all captured frames, the others over completed ones.
     """
     evaluation_began_s = time.perf_counter()
-    measured = None
-    if assembly.evaluator is not None:
+    columns = measured = None
+    evaluator = None if assembly.evaluator is None or assembly.evaluator.silent else assembly.evaluator
+    if evaluator is not None:
         rows, metric = result.table.columns(), assembly.metric
         worth = metric.decay(rows["completed_s"] - rows["captured_s"])
-        measured = assembly.evaluator.columns(rows, metric.dense_accuracy, worth)
-    frames = result.table.to_frame(assembly.metric, config.regret, measured)
-    if assembly.evaluator is not None:
+        columns = evaluator.columns(rows, metric.dense_accuracy, worth)
+        measured = evaluator.ruled(columns)
+    frames = result.table.to_frame(assembly.metric, config.regret, columns, measured)
+    if evaluator is not None:
         wall_s += time.perf_counter() - evaluation_began_s
     completed = frames[frames["outcome"] == "completed"]
     counts = frames["outcome"].value_counts()
@@ -118,7 +121,7 @@ def summarise(
         model=assembly.model.name,
         codec=assembly.payload_codec,
         quality=assembly.payload_quality,
-        network=None if assembly.network is None else assembly.network.label,
+        network=None if evaluator is None or assembly.network is None else assembly.network.label,
         trace=assembly.trace_name,
         video=assembly.video_name,
         frames_captured=len(frames),
@@ -127,6 +130,7 @@ def summarise(
         frames_dropped=int(counts.get("dropped", 0)),
         frames_in_flight=int(counts.get("in_flight", 0)),
         in_flight=assembly.simulation.in_flight,
+        accuracy_ruler="coverage" if evaluator is None else "measured",
         accuracy_mean=mean(completed["accuracy"]),
         ea_mean=mean(completed["ea"]),
         latency_mean_s=mean(completed["latency_s"]),
@@ -156,7 +160,8 @@ def summarise(
     )
     if config.regret:
         summary["ea_regret_mean"] = mean(completed["ea_regret"].dropna())
-    if assembly.evaluator is not None:
-        for name in assembly.evaluator.names:
+    if evaluator is not None:
+        summary["coverage_accuracy_mean"] = mean(completed["coverage_accuracy"])
+        for name in evaluator.names:
             summary[f"{name}_mean"] = mean(frames[name].dropna())
     return RunRecord(summary, frames)

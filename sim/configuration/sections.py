@@ -154,7 +154,11 @@ class ModelConfig:
 
 @dataclass(frozen=True, slots=True)
 class AccuracyConfig:
-    """`mode`: coverage or measured. `dense`: accuracy of dense inference, 1 where normalised by it.
+    """`mode`: auto, coverage or measured. `dense`: accuracy of dense inference, 1 where normalised by it.
+
+    "auto" measures wherever a network can run, and else is coverage. `coverage_threshold` is τ₀: a block is
+    stale if what its system's result rests on differs by so much from the frame, whatever threshold the
+    system has.
 
     The rest says how the model's network really runs where accuracy is measured: `policy` fixed, truncate or
     exact, how computed blocks go through it; `sampling` bilinear or nearest, how maps are read along vectors
@@ -165,13 +169,26 @@ class AccuracyConfig:
     count as foreground (null: all, but for id 0).
     """
 
-    mode: str = "coverage"
+    mode: str = "auto"
     dense: float = 1.0
+    coverage_threshold: float = 0.025
     policy: str | None = None
     sampling: str | None = None
     reference: str = "dense"
     classes: tuple[str, ...] | None = None
     mask_ids: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CacheConfig:
+    """Results that do not depend on a run and are shared with others, in the project's cache folder.
+
+    `enabled` false computes everything anew, to the same bytes. `max_bytes` bounds the folder; what was used
+    least recently goes.
+    """
+
+    enabled: bool = True
+    max_bytes: int = 2_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +213,7 @@ class RunConfig:
     estimator: Mapping[str, Any] = field(default_factory=lambda: {"name": "ewma"})
     scheduler: Mapping[str, Any] = field(default_factory=lambda: {"name": "ea"})
     accuracy: AccuracyConfig = AccuracyConfig()
+    cache: CacheConfig = CacheConfig()
     edge: str = "jetson_xavier_nx"
     cloud: str = "rtx_3080"
     model: Mapping[str, Any] = field(default_factory=lambda: {"name": "yolo11m-seg"})
@@ -236,6 +254,13 @@ class RunConfig:
             )
         if not 0.0 < self.accuracy.dense <= 1.0:
             raise InputError(f"accuracy.dense: expected an accuracy in (0, 1], found {self.accuracy.dense}")
+        if self.cache.max_bytes < 1:
+            raise InputError(f"cache.max_bytes: expected at least 1 byte, found {self.cache.max_bytes}")
+        if not 0.0 <= self.accuracy.coverage_threshold <= 1.0:
+            raise InputError(
+                "accuracy.coverage_threshold: expected a mean difference in [0, 1], "
+                f"found {self.accuracy.coverage_threshold}"
+            )
         if not (math.isfinite(self.downlink.mean_mbps) and self.downlink.mean_mbps > 0):
             raise InputError(
                 f"downlink.mean_mbps: expected a rate > 0 Mbit/s, found {self.downlink.mean_mbps}"
@@ -248,7 +273,7 @@ class RunConfig:
         choose("video.kind", self.video.kind, ("scene", "file", "statistical"))
         choose("codec_time", self.codec_time, ("profile", "none"))
         choose("link.sharing", self.link.sharing, ("fifo", "fair"))
-        choose("accuracy.mode", self.accuracy.mode, ("coverage", "measured"))
+        choose("accuracy.mode", self.accuracy.mode, ("auto", "coverage", "measured"))
         choose("accuracy.policy", self.accuracy.policy or "fixed", ("fixed", "truncate", "exact"))
         choose("accuracy.sampling", self.accuracy.sampling or "bilinear", ("bilinear", "nearest"))
         choose("accuracy.reference", self.accuracy.reference, ("dense", "masks", "both"))

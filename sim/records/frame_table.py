@@ -119,7 +119,7 @@ class FrameTable:
 
     def complete(self, camera: int, account: FrameAccount, completed_s: float, outcome: Outcome) -> None:
         """Book a frame whose result is out."""
-        path, active, processed, stale, active_edge, active_cloud, extrapolated, ea_regret, _ = outcome
+        path, active, processed, stale, active_edge, active_cloud, extrapolated, ea_regret, _, _ = outcome
         self._book(
             (
                 camera,
@@ -201,6 +201,7 @@ class FrameTable:
         metric: EffectiveAccuracyMetric,
         with_regret: bool = False,
         extra: Mapping[str, NDArray[np.float64]] | None = None,
+        measured: NDArray[np.float64] | None = None,
     ) -> pd.DataFrame:
         """The table of frames.parquet, one row a frame; unknown values are null, never 0.
 
@@ -208,13 +209,16 @@ class FrameTable:
             metric: makes accuracy and EA of stale blocks and latency.
             with_regret: whether `ea_regret` is a column.
             extra: further columns, (frames,) each, in the order of :meth:`columns`: what was measured.
+            measured: (frames,), what `accuracy` is where it was measured; coverage then is a column of its
+                own, `coverage_accuracy`.
         """
         import pandas as pd
 
         raw = self.columns()
         completed = raw["outcome"] == 0
         latency_s = raw["completed_s"] - raw["captured_s"]
-        accuracy = metric.dense_accuracy * (1.0 - raw["blocks_stale"] / metric.blocks_total)
+        coverage = metric.dense_accuracy * (1.0 - raw["blocks_stale"] / metric.blocks_total)
+        accuracy = coverage if measured is None else measured
         table = pd.DataFrame(
             {
                 "camera": raw["camera"].astype(np.int32),
@@ -251,6 +255,8 @@ class FrameTable:
         )
         if with_regret:
             table["ea_regret"] = raw["ea_regret"]
+        if measured is not None:
+            table["coverage_accuracy"] = coverage
         for name, values in (extra or {}).items():
             table[name] = values
         return table

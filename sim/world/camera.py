@@ -39,6 +39,8 @@ class Camera:
         image: the picture of a frame by index; None where the video is statistical.
         on_frame: told (camera, frame) after each frame that ended, for progress.
         overlay: draws finished frames into a video.
+        ruler: counts the stale blocks of an outcome in what it rests on, given the frame's image and the
+            place of the system's code; None: the system's own count stands.
         on_result: told (camera, frame, result) of each result that is shown, where accuracy is measured.
         outside_profile: the frames are not what the latency profiles were made for: flag them all.
         admission: says when frames may enter while others are under way; None: one at a time.
@@ -52,6 +54,7 @@ class Camera:
     image: Callable[[int], NDArray[Any]] | None = None
     on_frame: Callable[[int, int], None] | None = None
     overlay: Overlay | None = None
+    ruler: Callable[[Outcome, NDArray[Any], str], Outcome] | None = None
     on_result: Callable[[int, int, Any], None] | None = None
     outside_profile: bool = False
     admission: Admission | None = None
@@ -108,6 +111,8 @@ class Camera:
             except Unreachable:
                 table.abandon(self.number, account, "dropped")
             else:
+                if outcome.rests_on is not None:
+                    outcome = self._measured(outcome, image)
                 if self.outside_profile:
                     outcome = outcome._replace(extrapolated=True)
                 table.complete(self.number, account, env.now, outcome)
@@ -139,12 +144,20 @@ class Camera:
             self.table.supersede(self.number, account, view.now_s)
         else:
             self._newest = account.frame
+            if outcome.rests_on is not None:
+                outcome = self._measured(outcome, image)
             if self.outside_profile:
                 outcome = outcome._replace(extrapolated=True)
             self.table.complete(self.number, account, view.now_s, outcome)
             self._show(account.frame, account.captured_s, image, outcome)
         if self.on_frame is not None:
             self.on_frame(self.number, account.frame)
+
+    def _measured(self, outcome: Outcome, image: NDArray[Any] | None) -> Outcome:
+        """The outcome with its stale blocks counted in what it rests on; without pixels its own count."""
+        if self.ruler is None or image is None:
+            return outcome._replace(rests_on=None)
+        return self.ruler(outcome, image, self._place)
 
     def _show(self, index: int, captured_s: float, image: NDArray[Any] | None, outcome: Outcome) -> None:
         """Hand a result to whoever looks at it."""

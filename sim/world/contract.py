@@ -98,7 +98,7 @@ def checked_outcome(outcome: Any, system: Any) -> Outcome:
     if outcome.__class__ is not Outcome or outcome.path not in PATHS:
         found = f"path {outcome.path!r}" if isinstance(outcome, Outcome) else repr(outcome)
         raise _wrong_outcome(system, f"whose path is one of {', '.join(PATHS)}", found)
-    _, active, processed, stale, active_edge, active_cloud, _, _, _ = outcome
+    _, active, processed, stale, active_edge, active_cloud, _, _, _, _ = outcome
     if not (  # written out for speed: one a frame
         processed.__class__ is int
         and stale.__class__ is int

@@ -84,8 +84,14 @@ def check_frames(done: Run, cameras: int, frames: int, total: int) -> None:
     assert set(through.index) <= set(finished.index) | set(table.index[table["outcome"] == "replaced"])
     assert table.loc[table["outcome"] != "completed", ["path", "accuracy", "ea"]].isna().all(axis=None)
     active = (1 - finished["reuse_ratio"]) * total
-    processed = finished["blocks_processed"] + finished["blocks_stale"]
-    assert processed.astype(float).to_numpy() == pytest.approx(active.to_numpy(), abs=1e-6)
+    processed = finished["blocks_processed"].astype(float).to_numpy()
+    if done.assembly.video_name.endswith("(statistical)"):
+        left = (
+            finished["blocks_stale"].astype(float).to_numpy()
+        )  # of pixels they are counted by another ruler
+        assert processed + left == pytest.approx(active.to_numpy(), abs=1e-6)
+    assert (processed <= active.to_numpy() + 1e-6).all()
+    assert finished["blocks_stale"].between(0, total).all()
     assert finished["reuse_ratio"].between(-1e-12, 1).all()
 
     bound = done.assembly.simulation.in_flight

@@ -50,7 +50,8 @@ def test_pixel_deltas_of_a_moving_camera_reuse_little(frames):
     rows = offload((DeltaCnn, DeltaCnn.Options(placement="cloud")), frames)
     reuse = 1 - rows["blocks_active"][1:].mean() / 400
     assert 0.0 <= reuse < 0.6
-    assert rows["blocks_stale"].max() == 0
+    assert rows["blocks_stale"][0] == 0
+    assert 0 < rows["blocks_stale"][1:].mean() < 400  # ε = 0.15 hides what τ₀ = 0.025 sees
     assert (rows["uplink_bytes"][1:] < rows["uplink_bytes"][0]).all()
 
 

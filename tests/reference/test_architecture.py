@@ -55,7 +55,7 @@ LAYERS = {
         ("__main__",),
     ),
     "sim": (
-        ("physics", "records", "schedulers"),
+        ("physics", "records", "schedulers", "shared_work"),
         ("world", "configuration"),
         ("accuracy",),
         ("components",),

@@ -13,6 +13,7 @@ from simpy import Environment
 
 from kernels.codecs.block_codecs import JpegAtlas
 from profiler.latency import Cut, Profile, Quadratic
+from sim.accuracy.coverage import CoverageRuler
 from sim.components.context import SystemContext
 from sim.physics.arrivals import PeriodicLatest
 from sim.physics.estimators import Ewma
@@ -31,6 +32,7 @@ from tests.strategies.images import images
 from traces.bandwidth.trace import RateTrace
 
 SIDE_PX = 64  # 16 blocks
+RULER = CoverageRuler(0.025, 16)
 FPS = 10.0
 UPLINK_BPS = 8e6  # a byte a microsecond
 DOWNLINK_BPS = 80e6
@@ -132,7 +134,7 @@ def run(
     system = make(system_of, given)
     table = FrameTable()
     arrivals = arrivals or PeriodicLatest(FPS, len(frames))
-    camera = Camera(0, arrivals, system, world, table, lambda index: frames[index])
+    camera = Camera(0, arrivals, system, world, table, lambda index: frames[index], ruler=RULER.valued)
     Simulation(env, [camera], up, down, [near], far, table).run(drain=True)
     return Run(table.columns(), world)
 
@@ -154,3 +156,11 @@ def crashes(until_s: float) -> st.SearchStrategy[list[tuple[float, float]]]:
     """None, or one time during which the server is down."""
     interval = st.tuples(st.integers(1, int(until_s * 20)), st.integers(1, 12))
     return st.lists(interval.map(lambda at: (at[0] / 20, (at[0] + at[1]) / 20)), max_size=1)
+
+
+def differing_blocks(frame: NDArray[np.uint8], seen: NDArray[np.uint8], threshold: float = 0.025) -> int:
+    """Blocks of 16 px whose mean absolute difference on [0, 1] is `threshold` or more, by the definition."""
+    apart = np.abs(frame.astype(np.int64) - seen.astype(np.int64))
+    rows, columns = (side // 16 for side in frame.shape[:2])
+    sums = apart.reshape(rows, 16, columns, 16, 3).sum(axis=(1, 3, 4))
+    return int(np.count_nonzero((sums / (255.0 * 16 * 16 * 3)).astype(np.float32) >= np.float32(threshold)))

@@ -42,6 +42,9 @@ class CountReference:
         self.frame_index = frame.index
         self.stale = 0
 
+    def moved(self, frame: Frame, match: Match, processed: int) -> None:
+        return None
+
 
 @dataclass(slots=True, eq=False)
 class CountSharedImage(CountReference):
@@ -78,6 +81,9 @@ class CountSharedImage(CountReference):
 
     def computed_blocks(self) -> tuple[NDArray[np.uint8], NDArray[np.intp]]:
         raise TypeError("blocks without pixels have no image to compute on")
+
+    def rests_on(self) -> None:
+        return None
 
     def same_as(self, other: SharedImage) -> bool:
         assert isinstance(other, CountSharedImage)

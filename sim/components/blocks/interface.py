@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.components.payload import Payload
+from sim.records.outcome import RestsOn
 from sim.world.frame import Frame
 
 
@@ -70,6 +71,10 @@ class BlockReference(Protocol):
     def replace(self, frame: Frame) -> None:
         """Make `frame` the reference."""
 
+    def moved(self, frame: Frame, match: Match, processed: int) -> RestsOn | None:
+        """What a result rests on that takes the first `processed` active blocks from the frame and all else
+        from here, along the vectors; None where there are no pixels."""
+
 
 class SharedImage(BlockReference, Protocol):
     """The image that edge and server build from the same messages, each for itself.
@@ -94,6 +99,9 @@ class SharedImage(BlockReference, Protocol):
 
         Only images of pixels have them.
         """
+
+    def rests_on(self) -> RestsOn | None:
+        """The image as it is now, which later messages leave as it is; None where there are no pixels."""
 
     def same_as(self, other: SharedImage) -> bool:
         """Whether both hold the same bytes and the same dirty blocks."""

@@ -15,13 +15,14 @@ from kernels.codecs.block_payload import (
     encode_blocks,
     overhead_bytes,
 )
-from kernels.codecs.block_pixels import paste_blocks
+from kernels.codecs.block_pixels import gather_blocks, paste_blocks
 from kernels.motion.classification import active_blocks
 from kernels.motion.image_pyramid import ImagePyramid, build_pyramid
 from kernels.motion.warp import warp_blocks_map, warp_image
 from sim.components.blocks.alignment import ALIGNERS, Aligner, Target, make_aligner
 from sim.components.blocks.interface import Match, Message, SharedImage
 from sim.components.payload import Payload
+from sim.records.outcome import RestsOn
 from sim.world.frame import Frame, FrameGeometry
 from traces.errors import InputError
 
@@ -90,6 +91,19 @@ class PixelReference:
         self._levels = frame.prepared
         self._last = None
 
+    def moved(self, frame: Frame, match: Match, processed: int) -> RestsOn:
+        reference, block_px = self.image, self.geometry.block_px
+
+        def image() -> NDArray[np.uint8]:
+            if reference is None or match.vectors is None:  # what was not computed is a black frame's
+                moved = np.zeros_like(frame.pixels, order="C")
+            else:
+                moved = warp_image(reference, match.vectors, block_px)
+            taken = np.asarray(match.active[:processed], np.int32)
+            return paste_blocks(moved, taken, gather_blocks(frame.pixels, taken, block_px))
+
+        return image
+
 
 @dataclass(slots=True, eq=False)
 class PixelSharedImage(PixelReference):
@@ -116,6 +130,8 @@ class PixelSharedImage(PixelReference):
                 self._dirty_since = np.asarray(
                     warp_blocks_map(self._dirty_since, decoded.vectors, decoded.block_px), np.int32
                 )
+        else:
+            self.image = self.image.copy()  # what has been handed out stays as it was
         assert self.image is not None
         assert self._dirty_since is not None
         paste_blocks(self.image, decoded.indices, decoded.pixels)
@@ -145,6 +161,10 @@ class PixelSharedImage(PixelReference):
     def computed_blocks(self) -> tuple[NDArray[np.uint8], NDArray[np.intp]]:
         assert self.image is not None
         return self.image, self.computed
+
+    def rests_on(self) -> RestsOn:
+        assert self.image is not None
+        return self.image
 
     def same_as(self, other: SharedImage) -> bool:
         assert isinstance(other, PixelSharedImage)

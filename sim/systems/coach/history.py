@@ -8,9 +8,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.motion.classification import active_blocks
-from kernels.motion.field import MotionField
-from kernels.motion.search import block_difference
 from kernels.similarity import embed, most_similar
 from sim.world.frame import Frame
 
@@ -25,18 +22,14 @@ class SimilarFrame:
 
 @dataclass(slots=True, eq=False)
 class FrameHistory:
-    """The last frames that were remembered, with their embeddings.
+    """The last frames that were remembered, as their embeddings.
 
     Args:
         frames: how many are remembered; the oldest goes when there are too many.
-        threshold: mean difference on [0, 1] from which a block counts as changed.
-        block_px: side of a block.
     """
 
     frames: int
-    threshold: float
-    block_px: int
-    _remembered: deque[tuple[int, NDArray[np.float32], NDArray[np.uint8]]] = field(init=False)
+    _remembered: deque[tuple[int, NDArray[np.float32]]] = field(init=False)
     _embedded: tuple[int, NDArray[np.float32]] | None = None  # the last frame asked about
 
     def __post_init__(self) -> None:
@@ -49,17 +42,9 @@ class FrameHistory:
 
     def most_similar(self, frame: Frame) -> SimilarFrame | None:
         """The most similar remembered frame, the latest of equals; None without any."""
-        found = most_similar(self._embedding(frame), [embedding for _, embedding, _ in self._remembered])
+        found = most_similar(self._embedding(frame), [embedding for _, embedding in self._remembered])
         return None if found is None else SimilarFrame(self._remembered[found[0]][0], found[1])
 
     def remember(self, frame: Frame) -> None:
         """Add a frame."""
-        self._remembered.append((frame.index, self._embedding(frame), frame.pixels))
-
-    def changed_blocks(self, frame: Frame, similar: SimilarFrame) -> int:
-        """Blocks of `frame` that really differ from the remembered frame at the same place."""
-        image = next(image for index, _, image in self._remembered if index == similar.frame_index)
-        rows, columns = (side // self.block_px for side in image.shape[:2])
-        still = np.zeros((rows, columns, 2), np.int16)
-        difference = block_difference(frame.pixels, image, still, self.block_px)
-        return len(active_blocks(MotionField(still, difference), self.threshold))
+        self._remembered.append((frame.index, self._embedding(frame)))

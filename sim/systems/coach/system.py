@@ -11,15 +11,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import cache
 from math import inf, isfinite
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from profiler.latency import Cut
 from sim.components.context import SystemContext
 from sim.components.message_sizes import check_result_bytes, result_bytes
 from sim.components.payload import Payload
 from sim.components.splits import cut_after, feature_bytes, highest_precision, inner_cuts, most_even_cut
-from sim.records.outcome import Outcome
+from sim.records.outcome import Outcome, RestsOn
 from sim.world.frame import Frame
 from sim.world.frame_world import FrameWorld
 from traces.errors import InputError
@@ -33,6 +34,14 @@ MOST_BITS = 8
 FEWEST_BITS = {"frame": 6, "split": 4}
 SIZE_MEMORY = 0.2  # weight of the newest frame in the running mean of how well quantised frames deflate
 DEFLATE_LEVEL = 4  # of quantised frames: within a tenth of the smallest size, in a third of its time
+
+
+class _Inferred(NamedTuple):
+    """A frame that was inferred, and what later frames may get of it."""
+
+    frame_index: int
+    result: Any
+    rests_on: RestsOn
 
 
 class Coach:
@@ -116,12 +125,19 @@ class Coach:
             """`max_bits`, or 8."""
             return MOST_BITS if self.max_bits is None else self.max_bits
 
+        @property
+        def unmeasured(self) -> str | None:
+            """Why accuracy cannot be measured: features are quantised, and what runs may be a stand-in."""
+            if self.variant == "frame":
+                return None
+            return "system.variant=split quantises features of the run's model, which may not be what runs"
+
     def __init__(self, context: SystemContext, options: Options) -> None:
         self.options = options
         self.blocks_total = context.geometry.blocks_total
         self.network = context.network()
         self.cut: Cut | None = None  # chosen with the first frame, then fixed
-        self._results: deque[tuple[int, Any]] = deque(maxlen=options.history_frames)  # by frame index
+        self._results: deque[_Inferred] = deque(maxlen=options.history_frames)
         self._deflation: float | None = None  # bytes of a quantised frame over those of its bits packed
         self.payload_codec: str | None = None
         self.payload_quality: float | None = None
@@ -130,7 +146,7 @@ class Coach:
             from sim.systems.coach.history import FrameHistory
 
             geometry = context.geometry
-            self.history = FrameHistory(options.history_frames, context.matching.threshold, geometry.block_px)
+            self.history = FrameHistory(options.history_frames)
             self.pixels = geometry.height_px * geometry.width_px
             self.payload_codec = QUANTISED
             if options.codec != QUANTISED:
@@ -138,11 +154,6 @@ class Coach:
                 self.payload_codec, self.payload_quality = payload.codec, payload.quality
                 self.frame_codec = context.frame_codec(options.codec, options.quality)
             return
-        if self.network.runs:
-            raise InputError(
-                "accuracy.mode: coach with system.variant=split quantises features of the run's model, which "
-                "is not what runs: expected coverage, found 'measured'"
-            )
         self.cuts = context.cuts()
         inner_cuts(self.cuts)
         if options.after is not None:
@@ -170,9 +181,8 @@ class Coach:
             yield world.work_edge(options.similarity_s)
         similar = self.history.most_similar(frame)
         if similar is not None and similar.similarity >= options.similarity:
-            changed = self.history.changed_blocks(frame, similar)
-            earlier = next(result for index, result in self._results if index == similar.frame_index)
-            return Outcome("reused", 0, 0, changed, result=earlier)
+            earlier = next(lent for lent in self._results if lent.frame_index == similar.frame_index)
+            return Outcome("reused", 0, 0, 0, result=earlier.result, rests_on=earlier.rests_on)
         assert self.payload_codec is not None
         codec: FrameCodec
         if self.payload_codec == QUANTISED:
@@ -185,12 +195,13 @@ class Coach:
         yield world.encode(self.payload_codec, self.pixels, len(data))
         yield world.send(len(data))
         yield world.decode(self.payload_codec, self.pixels, len(data))
-        result = self.network.dense(frame, lambda: codec.decode(data))
+        arrived = cache(lambda: codec.decode(data))  # decoded once, whoever asks
+        result = self.network.dense(frame, arrived)
         yield world.infer_cloud_dense()
         yield world.reply(result_bytes(options.result_bytes, result))
         self.history.remember(frame)
-        self._results.append((frame.index, result))
-        return Outcome("cloud", total, total, 0, None, total, result=result)
+        self._results.append(_Inferred(frame.index, result, arrived))
+        return Outcome("cloud", total, total, 0, None, total, result=result, rests_on=arrived)
 
     def _quantiser(self, world: FrameWorld) -> QuantisedCodec:
         """COACH's own codec, in the precision that the bandwidth allows."""

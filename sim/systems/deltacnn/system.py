@@ -135,7 +135,17 @@ class DeltaCnn:
         yield world.infer_edge_dense() if dense else world.infer_edge(delta.blocks)
         extrapolated = not dense and profile.is_extrapolated(delta.blocks)
         blocks = delta.blocks
-        return Outcome("edge", blocks, blocks, 0, blocks, _blocks(other), extrapolated, result=result)
+        return Outcome(
+            "edge",
+            blocks,
+            blocks,
+            0,
+            blocks,
+            _blocks(other),
+            extrapolated,
+            result=result,
+            rests_on=delta.reference,
+        )
 
     def _on_cloud(self, other: Delta | None, delta: Delta, world: FrameWorld) -> Generator[Any, Any, Outcome]:
         coded = self._timed_as, self._pixels(delta.blocks), delta.size_bytes
@@ -164,7 +174,17 @@ class DeltaCnn:
             raise
         extrapolated = not dense and profile.is_extrapolated(delta.blocks)
         blocks = delta.blocks
-        return Outcome("cloud", blocks, blocks, 0, _blocks(other), blocks, extrapolated, result=result)
+        return Outcome(
+            "cloud",
+            blocks,
+            blocks,
+            0,
+            _blocks(other),
+            blocks,
+            extrapolated,
+            result=result,
+            rests_on=delta.reference,
+        )
 
     def _edge_is_faster(self, edge: Delta, cloud: Delta, world: FrameWorld) -> bool:
         bandwidth_bps = world.bandwidth_bps()

@@ -144,6 +144,7 @@ class FluxShard:
             elif world.now_s - world.last_observed_s > self.options.probe_s:
                 world.probe(PROBE_BYTES)
         result = self.edge.dense(frame) if decision.dense else self.edge.sparse(frame, local, decision.k)
+        rests_on = None if decision.dense else self.local.moved(frame, local, decision.k)
         yield world.infer_edge_dense() if decision.dense else world.infer_edge(decision.k)
         self.sender.withdraw(world)
         return Outcome(
@@ -155,6 +156,7 @@ class FluxShard:
             len(remote.active),
             decision.extrapolated,
             result=result,
+            rests_on=rests_on,
         )
 
     def _on_cloud(
@@ -173,7 +175,7 @@ class FluxShard:
             yield world.send(message.size_bytes)
             yield payload.decode(message, world)
             blocks = state.server.receive(message, world, densely=decision.dense)
-            result = state.server.result
+            result, rests_on = state.server.result, state.server.image.rests_on()
             if blocks is None:
                 yield world.reply(NOTICE_BYTES)
                 raise Unreachable("the server has lost its state")
@@ -187,8 +189,17 @@ class FluxShard:
             return outcome
         active = len(remote.active)
         extrapolated = not decision.dense and world.cloud.profile.is_extrapolated(blocks)
-        stale, active_edge = active - decision.k, len(local.active)
-        return Outcome("cloud", active, decision.k, stale, active_edge, active, extrapolated, result=result)
+        return Outcome(
+            "cloud",
+            active,
+            decision.k,
+            active - decision.k,
+            len(local.active),
+            active,
+            extrapolated,
+            result=result,
+            rests_on=rests_on,
+        )
 
     def _initialise(self, frame: Frame, world: FrameWorld) -> Generator[Any, Any, Outcome]:
         """The first frame: whole to the server, inferred densely there; the edge begins its first refresh."""
@@ -204,6 +215,7 @@ class FluxShard:
             yield payload.decode(message, world)
             if state.server.receive(message, world) is None:
                 raise Unreachable("the server is down")
+            rests_on = state.server.image.rests_on()
             yield world.infer_cloud_dense()
             state.server.refreshed_version = state.server.image.version
             yield world.reply(result_bytes(self.options.result_bytes, state.server.result))
@@ -213,7 +225,7 @@ class FluxShard:
             self._refreshed = frame
             return Outcome("edge", total, total, 0, total, total, result=self.edge.dense(frame))
         state.synchronised = True
-        return Outcome("cloud", total, total, 0, total, total, result=state.server.result)
+        return Outcome("cloud", total, total, 0, total, total, result=state.server.result, rests_on=rests_on)
 
     def _lose_server(self, world: FrameWorld) -> None:
         """An offload was not answered: book the wait, and start over."""

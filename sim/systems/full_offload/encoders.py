@@ -28,7 +28,7 @@ class EncodedFrame(Protocol):
         """Whether it is a keyframe of a stream."""
 
     def decoded(self) -> NDArray[np.uint8]:
-        """The frame as it arrives, (H, W, 3); a stream's frames must be asked for in order, each once."""
+        """The frame as it arrives, (H, W, 3); a stream's frames must be asked for in order."""
 
 
 class FrameEncoder(Protocol):
@@ -45,20 +45,23 @@ class FrameEncoder(Protocol):
         """The far side may have missed a frame: the next one must decode without any before it."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Packet:
-    """Bytes of a codec."""
+    """Bytes of a codec, decoded once, whoever asks."""
 
     codec: FrameCodec
     data: bytes
     keyframe: bool = False
+    _decoded: NDArray[np.uint8] | None = None
 
     @property
     def size_bytes(self) -> int:
         return len(self.data)
 
     def decoded(self) -> NDArray[np.uint8]:
-        return self.codec.decode(self.data)
+        if self._decoded is None:
+            self._decoded = self.codec.decode(self.data)
+        return self._decoded
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -78,6 +78,7 @@ class FullOffload:
         self.payload_codec, self.payload_quality = payload.codec, payload.quality
         self.encoder = self._encoder(context)
         self._stream = self.encoder.builds_on_last
+        self._lossless = payload.lossless
         self._decoder = ServerMemory()  # the server's half of a stream
         self._in_stream = False  # whether the next frame builds on the last one
 
@@ -124,4 +125,5 @@ class FullOffload:
             self._in_stream = False
             raise
         self._in_stream = self._stream
-        return Outcome("cloud", total, total, 0, None, total, result=result)
+        rests_on = None if self._lossless else message.decoded
+        return Outcome("cloud", total, total, 0, None, total, result=result, rests_on=rests_on)

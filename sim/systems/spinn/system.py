@@ -54,17 +54,21 @@ class Spinn:
                 raise InputError(f"system.bits: expected 1 to 32 bits a value, found {self.bits}")
             check_result_bytes(self.result_bytes)
 
+        @property
+        def unmeasured(self) -> str | None:
+            """Why accuracy cannot be measured: features are quantised, and what runs may be a stand-in."""
+            if self.bits == FLOAT_BITS:
+                return None
+            return (
+                f"system.bits={self.bits} quantises features of the run's model, which may not be what runs"
+            )
+
     def __init__(self, context: SystemContext, options: Options) -> None:
         self.options = options
         self.blocks_total = context.geometry.blocks_total
         self.cuts = context.cuts()
         self.cut: Cut | None = None  # chosen with the first frame, then fixed
         self.network = context.network()
-        if self.network.runs and options.bits < FLOAT_BITS:
-            raise InputError(
-                f"system.bits: measured accuracy knows features as they are, of {FLOAT_BITS} bits a value, "
-                f"found {options.bits}"
-            )
         inner_cuts(self.cuts)
         if options.after is not None:
             self.cut = cut_after(self.cuts, options.after)

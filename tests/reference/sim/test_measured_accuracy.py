@@ -16,7 +16,9 @@ from kernels.models.network import SceneNetwork
 from kernels.models.predictions.results import Segmentation
 from sim.accuracy.choice import NetworkChoice
 from sim.accuracy.evaluator import Evaluator, agreement_of, foreground_iou
-from sim.accuracy.inference import Inference, RunningNetwork, Truth, open_inference, pack
+from sim.accuracy.inference import Inference, open_inference, pack
+from sim.accuracy.running import RunningNetwork, Truth
+from sim.accuracy.steps import Steps
 from sim.components.blocks import BlockFeatures, Message
 from sim.components.blocks.pixels import BlockOptions, PixelBlocks, PixelSharedImage
 from sim.configuration.sections import AccuracyConfig
@@ -57,7 +59,9 @@ class Server:
     def __init__(self, inference: Inference, image: Callable[[int], NDArray[np.uint8]], codec: str) -> None:
         self.content = PixelBlocks(GEOMETRY, BlockOptions(codec=CODECS[codec]))
         self.view: PixelSharedImage = self.content.shared_image()
-        self.network = RunningNetwork(inference, Truth(inference, image))
+        self.inference = inference
+        steps = Steps(inference)
+        self.network = RunningNetwork(steps, Truth(steps, image))
         self.features = BlockFeatures(self.network, GEOMETRY)
         self.image = image
 
@@ -80,7 +84,7 @@ class Server:
     def dense(self) -> bytes:
         """Dense inference on the image that the server has."""
         assert self.view.image is not None
-        return self.network.inference.result(self.network.inference.dense(self.view.image)[0])
+        return self.inference.result(self.inference.dense(self.view.image)[0])
 
 
 @pytest.fixture
