@@ -86,7 +86,7 @@ def assemble(
             f"video.kind: system {system.name!r} needs pixels: expected scene or file, found 'statistical' "
             f"({place_of(system.kind)} does not say works_without_pixels = True)"
         )
-    trace = load_uplink(config.trace, config.seed, view.frames / view.fps, folders)
+    trace = load_uplink(config.trace, config.seed, _length_s(config, view), folders)
     streams = iter(np.random.SeedSequence(config.seed).spawn(config.cameras + 2))
 
     env = Environment()
@@ -179,6 +179,12 @@ def assemble(
         overlay=overlay,
         evaluator=evaluator,
     )
+
+
+def _length_s(config: RunConfig, view: VideoView) -> float:
+    """How long a run lasts, about: in a closed loop nobody knows, and a frame is given a second."""
+    interval_s = 1.0 / view.fps
+    return view.frames * (max(interval_s, 1.0) if config.arrival.policy == "closed_loop" else interval_s)
 
 
 def _profile(device: str, card: ModelConfig, folders: tuple[str, ...], key: str) -> Profile:

@@ -15,13 +15,19 @@ from traces.bandwidth.trace import BandwidthTrace, RateTrace
 from traces.bandwidth.trace_format import TraceFormat
 from traces.errors import InputError
 
-MIN_TRACE_S = 10.0  # a shorter synthetic trace would hold too few bursts
+MINUTE_S = 60.0  # a synthetic trace grows by whole minutes
+HOUR_S = 3600.0  # then it begins again: 130 MB at 56 Mbit/s
+SLACK_S = 10.0  # after the last capture: its frame's way, and what is still queued
 FILE_KEYS = ("format", "column", "time_column", "time_unit", "rate_unit")
-MAX_TRACE_S = 60.0  # a longer one would only take memory
 
 
 def load_uplink(config: TraceConfig, seed: int, run_s: float, folders: Iterable[str] = ()) -> BandwidthTrace:
-    """The uplink's trace: from its file, or synthetic and as long as a run of `run_s`."""
+    """The uplink's trace: from its file, or synthetic and longer than a run of `run_s`.
+
+    A synthetic trace depends on its seed alone: a longer run sees the same minutes and then more of them
+    (:func:`traces.bandwidth.synthetic.synthetic_uplink`), so runs of other lengths and frame rates are on the
+    same network. With `trace.duration_s` it is a loop of that length, as a file is.
+    """
     if config.path is None:
         if config.mean_mbps is None:
             raise InputError("trace.path: expected a trace file (or trace.mean_mbps for a synthetic one)")
@@ -29,9 +35,7 @@ def load_uplink(config: TraceConfig, seed: int, run_s: float, folders: Iterable[
             if getattr(config, key) is not None:
                 raise InputError(f"trace.{key}: expected trace=file trace.path=... with it, found no file")
         own_seed = seed if config.seed is None else config.seed
-        rounds = math.ceil(run_s / MAX_TRACE_S)  # whole rounds, so that a long run sees the mean, too
-        own_s = max(MIN_TRACE_S, run_s / rounds)
-        duration_s = own_s if config.duration_s is None else config.duration_s
+        duration_s = _synthetic_s(config, run_s) if config.duration_s is None else config.duration_s
         made: BandwidthTrace = synthetic_uplink(config.mean_mbps * 1e6, duration_s, own_seed)
         if config.start_s or config.end_s is not None:
             made = made.sliced(config.start_s, made.duration_s if config.end_s is None else config.end_s)
@@ -54,6 +58,24 @@ def load_uplink(config: TraceConfig, seed: int, run_s: float, folders: Iterable[
         if str(error).partition(":")[0] in FILE_KEYS:
             raise InputError(f"trace.{error}") from None
         raise
+
+
+def _synthetic_s(config: TraceConfig, run_s: float) -> float:
+    """Length of a synthetic trace that goes on beyond the run: whole minutes, an hour at most.
+
+    Raises:
+        InputError: an offset from the end of a trace that has none.
+    """
+    last_s = config.end_s
+    if last_s is None:
+        for key in ("start_s", "offset_s"):
+            if not 0 <= getattr(config, key) < HOUR_S:
+                raise InputError(
+                    f"trace.{key}: expected 0 to {HOUR_S:g} s into a synthetic trace that goes on "
+                    f"(trace.duration_s=... makes one that loops), found {getattr(config, key):g}"
+                )
+        last_s = config.start_s + config.offset_s + run_s + SLACK_S
+    return min(HOUR_S, MINUTE_S * max(1, math.ceil(last_s / MINUTE_S)))
 
 
 def _format(name: str | None, folders: tuple[str, ...]) -> TraceFormat | str | None:

@@ -27,9 +27,9 @@ LEVELS_MBPS = {"low": 25.0, "medium": 56.0, "high": 130.0}
 class TraceConfig:
     """The uplink's bandwidth: a file, or the synthetic generator where `path` is null.
 
-    A synthetic trace is as long as the run, or a whole part of it of at most a minute (`duration_s` null; at
-    least 10 s), so that its mean is what the run sees: ten seconds of a bursty minute may carry half or twice
-    as much.
+    A synthetic trace goes on for as long as the run does, and depends on its `seed` alone: runs of other
+    lengths and frame rates are on the same network. Every minute of it carries the mean, ten seconds of it
+    half or twice as much. With `duration_s` it is a loop of that length. `seed` null follows the run's.
 
     `column`, `time_column`, `time_unit` and `rate_unit` say what the header of a table does not
     (:func:`traces.bandwidth.loading.load_trace`).
