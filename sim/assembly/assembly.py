@@ -14,6 +14,7 @@ from conf.search_path import group_folders
 from profiler.latency import Cut, Profile, load_profile, load_split_table, warn_if_disturbed
 from sim.accuracy.choice import NetworkChoice, choose_network
 from sim.accuracy.evaluator import Evaluator
+from sim.assembly.replicate import replicate_seed
 from sim.assembly.uplink import constant_rate, load_uplink, trace_name
 from sim.assembly.video import VideoView, open_view
 from sim.components.context import SystemContext
@@ -86,8 +87,9 @@ def assemble(
             f"video.kind: system {system.name!r} needs pixels: expected scene or file, found 'statistical' "
             f"({place_of(system.kind)} does not say works_without_pixels = True)"
         )
-    trace = load_uplink(config.trace, config.seed, _length_s(config, view), folders)
-    streams = iter(np.random.SeedSequence(config.seed).spawn(config.cameras + 2))
+    trace = load_uplink(config.trace, config.seed, _length_s(config, view), folders, config.replicate_number)
+    seed = replicate_seed(config.seed, config.replicate_number)
+    streams = iter(np.random.SeedSequence(seed).spawn(config.cameras + 2))
 
     env = Environment()
     conditions = LinkConditions(config.link.delay_s, config.link.loss, config.link.retransmission_delay_s)
@@ -141,7 +143,7 @@ def assemble(
             cuts=cuts,
             estimator=estimator,
             # A stream of its own: systems that draw must not shift what links and devices draw.
-            rng=np.random.default_rng(np.random.SeedSequence(config.seed, spawn_key=(0, number))),
+            rng=np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0, number))),
             regret_against=oracle,
             counts=view.counts(number),
         )

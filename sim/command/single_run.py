@@ -73,6 +73,7 @@ def describe(config: RunConfig, content: Mapping[str, Any]) -> dict[str, Any]:
         cloud=config.cloud,
         cameras=config.cameras,
         seed=config.seed,
+        replicate=config.replicate_number,
         version=package_version(),
         git_sha=git_sha(),
         config_sha256=config_sha256(content),

@@ -32,6 +32,7 @@ SUMMARY_KEYS = (
     "cloud",
     "cameras",
     "seed",
+    "replicate",
     "frames_captured",
     "frames_completed",
     "frames_replaced",
@@ -155,5 +156,6 @@ def git_sha() -> str | None:
 
 def config_sha256(content: Mapping[str, Any]) -> str:
     """A hash of the whole configuration, whatever the order of its keys and the folders it came from."""
-    values = {key: value for key, value in content.items() if key != "config_folders"}
+    beside = ("config_folders", "replicates")  # how many others there are is no part of a run
+    values = {key: value for key, value in content.items() if key not in beside}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -14,7 +14,7 @@ import pytest
 from sim.assembly import assemble
 from sim.configuration import read_config
 from tests.strategies.sim import statistical
-from traces.bandwidth.synthetic import synthetic_uplink
+from traces.bandwidth.synthetic import synthetic_network, synthetic_uplink
 
 
 def test_ten_generations_are_one_trace() -> None:
@@ -40,10 +40,11 @@ def test_two_processes_write_the_same_file(tmp_path: Path, repository: Path) -> 
 
 
 @pytest.mark.parametrize("seed", [0, 1, 60])
-def test_a_longer_trace_begins_with_a_shorter_one(seed: int) -> None:
-    minute, more = (synthetic_uplink(56e6, duration_s, seed).times_ms for duration_s in (60.0, 240.0))
+def test_a_longer_network_begins_with_a_shorter_one(seed: int) -> None:
+    minute, more = (synthetic_network(56e6, covered_s, seed).times_ms for covered_s in (7.0, 1200.0))
     assert minute.tolist() == more[more < 60_000].tolist()
-    assert np.bincount(more // 60_000).tolist() == 4 * [minute.size]  # every minute carries the mean
+    packets = round(56e6 * 600 / 12000)
+    assert np.bincount(more // 600_000).tolist() == 2 * [packets]  # every ten minutes carry the mean
 
 
 @pytest.mark.parametrize("changes", [{"frames": 240}, {"fps": 5.0}, {"cameras": 2}, {"frames": 1800}])

@@ -16,10 +16,11 @@ from traces.bandwidth.trace import MAX_OPPORTUNITIES, MS_PER_S, OpportunityTrace
 from traces.errors import InputError
 
 PACKET_BYTES = 1500
-MINUTE_MS = 60 * MS_PER_S  # each carries the mean
+MINUTE_MS = 60 * MS_PER_S
+RECORDING_MS = 10 * MINUTE_MS  # what carries the mean of a network that goes on
 # Of the first 200 seeds whose minute is near the medians below (spreads and autocorrelation within 15 %,
-# outages within half), the one whose first 10, 15, 20 and 30 s are nearest to the mean: within 9 %.
-DEFAULT_SEED = 60
+# outages within half), the one whose first 10, 20, 30 and 60 s are nearest to the mean: within 7 %.
+DEFAULT_SEED = 150
 
 USERS = 10  # on-off users whose demands add up
 USER_ON_S = 4.0  # mean length of a burst of one user
@@ -56,14 +57,8 @@ def synthetic_uplink(
         w(t) = min(ceiling, users(t) * shadowing(t) * fading(t) * grant(t)) * (0 in an outage)
 
     and its packets are the increments of round(m * sum(w up to t) / sum(w)), where m is the number of
-    1500-byte packets of the mean, minute by minute: every whole minute, and what is left after the last one,
-    carries the mean exact to half a packet. The same seed gives the same shape at every mean.
-
-    **A longer trace continues a shorter one.** Every part below is drawn from a stream of its own, from the
-    beginning on, and each minute is scaled by itself. So the first n minutes are the same, millisecond by
-    millisecond, however many follow, and a network depends on its seed alone. Within a minute the rate
-    wanders: the first ten seconds may carry half or twice the mean. What a duration that is not whole minutes
-    leaves over is scaled to the mean, too.
+    1500-byte packets of the mean: the mean is exact to half a packet a period, and the same seed gives the
+    same shape at every mean.
 
     - users: on-off sources with Pareto bursts and pauses; their sum is bursty at every time scale
       (Willinger et al., "Self-similarity through high-variability", IEEE/ACM ToN 5(1), 1997);
@@ -90,46 +85,76 @@ def synthetic_uplink(
     Raises:
         InputError: an argument is out of its range.
     """
-    if not (math.isfinite(mean_bps) and mean_bps > 0):
-        raise InputError(f"mean_bps must be finite and > 0 bit/s (got {mean_bps})")
-    if not (math.isfinite(duration_s) and duration_s >= 1):
-        raise InputError(f"duration_s must be finite and >= 1 s (got {duration_s})")
-    if seed < 0:
-        raise InputError(f"seed must be >= 0 (got {seed})")
+    _check(mean_bps, duration_s, seed, "duration_s")
     period_ms = round(duration_s * MS_PER_S)
-    packets = round(mean_bps * period_ms / MS_PER_S / (8 * PACKET_BYTES))
-    if max(packets, period_ms) > MAX_OPPORTUNITIES:
-        raise InputError(
-            f"mean_bps(={mean_bps:g}) over duration_s(={duration_s:g}) needs {packets:.3g} packets; "
-            f"at most {MAX_OPPORTUNITIES:.0e} are allowed"
-        )
-    weights = _weights(period_ms, seed)
-    counts = np.concatenate(
-        [
-            _packets(weights[first_ms : first_ms + MINUTE_MS], mean_bps)
-            for first_ms in range(0, period_ms, MINUTE_MS)
-        ]
-    )
+    counts = _packets(_weights(period_ms, seed), mean_bps)
     if not counts.any():
         raise InputError(
             f"mean_bps(={mean_bps:g}) leaves no packet of {PACKET_BYTES} bytes in {duration_s:g} s"
         )
+    source = f"traces.bandwidth.synthetic(mean_bps={mean_bps:g}, duration_s={duration_s:g}, seed={seed})"
+    return _trace(counts, mean_bps, name, source)
+
+
+def synthetic_network(
+    mean_bps: float = 56e6, covered_s: float = 60.0, seed: int = DEFAULT_SEED, *, name: str | None = None
+) -> OpportunityTrace:
+    """The first minutes of a synthetic uplink that goes on: what a seed stands for, however long a run is.
+
+    The network is a row of recordings of ten minutes, each of which carries the mean as
+    :func:`synthetic_uplink` does. Every part of its traffic is drawn from a stream of its own from the
+    beginning on, so a longer piece continues a shorter one, millisecond by millisecond, and a network depends
+    on its seed alone. Within a recording the rate wanders: a minute may carry a quarter more or less than the
+    mean, ten seconds half or twice as much.
+
+    Arguments: mean_bps > 0; covered_s >= 1, rounded up to whole minutes; seed >= 0.
+
+    Raises:
+        InputError: an argument is out of its range, or nothing can leave in these minutes.
+    """
+    _check(mean_bps, covered_s, seed, "covered_s")
+    period_ms = math.ceil(covered_s * MS_PER_S / MINUTE_MS) * MINUTE_MS
+    weights = _weights(math.ceil(period_ms / RECORDING_MS) * RECORDING_MS, seed)
+    recordings = np.split(weights, range(RECORDING_MS, weights.size, RECORDING_MS))
+    counts = np.concatenate([_packets(recording, mean_bps) for recording in recordings])[:period_ms]
+    if not counts.any():
+        raise InputError(
+            f"mean_bps(={mean_bps:g}) leaves no packet of {PACKET_BYTES} bytes in {period_ms / MS_PER_S:g} s"
+        )
+    source = f"traces.bandwidth.synthetic_network(mean_bps={mean_bps:g}, seed={seed})"
+    return _trace(counts, mean_bps, name, source)
+
+
+def _check(mean_bps: float, duration_s: float, seed: int, key: str) -> None:
+    if not (math.isfinite(mean_bps) and mean_bps > 0):
+        raise InputError(f"mean_bps must be finite and > 0 bit/s (got {mean_bps})")
+    if not (math.isfinite(duration_s) and duration_s >= 1):
+        raise InputError(f"{key} must be finite and >= 1 s (got {duration_s})")
+    if seed < 0:
+        raise InputError(f"seed must be >= 0 (got {seed})")
+    packets = round(mean_bps * duration_s / (8 * PACKET_BYTES))
+    if max(packets, duration_s * MS_PER_S) > MAX_OPPORTUNITIES:
+        raise InputError(
+            f"mean_bps(={mean_bps:g}) over {key}(={duration_s:g}) needs {packets:.3g} packets; "
+            f"at most {MAX_OPPORTUNITIES:.0e} are allowed"
+        )
+
+
+def _trace(counts: NDArray[np.int64], mean_bps: float, name: str | None, source: str) -> OpportunityTrace:
     return OpportunityTrace(
         name=name or f"synthetic uplink {mean_bps / 1e6:g} Mbit/s",
-        times_ms=np.repeat(np.arange(period_ms, dtype=np.int64), counts),
-        period_ms=period_ms,
+        times_ms=np.repeat(np.arange(counts.size, dtype=np.int64), counts),
+        period_ms=counts.size,
         packet_bytes=PACKET_BYTES,
         synthetic=True,
-        source=f"traces.bandwidth.synthetic(mean_bps={mean_bps:g}, duration_s={duration_s:g}, seed={seed})",
+        source=source,
     )
 
 
 def _packets(weights: NDArray[np.float64], mean_bps: float) -> NDArray[np.int64]:
-    """Packets of each millisecond of a minute or less, (ms,), that add up to the mean."""
+    """Packets of each millisecond, (ms,), that add up to the mean."""
     cumulative = np.cumsum(weights)
     total = round(mean_bps * weights.size / MS_PER_S / (8 * PACKET_BYTES))
-    if cumulative[-1] <= 0:  # an outage alone, at the end of a trace
-        return np.zeros(weights.size, dtype=np.int64)
     return np.diff(np.rint(cumulative * (total / cumulative[-1])).astype(np.int64), prepend=0)
 
 
@@ -142,9 +167,9 @@ def _weights(period_ms: int, seed: int) -> NDArray[np.float64]:
     )
     weights *= _log_normal_fading(period_ms, FADING_STEP_MS, FADING_CORRELATION_S, FADING_SIGMA, fading)
     weights *= _grants(period_ms, grants)
-    for first_ms in range(0, period_ms, MINUTE_MS):
-        minute = weights[first_ms : first_ms + MINUTE_MS]
-        np.minimum(minute, CEILING * minute.mean(), out=minute)
+    for first_ms in range(0, period_ms, RECORDING_MS):
+        recording = weights[first_ms : first_ms + RECORDING_MS]
+        np.minimum(recording, CEILING * recording.mean(), out=recording)
     for start_ms, end_ms in _outages_ms(period_ms, outages):
         weights[start_ms:end_ms] = 0.0
     return weights
