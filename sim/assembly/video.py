@@ -186,9 +186,14 @@ def _open_video(config: RunConfig, size_px: int | tuple[int, int]) -> VideoSeque
 
         if chosen.path is None:
             raise InputError("video.path: expected a clip or a folder of images, found none")
-        return load_video(Path(chosen.path), size_px=size_px, fit=chosen.fit)
+        if chosen.fps is not None and not Path(chosen.path).is_dir():
+            raise InputError(
+                f"video.fps: expected a folder of images with it, found {chosen.path}, which has a rate of its own"
+            )
+        return load_video(Path(chosen.path), size_px=size_px, fit=chosen.fit, fps=chosen.fps)
     from traces.video.scenes.scene import Scene
 
+    _check_no_rate(config)
     length = _length(config.frames, _step(config, SCENE_FPS)) if config.frames else SCENE_FRAMES
     return Scene(
         preset=chosen.preset,
@@ -198,6 +203,14 @@ def _open_video(config: RunConfig, size_px: int | tuple[int, int]) -> VideoSeque
         fps=SCENE_FPS,
         noise_sigma=chosen.noise_sigma,
     )
+
+
+def _check_no_rate(config: RunConfig) -> None:
+    if config.video.fps is not None:
+        raise InputError(
+            f"video.fps: expected it with a folder of images, found video.kind {config.video.kind!r}; fps=... "
+            "is how often a camera captures a frame"
+        )
 
 
 def _video_seed(config: RunConfig) -> int:
@@ -253,6 +266,7 @@ def _statistical_view(config: RunConfig, profile: Profile) -> VideoView:
         raise InputError(
             "accuracy.mode: measured needs pixels: expected video.kind scene or file, found 'statistical'"
         )
+    _check_no_rate(config)
     path = _statistics_file(config.video.statistics, config.config_folders)
     statistics = BlockStatistics.load(path)
     _check_recorded(config)

@@ -54,12 +54,17 @@ class TraceConfig:
 
 @dataclass(frozen=True, slots=True)
 class VideoConfig:
-    """What the camera sees. `kind`: scene (composed), file (clip or folder) or statistical (no pixels)."""
+    """What the camera sees. `kind`: scene (composed), file (clip or folder) or statistical (no pixels).
+
+    `fps` is how fast a folder of images was filmed, which it does not say itself (None: 24 for DAVIS, else 30);
+    how often a camera captures a frame of it is the run's `fps`.
+    """
 
     kind: str = "scene"
     name: str = "scene"
     path: str | None = None
     size_px: int | None = None
+    fps: float | None = None
     fit: str = "letterbox"
     repeat: str = "pingpong"
     preset: str = "walk"
