@@ -19,6 +19,7 @@ from typing import NoReturn
 
 from analysis.pages import TABLES, update_page
 from analysis.pictures import check_format, draw_runs
+from analysis.replicates import pooled_rows
 from analysis.results import merge_results, run_rows
 from analysis.tables import summary_table
 from traces.errors import InputError
@@ -41,8 +42,10 @@ def main(arguments: list[str] | None = None) -> None:
         if chosen.command == "show":
             _show(chosen.folders, chosen.picture)
         elif chosen.command == "merge":
-            print(summary_table(merge_results(chosen.folder).to_dict("records")))
-            print(f"written to {chosen.folder}: results.parquet, results.csv")
+            merge_results(chosen.folder)
+            print(summary_table(pooled_rows(run_rows(chosen.folder), chosen.folder)))
+            pooled = ", pooled.csv" if (chosen.folder / "pooled.csv").is_file() else ""
+            print(f"written to {chosen.folder}: results.parquet, results.csv{pooled}")
         else:
             update_page(chosen.table, chosen.folder)
     except (InputError, OSError, ValueError) as error:
@@ -57,7 +60,7 @@ def _show(folders: list[Path], picture: Path | None) -> None:
         for folder in folders
         for row in run_rows(folder)
     }
-    print(summary_table(list(rows.values())))
+    print(summary_table(pooled_rows(list(rows.values()))))
     if picture is None:
         return
     completed = [Path(row["folder"]) for row in rows.values() if row["status"] == "completed"]

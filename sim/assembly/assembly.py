@@ -15,7 +15,7 @@ from profiler.latency import Cut, Profile, load_profile, load_split_table, warn_
 from sim.accuracy.choice import NetworkChoice, choose_network
 from sim.accuracy.evaluator import Evaluator
 from sim.assembly.replicate import replicate_seed
-from sim.assembly.uplink import constant_rate, load_uplink, trace_name
+from sim.assembly.uplink import constant_rate, link_correlation_s, load_uplink, trace_name
 from sim.assembly.video import VideoView, open_view
 from sim.components.context import SystemContext
 from sim.configuration.model_card import read_card
@@ -53,6 +53,7 @@ class Assembly:
     model: ModelConfig
     network: NetworkChoice | None
     trace_name: str
+    link_correlation_s: float
     video_name: str
     frames_per_camera: int
     timeline: Timeline | None
@@ -175,6 +176,7 @@ def assemble(
         model=card,
         network=network,
         trace_name=trace_name(config.trace, trace),
+        link_correlation_s=link_correlation_s(trace),
         video_name=view.name,
         frames_per_camera=view.frames,
         timeline=timeline,

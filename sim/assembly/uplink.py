@@ -9,14 +9,17 @@ import numpy as np
 from sim.assembly.replicate import NETWORK, replicate_seed, start_share
 from sim.configuration.plugins import find_plugin
 from sim.configuration.sections import LEVELS_MBPS, DownlinkConfig, TraceConfig
+from sim.records.intervals import correlation_samples
 from traces.bandwidth.loading import load_trace
-from traces.bandwidth.synthetic import synthetic_network, synthetic_uplink
+from traces.bandwidth.statistics import binned_rates_bps
+from traces.bandwidth.synthetic import CORRELATION_S, synthetic_network, synthetic_uplink
 from traces.bandwidth.trace import BandwidthTrace, RateTrace
 from traces.bandwidth.trace_format import TraceFormat
 from traces.errors import InputError
 from traces.notices import warn_once
 
 HOUR_S = 3600.0  # of a synthetic network: 130 MB at 56 Mbit/s
+RATE_BIN_S = 0.1
 SLACK_S = 10.0  # after the last capture: its frame's way, and what is still queued
 FILE_KEYS = ("format", "column", "time_column", "time_unit", "rate_unit")
 
@@ -113,6 +116,19 @@ def trace_name(config: TraceConfig, trace: BandwidthTrace) -> str:
         return f"{config.name} (synthetic)"
     # A file that no level scaled is not of that level, whatever the default is called.
     return trace.name if config.name in ("file", *LEVELS_MBPS) else f"{config.name} ({trace.name})"
+
+
+def link_correlation_s(trace: BandwidthTrace) -> float:
+    """How long the uplink's rate stays alike: 1 + 2·Σ ρ of its rates, 0 of a constant one.
+
+    A synthetic network's is the generator's: a minute of it shows too little.
+    """
+    if trace.synthetic:
+        return CORRELATION_S
+    if trace.duration_s < 2 * RATE_BIN_S:
+        return 0.0
+    rates_bps = binned_rates_bps(trace, RATE_BIN_S)
+    return correlation_samples(rates_bps) * RATE_BIN_S if rates_bps.std() > 0 else 0.0
 
 
 def constant_rate(config: DownlinkConfig) -> RateTrace:

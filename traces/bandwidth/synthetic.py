@@ -41,6 +41,8 @@ GRANT_PROBABILITY = 0.35  # share of the milliseconds with a grant
 GRANT_SHAPE = 2.0  # grants differ in width and scheme: gamma-distributed, coefficient of variation 0.7
 CEILING = 12.0  # a cell is finite: no millisecond carries more than this many times the mean
 
+CORRELATION_S = 4.4  # 1 + 2·Σ ρ of its rates in bins of 100 ms: the median of 40 recordings
+
 OUTAGES_PER_S = 5 / 60  # handovers and deep fades
 OUTAGE_MEDIAN_S = 0.18
 OUTAGE_SIGMA = 0.8
