@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.settings import join_overrides, split_overrides
+from analysis.settings import join_overrides, split_overrides, without_replicate
 from sim.records.intervals import (
     Interval,
     interval_keys,
@@ -32,8 +32,8 @@ def pooled_rows(rows: Sequence[Mapping[str, Any]], root: Path = Path()) -> list[
     """The rows with all completed replicates of a configuration as one, in the place of the first.
 
     Such a row has `replicates`, their number; counts and bytes of all of them; means over them, and for each
-    the two keys of its interval; latency quantiles of all their frames. Runs that have no siblings, have failed
-    or have not finished stay as they are.
+    the two keys of its interval; latency quantiles of all their frames. Runs that have no siblings, have
+    failed or have not finished stay as they are.
 
     Args:
         rows: as :func:`analysis.results.run_rows` makes them.
@@ -42,15 +42,13 @@ def pooled_rows(rows: Sequence[Mapping[str, Any]], root: Path = Path()) -> list[
     groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for row in rows:
         groups.setdefault(_siblings(row), []).append(row)
-    return [
-        _pooled(members, root) if len(members) > 1 else dict(members[0]) for members in groups.values()
-    ]
+    return [_pooled(members, root) if len(members) > 1 else dict(members[0]) for members in groups.values()]
 
 
 def _siblings(row: Mapping[str, Any]) -> tuple[str, ...]:
     """What replicates of one configuration share, and nothing else does."""
     given = split_overrides(row.get("overrides"))
-    rest = [part for part in given if not part.lstrip("+").startswith("replicate=")]
+    rest = without_replicate(given)
     place = str(row.get("folder", ""))
     if len(rest) == len(given) or row.get("status") != "completed":
         return (place, "alone")
@@ -60,8 +58,7 @@ def _siblings(row: Mapping[str, Any]) -> tuple[str, ...]:
 def _pooled(members: Sequence[Mapping[str, Any]], root: Path) -> dict[str, Any]:
     first = members[0]
     row: dict[str, Any] = dict(first)
-    given = split_overrides(first["overrides"])
-    row["overrides"] = join_overrides([part for part in given if not part.startswith("replicate=")])
+    row["overrides"] = join_overrides(without_replicate(split_overrides(first["overrides"])))
     row.update(replicate=None, replicates=len(members))
     ends = {end for key in first for end in interval_keys(key)}
     for key in first:

@@ -43,8 +43,9 @@ def read_overrides(folder: Path) -> list[str]:
 def merge_results(folder: Path) -> pd.DataFrame:
     """Merge the jobs of a sweep into results.parquet and results.csv, and replicates into pooled.csv.
 
-    One row a job (:func:`run_rows`), with a column more for each swept key, which holds numbers as numbers. Such a column has the key's name; where the summary has a
-    column of that name with something else in it (the label of a trace), it is ``swept.KEY``.
+    One row a job (:func:`run_rows`), with a column more for each swept key, which holds numbers as numbers.
+    Such a column has the key's name; where the summary has a column of that name with something else in it
+    (the label of a trace), it is ``swept.KEY``.
 
     Args:
         folder: the sweep's folder.

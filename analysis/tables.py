@@ -112,10 +112,10 @@ def _cell(row: Mapping[str, Any], key: str, show: Callable[[Any], str]) -> str:
     """A value with its interval; a dash where it is unknown."""
     if not _known(row.get(key)):
         return "–"
-    low, high = (row.get(end) for end in interval_keys(key))
-    if not (_known(low) and _known(high)):
+    ends = [row.get(end) for end in interval_keys(key)]
+    if not all(map(_known, ends)):
         return show(row[key])
-    assert low is not None and high is not None
+    low, high = (float(end) for end in ends if end is not None)
     if key in _QUANTILES:
         return f"{show(row[key])} [{show(low)}, {show(high)}]"
     half = show((high - low) / 2.0)
@@ -129,18 +129,18 @@ def _interval_notes(rows: Sequence[Mapping[str, Any]], shown: Collection[str]) -
     over = [row for row in known if _known(row.get("replicates"))]
     notes = []
     if over:
-        notes.append("± and [ ]: 95 % intervals over replicates (Student's t; quantiles of all frames together)")
+        notes.append(
+            "± and [ ]: 95 % intervals over replicates (Student's t; quantiles of all frames together)"
+        )
     if len(known) > len(over):
         notes.append("± and [ ]: 95 % intervals from within each run, correlation in time allowed for")
-    short = [
-        row for row in done if not _known(row.get("latency_mean_low_s")) and "link_correlation_s" in row
-    ]
+    short = [row for row in done if not _known(row.get("latency_mean_low_s")) and "link_correlation_s" in row]
     if short:
         wanted_s = max(MIN_TIMES * (row.get("link_correlation_s") or 0.0) for row in short)
         notes.append(
-            f"no interval for {len(short)} of {len(done)} rows: a run shorter than {MIN_TIMES:g} correlation times"
-            f"{f' ({wanted_s:.0f} s on this network)' if wanted_s else ''} tells nothing of its own spread; "
-            "replicates=8 does"
+            f"no interval for {len(short)} of {len(done)} rows: a run shorter than {MIN_TIMES:g} correlation "
+            f"times{f' ({wanted_s:.0f} s on this network)' if wanted_s else ''} tells nothing of its own "
+            "spread; replicates=8 does"
         )
     quantiles = [key for key in _QUANTILES if key in shown]
     few = [row for row in known if any(not _known(row.get(interval_keys(key)[0])) for key in quantiles)]

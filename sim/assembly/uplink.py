@@ -30,8 +30,8 @@ def load_uplink(
     """The uplink's trace: from its file, or synthetic and longer than a run of `run_s`.
 
     A synthetic trace depends on its seed alone: a longer run sees the same minutes and then more of them
-    (:func:`traces.bandwidth.synthetic.synthetic_network`), so runs of other lengths and frame rates are on the
-    same network. With `trace.duration_s` it is a loop of that length, as a file is.
+    (:func:`traces.bandwidth.synthetic.synthetic_network`), so runs of other lengths and frame rates are on
+    the same network. With `trace.duration_s` it is a loop of that length, as a file is.
 
     Args:
         config: section `trace`.
@@ -78,8 +78,8 @@ def load_uplink(
         return loaded
     if loaded.duration_s < 2 * run_s:
         warn_once(
-            f"trace.path: {loaded.name!r} has {loaded.duration_s:g} s, a run {run_s:g} s: replicates see much of "
-            "the same network, and their intervals hold for this recording alone"
+            f"trace.path: {loaded.name!r} has {loaded.duration_s:g} s, a run {run_s:g} s: replicates see "
+            "much of the same network, and their intervals hold for this recording alone"
         )
     return loaded.shifted(start_share(own_seed, replicate, NETWORK) * loaded.duration_s)
 

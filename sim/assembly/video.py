@@ -188,7 +188,7 @@ def _open_video(config: RunConfig, size_px: int | tuple[int, int]) -> VideoSeque
             raise InputError("video.path: expected a clip or a folder of images, found none")
         if chosen.fps is not None and not Path(chosen.path).is_dir():
             raise InputError(
-                f"video.fps: expected a folder of images with it, found {chosen.path}, which has a rate of its own"
+                f"video.fps: expected a folder of images with it, found {chosen.path}, which has its own rate"
             )
         return load_video(Path(chosen.path), size_px=size_px, fit=chosen.fit, fps=chosen.fps)
     from traces.video.scenes.scene import Scene
@@ -208,8 +208,8 @@ def _open_video(config: RunConfig, size_px: int | tuple[int, int]) -> VideoSeque
 def _check_no_rate(config: RunConfig) -> None:
     if config.video.fps is not None:
         raise InputError(
-            f"video.fps: expected it with a folder of images, found video.kind {config.video.kind!r}; fps=... "
-            "is how often a camera captures a frame"
+            f"video.fps: expected it with a folder of images, found video.kind {config.video.kind!r}; "
+            "fps=... is how often a camera captures a frame"
         )
 
 

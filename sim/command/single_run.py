@@ -87,12 +87,13 @@ def summarise(
     """Derive the frames' table and the summary of a run.
 
     Means and quantiles are over the completed frames that count, those captured after start-up, every
-    camera's alike; what is counted is counted over the whole run (:mod:`sim.records.run_statistics`). `uplink_bytes` are critical bytes (the sum of the
-    frames', what still waits in the link included), `uplink_bps_mean` is what the link has carried of both
-    classes over the simulated time. `edge_compute_fraction` is the
-    edge's share of the critical path's compute time; busy ratios include background work. `edge_energy_j` is
-    busy power times busy time, plus idle power times idle time where the profile knows it. Where accuracy is
-    measured, streaming means are over all captured frames, the others over completed ones.
+    camera's alike; frames, bytes and busy times are of the whole run (:mod:`sim.records.run_statistics`).
+    `uplink_bytes` are critical bytes (the sum of the frames', what still waits in the link included),
+    `uplink_bps_mean` is what the link has carried of both classes over the simulated time.
+    `edge_compute_fraction` is the edge's share of the critical path's compute time; busy ratios include
+    background work. `edge_energy_j` is busy power times busy time, plus idle power times idle time where the
+    profile knows it. Where accuracy is measured, streaming means are over all captured frames that count, the
+    others over completed ones.
     """
     evaluation_began_s = time.perf_counter()
     measured = None

@@ -56,8 +56,8 @@ class TraceConfig:
 class VideoConfig:
     """What the camera sees. `kind`: scene (composed), file (clip or folder) or statistical (no pixels).
 
-    `fps` is how fast a folder of images was filmed, which it does not say itself (None: 24 for DAVIS, else 30);
-    how often a camera captures a frame of it is the run's `fps`.
+    `fps` is how fast a folder of images was filmed, which it does not say itself (None: 24 for DAVIS, else
+    30); how often a camera captures a frame of it is the run's `fps`.
     """
 
     kind: str = "scene"
@@ -235,7 +235,7 @@ class RunConfig:
         if self.replicates > 1 and self.replicate is None:
             raise InputError(
                 f"replicates: expected 1 in a single run, found {self.replicates}: python -m sim -m "
-                f"replicates={self.replicates} makes them all, replicate=0 to {self.replicates - 1} one of them"
+                f"replicates={self.replicates} makes them all, replicate=0 to {self.replicates - 1} one"
             )
         if not (math.isfinite(self.warmup_s) and self.warmup_s >= 0):
             raise InputError(f"warmup_s: expected a time >= 0 s, found {self.warmup_s}")

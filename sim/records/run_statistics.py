@@ -73,7 +73,7 @@ def interval_columns(
     series["ea_per_captured"] = np.where(np.isfinite(ea), ea, 0.0)
     series["offload_ratio"] = np.where(completed, counted["path"].isin(["cloud", "split"]), np.nan)
     for column in measured:
-        series[f"{column}_mean"] = counted[column].to_numpy(dtype=np.float64, na_value=np.nan)
+        series[f"{column}_mean"] = _floats(counted[column])
     columns: dict[str, float | None] = {}
     for key, values in series.items():
         mean, rows = summary.get(key), grid.rows(values)
@@ -93,6 +93,10 @@ def interval_columns(
         found = run_quantile_interval(latency_s, level, grid.interval_s, correlation_s)
         columns.update(zip(interval_keys(key), found, strict=True))
     return columns
+
+
+def _floats(column: pd.Series) -> NDArray[np.float64]:
+    return column.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
 class _Grid:
@@ -121,9 +125,9 @@ def _rate(
 ) -> tuple[float | None, float | None]:
     """The uplink's interval, from what the frames sent; unknown where they do not say all of it."""
     rate_bps = summary.get("uplink_bps_mean")
-    sent = counted["uplink_bytes"].to_numpy(dtype=np.float64, na_value=0.0)
+    sent = np.nan_to_num(_floats(counted["uplink_bytes"]))
     if "uplink_opportunistic_bytes" in counted:
-        sent = sent + counted["uplink_opportunistic_bytes"].to_numpy(dtype=np.float64, na_value=0.0)
+        sent = sent + np.nan_to_num(_floats(counted["uplink_opportunistic_bytes"]))
     elif summary.get("uplink_opportunistic_bytes"):
         return UNKNOWN
     if rate_bps is None or not len(sent):

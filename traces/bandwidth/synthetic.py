@@ -157,7 +157,8 @@ def _packets(weights: NDArray[np.float64], mean_bps: float) -> NDArray[np.int64]
     """Packets of each millisecond, (ms,), that add up to the mean."""
     cumulative = np.cumsum(weights)
     total = round(mean_bps * weights.size / MS_PER_S / (8 * PACKET_BYTES))
-    return np.diff(np.rint(cumulative * (total / cumulative[-1])).astype(np.int64), prepend=0)
+    rounded = np.rint(cumulative * (total / cumulative[-1])).astype(np.int64)
+    return np.asarray(np.diff(rounded, prepend=0), dtype=np.int64)
 
 
 def _weights(period_ms: int, seed: int) -> NDArray[np.float64]:

@@ -24,7 +24,8 @@ def load_video(
             or with images/ and labels/ (CamVid).
         size_px: side of the square output, or (height, width); multiples of 16.
         fit: `letterbox` (grey bars), `stretch` or `crop`.
-        fps: frames a second; the default is the clip's own rate, 24 for a DAVIS sequence, 30 for another folder.
+        fps: frames a second; the default is the clip's own rate, 24 for a DAVIS sequence and 30 for another
+            folder.
 
     Raises:
         InputError: what `path` names does not exist or cannot be used, or an argument is out of range.
