@@ -1,11 +1,15 @@
 """The command ``python -m analysis``: look at what runs have left.
 
     python -m analysis show FOLDER [FOLDER ...] [--picture FILE]
+    python -m analysis compare A B [--out FILE]
+    python -m analysis compare MULTIRUN --by system A B
     python -m analysis merge MULTIRUN
     python -m analysis readme MULTIRUN [--table measured|measured_davis]
 
 ``show`` prints the table of runs (or of all jobs of a multirun), failed and unfinished ones included, and
-draws the picture of the others where one is asked for. ``merge`` collects a multirun's jobs anew into
+draws the picture of the others where one is asked for. ``compare`` pairs the runs of two folders, or of two
+systems (or values of another key) of one sweep, that met the same network and video, says which is better and
+writes compare.csv. ``merge`` collects a multirun's jobs anew into
 results.parquet and results.csv. ``readme`` takes the results of the main job (or, with --table, of the
 experiment of that name) into tests/golden/tables/ and from there into its page.
 """
@@ -19,6 +23,7 @@ from typing import NoReturn
 
 from analysis.pages import TABLES, update_page
 from analysis.pictures import check_format, draw_runs
+from analysis.replicates import pooled_rows
 from analysis.results import merge_results, run_rows
 from analysis.tables import summary_table
 from traces.errors import InputError
@@ -31,6 +36,10 @@ def main(arguments: list[str] | None = None) -> None:
     show = commands.add_parser("show", help="print the table of runs and draw their picture")
     show.add_argument("folders", nargs="+", type=Path)
     show.add_argument("--picture", type=Path, help="also draw them: .png, .pdf, .svg, …")
+    against = commands.add_parser("compare", help="two systems on the same realisations, pair by pair")
+    against.add_argument("folders", nargs="+", type=Path, help="two runs or sweeps; one sweep with --by")
+    against.add_argument("--by", nargs=3, metavar=("KEY", "A", "B"), help="a key that was swept, two values")
+    against.add_argument("--out", type=Path, default=Path("compare.csv"), help="default: compare.csv")
     merge = commands.add_parser("merge", help="collect a multirun's jobs")
     merge.add_argument("folder", type=Path)
     readme = commands.add_parser("readme", help="update a table of a page")
@@ -40,9 +49,13 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         if chosen.command == "show":
             _show(chosen.folders, chosen.picture)
+        elif chosen.command == "compare":
+            _compare(chosen.folders, chosen.by, chosen.out)
         elif chosen.command == "merge":
-            print(summary_table(merge_results(chosen.folder).to_dict("records")))
-            print(f"written to {chosen.folder}: results.parquet, results.csv")
+            merge_results(chosen.folder)
+            print(summary_table(pooled_rows(run_rows(chosen.folder), chosen.folder)))
+            pooled = ", pooled.csv" if (chosen.folder / "pooled.csv").is_file() else ""
+            print(f"written to {chosen.folder}: results.parquet, results.csv{pooled}")
         else:
             update_page(chosen.table, chosen.folder)
     except (InputError, OSError, ValueError) as error:
@@ -57,7 +70,7 @@ def _show(folders: list[Path], picture: Path | None) -> None:
         for folder in folders
         for row in run_rows(folder)
     }
-    print(summary_table(list(rows.values())))
+    print(summary_table(pooled_rows(list(rows.values()))))
     if picture is None:
         return
     completed = [Path(row["folder"]) for row in rows.values() if row["status"] == "completed"]
@@ -65,6 +78,33 @@ def _show(folders: list[Path], picture: Path | None) -> None:
         raise FileNotFoundError("--picture: expected completed runs, found none")
     draw_runs(completed, picture)
     print(f"written to {picture}")
+
+
+def _compare(folders: list[Path], by: list[str] | None, out: Path) -> None:
+    from analysis.compare import compare, comparison_table, comparison_text
+    from analysis.pairing import pair_up, read_side
+
+    if len(folders) != (1 if by else 2):
+        wanted = "one sweep with --by KEY A B" if by else "two folders, or one with --by KEY A B"
+        raise InputError(f"compare: expected {wanted}, found {len(folders)}")
+    if by:
+        key, *values = by
+        sides = [read_side(folders[0], key, value) for value in values]
+    else:
+        sides = [read_side(folder) for folder in folders]
+    names = sides[0].name, sides[1].name
+    if names[0] == names[1]:
+        names = str(folders[0]), str(folders[1])
+    found = compare(pair_up(*sides))
+    print(f"{names[0]} against {names[1]}")
+    print(comparison_text(found, names))
+    part = out.with_name(out.name + ".part")
+    try:
+        comparison_table(found, names).to_csv(part, index=False)
+        part.replace(out)
+    finally:
+        part.unlink(missing_ok=True)
+    print(f"written to {out}")
 
 
 def _end(message: str) -> NoReturn:

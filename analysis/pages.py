@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.replicates import pooled_rows
 from analysis.results import run_rows
 from analysis.settings import join_overrides, split_overrides
 from analysis.tables import mean_over_videos, summary_table
@@ -104,7 +105,7 @@ def update_page(name: str, folder: Path) -> None:
     """
     if checkout_folder() is None:
         raise ValueError("readme: expected a checkout with README.md, found an installed package")
-    results = pd.DataFrame(run_rows(folder))
+    results = pd.DataFrame(pooled_rows(run_rows(folder), folder))
     failed = int((results["status"] != "completed").sum())
     if failed:
         raise ValueError(f"{folder}: expected completed jobs, found {failed} of {len(results)} that failed")

@@ -14,7 +14,7 @@ import pandas as pd
 
 from analysis.display import Display, run_styles, system_display
 from analysis.results import read_overrides
-from analysis.settings import short, swept_settings
+from analysis.settings import short, swept_settings, without_replicate
 from analysis.tables import system_name
 from traces.errors import InputError
 
@@ -53,6 +53,8 @@ def check_format(target: Path) -> None:
 def draw_runs(folders: Sequence[Path], target: Path) -> None:
     """Draw the latency distribution and a timeline strip of each run; reads the runs' files only.
 
+    Replicates of a configuration are one curve, of all their frames; the strip is the first one's.
+
     Args:
         folders: of runs, each with summary.json and frames.parquet; the first :data:`MOST_RUNS` are drawn.
         target: the picture to write, in the format that its suffix says.
@@ -65,8 +67,11 @@ def draw_runs(folders: Sequence[Path], target: Path) -> None:
     from matplotlib.patches import Patch
 
     check_format(target)
-    left_out, folders = len(folders[MOST_RUNS:]), folders[:MOST_RUNS]
+    siblings = _siblings(folders)
+    left_out, siblings = len(siblings[MOST_RUNS:]), siblings[:MOST_RUNS]
+    folders = [replicates[0] for replicates in siblings]
     runs = [_read(folder) for folder in folders]
+    everything = [_all_frames(replicates) for replicates in siblings]
     summaries = [summary for summary, _ in runs]
     displays = [
         system_display(folder, str(summary["system"]))
@@ -83,14 +88,14 @@ def draw_runs(folders: Sequence[Path], target: Path) -> None:
 
     curves_ms = [
         1e3 * np.sort(frames.loc[frames["outcome"] == "completed", "latency_s"].to_numpy())
-        for _, frames in runs
+        for _, frames in everything
     ]
-    for row, (label, (summary, _), latency_ms) in enumerate(zip(labels, runs, curves_ms, strict=True)):
+    for row, (label, latency_ms) in enumerate(zip(labels, curves_ms, strict=True)):
         if not len(latency_ms):
             curve.plot([], [], linestyle="none", label=f"{label}  (no results)")
             continue
         ruler = summary.get("accuracy_ruler")  # unknown of earlier results
-        named = f"{label}  (EA {summary['ea_mean']:.2f}{f', {ruler}' if ruler else ''})"
+        named = f"{label}  (EA {everything[row][0]:.2f}{f', {ruler}' if ruler else ''})"
         first = next(i for i, other in enumerate(curves_ms) if np.array_equal(latency_ms, other))
         style = {"color": styles[first].colour, "linestyle": styles[first].dashes, "linewidth": 1.5}
         if first < row:  # one line stands for both: of two over each other only the later would be seen
@@ -152,6 +157,25 @@ def _read(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
     return summary, pd.read_parquet(folder / "frames.parquet", columns=columns)
 
 
+def _siblings(folders: Sequence[Path]) -> list[list[Path]]:
+    """The folders, replicates of one configuration together."""
+    found: dict[tuple[str, ...], list[Path]] = {}
+    for folder in folders:
+        given = read_overrides(folder)
+        rest = without_replicate(given)
+        alone = (str(folder),) if len(rest) == len(given) else (str(folder.parent), *rest)
+        found.setdefault(alone, []).append(folder)
+    return list(found.values())
+
+
+def _all_frames(folders: Sequence[Path]) -> tuple[float, pd.DataFrame]:
+    """The mean EA of replicates, NaN where none has any, and their frames together."""
+    runs = [_read(folder) for folder in folders]
+    known = [summary["ea_mean"] for summary, _ in runs if summary["ea_mean"] is not None]
+    mean = float(np.mean(known)) if known else math.nan
+    return mean, pd.concat([frames for _, frames in runs], ignore_index=True)
+
+
 def _common(summaries: Sequence[dict[str, Any]]) -> str:
     """What all runs share."""
     keys = ("system", "model", "edge", "cloud", "trace", "video")
@@ -166,6 +190,8 @@ def _labels(
 ) -> list[str]:
     """The system, and whatever else differs among the runs; without the system where only that else does."""
     overrides = [read_overrides(folder) for folder in folders]
+    if len(_siblings(folders)) == len({tuple(without_replicate(job)) for job in overrides}):
+        overrides = [without_replicate(job) for job in overrides]  # it tells none of them apart
     systems = []
     for summary, job, display in zip(summaries, overrides, displays, strict=True):
         name = str(system_name(summary, job))

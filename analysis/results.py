@@ -10,10 +10,11 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from analysis.replicates import pooled_rows
 from analysis.settings import join_overrides, settings, split_overrides, swept_keys
 
 # Swept keys whose value is that of the summary's column; others of its columns only describe the value.
-_SAME = ("system", "seed", "cameras", "edge", "cloud")
+_SAME = ("system", "seed", "replicate", "cameras", "edge", "cloud")
 
 
 def run_rows(folder: Path) -> list[dict[str, Any]]:
@@ -40,11 +41,11 @@ def read_overrides(folder: Path) -> list[str]:
 
 
 def merge_results(folder: Path) -> pd.DataFrame:
-    """Merge the jobs of a sweep into results.parquet and results.csv.
+    """Merge the jobs of a sweep into results.parquet and results.csv, and replicates into pooled.csv.
 
-    One row a job (:func:`run_rows`), with two kinds of columns more: `ea_per_captured`, and one for each
-    swept key, which holds numbers as numbers. Such a column has the key's name; where the summary has a
-    column of that name with something else in it (the label of a trace), it is ``swept.KEY``.
+    One row a job (:func:`run_rows`), with a column more for each swept key, which holds numbers as numbers.
+    Such a column has the key's name; where the summary has a column of that name with something else in it
+    (the label of a trace), it is ``swept.KEY``.
 
     Args:
         folder: the sweep's folder.
@@ -55,18 +56,36 @@ def merge_results(folder: Path) -> pd.DataFrame:
     if (folder / "summary.json").is_file():
         raise FileNotFoundError(f"{folder}: expected the jobs of a sweep, found a single run")
     rows = run_rows(folder)
-    table = _with_swept(pd.DataFrame(rows), [folder / row["folder"] for row in rows])
-    place = table.columns.get_loc("ea_mean") + 1 if "ea_mean" in table else len(table.columns)
-    table.insert(place, "ea_per_captured", pd.array([ea_per_captured(row) for row in rows], dtype="Float64"))
-    for name, write in (("results.parquet", table.to_parquet), ("results.csv", table.to_csv)):
+    table = _table(folder, rows)
+    pooled = pooled_rows(rows, folder)
+    whole = {"results.parquet": table.to_parquet, "results.csv": table.to_csv}
+    if len(pooled) < len(rows):
+        whole["pooled.csv"] = _table(folder, pooled).drop(columns=["folder", "replicate"]).to_csv
+    for name, write in whole.items():
         part = folder / f"{name}.part"
         write(part, index=False)
         part.replace(folder / name)
     return table
 
 
+def _table(folder: Path, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Rows as they are written: `ea_per_captured` of each that a version without it has left, swept keys."""
+    table = _with_swept(pd.DataFrame(rows), [folder / row["folder"] for row in rows])
+    if "ea_per_captured" not in table:
+        place = table.columns.get_loc("ea_mean") + 1 if "ea_mean" in table else len(table.columns)
+        table.insert(place, "ea_per_captured", None)
+    table["ea_per_captured"] = pd.array([ea_per_captured(row) for row in rows], dtype="Float64")
+    return table
+
+
 def ea_per_captured(summary: Mapping[str, Any]) -> float | None:
-    """EA with every frame that gave no result counted as 0: what a system that skips frames really gives."""
+    """EA with every frame that gave no result counted as 0: what a system that skips frames really gives.
+
+    Summaries of an earlier version do not have it; theirs had no start-up to leave out.
+    """
+    if "ea_per_captured" in summary:
+        found = summary["ea_per_captured"]
+        return None if found is None or pd.isna(found) else float(found)
     ea, completed, captured = (summary.get(key) for key in ("ea_mean", "frames_completed", "frames_captured"))
     return None if ea is None or not captured else ea * completed / captured
 

@@ -32,6 +32,11 @@ def settings(overrides: Sequence[str]) -> dict[str, str]:
     return {key: _unquoted(value) for key, _, value in pairs}
 
 
+def without_replicate(overrides: Sequence[str]) -> list[str]:
+    """Overrides but for that which tells replicates of a configuration apart."""
+    return [part for part in overrides if not part.lstrip("+").startswith("replicate=")]
+
+
 def swept_keys(jobs: Sequence[Mapping[str, str]]) -> list[str]:
     """The keys that are not the same in all runs, in the order they come."""
     keys = dict.fromkeys(key for job in jobs for key in job)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from analysis.results import ea_per_captured
 from analysis.settings import split_overrides, swept_settings
+from sim.records.intervals import MIN_EXCEEDANCES, MIN_TIMES, interval_keys
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +23,7 @@ _COLUMNS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("network", "network", str),
     ("codec", "coded", str),
     ("swept", "swept", str),
+    ("replicates", "replicates", lambda value: f"{int(value)}"),
     ("frames", "frames_completed", lambda value: f"{int(value)}"),
     ("of", "frames_captured", lambda value: f"{int(value)}"),
     ("EA", "ea_mean", lambda value: f"{value:.3f}"),
@@ -53,6 +55,7 @@ _WHERE_ASKED = ("coverage_accuracy_mean",)
 # Columns that most tables do without.
 _WHERE_KNOWN = (
     "run",
+    "replicates",
     "network",
     "coded",
     "accuracy_ruler",
@@ -69,6 +72,7 @@ _WHERE_KNOWN = (
 )
 # Ends of keys that say how much is given up.
 _LOSSY = ("threshold", "quality", ".crf", ".similarity", "_bits", ".bits")
+_QUANTILES = ("latency_p50_s", "latency_p95_s", "latency_p99_s")
 _COUNTS = ("frames_captured", "frames_completed", "frames_replaced", "frames_dropped")
 
 
@@ -76,7 +80,8 @@ def summary_table(summaries: Sequence[Mapping[str, Any]], headings: Sequence[str
     """Runs as rows; unknown values print as a dash, failed runs with their error.
 
     Runs that have `overrides` also say what else was swept, and those that nothing of this tells apart say
-    their `folder`. Where `headings` are given, only those columns are shown.
+    their `folder`. Where `headings` are given, only those columns are shown. A value with an interval of 95 %
+    shows half its width (`0.696 ±.012`), a quantile its ends; what the intervals are of stands below.
     """
     overrides = [split_overrides(summary.get("overrides")) for summary in summaries]
     derived = [
@@ -101,9 +106,7 @@ def summary_table(summaries: Sequence[Mapping[str, Any]], headings: Sequence[str
         and (_worth_showing(column[1], derived) or (column[0] in headings and column[1] != "coded"))
     ]
     rows = [[heading for _, (heading, _, _) in columns]]
-    rows += [
-        [show(row[key]) if _known(row.get(key)) else "–" for _, (_, key, show) in columns] for row in derived
-    ]
+    rows += [[_cell(row, key, show) for _, (_, key, show) in columns] for row in derived]
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
     lines = [
         "  ".join(
@@ -112,7 +115,52 @@ def summary_table(summaries: Sequence[Mapping[str, Any]], headings: Sequence[str
         ).rstrip()
         for cells in rows
     ]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], *_notes(derived)])
+    below = [*_interval_notes(derived, {key for _, (_, key, _) in columns}), *_notes(derived)]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], *below])
+
+
+def _cell(row: Mapping[str, Any], key: str, show: Callable[[Any], str]) -> str:
+    """A value with its interval; a dash where it is unknown."""
+    if not _known(row.get(key)):
+        return "–"
+    ends = [row.get(end) for end in interval_keys(key)]
+    if not all(map(_known, ends)):
+        return show(row[key])
+    low, high = (float(end) for end in ends if end is not None)
+    if key in _QUANTILES:
+        return f"{show(row[key])} [{show(low)}, {show(high)}]"
+    half = show((high - low) / 2.0)
+    return f"{show(row[key])} ±{half.lstrip('0') if half.startswith('0.') else half}"
+
+
+def _interval_notes(rows: Sequence[Mapping[str, Any]], shown: Collection[str]) -> list[str]:
+    """What the intervals of a table are, and why some have none."""
+    done = [row for row in rows if row.get("status") == "completed" and _known(row.get("ea_mean"))]
+    known = [row for row in done if any(_known(row.get(interval_keys(key)[0])) for key in shown)]
+    over = [row for row in known if _known(row.get("replicates"))]
+    notes = []
+    if over:
+        notes.append(
+            "± and [ ]: 95 % intervals over replicates (Student's t; quantiles of all frames together)"
+        )
+    if len(known) > len(over):
+        notes.append("± and [ ]: 95 % intervals from within each run, correlation in time allowed for")
+    short = [row for row in done if not _known(row.get("latency_mean_low_s")) and "link_correlation_s" in row]
+    if short:
+        wanted_s = max(MIN_TIMES * (row.get("link_correlation_s") or 0.0) for row in short)
+        notes.append(
+            f"no interval for {len(short)} of {len(done)} rows: a run shorter than {MIN_TIMES:g} correlation "
+            f"times{f' ({wanted_s:.0f} s on this network)' if wanted_s else ''} tells nothing of its own "
+            "spread; replicates=8 does"
+        )
+    quantiles = [key for key in _QUANTILES if key in shown]
+    few = [row for row in known if any(not _known(row.get(interval_keys(key)[0])) for key in quantiles)]
+    if few and quantiles:
+        notes.append(
+            f"no interval for a quantile of {len(few)} rows: fewer than {MIN_EXCEEDANCES:g} effective values "
+            "beyond it"
+        )
+    return notes
 
 
 def _once(summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -179,10 +227,14 @@ def system_name(summary: Mapping[str, Any], overrides: Sequence[str]) -> Any:
 def mean_over_videos(jobs: pd.DataFrame) -> pd.DataFrame:
     """One row a system, in the order they come: its frames added up, the mean of all else, a video one vote.
 
+    Videos are no sample of anything: there is no interval over them.
+
     Args:
         jobs: with `overrides`, `system` and `video`, as :func:`analysis.results.merge_results` makes them.
     """
     names = [system_name(job, split_overrides(job["overrides"])) for job in jobs.to_dict("records")]
+    ends = {end for key in jobs for end in interval_keys(key)}
+    jobs = jobs.drop(columns=[key for key in jobs if key in ends])
     pooled = jobs.assign(system=names).groupby("system", sort=False)
     means = pooled.mean(numeric_only=True)
     for count in _COUNTS:

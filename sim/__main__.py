@@ -185,21 +185,20 @@ class MergeResults(Callback):
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """One table of all jobs, in files and on the screen, and one picture."""
         from analysis.pictures import draw_runs
-        from analysis.results import merge_results
+        from analysis.replicates import pooled_rows
+        from analysis.results import merge_results, run_rows
         from analysis.tables import summary_table
 
         folder = Path(config.hydra.sweep.dir)
-        merged = merge_results(folder)
-        rows = [{str(key): value for key, value in row.items()} for row in merged.to_dict("records")]
-        print(summary_table(rows))
+        merge_results(folder)
+        rows = run_rows(folder)
+        print(summary_table(pooled_rows(rows, folder)))
         finished = [folder / str(row["folder"]) for row in rows if row["status"] == "completed"]
-        picture = ""
+        more = ", pooled.csv" if (folder / "pooled.csv").is_file() else ""
         if finished:
             draw_runs(finished, folder / "runs.png")
-            picture = ", runs.png"
-        print(
-            f"written to {folder.resolve()}: results.parquet, results.csv{picture}, and a folder for each job"
-        )
+            more += ", runs.png"
+        print(f"written to {folder.resolve()}: results.parquet, results.csv{more}, and a folder for each job")
         failed = len(rows) - len(finished)
         if failed:
             print(

@@ -16,7 +16,8 @@ from profiler.latency import Cut, Profile, load_profile, load_split_table, warn_
 from sim.accuracy.choice import NetworkChoice, network_in_loop
 from sim.accuracy.coverage import CoverageRuler
 from sim.accuracy.evaluator import Evaluator
-from sim.assembly.uplink import constant_rate, load_uplink, trace_name
+from sim.assembly.replicate import replicate_seed
+from sim.assembly.uplink import constant_rate, link_correlation_s, load_uplink, trace_name
 from sim.assembly.video import VideoView, open_view
 from sim.components.context import SystemContext
 from sim.configuration.model_card import read_card
@@ -59,6 +60,7 @@ class Assembly:
     model: ModelConfig
     network: NetworkChoice | None
     trace_name: str
+    link_correlation_s: float
     video_name: str
     frames_per_camera: int
     timeline: Timeline | None
@@ -93,8 +95,9 @@ def assemble(
             f"video.kind: system {system.name!r} needs pixels: expected scene or file, found 'statistical' "
             f"({place_of(system.kind)} does not say works_without_pixels = True)"
         )
-    trace = load_uplink(config.trace, config.seed, view.frames / view.fps, folders)
-    streams = iter(np.random.SeedSequence(config.seed).spawn(config.cameras + 2))
+    trace = load_uplink(config.trace, config.seed, _length_s(config, view), folders, config.replicate_number)
+    seed = replicate_seed(config.seed, config.replicate_number)
+    streams = iter(np.random.SeedSequence(seed).spawn(config.cameras + 2))
 
     env = Environment()
     conditions = LinkConditions(config.link.delay_s, config.link.loss, config.link.retransmission_delay_s)
@@ -154,7 +157,7 @@ def assemble(
             cuts=cuts,
             estimator=estimator,
             # A stream of its own: systems that draw must not shift what links and devices draw.
-            rng=np.random.default_rng(np.random.SeedSequence(config.seed, spawn_key=(0, number))),
+            rng=np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0, number))),
             regret_against=oracle,
             counts=view.counts(number),
         )
@@ -190,12 +193,19 @@ def assemble(
         model=card,
         network=network if view.evaluated else None,
         trace_name=trace_name(config.trace, trace),
+        link_correlation_s=link_correlation_s(trace),
         video_name=view.name,
         frames_per_camera=view.frames,
         timeline=timeline,
         overlay=overlay,
         evaluator=evaluator,
     )
+
+
+def _length_s(config: RunConfig, view: VideoView) -> float:
+    """How long a run lasts, about: in a closed loop nobody knows, and a frame is given a second."""
+    interval_s = 1.0 / view.fps
+    return view.frames * (max(interval_s, 1.0) if config.arrival.policy == "closed_loop" else interval_s)
 
 
 def _profile(device: str, card: ModelConfig, folders: tuple[str, ...], key: str) -> Profile:

@@ -17,6 +17,7 @@ from sim.accuracy.choice import NetworkChoice
 from sim.accuracy.evaluator import DenseResults
 from sim.accuracy.masks import MaskSource, MaskTruth, open_masks
 from sim.accuracy.network import NetworkMaker, no_network
+from sim.assembly.replicate import VIDEO, replicate_seed, start_share
 from sim.configuration import lookup
 from sim.configuration.sections import RECORDED_QUALITY, RunConfig
 from sim.shared_work import open_store
@@ -44,7 +45,7 @@ def _no_counts(camera: int) -> BlockSampler | None:
 
 @dataclass(frozen=True, slots=True)
 class VideoView:
-    """The video as cameras see it; camera c of n begins c/n of the way through it.
+    """The video as cameras see it; camera c of n begins c/n of the way through it, replicates elsewhere.
 
     Args:
         name: what tables call it.
@@ -98,7 +99,8 @@ def open_view(config: RunConfig, profile: Profile, network: NetworkChoice | None
     step = _step(config, video.fps)
     shown = video.frame_count // config.cameras if config.video.kind == "scene" else video.frame_count
     frames = config.frames or max(1, int((shown - 1) / step) + 1)
-    source = _repeat(video, config, frames, step)
+    starts = _starts(video, config, _length(frames, step))
+    source = _repeat(video, config, _length(frames, step), starts)
     geometry = FrameGeometry(video.height_px, video.width_px, config.payload.block_px)
     if profile.block_px != geometry.block_px:
         raise InputError(
@@ -115,8 +117,7 @@ def open_view(config: RunConfig, profile: Profile, network: NetworkChoice | None
         )
 
     def place(camera: int, index: int) -> int:
-        first: int = camera * (video.frame_count // config.cameras)
-        return first + int(index * step + 1e-9)
+        return starts[camera] + int(index * step + 1e-9)
 
     def images(camera: int) -> ImageSource:
         return lambda index: source.image(place(camera, index))
@@ -197,13 +198,18 @@ def _open_video(config: RunConfig, size_px: int | tuple[int, int]) -> VideoSeque
 
         if chosen.path is None:
             raise InputError("video.path: expected a clip or a folder of images, found none")
-        return load_video(Path(chosen.path), size_px=size_px, fit=chosen.fit)
+        if chosen.fps is not None and not Path(chosen.path).is_dir():
+            raise InputError(
+                f"video.fps: expected a folder of images with it, found {chosen.path}, which has its own rate"
+            )
+        return load_video(Path(chosen.path), size_px=size_px, fit=chosen.fit, fps=chosen.fps)
     from traces.video.scenes.scene import Scene
 
+    _check_no_rate(config)
     length = _length(config.frames, _step(config, SCENE_FPS)) if config.frames else SCENE_FRAMES
     return Scene(
         preset=chosen.preset,
-        seed=config.seed if chosen.seed is None else chosen.seed,
+        seed=replicate_seed(_video_seed(config), config.replicate_number),
         frame_count=config.cameras * length,
         size_px=size_px,
         fps=SCENE_FPS,
@@ -211,20 +217,52 @@ def _open_video(config: RunConfig, size_px: int | tuple[int, int]) -> VideoSeque
     )
 
 
-def _repeat(video: VideoSequence, config: RunConfig, frames: int, step: float) -> VideoSequence:
-    """The video, long enough for every camera's last frame."""
+def _check_no_rate(config: RunConfig) -> None:
+    if config.video.fps is not None:
+        raise InputError(
+            f"video.fps: expected it with a folder of images, found video.kind {config.video.kind!r}; "
+            "fps=... is how often a camera captures a frame"
+        )
+
+
+def _video_seed(config: RunConfig) -> int:
+    return config.seed if config.video.seed is None else config.video.seed
+
+
+def _starts(video: VideoSequence, config: RunConfig, length: int) -> list[int]:
+    """Each camera's first frame.
+
+    They are evenly spread over the video. In a replicate each is drawn: anywhere, or where no frame is shown
+    twice if the video is to stop at its end. A composed scene is drawn anew in the place of that.
+    """
+    cameras, replicate = range(config.cameras), config.replicate_number
+    if replicate == 0 or config.video.kind == "scene":
+        return [camera * (video.frame_count // config.cameras) for camera in cameras]
+    places = video.frame_count
+    if config.video.repeat == "stop":
+        places = max(1, video.frame_count - length + 1)
+    seed = _video_seed(config)
+    return [int(start_share(seed, replicate, VIDEO, camera) * places) for camera in cameras]
+
+
+def _repeat(video: VideoSequence, config: RunConfig, length: int, starts: Sequence[int]) -> VideoSequence:
+    """The video, long enough for the last of `length` frames from every start on."""
     from traces.video.sequence import RepeatedVideo
 
-    length, count = _length(frames, step), video.frame_count
-    needed = length + (config.cameras - 1) * (count // config.cameras)
+    count, needed = video.frame_count, max(starts) + length
     if needed <= count:
         return video
     if config.video.repeat == "stop" and length > count:
         return RepeatedVideo(video, length, "stop")  # refuses
     mode = "pingpong" if config.video.repeat == "stop" else config.video.repeat
-    cameras = f" by {config.cameras} cameras that begin evenly spread over it" if config.cameras > 1 else ""
+    if config.replicate_number:  # each needs another number: what is said must be the same, to be said once
+        why = "replicates begin elsewhere in it"
+    else:
+        why = f"{needed} are needed"
+        if config.cameras > 1:
+            why += f" by {config.cameras} cameras that begin evenly spread over it"
     warn_once(
-        f"frames: video {video.name!r} has {count} frames, {needed} are needed{cameras}: it is played "
+        f"frames: video {video.name!r} has {count} frames, {why}: it is played "
         f"{'forward and backward' if mode == 'pingpong' else 'again from its start'} (video.repeat={mode})"
     )
     return RepeatedVideo(video, needed, mode)
@@ -240,6 +278,7 @@ def _statistical_view(config: RunConfig, profile: Profile) -> VideoView:
         raise InputError(
             "accuracy.mode: measured needs pixels: expected video.kind scene or file, found 'statistical'"
         )
+    _check_no_rate(config)
     path = _statistics_file(config.video.statistics, config.config_folders)
     statistics = BlockStatistics.load(path)
     _check_recorded(config)
@@ -250,7 +289,7 @@ def _statistical_view(config: RunConfig, profile: Profile) -> VideoView:
             f"choose a model of that many blocks"
         )
     fps = statistics.fps if config.fps is None else config.fps
-    seed = config.seed if config.video.seed is None else config.video.seed
+    seed = replicate_seed(_video_seed(config), config.replicate_number)
     return VideoView(
         f"{statistics.name} (statistical)",
         fps,

@@ -4,6 +4,7 @@ An option such as ``system.variant=split`` goes to those of the swept systems th
 the others. Hydra would apply it to all, and before that to the default system, and refuse the sweep; so the
 command holds options back until each job knows its system. Jobs that were to differ in nothing but an option
 that is skipped run once. A key that is no group may be swept over files: ``trace.path=glob(traces/*.csv)``.
+``replicates=8`` makes eight jobs of each, ``replicate=0`` to ``replicate=7``.
 
 A sweep says in its folder what it is made of before its first job begins (:mod:`sim.command.sweep_folder`);
 resumed, it runs the jobs that have no results yet, with the numbers that they had.
@@ -54,14 +55,22 @@ _FLAGS = ("-m", "--multirun", "-r", "--run")  # that go with a sweep; the others
 def prepare_sweeps(arguments: Sequence[str]) -> list[str]:
     """Have Hydra sweep with :class:`OptionSweeper`; the arguments without the options that it deals out.
 
-    In a single run none is held back: there an option that the system lacks is a mistake.
+    In a single run none is held back: there an option that the system lacks is a mistake. Several replicates
+    are a sweep, whether -m says so or not.
     """
+    if _replicates(arguments) and not any(part.startswith("-") for part in arguments):
+        arguments = ["-m", *arguments]
     options = [part for part in arguments if OPTION.match(part)]
     rest = [part for part in arguments if part not in options]
     sweeps = bool(options) and _is_sweep(rest)
     OptionSweeper.held = tuple(options) if sweeps else ()
     Plugins.instance().class_name_to_class[_BASIC] = OptionSweeper  # in place of its own
     return rest if sweeps else list(arguments)
+
+
+def _replicates(arguments: Sequence[str]) -> bool:
+    """Whether several replicates are asked for."""
+    return any(re.fullmatch(r"replicates=0*([2-9]|[1-9]\d+)", part) for part in arguments)
 
 
 def _is_sweep(arguments: Sequence[str]) -> bool:
@@ -114,7 +123,7 @@ class OptionSweeper(Sweeper):
         loader = self.hydra_context.config_loader
         parser = OverridesParser.create(config_loader=loader)
         overrides = parser.parse_overrides([*params, *arguments, *self.held])
-        jobs = self._plan(self._deal_out(_combinations(overrides, loader)))
+        jobs = self._plan(self._replicated(self._deal_out(_combinations(overrides, loader))))
         folder = Path(self.config.hydra.sweep.dir)
         if OptionSweeper.resuming:
             numbers = self._unfinished(folder, jobs)
@@ -225,6 +234,31 @@ class OptionSweeper(Sweeper):
         if skipped:
             print(_note(skipped, repeated), file=sys.stderr)
         return kept
+
+    def _replicated(self, jobs: list[list[str]]) -> list[list[str]]:
+        """Every job as often as it asks for, the replicates of a configuration one after the other.
+
+        Raises:
+            InputError: replicates are swept over, or one of them is chosen beside all.
+        """
+        if len({part for job in jobs for part in job if part.startswith("replicates=")}) > 1:
+            raise InputError("replicates: expected one number for the whole sweep, found several")
+        made: list[list[str]] = []
+        for job in jobs:
+            config = self.hydra_context.config_loader.load_sweep_config(self.config, list(job))
+            count, chosen = config.replicates, config.replicate
+            if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+                raise InputError(f"replicates: expected a whole number >= 1, found {count!r}")
+            if count == 1:
+                made.append(job)
+                continue
+            if chosen is not None:
+                raise InputError(
+                    f"replicate: expected none beside replicates={count}, which makes all of them, "
+                    f"found {chosen}"
+                )
+            made.extend([*job, f"replicate={number}"] for number in range(count))
+        return made
 
     def _compose(self, job: Sequence[str]) -> DictConfig:
         """A job's configuration as far as its choices of groups go."""

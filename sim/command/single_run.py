@@ -11,6 +11,7 @@ from typing import Any
 from conf.version import package_version
 from sim.assembly import Assembly, assemble
 from sim.configuration import RunConfig, read_config
+from sim.records.run_statistics import ea_per_captured, interval_columns, warmup_end_s
 from sim.records.summary import (
     SUMMARY_KEYS,
     RunRecord,
@@ -19,7 +20,6 @@ from sim.records.summary import (
     git_sha,
     mean,
     quantile,
-    quantile_interval,
 )
 from sim.world.simulation import RunResult
 
@@ -73,6 +73,7 @@ def describe(config: RunConfig, content: Mapping[str, Any]) -> dict[str, Any]:
         cloud=config.cloud,
         cameras=config.cameras,
         seed=config.seed,
+        replicate=config.replicate_number,
         version=package_version(),
         git_sha=git_sha(),
         config_sha256=config_sha256(content),
@@ -85,13 +86,14 @@ def summarise(
 ) -> RunRecord:
     """Derive the frames' table and the summary of a run.
 
-    Means are over completed frames, every camera's alike. `uplink_bytes` are critical bytes (the sum of the
-    frames', what still waits in the link included), `uplink_bps_mean` is what the link has carried of both
-    classes over the simulated time. `edge_compute_fraction` is the
-    edge's share of the critical path's compute time; busy ratios include background work. `edge_energy_j` is
-    busy power times busy time, plus idle power times idle time where the profile knows it. `accuracy` and
-    `ea` are by `accuracy_ruler`, measured or coverage. Where accuracy is measured, streaming means are over
-    all captured frames, the others over completed ones.
+    Means and quantiles are over the completed frames that count, those captured after start-up, every
+    camera's alike; frames, bytes and busy times are of the whole run (:mod:`sim.records.run_statistics`).
+    `uplink_bytes` are critical bytes (the sum of the frames', what still waits in the link included),
+    `uplink_bps_mean` is what the link has carried of both classes over the simulated time.
+    `edge_compute_fraction` is the edge's share of the critical path's compute time; busy ratios include
+    background work. `edge_energy_j` is busy power times busy time, plus idle power times idle time where the
+    profile knows it. `accuracy` and `ea` are by `accuracy_ruler`, measured or coverage. Where accuracy is
+    measured, streaming means are over all captured frames that count, the others over completed ones.
     """
     evaluation_began_s = time.perf_counter()
     columns = measured = None
@@ -104,10 +106,11 @@ def summarise(
     frames = result.table.to_frame(assembly.metric, config.regret, columns, measured)
     if evaluator is not None:
         wall_s += time.perf_counter() - evaluation_began_s
-    completed = frames[frames["outcome"] == "completed"]
+    warmup_s = warmup_end_s(frames, config.warmup_s)
+    counted = frames[frames["captured_s"] >= warmup_s]
+    completed = counted[counted["outcome"] == "completed"]
     counts = frames["outcome"].value_counts()
     latency_s = completed["latency_s"].to_numpy()
-    low_s, high_s = quantile_interval(latency_s, 0.99)
     edge_s, cloud_s = completed["edge_compute_s"].sum(), completed["cloud_compute_s"].sum()
     simulated_s = result.simulated_s
     opportunistic = result.uplink.opportunistic_delivered_bytes
@@ -125,7 +128,9 @@ def summarise(
         trace=assembly.trace_name,
         video=assembly.video_name,
         frames_captured=len(frames),
-        frames_completed=len(completed),
+        warmup_s=warmup_s,
+        link_correlation_s=assembly.link_correlation_s,
+        frames_completed=int(counts.get("completed", 0)),
         frames_replaced=int(counts.get("replaced", 0)),
         frames_dropped=int(counts.get("dropped", 0)),
         frames_in_flight=int(counts.get("in_flight", 0)),
@@ -133,12 +138,11 @@ def summarise(
         accuracy_ruler="coverage" if evaluator is None else "measured",
         accuracy_mean=mean(completed["accuracy"]),
         ea_mean=mean(completed["ea"]),
+        ea_per_captured=ea_per_captured(counted),
         latency_mean_s=mean(completed["latency_s"]),
         latency_p50_s=quantile(latency_s, 0.50),
         latency_p95_s=quantile(latency_s, 0.95),
         latency_p99_s=quantile(latency_s, 0.99),
-        latency_p99_low_s=low_s,
-        latency_p99_high_s=high_s,
         uplink_bytes=uplink_bytes,
         uplink_opportunistic_bytes=int(opportunistic),
         downlink_bytes=int(result.downlink.offered_bytes),
@@ -154,14 +158,16 @@ def summarise(
             (result.cloud_busy_s + result.cloud_background_s) / simulated_s if simulated_s > 0 else None
         ),
         edge_energy_j=energy_j(assembly.edge, edge_busy_s, edge_time_s),
-        extrapolated_frames=int(completed["extrapolated"].sum()),
+        extrapolated_frames=int(frames["extrapolated"].sum()),
         simulated_s=simulated_s,
         wall_s=wall_s,
     )
     if config.regret:
         summary["ea_regret_mean"] = mean(completed["ea_regret"].dropna())
+    names = () if evaluator is None else evaluator.names
     if evaluator is not None:
         summary["coverage_accuracy_mean"] = mean(completed["coverage_accuracy"])
-        for name in evaluator.names:
-            summary[f"{name}_mean"] = mean(frames[name].dropna())
+        for name in names:
+            summary[f"{name}_mean"] = mean(counted[name].dropna())
+    summary.update(interval_columns(counted, summary, assembly.link_correlation_s, names))
     return RunRecord(summary, frames)

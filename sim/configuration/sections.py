@@ -19,6 +19,7 @@ from traces.errors import InputError
 OPEN_SECTIONS = ("system", "scheduler", "estimator")
 NAMED = (*OPEN_SECTIONS, "model")  # known by the name of their YAML
 RECORDED_QUALITY = 85  # of the JPEG blocks in statistics of videos
+DEFAULT_WARMUP_S = 1.0  # `conf/config.yaml` says why
 #: The papers' levels: means of synthetic traces (`conf/trace/`), to which no file is scaled by accident.
 LEVELS_MBPS = {"low": 25.0, "medium": 56.0, "high": 130.0}
 
@@ -27,9 +28,9 @@ LEVELS_MBPS = {"low": 25.0, "medium": 56.0, "high": 130.0}
 class TraceConfig:
     """The uplink's bandwidth: a file, or the synthetic generator where `path` is null.
 
-    A synthetic trace is as long as the run, or a whole part of it of at most a minute (`duration_s` null; at
-    least 10 s), so that its mean is what the run sees: ten seconds of a bursty minute may carry half or twice
-    as much.
+    A synthetic trace goes on for as long as the run does, and depends on its `seed` alone: runs of other
+    lengths and frame rates are on the same network. Ten minutes of it carry the mean; the part that a run
+    sees may carry less or more. With `duration_s` it is a loop of that length. `seed` null follows the run's.
 
     `column`, `time_column`, `time_unit` and `rate_unit` say what the header of a table does not
     (:func:`traces.bandwidth.loading.load_trace`).
@@ -53,12 +54,17 @@ class TraceConfig:
 
 @dataclass(frozen=True, slots=True)
 class VideoConfig:
-    """What the camera sees. `kind`: scene (composed), file (clip or folder) or statistical (no pixels)."""
+    """What the camera sees. `kind`: scene (composed), file (clip or folder) or statistical (no pixels).
+
+    `fps` is how fast a folder of images was filmed, which it does not say itself (None: 24 for DAVIS, else
+    30); how often a camera captures a frame of it is the run's `fps`.
+    """
 
     kind: str = "scene"
     name: str = "scene"
     path: str | None = None
     size_px: int | None = None
+    fps: float | None = None
     fit: str = "letterbox"
     repeat: str = "pingpong"
     preset: str = "walk"
@@ -223,6 +229,9 @@ class RunConfig:
     cameras: int = 1
     in_flight: int | None = None
     seed: int = 0
+    replicates: int = 1
+    replicate: int | None = None
+    warmup_s: float = DEFAULT_WARMUP_S
     patience_s: float = 5.0
     codec_time: str = "profile"
     deterministic: bool = False
@@ -241,6 +250,17 @@ class RunConfig:
             raise InputError(f"fps: expected a frame rate > 0 frames/s, found {self.fps}")
         if not self.patience_s > 0:
             raise InputError(f"patience_s: expected a time > 0 s, found {self.patience_s}")
+        if self.replicates < 1:
+            raise InputError(f"replicates: expected at least 1 run, found {self.replicates}")
+        if self.replicate is not None and self.replicate < 0:
+            raise InputError(f"replicate: expected a number >= 0, found {self.replicate}")
+        if self.replicates > 1 and self.replicate is None:
+            raise InputError(
+                f"replicates: expected 1 in a single run, found {self.replicates}: python -m sim -m "
+                f"replicates={self.replicates} makes them all, replicate=0 to {self.replicates - 1} one"
+            )
+        if not (math.isfinite(self.warmup_s) and self.warmup_s >= 0):
+            raise InputError(f"warmup_s: expected a time >= 0 s, found {self.warmup_s}")
         if self.seed < 0:
             raise InputError(f"seed: expected a whole number >= 0, found {self.seed}")
         if "_target_" in self.scheduler and "lambda_per_s" not in self.scheduler:
@@ -286,6 +306,11 @@ class RunConfig:
                 f"trace.path: expected trace=file beside it, found trace={name}, which would scale the file "
                 f"to {mean_mbps:g} Mbit/s (trace=file trace.mean_mbps={mean_mbps:g} does so)"
             )
+
+    @property
+    def replicate_number(self) -> int:
+        """Which replicate this is; a run alone is replicate 0."""
+        return self.replicate or 0
 
     @property
     def decay_per_s(self) -> float:

@@ -16,12 +16,28 @@ from numpy.typing import NDArray
 
 from conf.search_path import checkout_folder
 from profiler.latency import Profile
+from sim.records.intervals import interval_keys
 
 if TYPE_CHECKING:
     import pandas as pd
 
+# Those among the keys that have an interval: two more keys each (`intervals.interval_keys`).
+WITH_INTERVAL = (
+    "accuracy_mean",
+    "streaming_accuracy_mean",
+    "ea_mean",
+    "ea_per_captured",
+    "latency_mean_s",
+    "latency_p50_s",
+    "latency_p95_s",
+    "latency_p99_s",
+    "uplink_bps_mean",
+    "reuse_ratio_mean",
+    "active_blocks_mean",
+    "offload_ratio",
+)
 # Every key of summary.json, in order; what is not known is null.
-SUMMARY_KEYS = (
+_KEYS = (
     "status",
     "system",
     "model",
@@ -34,6 +50,9 @@ SUMMARY_KEYS = (
     "cloud",
     "cameras",
     "seed",
+    "replicate",
+    "warmup_s",
+    "link_correlation_s",
     "frames_captured",
     "frames_completed",
     "frames_replaced",
@@ -44,12 +63,11 @@ SUMMARY_KEYS = (
     "accuracy_mean",
     "streaming_accuracy_mean",
     "ea_mean",
+    "ea_per_captured",
     "latency_mean_s",
     "latency_p50_s",
     "latency_p95_s",
     "latency_p99_s",
-    "latency_p99_low_s",
-    "latency_p99_high_s",
     "uplink_bytes",
     "uplink_opportunistic_bytes",
     "downlink_bytes",
@@ -68,7 +86,9 @@ SUMMARY_KEYS = (
     "git_sha",
     "config_sha256",
 )
-CONFIDENCE = 0.95
+SUMMARY_KEYS = tuple(
+    name for key in _KEYS for name in ((key, *interval_keys(key)) if key in WITH_INTERVAL else (key,))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,27 +120,6 @@ def _replace_whole(path: Path, write: Callable[[Path], object]) -> None:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
-
-
-def quantile_interval(values: NDArray[np.float64], level: float) -> tuple[float | None, float | None]:
-    """A 95 % confidence interval of a quantile from order statistics, free of any distribution.
-
-    The interval's ends are the order statistics at the binomial's 2.5 and 97.5 percent points (Conover,
-    Practical Nonparametric Statistics, §3.2). It takes frames as independent; runs of slow frames make the
-    true interval wider. An end that falls outside the sample is unknown.
-    """
-    from scipy.stats import binom
-
-    n = len(values)
-    if n == 0:
-        return None, None
-    tail = (1.0 - CONFIDENCE) / 2.0
-    low, high = int(binom.ppf(tail, n, level)), int(binom.ppf(1.0 - tail, n, level)) + 1
-    ordered = np.sort(values)
-    return (
-        float(ordered[low - 1]) if low >= 1 else None,
-        float(ordered[high - 1]) if high <= n else None,
-    )
 
 
 def mean(values: pd.Series | NDArray[np.float64]) -> float | None:
@@ -158,5 +157,6 @@ def git_sha() -> str | None:
 
 def config_sha256(content: Mapping[str, Any]) -> str:
     """A hash of the whole configuration, whatever the order of its keys and the folders it came from."""
-    values = {key: value for key, value in content.items() if key != "config_folders"}
+    beside = ("config_folders", "replicates")  # how many others there are is no part of a run
+    values = {key: value for key, value in content.items() if key not in beside}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

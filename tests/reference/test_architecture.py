@@ -17,7 +17,8 @@ ALLOWED = {
     "kernels": ("conf.search_path",),
     "profiler": ("kernels", "traces", "conf.search_path"),
     "sim": ("traces", "kernels", "profiler.latency", "conf.search_path", "conf.version"),
-    "analysis": ("traces.errors", "conf.search_path"),  # reads result files: no object of the simulation
+    # Reads result files: no object of the simulation. How an interval is made is said in one place.
+    "analysis": ("traces.errors", "conf.search_path", "sim.records.intervals"),
     "conf": (),
 }
 # Commands, which nothing imports, may reach further: one shows what it has written (analysis reads the

@@ -2,7 +2,8 @@
 
 Three layouts: `JPEGImages/` + `Annotations/` (DAVIS: masks 0 and 255, or ids with 255 as void), `images/` +
 `labels/` (CamVid: class ids 0 to 10, 11 void; else 255), or the images themselves. Frames are in natural
-order (frame9 before frame10). A mask has its image's stem.
+order (frame9 before frame10). A mask has its image's stem. A folder does not know its frame rate: 30, and 24
+for DAVIS.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from traces.errors import InputError
 from traces.notices import warn_once
-from traces.video.folder_layout import read_layout
+from traces.video.folder_layout import FolderLayout, read_layout
 from traces.video.sequence import (
     CACHE_BYTES,
     FOLDER_FPS,
@@ -32,6 +33,9 @@ from traces.video.sequence import (
 
 TURNED_FORMATS = ("JPEG", "WEBP", "TIFF")  # cameras' own; a PNG's tags would cost reading all of it
 FLAT_MODES = ("1", "L", "LA", "P", "PA", "I", "F")
+# "All captured at 24fps and Full HD", published at 480 lines, too (Perazzi et al., "A Benchmark Dataset and
+# Evaluation Methodology for Video Object Segmentation", CVPR 2016, §3).
+DAVIS_FPS, DAVIS_HEIGHTS_PX = 24.0, (480, 1080)
 CAMVID_VOID, VOID = 11, 255
 MOST_IDS = 64  # objects of a sequence; grey levels of a soft edge are more
 QUARTER_TURNS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
@@ -52,11 +56,12 @@ class ImageFolder:
         path: str | Path,
         size_px: SizePx = 640,
         fit: str = "letterbox",
-        fps: float = FOLDER_FPS,
+        fps: float | None = None,
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
         self.path = Path(path)
-        self.fps = check_fps(fps)
+        if fps is not None:
+            check_fps(fps)
         if not self.path.is_dir():
             raise InputError(
                 f"{path}: expected a folder of images, found {'a file' if self.path.exists() else 'nothing'}"
@@ -66,6 +71,9 @@ class ImageFolder:
         self._images, self._masks, self._classes = layout.images, layout.masks, layout.classes
         self.frame_count = len(self._images)
         height, width = _checked_size(self._images, self._masks or ())
+        if fps is None:
+            fps = DAVIS_FPS if layout.masks and _is_davis(layout, height) else FOLDER_FPS
+        self.fps = float(fps)
         self._resizer = Resizer(resize_geometry(height, width, size_px, fit))
         self.height_px = self._resizer.placement.height_px
         self.width_px = self._resizer.placement.width_px
@@ -107,6 +115,16 @@ class ImageFolder:
         """None: the motion is not known."""
         check_index(index, self.frame_count, self.name)
         check_index(reference, self.frame_count, self.name)
+
+
+def _is_davis(layout: FolderLayout, height_px: int) -> bool:
+    """Whether a sequence with masks of objects is laid out, numbered and sized as DAVIS has it.
+
+    Others of this layout are numbered otherwise (YouTube-VOS: every fifth frame, Pascal VOC: by year).
+    """
+    numbered = [f"{number:05d}" for number in range(len(layout.images))]
+    stems = [file.stem for file in layout.images]
+    return not layout.classes and stems == numbered and height_px in DAVIS_HEIGHTS_PX
 
 
 # -- images ----------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import cast
 
 from traces.errors import InputError
-from traces.video.sequence import FOLDER_FPS, SizePx, VideoSequence, check_fps, check_size
+from traces.video.sequence import SizePx, VideoSequence, check_fps, check_size
 
 CLIP_SUFFIXES = frozenset(
     {".3g2", ".3gp", ".apng", ".asf", ".avi", ".f4v", ".flv", ".gif", ".ivf", ".m2ts", ".m4v", ".mkv", ".mov"}
@@ -24,7 +24,8 @@ def load_video(
             or with images/ and labels/ (CamVid).
         size_px: side of the square output, or (height, width); multiples of 16.
         fit: `letterbox` (grey bars), `stretch` or `crop`.
-        fps: frames a second; the default is the clip's own rate, and 30 for a folder.
+        fps: frames a second; the default is the clip's own rate, 24 for a DAVIS sequence and 30 for another
+            folder.
 
     Raises:
         InputError: what `path` names does not exist or cannot be used, or an argument is out of range.
@@ -36,7 +37,7 @@ def load_video(
     if source.is_dir():
         from traces.video.image_folder import ImageFolder
 
-        return ImageFolder(source, size_px=size_px, fit=fit, fps=FOLDER_FPS if fps is None else fps)
+        return ImageFolder(source, size_px=size_px, fit=fit, fps=fps)
     if not source.exists():
         raise InputError(f"{source}: expected a video file or a folder of images, found nothing")
     if source.suffix.lower() not in CLIP_SUFFIXES:

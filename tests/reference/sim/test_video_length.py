@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from profiler.latency import load_profile
@@ -18,6 +19,7 @@ from tests.strategies.sim import pixels
 from tests.strategies.video import write_folder
 from traces.errors import InputError
 from traces.notices import InputWarning
+from traces.video.loading import load_video
 
 
 def view_of(folder: Path | None, repeat: str = "pingpong", **changes: Any) -> VideoView:
@@ -101,3 +103,50 @@ def test_a_sweep_says_it_in_one_line_and_once(folder: Path, tmp_path: Path, repo
     assert len(lines) == 1
     assert lines[0].startswith(f"note: frames: video '{folder.name}' has 4 frames")
     assert "warn_once(" not in done.stderr
+
+
+def test_how_fast_a_folder_was_filmed_can_be_said(folder: Path) -> None:
+    video = {"kind": "file", "path": str(folder), "size_px": 640, "fps": 10.0}
+    config = read_config(pixels("full_offload", video=video, fps=5.0, frames=2))
+    view = open_view(config, load_profile("jetson_xavier_nx", "yolo11m-seg"), None)
+    assert (view.fps, order(view)) == (5.0, [0, 1])
+    with pytest.raises(InputError, match=r"video\.fps: expected it with a folder of images"):
+        open_view(
+            read_config(pixels("full_offload", video={"kind": "scene", "fps": 10.0})),
+            load_profile("jetson_xavier_nx", "yolo11m-seg"),
+            None,
+        )
+
+
+def starts(folder: Path, replicates: int, **changes: Any) -> list[list[int]]:
+    """Of each replicate, what its cameras see first."""
+    found = []
+    for replicate in range(replicates):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", InputWarning)
+            view = view_of(folder, frames=3, replicate=replicate, **changes)
+        first = [view.images(camera)(0).tobytes() for camera in range(changes.get("cameras", 1))]
+        images = [load_video(folder, 640).image(index).tobytes() for index in range(12)]
+        found.append([images.index(one) for one in first])
+    return found
+
+
+def test_replicates_begin_spread_over_a_video_and_go_on_at_its_end(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "twelve", [str(name) for name in range(12)], masks=None)
+    found = [first for (first,) in starts(folder, 9)]
+    assert found[0] == 0  # the run as it is described
+    assert len(set(found[1:])) == 8  # no two at the same frame
+    assert max(np.diff(sorted(found[1:]))) <= 3  # nowhere a large gap
+    assert [first for (first,) in starts(folder, 5)] == found[:5]  # however many there are
+    assert [first for (first,) in starts(folder, 5, seed=1)] != found[:5]
+    apart = {(b - a) % 12 for a, b in starts(folder, 9, cameras=2)[1:]}
+    assert len(apart) > 3  # each camera has a start of its own
+
+
+def test_a_video_that_is_to_stop_shows_no_frame_twice_in_any_replicate(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "twelve", [str(name) for name in range(12)], masks=None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for replicate in range(6):
+            view = view_of(folder, "stop", frames=8, replicate=replicate)
+            assert len(set(order(view))) == 8

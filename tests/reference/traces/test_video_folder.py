@@ -211,3 +211,21 @@ def test_grey_pictures_among_coloured_ones_are_said_to_look_like_masks(tmp_path)
     Image.new("L", (64, 48)).save(folder / "0_mask.png")
     with pytest.warns(InputWarning, match=r"1 of 3 images are grey or have a palette, first 0_mask.png"):
         load_video(folder, (48, 64))
+
+
+@pytest.mark.parametrize(
+    ("names", "size", "masks", "fps"),
+    [
+        (["00000", "00001", "00002"], (854, 480), "Annotations", 24.0),
+        (["00000", "00005", "00010"], (854, 480), "Annotations", 30.0),  # YouTube-VOS: every fifth frame
+        (["00000", "00001", "00002"], (1280, 720), "Annotations", 30.0),
+        (["00000", "00001", "00002"], (854, 480), None, 30.0),
+    ],
+)
+def test_a_davis_sequence_was_filmed_at_24_frames_a_second(tmp_path, names, size, masks, fps):
+    for folder in ("JPEGImages", *([masks] if masks else [])):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            Image.new("L", size).save(tmp_path / folder / f"{name}.png")
+    assert load_video(tmp_path).fps == fps
+    assert load_video(tmp_path, fps=12.5).fps == 12.5

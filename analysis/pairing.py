@@ -1,0 +1,184 @@
+"""Which runs of two sides met the same network and the same frames.
+
+A side is a run, a sweep, or those jobs of a sweep that have one value of a key. What was not the same within
+a side was swept; what is the same within each but differs between them is what is compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from analysis.results import run_rows
+from analysis.settings import settings, split_overrides, swept_keys
+from analysis.tables import system_name
+from traces.errors import InputError
+
+_DRAWN = ("replicate", "seed", "trace.seed", "video.seed")  # what draws another realisation
+# Keys and sections in which two runs must be the same to have met the same.
+_MET = ("trace", "video", "arrival", "frames", "fps", "cameras", "seed", "replicate", "link.outages_s")
+_NO_MATTER = ("trace.name", "video.name", "replicates", "timeline", "overlay", "regret")
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two runs on the same realisation: rows of :func:`analysis.results.run_rows` with whole folders."""
+
+    a: dict[str, Any]
+    b: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PairedRuns:
+    """All pairs of one setting of what was swept beside."""
+
+    setting: str
+    pairs: tuple[Pair, ...]
+
+    def distinct(self) -> list[Pair]:
+        """The pairs without those whose frames are, on both sides, those of another: a seed that changes
+        nothing makes no further observation.
+        """
+        kept: dict[tuple[str, str], Pair] = {}
+        for pair in self.pairs:
+            kept.setdefault((_digest(pair.a), _digest(pair.b)), pair)
+        return list(kept.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One side of a comparison: its runs with their configurations."""
+
+    name: str
+    rows: tuple[dict[str, Any], ...]
+    configs: tuple[Mapping[str, Any], ...]
+
+
+def read_side(folder: Path, key: str | None = None, value: str | None = None) -> Side:
+    """The completed runs of a folder, or those of them whose key has this value.
+
+    Raises:
+        InputError: there is none, or some have not completed.
+    """
+    try:
+        rows = [{**row, "folder": str(folder / row["folder"])} for row in run_rows(folder)]
+    except FileNotFoundError as error:
+        raise InputError(str(error)) from None
+    if key is not None:
+        found = {str(_chosen(row, key)) for row in rows}
+        rows = [row for row in rows if str(_chosen(row, key)) == value]
+        if not rows:
+            raise InputError(
+                f"--by {key}: expected one of {', '.join(sorted(found))} in {folder}, found {value!r}"
+            )
+    unfinished = [row for row in rows if row["status"] != "completed"]
+    if unfinished:
+        raise InputError(
+            f"{folder}: expected completed runs, found {len(unfinished)} of {len(rows)} that have not "
+            f"({unfinished[0]['folder']})"
+        )
+    configs = [_flat(_config(Path(row["folder"]))) for row in rows]
+    name = value if value is not None else (_common_system(rows) or str(folder))
+    return Side(name, tuple(rows), tuple(configs))
+
+
+def _chosen(row: Mapping[str, Any], key: str) -> Any:
+    """What a run was given for a key: the name of its system, else what its command line says."""
+    given = split_overrides(row.get("overrides"))
+    return system_name(row, given) if key == "system" else settings(given).get(key)
+
+
+def _common_system(rows: Sequence[Mapping[str, Any]]) -> str | None:
+    names = {str(_chosen(row, "system")) for row in rows}
+    return names.pop() if len(names) == 1 else None
+
+
+def _config(folder: Path) -> Mapping[str, Any]:
+    path = folder / ".hydra" / "config.yaml"
+    if not path.is_file():
+        raise InputError(f"{path}: expected the configuration of a run, found none")
+    content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    return content if isinstance(content, Mapping) else {}
+
+
+def _flat(content: Any, before: str = "") -> dict[str, str]:
+    """Nested keys joined by dots, values as text."""
+    if not isinstance(content, Mapping) or not content:
+        return {before: repr(content)}
+    return {
+        key: value
+        for name, part in content.items()
+        for key, value in _flat(part, f"{before}.{name}" if before else str(name)).items()
+    }
+
+
+def pair_up(a: Side, b: Side) -> list[PairedRuns]:
+    """Pair the runs of two sides, in the order of the first.
+
+    Raises:
+        InputError: a run of one side has no partner on the other, or several; or is on both.
+    """
+    if {row["folder"] for row in a.rows} & {row["folder"] for row in b.rows}:
+        raise InputError(f"compare: expected two sides, found {a.rows[0]['folder']} on both")
+    keys = {key for side in (a, b) for config in side.configs for key in config} - set(_NO_MATTER)
+    tell = sorted(key for key in keys if _is_met(key) or _varies(key, a) or _varies(key, b))
+    partners: dict[tuple[str | None, ...], list[int]] = {}
+    for place, config in enumerate(b.configs):
+        partners.setdefault(_signature(config, tell), []).append(place)
+    labels = _settings(a)
+    groups: dict[str, list[Pair]] = {}
+    taken = set()
+    for row, config, label in zip(a.rows, a.configs, labels, strict=True):
+        found = partners.get(_signature(config, tell), [])
+        if len(found) != 1 or found[0] in taken:
+            raise InputError(f"compare: {row['folder']} {_why_not(config, b, tell, len(found))}")
+        taken.add(found[0])
+        groups.setdefault(label, []).append(Pair(row, b.rows[found[0]]))
+    if len(taken) < len(b.rows):
+        place = next(place for place in range(len(b.rows)) if place not in taken)
+        why = _why_not(b.configs[place], a, tell, 0)
+        raise InputError(f"compare: {b.rows[place]['folder']} {why}")
+    return [PairedRuns(setting, tuple(pairs)) for setting, pairs in groups.items()]
+
+
+def _is_met(key: str) -> bool:
+    return any(key == met or key.startswith(f"{met}.") for met in _MET)
+
+
+def _varies(key: str, side: Side) -> bool:
+    return len({config.get(key) for config in side.configs}) > 1
+
+
+def _signature(config: Mapping[str, str], keys: Sequence[str]) -> tuple[str | None, ...]:
+    return tuple(config.get(key) for key in keys)
+
+
+def _settings(side: Side) -> list[str]:
+    """What was swept on a side, run by run, but for what only draws another realisation."""
+    given = [settings(split_overrides(row.get("overrides"))) for row in side.rows]
+    shown = [key for key in swept_keys(given) if key not in _DRAWN]
+    return [", ".join(f"{key}={job[key]}" for key in shown if key in job) for job in given]
+
+
+def _why_not(config: Mapping[str, str], other: Side, tell: Sequence[str], found: int) -> str:
+    """Why a run has no partner: the keys in which the nearest run of the other side differs."""
+    if found:
+        return (
+            f"is not told apart from others by what it met: expected one partner on the side of {other.name}"
+        )
+    differing, nearest = min(
+        (([key for key in tell if config.get(key) != one.get(key)], one) for one in other.configs),
+        key=lambda entry: len(entry[0]),
+    )
+    said = ", ".join(f"{key}={config.get(key)} here, {nearest.get(key)} there" for key in differing[:3])
+    return f"has no partner on the side of {other.name}: expected a run that met the same, found {said}"
+
+
+def _digest(row: Mapping[str, Any]) -> str:
+    return hashlib.sha256((Path(row["folder"]) / "frames.parquet").read_bytes()).hexdigest()

@@ -1,0 +1,117 @@
+"""Replicates as one row: means over them with their intervals, quantiles of all their frames together.
+
+Replicates are runs in one folder that were given the same, but for `replicate`. Each is one observation: the
+mean over replicates of a run's value has Student's interval, whatever the correlation within a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.settings import join_overrides, split_overrides, without_replicate
+from sim.records.intervals import (
+    Interval,
+    interval_keys,
+    replicate_half_width,
+    replicate_quantile_interval,
+)
+
+LEVELS = {"latency_p50_s": 0.50, "latency_p95_s": 0.95, "latency_p99_s": 0.99}
+# Added up over replicates; all other numbers are averaged.
+_ADDED = ("uplink_bytes", "uplink_opportunistic_bytes", "downlink_bytes", "simulated_s", "wall_s")
+# Of what a run was, not what came of it: no interval.
+_GIVEN = ("cameras", "seed", "in_flight", "warmup_s", "link_correlation_s", "quality")
+
+
+def pooled_rows(rows: Sequence[Mapping[str, Any]], root: Path = Path()) -> list[dict[str, Any]]:
+    """The rows with all completed replicates of a configuration as one, in the place of the first.
+
+    Such a row has `replicates`, their number; counts and bytes of all of them; means over them, and for each
+    the two keys of its interval; latency quantiles of all their frames. Runs that have no siblings, have
+    failed or have not finished stay as they are.
+
+    Args:
+        rows: as :func:`analysis.results.run_rows` makes them.
+        root: what their `folder` is relative to.
+    """
+    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(_siblings(row), []).append(row)
+    return [_pooled(members, root) if len(members) > 1 else dict(members[0]) for members in groups.values()]
+
+
+def _siblings(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """What replicates of one configuration share, and nothing else does."""
+    given = split_overrides(row.get("overrides"))
+    rest = without_replicate(given)
+    place = str(row.get("folder", ""))
+    if len(rest) == len(given) or row.get("status") != "completed":
+        return (place, "alone")
+    return (place.rpartition("/")[0], *rest)
+
+
+def _pooled(members: Sequence[Mapping[str, Any]], root: Path) -> dict[str, Any]:
+    first = members[0]
+    row: dict[str, Any] = dict(first)
+    row["overrides"] = join_overrides(without_replicate(split_overrides(first["overrides"])))
+    row.update(replicate=None, replicates=len(members))
+    ends = {end for key in first for end in interval_keys(key)}
+    for key in first:
+        if key in ends or key in ("replicate", "replicates"):
+            continue
+        values = [member.get(key) for member in members]
+        if all(value is None or _is_number(value) for value in values):
+            row.update(_averaged(key, values, has_interval=interval_keys(key)[0] in first))
+    row.update(_quantiles([root / str(member["folder"]) for member in members]))
+    return row
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _averaged(key: str, values: Sequence[Any], has_interval: bool) -> dict[str, Any]:
+    """A value of all replicates, and its interval where it has one."""
+    known = [value for value in values if value is not None and not np.isnan(value)]
+    if not known:
+        return {key: None}
+    if key.startswith("frames_") or key.endswith("_frames") or key in _ADDED:
+        return {key: sum(known)}
+    if len(set(known)) == 1 and not has_interval:
+        return {key: known[0]}
+    mean = float(np.mean(known))
+    if key in _GIVEN:
+        return {key: mean}
+    half = replicate_half_width(known) if len(known) == len(values) else None
+    return {key: mean, **dict(zip(interval_keys(key), Interval.around(mean, half), strict=True))}
+
+
+def _quantiles(folders: Iterable[Path]) -> dict[str, float | None]:
+    latencies_s = [latencies(folder) for folder in folders]
+    pooled = np.concatenate(latencies_s)
+    found: dict[str, float | None] = {}
+    for key, level in LEVELS.items():
+        found[key] = float(np.quantile(pooled, level)) if pooled.size else None
+        ends = replicate_quantile_interval(latencies_s, level)
+        found.update(zip(interval_keys(key), ends, strict=True))
+    return found
+
+
+def counted_frames(folder: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """The frames of a run that count: those captured after its start-up."""
+    import json
+
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    frames = pd.read_parquet(folder / "frames.parquet", columns=list(columns))
+    return frames[frames["captured_s"] >= (summary.get("warmup_s") or 0.0)]
+
+
+def latencies(folder: Path) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """The latencies of a run's results that count."""
+    frames = counted_frames(folder, ["captured_s", "outcome", "latency_s"])
+    return frames.loc[frames["outcome"] == "completed", "latency_s"].to_numpy()

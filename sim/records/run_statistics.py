@@ -1,0 +1,138 @@
+"""What of a run counts, and the intervals of its means and quantiles.
+
+Start-up is left out of means and quantiles: a system begins with a dense inference, an estimator without
+knowledge, and a client with nothing to show. A frame counts if it was captured at or after the summary's
+`warmup_s`. Frames, bytes and busy times are counted over the whole run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.records.intervals import UNKNOWN, influence, interval_keys, run_mean_interval, run_quantile_interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_LEFT_OUT = 4  # at most one frame in so many is start-up
+LEVELS = {"latency_p50_s": 0.50, "latency_p95_s": 0.95, "latency_p99_s": 0.99}
+# Means over results, and the columns they are of.
+_OF_RESULTS = {
+    "accuracy_mean": "accuracy",
+    "coverage_accuracy_mean": "coverage_accuracy",
+    "ea_mean": "ea",
+    "ea_regret_mean": "ea_regret",
+    "latency_mean_s": "latency_s",
+    "reuse_ratio_mean": "reuse_ratio",
+}
+
+
+def warmup_end_s(frames: pd.DataFrame, warmup_s: float) -> float:
+    """When start-up ends: after `warmup_s`, or with a quarter of the frames of a camera if that is sooner."""
+    ends_s = [float(warmup_s)]
+    for _, captured_s in frames.groupby("camera")["captured_s"]:
+        ends_s.append(float(np.sort(captured_s.to_numpy())[len(captured_s) // MOST_LEFT_OUT]))
+    return min(ends_s)
+
+
+def ea_per_captured(counted: pd.DataFrame) -> float | None:
+    """EA with every frame that gave no result as 0."""
+    if not len(counted):
+        return None
+    return float(counted["ea"].where(counted["outcome"] == "completed", 0.0).fillna(0.0).mean())
+
+
+def interval_columns(
+    counted: pd.DataFrame, summary: Mapping[str, Any], correlation_s: float, measured: Sequence[str] = ()
+) -> dict[str, float | None]:
+    """The intervals of a run's means and quantiles, by their keys.
+
+    Args:
+        counted: the frames that count, in order of camera and frame.
+        summary: with the means.
+        correlation_s: of the network (:func:`sim.records.intervals.long_enough`).
+        measured: further columns whose means are over all frames that have a value.
+    """
+    grid = _Grid(counted)
+    completed = (counted["outcome"] == "completed").to_numpy()
+    if not float(counted["uplink_bytes"].sum()):
+        correlation_s = 0.0  # nothing depends on the network
+    series: dict[str, NDArray[np.float64]] = {}
+    for key, column in _OF_RESULTS.items():
+        if column in counted:
+            series[key] = np.where(
+                completed, counted[column].to_numpy(dtype=np.float64, na_value=np.nan), np.nan
+            )
+    if "reuse_ratio_mean" in series:
+        series["active_blocks_mean"] = series["reuse_ratio_mean"]
+    ea = series["ea_mean"]
+    series["ea_per_captured"] = np.where(np.isfinite(ea), ea, 0.0)
+    series["offload_ratio"] = np.where(completed, counted["path"].isin(["cloud", "split"]), np.nan)
+    for column in measured:
+        series[f"{column}_mean"] = _floats(counted[column])
+    columns: dict[str, float | None] = {}
+    for key, values in series.items():
+        mean, rows = summary.get(key), grid.rows(values)
+        found = UNKNOWN
+        if mean is not None:
+            deviations = influence(rows)
+            if key == "active_blocks_mean":  # blocks · (1 − reuse)
+                reuse = summary["reuse_ratio_mean"]
+                deviations = deviations * (mean / (1.0 - reuse) if reuse < 1.0 else 0.0)
+            found = run_mean_interval(mean, deviations, grid.interval_s, correlation_s)
+        columns.update(zip(interval_keys(key), found, strict=True))
+    columns.update(
+        zip(interval_keys("uplink_bps_mean"), _rate(counted, summary, grid, correlation_s), strict=True)
+    )
+    latency_s = grid.rows(series["latency_mean_s"])
+    for key, level in LEVELS.items():
+        found = run_quantile_interval(latency_s, level, grid.interval_s, correlation_s)
+        columns.update(zip(interval_keys(key), found, strict=True))
+    return columns
+
+
+def _floats(column: pd.Series) -> NDArray[np.float64]:
+    return column.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+class _Grid:
+    """Frames by camera and place in time, so that neighbours are neighbours."""
+
+    def __init__(self, counted: pd.DataFrame) -> None:
+        cameras = counted["camera"].to_numpy()
+        self._cameras = [np.flatnonzero(cameras == camera) for camera in np.unique(cameras)]
+        self._length = max(map(len, self._cameras), default=0)
+        captured_s = counted["captured_s"].to_numpy()
+        spans = [
+            (captured_s[at[-1]] - captured_s[at[0]]) / (len(at) - 1) for at in self._cameras if len(at) > 1
+        ]
+        self.interval_s = float(np.mean(spans)) if spans else 0.0
+
+    def rows(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(cameras, frames), NaN where a camera has fewer."""
+        rows = np.full((len(self._cameras), self._length), np.nan)
+        for row, at in zip(rows, self._cameras, strict=True):
+            row[: len(at)] = values[at]
+        return rows
+
+
+def _rate(
+    counted: pd.DataFrame, summary: Mapping[str, Any], grid: _Grid, correlation_s: float
+) -> tuple[float | None, float | None]:
+    """The uplink's interval, from what the frames sent; unknown where they do not say all of it."""
+    rate_bps = summary.get("uplink_bps_mean")
+    sent = np.nan_to_num(_floats(counted["uplink_bytes"]))
+    if "uplink_opportunistic_bytes" in counted:
+        sent = sent + np.nan_to_num(_floats(counted["uplink_opportunistic_bytes"]))
+    elif summary.get("uplink_opportunistic_bytes"):
+        return UNKNOWN
+    if rate_bps is None or not len(sent):
+        return UNKNOWN
+    if not sent.any():
+        return 0.0, 0.0
+    deviations = influence(grid.rows(sent)) * (rate_bps / sent.mean())
+    return run_mean_interval(rate_bps, deviations, grid.interval_s, correlation_s)
