@@ -90,7 +90,7 @@ def draw_runs(folders: Sequence[Path], target: Path) -> None:
         1e3 * np.sort(frames.loc[frames["outcome"] == "completed", "latency_s"].to_numpy())
         for _, frames in everything
     ]
-    for row, (label, latency_ms) in enumerate(zip(labels, curves_ms, strict=True)):
+    for row, (label, summary, latency_ms) in enumerate(zip(labels, summaries, curves_ms, strict=True)):
         if not len(latency_ms):
             curve.plot([], [], linestyle="none", label=f"{label}  (no results)")
             continue
