@@ -22,7 +22,7 @@ BENCHMARKS = $(filter-out bench_kernels,$(sort $(patsubst tests/benchmarks/%.py,
 .DEFAULT_GOAL := run
 
 run: $(READY)
-	$(RUN) -m sim -m experiment=quickstart
+	$(RUN) -m sim -m experiment=quickstart hydra/launcher=joblib
 
 test: $(READY)
 	$(RUN) -m pytest --numprocesses=$(JOBS) --dist=loadfile --quiet
