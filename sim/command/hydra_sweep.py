@@ -5,6 +5,8 @@ the others. Hydra would apply it to all, and before that to the default system, 
 command holds options back until each job knows its system. Jobs that were to differ in nothing but an option
 that is skipped run once. A key that is no group may be swept over files: ``trace.path=glob(traces/*.csv)``.
 ``replicates=8`` makes eight jobs of each, ``replicate=0`` to ``replicate=7``.
+An experiment whose systems are swept over different keys has them in ``experiment.sweeps``, a list of lines
+such as ``system=full_offload payload.quality=50,85``: its jobs are those of all lines.
 
 A sweep says in its folder what it is made of before its first job begins (:mod:`sim.command.sweep_folder`);
 resumed, it runs the jobs that have no results yet, with the numbers that they had.
@@ -17,6 +19,7 @@ import itertools
 import json
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,7 +35,7 @@ from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, RunMode, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from sim.command.hydra_compose import compose_sweep, option_keys
 from sim.command.hydra_messages import OPTION, hint_at, left_out
@@ -119,11 +122,7 @@ class OptionSweeper(Sweeper):
             InputError: an option that none of the swept systems has.
             HydraException: a job cannot be composed; no job of its batch has begun.
         """
-        params = [f"{key}={value}" for key, value in self._params.items()]
-        loader = self.hydra_context.config_loader
-        parser = OverridesParser.create(config_loader=loader)
-        overrides = parser.parse_overrides([*params, *arguments, *self.held])
-        jobs = self._plan(self._replicated(self._deal_out(_combinations(overrides, loader))))
+        jobs = self._plan(self._replicated(self._jobs(arguments)))
         folder = Path(self.config.hydra.sweep.dir)
         if OptionSweeper.resuming:
             numbers = self._unfinished(folder, jobs)
@@ -139,6 +138,18 @@ class OptionSweeper(Sweeper):
         except BaseException:
             print(progress(folder, jobs), file=sys.stderr)
             raise
+
+    def _jobs(self, arguments: Sequence[str]) -> list[list[str]]:
+        """The overrides of every job: all combinations, or those of each line of `experiment.sweeps`."""
+        params = [f"{key}={value}" for key, value in self._params.items()]
+        loader = self.hydra_context.config_loader
+        parser = OverridesParser.create(config_loader=loader)
+        jobs: list[list[str]] = []
+        for line in _lines(self.config):
+            overrides = parser.parse_overrides([*params, *line, *arguments, *self.held])
+            dealt = self._deal_out(_combinations(overrides, loader))
+            jobs += [job for job in dealt if job not in jobs]
+        return jobs
 
     def _launch(self, jobs: Sequence[PlannedJob], numbers: Sequence[int]) -> list[Sequence[JobReturn]]:
         """Run the jobs with these numbers, ascending: each keeps its own, so neighbours go together."""
@@ -295,6 +306,22 @@ def _combinations(overrides: Sequence[Override], loader: Any) -> list[list[str]]
             )
         values[key] = [f"{key}={value}" for value in chosen]
     return [list(job) for job in itertools.product(*values.values())]
+
+
+def _lines(config: DictConfig) -> list[list[str]]:
+    """The lines of `experiment.sweeps`, each a sweep of its own; one empty line where there are none.
+
+    Raises:
+        InputError: they are no list of texts.
+    """
+    lines = OmegaConf.select(config, "experiment.sweeps")
+    if lines is None:
+        return [[]]
+    if not isinstance(lines, ListConfig) or not all(isinstance(line, str) for line in lines) or not lines:
+        raise InputError(
+            f"experiment.sweeps: expected a list of lines as for the command line, found {lines!r}"
+        )
+    return [shlex.split(line) for line in lines]
 
 
 def _files(pattern: Glob) -> list[str]:

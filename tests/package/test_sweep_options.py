@@ -192,3 +192,62 @@ def test_the_users_own_folder_is_searched_too(
     folder = tmp_path / "run"
     command("system=photos", f"hydra.run.dir={folder}")
     assert json.loads((folder / "summary.json").read_text())["status"] == "completed"
+
+
+# -- experiments whose systems are swept over different keys ------------------------------------------------
+
+
+@pytest.fixture
+def experiment_of_lines(tmp_path: Path) -> Callable[[object], Path]:
+    def make(lines: object) -> Path:
+        """A user's folder with the experiment `lines`."""
+        folder = tmp_path / "lab"
+        (folder / "experiment").mkdir(parents=True)
+        content = {"experiment": {"sweeps": lines}, "hydra": {"mode": "MULTIRUN"}}
+        text = f"# @package _global_\n{yaml.safe_dump(content)}"
+        (folder / "experiment" / "lines.yaml").write_text(text)
+        return folder
+
+    return make
+
+
+def test_each_line_is_a_sweep_of_its_own_and_no_job_runs_twice(
+    sweep: Run, experiment_of_lines: Callable[[object], Path]
+) -> None:
+    folder = experiment_of_lines(
+        ["system=full_offload system.codec=png,raw", "system=spinn", "system=spinn,edge_only"]
+    )
+    done = sweep("--config-dir", str(folder), "experiment=lines", "seed=3")
+    jobs = [[part for part in job if not part.startswith("experiment=")] for job in done.jobs]
+    assert jobs == [
+        ["system=full_offload", "system.codec=png", "seed=3"],
+        ["system=full_offload", "system.codec=raw", "seed=3"],
+        ["system=spinn", "seed=3"],
+        ["system=edge_only", "seed=3"],
+    ]
+    assert (done.table["status"] == "completed").all()
+
+
+def test_the_command_line_sweeps_every_line(
+    sweep: Run, experiment_of_lines: Callable[[object], Path]
+) -> None:
+    folder = experiment_of_lines(["system=spinn", "system=full_offload system.codec=raw"])
+    done = sweep("--config-dir", str(folder), "experiment=lines", "seed=0,1")
+    seeds = [part for job in done.jobs for part in job if part.startswith("seed=")]
+    assert seeds == ["seed=0", "seed=1"] * 2
+    assert list(done.table["system"]) == ["spinn", "spinn", "full_offload", "full_offload"]
+
+
+@pytest.mark.parametrize("lines", ["system=spinn", [], [{"system": "spinn"}]])
+def test_lines_that_are_no_list_of_texts_are_refused(
+    command: Command,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    experiment_of_lines: Callable[[object], Path],
+    lines: object,
+) -> None:
+    folder = experiment_of_lines(lines)
+    with pytest.raises(SystemExit) as ended:
+        command("--config-dir", str(folder), "experiment=lines", f"hydra.sweep.dir={tmp_path / 'sweep'}")
+    assert ended.value.code == 2
+    assert "experiment.sweeps: expected a list of lines" in capsys.readouterr().err
