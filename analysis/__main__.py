@@ -3,14 +3,16 @@
     python -m analysis show FOLDER [FOLDER ...] [--picture FILE]
     python -m analysis compare A B [--out FILE]
     python -m analysis compare MULTIRUN --by system A B
+    python -m analysis frontier FOLDER [FOLDER ...] [--picture FILE]
     python -m analysis merge MULTIRUN
     python -m analysis readme MULTIRUN [--table measured|measured_davis]
 
 ``show`` prints the table of runs (or of all jobs of a multirun), failed and unfinished ones included, and
 draws the picture of the others where one is asked for. ``compare`` pairs the runs of two folders, or of two
 systems (or values of another key) of one sweep, that met the same network and video, says which is better and
-writes compare.csv. ``merge`` collects a multirun's jobs anew into
-results.parquet and results.csv. ``readme`` takes the results of the main job (or, with --table, of the
+writes compare.csv. ``frontier`` takes each system's settings as points of accuracy against latency and bytes,
+averaged over videos and replicates. ``merge`` collects a multirun's jobs anew into results.parquet and
+results.csv. ``readme`` takes the results of the main job (or, with --table, of the
 experiment of that name) into tests/golden/tables/ and from there into its page.
 """
 
@@ -40,6 +42,9 @@ def main(arguments: list[str] | None = None) -> None:
     against.add_argument("folders", nargs="+", type=Path, help="two runs or sweeps; one sweep with --by")
     against.add_argument("--by", nargs=3, metavar=("KEY", "A", "B"), help="a key that was swept, two values")
     against.add_argument("--out", type=Path, default=Path("compare.csv"), help="default: compare.csv")
+    frontier = commands.add_parser("frontier", help="what each system trades: accuracy, latency, bytes")
+    frontier.add_argument("folders", nargs="+", type=Path)
+    frontier.add_argument("--picture", type=Path, help="also draw it: .png, .pdf, .svg, …")
     merge = commands.add_parser("merge", help="collect a multirun's jobs")
     merge.add_argument("folder", type=Path)
     readme = commands.add_parser("readme", help="update a table of a page")
@@ -51,6 +56,8 @@ def main(arguments: list[str] | None = None) -> None:
             _show(chosen.folders, chosen.picture)
         elif chosen.command == "compare":
             _compare(chosen.folders, chosen.by, chosen.out)
+        elif chosen.command == "frontier":
+            _frontier(chosen.folders, chosen.picture)
         elif chosen.command == "merge":
             merge_results(chosen.folder)
             print(summary_table(pooled_rows(run_rows(chosen.folder), chosen.folder)))
@@ -105,6 +112,17 @@ def _compare(folders: list[Path], by: list[str] | None, out: Path) -> None:
     finally:
         part.unlink(missing_ok=True)
     print(f"written to {out}")
+
+
+def _frontier(folders: list[Path], picture: Path | None) -> None:
+    from analysis.frontier import draw_frontier, frontier_table, points
+
+    if picture is None:
+        print(frontier_table(points(folders)))
+        return
+    check_format(picture)
+    print(frontier_table(draw_frontier(folders, picture)))
+    print(f"written to {picture}")
 
 
 def _end(message: str) -> NoReturn:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.axes import plain_axis
 from analysis.display import Display, run_styles, system_display
 from analysis.results import read_overrides
 from analysis.settings import short, swept_settings, without_replicate
@@ -103,7 +104,8 @@ def draw_runs(folders: Sequence[Path], target: Path) -> None:
             continue
         share = np.arange(1, len(latency_ms) + 1) / len(latency_ms)
         curve.step(latency_ms, share, where="post", label=named, **style)
-    _latency_axis(curve, curves_ms)
+    values_ms = [value for each in curves_ms if len(each) for value in (each[0], each[-1])]
+    plain_axis(curve, values_ms)
     curve.set_xlabel("capture to result (ms)")
     curve.set_ylabel("share of results")
     curve.set_ylim(0, 1.02)
@@ -128,27 +130,6 @@ def draw_runs(folders: Sequence[Path], target: Path) -> None:
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
-
-
-def _latency_axis(axes: Any, curves_ms: Sequence[Any]) -> None:
-    """A logarithmic axis with as many numbers as have room; a linear one where all is of one size."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
-
-    values = [value for curve in curves_ms if len(curve) for value in (curve[0], curve[-1])]
-    low, high = (min(values), max(values)) if values else (1.0, 10.0)
-    plain = FuncFormatter(lambda value, _: f"{value:g}")
-    if low <= 0.0 or high / low < 4.0:
-        axes.xaxis.set_major_locator(MaxNLocator(8))
-        axes.xaxis.set_major_formatter(plain)
-        return
-    axes.set_xscale("log")
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    steps = (1, 2, 5) if high / low < 2000.0 else (1,)
-    ticks = [step * 10.0**decade for decade in decades for step in steps]
-    axes.xaxis.set_major_locator(FixedLocator([tick for tick in ticks if low / 1.3 <= tick <= high * 1.3]))
-    axes.xaxis.set_major_formatter(plain)
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlim(low / 1.15, high * 1.15)
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:

@@ -184,6 +184,7 @@ class MergeResults(Callback):
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """One table of all jobs, in files and on the screen, and one picture."""
+        from analysis.frontier import draw_frontier
         from analysis.pictures import draw_runs
         from analysis.replicates import pooled_rows
         from analysis.results import merge_results, run_rows
@@ -198,6 +199,9 @@ class MergeResults(Callback):
         if finished:
             draw_runs(finished, folder / "runs.png")
             more += ", runs.png"
+            if OmegaConf.select(config, "experiment.frontier"):
+                draw_frontier([folder], folder / "frontier.png")
+                more += ", frontier.png"
         print(f"written to {folder.resolve()}: results.parquet, results.csv{more}, and a folder for each job")
         failed = len(rows) - len(finished)
         if failed:
