@@ -1,10 +1,10 @@
 """Times of codecs on the processor: really encoded and decoded messages of many sizes and qualities.
 
-Whole frames in three sizes, and messages of blocks with their motion vectors (`jpeg_blocks` beside `jpeg`), at the
-qualities that are in use: what a message takes depends on its pixels and on its bytes, and only messages in which
-both vary can tell them apart. H.264 is timed on frames after a keyframe of the frame before it, or of one half a
-video away (much has changed), and as `h264_keyframe` on keyframes; the pixel delta on a frame against the one
-before. As everywhere in the profiler, repeats are interleaved.
+Whole frames in three sizes, and messages of blocks with their motion vectors (`jpeg_blocks` beside `jpeg`),
+at the qualities that are in use: what a message takes depends on its pixels and on its bytes, and only
+messages in which both vary can tell them apart. H.264 is timed on frames after a keyframe of the frame before
+it, or of one half a video away (much has changed), and as `h264_keyframe` on keyframes; the pixel delta on a
+frame against the one before. As everywhere in the profiler, repeats are interleaved.
 """
 
 from __future__ import annotations
@@ -174,7 +174,10 @@ def _frames(image: NDArray[np.uint8], before: NDArray[np.uint8], block_px: int) 
         def prepare(sender: PixelDeltaSender = sender, receiver: PixelDeltaReceiver = receiver) -> None:
             sender.reference, receiver.reference = before.copy(), before.copy()
 
-        yield Message("delta", pixels, lambda s=sender: s.encode(image).data, receiver.apply, prepare)
+        def encode(sender: PixelDeltaSender = sender) -> bytes:
+            return sender.encode(image).data
+
+        yield Message("delta", pixels, encode, receiver.apply, prepare)
 
 
 def _stream(image: NDArray[np.uint8], before: NDArray[np.uint8], crf: int, keyframe: bool = False) -> Message:

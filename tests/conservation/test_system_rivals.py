@@ -33,7 +33,7 @@ SYSTEMS = {
     "coach split": (Coach, Coach.Options(variant="split")),
 }
 TIME = CodecTimes(CodecTime(0.003, 1e-7, 1e-8), CodecTime(0.002, 1e-7, 2e-8))
-TIMES = {codec: TIME for codec in ("raw", "png", "jpeg", "h264", "delta", "quantised")}
+TIMES = dict.fromkeys(("raw", "png", "jpeg", "h264", "delta", "quantised"), TIME)
 FRAMES = 14
 SECONDS = 1.4
 

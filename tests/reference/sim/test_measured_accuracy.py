@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from kernels.codecs.block_codecs import block_codec
+from kernels.codecs.block_codecs import BlockCodec, JpegAtlas, RawBlocks, block_codec
 from kernels.codecs.payload_frames import frame_codec_of
-from kernels.codecs.block_codecs import BlockCodec, JpegAtlas, RawBlocks
 from kernels.models.network import SceneNetwork
 from kernels.models.predictions.results import Segmentation
 from sim.accuracy.choice import NetworkChoice

@@ -30,7 +30,7 @@ def test_known_coefficients_come_back(truth):
 
 
 def test_scatter_is_stated_and_coefficients_stay_within_it():
-    """Five per cent of log-normal scatter: coefficients within their two standard errors, most of the time."""
+    """Five per cent of log-normal scatter: no bias beyond three standard errors of the mean."""
     rng = np.random.default_rng(4)
     pixels, size_bytes = np.tile(PIXELS, 6), np.tile(BYTES, 6)
     truth = np.array([2e-4, 3e-9, 2e-8])

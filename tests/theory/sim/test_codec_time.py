@@ -101,7 +101,7 @@ def test_blocks_have_times_of_their_own_where_the_profile_has_them():
 
 
 def test_encoding_neither_waits_for_a_refresh_nor_holds_one_up():
-    """FluxShard's first frame is encoded while the edge begins its refresh, which is through in its own time."""
+    """FluxShard's first frame is encoded while the edge begins its refresh, which takes its own time."""
     slow = {"jpeg": CodecTimes(CodecTime(0.040, 0.0, 0.0), CodecTime(0.0, 0.0, 0.0))}
     result = timed(FluxShard, [picture(0)], edge=with_codecs(EDGE, slow))
     assert result.rows["encode_s"][0] == pytest.approx(0.040)
@@ -193,7 +193,7 @@ def test_a_profile_without_codecs_charges_its_atlas_time_to_blocks_in_jpeg_alone
 
 @pytest.mark.parametrize("name", ["raw", "png", "jpeg", "jpeg_420"])
 def test_a_frame_and_its_blocks_are_coded_alike(name):
-    """Lossless both, or off by the same errors but for where blocks meet: nothing is gained by either form."""
+    """Lossless both, or off by the same errors but for where blocks meet."""
     frame = picture(3)
     codec = block_codec(name, 85)
     whole = frame_codec_of(codec)

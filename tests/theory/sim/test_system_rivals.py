@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernels.codecs.frame_codecs import H264Codec, QuantisedCodec, make_frame_codec
 from kernels.codecs.block_codecs import block_codec
 from kernels.codecs.block_delta import BlockDeltaSender
+from kernels.codecs.frame_codecs import H264Codec, QuantisedCodec, make_frame_codec
 from kernels.codecs.pixel_delta import PixelDeltaSender
 from kernels.similarity import cosine_similarity, embed
 from sim.components.message_sizes import RESULT_BYTES
