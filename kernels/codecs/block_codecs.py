@@ -49,7 +49,7 @@ class BlockCodec(Protocol):
 
     @property
     def code(self) -> int:
-        """Its byte in a message's header: 0 raw, 1 png, 2 jpeg, 3 jpeg_420, 255 (:data:`OTHER_CODE`) other."""
+        """Its byte in a message's header: 0 raw, 1 png, 2 jpeg, 3 jpeg_420; :data:`OTHER_CODE` any other."""
         ...
 
     @property

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from profiler.fit.codec_fit import CodecSample
 from profiler.latency.codec_times import BLOCKS, KEYFRAME
 from profiler.latency.files import whole_file
 from profiler.measure.devices import Clock
@@ -31,28 +32,6 @@ RATE_FACTORS = (18, 23, 28)
 BITS = (4, 6, 8)
 IMAGES = 2  # of the video
 COLUMNS = ("codec", "way", "message", "repeat", "pixels", "size_bytes", "seconds")
-
-
-@dataclass(frozen=True, slots=True)
-class CodecSample:
-    """One timed call.
-
-    Attributes:
-        codec: the name that profiles know it by.
-        way: "encode" or "decode".
-        message: which one it was: all repeats of a message share it.
-        repeat: of the same message.
-        pixels, size_bytes: of the message.
-        seconds: what it took.
-    """
-
-    codec: str
-    way: str
-    message: int
-    repeat: int
-    pixels: int
-    size_bytes: int
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)

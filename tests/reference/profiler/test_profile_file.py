@@ -56,9 +56,10 @@ def residual_tables(draw):
 codec_times = st.none() | st.builds(CodecTime, coefficients, coefficients, coefficients, optional)
 codec_tables = st.builds(
     CodecTable,
-    st.sampled_from(["measured", "published", "assumed"]).map(lambda kind: {"kind": kind, "source": "Gerät"}),
+    st.sampled_from([{"kind": kind, "source": "Gerät"} for kind in ("measured", "published", "assumed")]),
     st.dictionaries(
-        st.sampled_from(["raw", "jpeg", "jpeg_blocks", "mine"]), st.builds(CodecTimes, codec_times, codec_times)
+        st.sampled_from(["raw", "jpeg", "jpeg_blocks", "mine"]),
+        st.builds(CodecTimes, codec_times, codec_times),
     ),
 )
 profiles = st.builds(

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from profiler.fit.codec_fit import fit_codec, fit_codecs
-from profiler.measure.codec_samples import CodecSample
+from profiler.fit.codec_fit import CodecSample, fit_codec, fit_codecs
 from traces.errors import InputError
 
 PIXELS = np.array([1e4, 4e4, 1e5, 1e5, 2e5, 4e5, 4e5, 4e5])
