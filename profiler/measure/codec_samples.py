@@ -35,7 +35,7 @@ COLUMNS = ("codec", "way", "message", "repeat", "pixels", "size_bytes", "seconds
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Message:
+class CodedMessage:
     """Something to encode and decode, as often as one likes.
 
     `prepare` brings both codecs' states to where they were before the message; it is not timed.
@@ -115,7 +115,7 @@ def read_codec_samples(path: Path) -> tuple[list[CodecSample], dict[str, Any]]:
     return samples, dict(table.attrs.get("provenance", {"kind": "measured", "source": str(path.name)}))
 
 
-def _messages(pairs: FramePairs, block_px: int) -> Iterator[Message]:
+def _messages(pairs: FramePairs, block_px: int) -> Iterator[CodedMessage]:
     steps = np.linspace(0, len(pairs.frames) - 1, IMAGES).astype(int).tolist()
     for step in dict.fromkeys(steps):
         frame, before = pairs.frames[step], pairs.references[step]
@@ -131,14 +131,14 @@ def _messages(pairs: FramePairs, block_px: int) -> Iterator[Message]:
         yield from _blocks(frame, pairs.vectors[step], pairs.difference[step], block_px)
 
 
-def _frames(image: NDArray[np.uint8], before: NDArray[np.uint8], block_px: int) -> Iterator[Message]:
+def _frames(image: NDArray[np.uint8], before: NDArray[np.uint8], block_px: int) -> Iterator[CodedMessage]:
     from kernels.codecs.frame_codecs import JpegCodec, PngCodec, QuantisedCodec, RawCodec
     from kernels.codecs.pixel_delta import PixelDeltaReceiver, PixelDeltaSender
 
     pixels = image.shape[0] * image.shape[1]
 
-    def still(name: str, codec: Any) -> Message:
-        return Message(name, pixels, lambda: codec.encode(image), codec.decode)
+    def still(name: str, codec: Any) -> CodedMessage:
+        return CodedMessage(name, pixels, lambda: codec.encode(image), codec.decode)
 
     yield still("raw", RawCodec())
     yield still("png", PngCodec())
@@ -156,10 +156,10 @@ def _frames(image: NDArray[np.uint8], before: NDArray[np.uint8], block_px: int) 
         def encode(sender: PixelDeltaSender = sender) -> bytes:
             return sender.encode(image).data
 
-        yield Message("delta", pixels, encode, receiver.apply, prepare)
+        yield CodedMessage("delta", pixels, encode, receiver.apply, prepare)
 
 
-def _stream(image: NDArray[np.uint8], before: NDArray[np.uint8], crf: int, keyframe: bool = False) -> Message:
+def _stream(image: NDArray[np.uint8], before: NDArray[np.uint8], crf: int, keyframe: bool = False) -> CodedMessage:
     from kernels.codecs.frame_codecs import H264Codec
 
     codec = H264Codec(crf=crf)
@@ -171,12 +171,12 @@ def _stream(image: NDArray[np.uint8], before: NDArray[np.uint8], crf: int, keyfr
             codec.force_keyframe()
 
     pixels = image.shape[0] * image.shape[1]
-    return Message("h264" + KEYFRAME * keyframe, pixels, lambda: codec.encode(image), codec.decode, prepare)
+    return CodedMessage("h264" + KEYFRAME * keyframe, pixels, lambda: codec.encode(image), codec.decode, prepare)
 
 
 def _blocks(
     frame: NDArray[np.uint8], vectors: NDArray[np.int16], difference: NDArray[np.float32], block_px: int
-) -> Iterator[Message]:
+) -> Iterator[CodedMessage]:
     from kernels.codecs.block_codecs import BlockCodec, block_codec
     from kernels.codecs.block_payload import decode_blocks, encode_blocks
 
@@ -185,8 +185,8 @@ def _blocks(
         indices = active[: max(1, round(share * active.size))]
         pixels = len(indices) * block_px**2
 
-        def message(codec: BlockCodec, indices: Any = indices, pixels: int = pixels) -> Message:
-            return Message(
+        def message(codec: BlockCodec, indices: Any = indices, pixels: int = pixels) -> CodedMessage:
+            return CodedMessage(
                 codec.name + BLOCKS,
                 pixels,
                 lambda: encode_blocks(frame, indices, vectors, codec, block_px),
