@@ -7,8 +7,9 @@
         clock=thread    processor time, for a machine that cannot be kept quiet (cpu, one thread)
         name=NAME       the profile's folder; without it the device's own name
         out=FOLDER fresh=true
-    python -m profiler codecs name=NAME [video=PATH] [resolution=640] [clock=thread] [repeats=15] [seed=0] [out=FOLDER]
-        time every codec on the processor, for all measured profiles of a device; the first command does so, too
+    python -m profiler codecs name=NAME [video=PATH] [resolution=640] [clock=thread] [repeats=15]
+        [seed=0] [out=FOLDER]
+        time every codec on the processor, for all measured profiles of a device; so does the first command
     python -m profiler refit SAMPLES [out=FILE] [device= model= resolution= block= precision= seed=]
     python -m profiler compare A B [margin=0.05] [confidence=0.95]
         is it the same device? exit code 0 same, 1 different, 3 undecided (also where a run was disturbed)

@@ -1,10 +1,11 @@
 """Measure what codecs take on a device's processor, and put it into the device's profiles.
 
-    python -m profiler codecs name=DEVICE [video=PATH] [resolution=640] [clock=wall|thread] [repeats=15] [out=FOLDER]
+    python -m profiler codecs name=DEVICE [video=PATH] [resolution=640] [clock=wall|thread] [repeats=15]
+        [out=FOLDER]
 
 Codecs do not depend on the model, so that one measurement serves all profiles of a device: its samples are
-``<out>/<DEVICE>/codecs.parquet``, and every measured profile in that folder gets the section ``codecs``. A run
-of the profiler measures them itself where there is no such file yet.
+``<out>/<DEVICE>/codecs.parquet``, and every measured profile in that folder gets the section ``codecs``. A
+run of the profiler measures them itself where there is no such file yet.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class BlockCodec(Protocol):
 
     @property
     def code(self) -> int:
-        """Its byte in a message's header: 0 raw, 1 png, 2 jpeg, 3 jpeg_420, 255 (:data:`OTHER_CODE`) any other."""
+        """Its byte in a message's header: 0 raw, 1 png, 2 jpeg, 3 jpeg_420; :data:`OTHER_CODE` any other."""
         ...
 
     @property
@@ -141,7 +141,7 @@ class JpegAtlas:
 
     @dataclass(frozen=True, slots=True)
     class Options:
-        """`quality` is JPEG's, 1 to 95; `full_colour`: colours at full resolution, 4:4:4, or at half, 4:2:0."""
+        """`quality` is JPEG's, 1 to 95; `full_colour`: colours as fine as brightness (4:4:4), else 4:2:0."""
 
         quality: int = 85
         full_colour: bool = True

@@ -31,7 +31,7 @@ class FrameCodec(Protocol):
 
 
 def make_frame_codec(name: str, **options: Any) -> FrameCodec:
-    """`raw`, `png`, `jpeg` (quality, full_colour), `h264` (crf, preset, keyframe_interval), `quantised` (bits).
+    """By name: `raw`, `png`, `jpeg` (quality, full_colour), `h264` (crf, preset, …), `quantised` (bits).
 
     Raises:
         ValueError: another name, or an option out of its range.

@@ -11,12 +11,12 @@ Wire format, little-endian; every byte counts as traffic:
     12      u32      CRC-32 of the whole message, with this field zero
     16               body, deflated where that is shorter
 
-Class map: runs of equal pixels in raster order, first the class of each (u8), then the length of each, seven bits a
-byte, lowest first, the high bit set on all but the last. Boxes: x1, y1, x2, y2 in pixels (float32) of each, then
-the class of each (u16). Keypoints: x, y, score (float32) of each.
+Class map: runs of equal pixels in raster order, first the class of each (u8), then the length of each, seven
+bits a byte, lowest first, the high bit set on all but the last. Boxes: x1, y1, x2, y2 in pixels (float32) of
+each, then the class of each (u16). Keypoints: x, y, score (float32) of each.
 
-A mask could be coded smaller, by contexts and arithmetic coding; run lengths with deflate are what a serving system
-would really send (COCO's masks are run lengths, too), and equal results have equal bytes.
+A mask could be coded smaller, by contexts and arithmetic coding; run lengths with deflate are what a serving
+system would really send (COCO's masks are run lengths, too), and equal results have equal bytes.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ _BOX_BYTES, _POINT_BYTES = 18, 12
 class DecodedResult:
     """What a message says; of `classes`, `boxes` and `points` those that its kind has, else None.
 
-    `kind` is "classes", "boxes" or "points". `classes` is (H, W) uint8 of a class map, or (n,) int64 of boxes;
-    `boxes` (n, 4) float32; `points` (n, 3) float32.
+    `kind` is "classes", "boxes" or "points". `classes` is (H, W) uint8 of a class map, or (n,) int64 of
+    boxes; `boxes` (n, 4) float32; `points` (n, 3) float32.
     """
 
     kind: str

@@ -4,15 +4,37 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 
 from profiler.fit.least_squares import FloatArray, nonnegative_least_squares
 from profiler.latency.codec_times import CodecTime, CodecTimes
-from profiler.measure.codec_samples import CodecSample
 from traces.errors import InputError
 
 MESSAGES = 4  # one more than there are coefficients
+
+
+@dataclass(frozen=True, slots=True)
+class CodecSample:
+    """One timed call.
+
+    Attributes:
+        codec: the name that profiles know it by.
+        way: "encode" or "decode".
+        message: which one it was: all repeats of a message share it.
+        repeat: of the same message.
+        pixels, size_bytes: of the message.
+        seconds: what it took.
+    """
+
+    codec: str
+    way: str
+    message: int
+    repeat: int
+    pixels: int
+    size_bytes: int
+    seconds: float
 
 
 def fit_codecs(samples: Iterable[CodecSample]) -> dict[str, CodecTimes]:

@@ -11,10 +11,10 @@ quality costs bytes, a larger image both. The section of a profile is
         encode: {base_s: …, per_pixel_s: …, per_byte_s: …, error: …}
         decode: {…}
 
-with any codec's name for a key, one's own included; `jpeg_blocks` is the codec on messages of blocks (gathering
-them, the vectors and the bitmap included), for which `jpeg` stands where there is no such key; `h264_keyframe`
-likewise. `error` is the median relative error of the fit on
-messages that it has not seen; null where nobody measured.
+with any codec's name for a key, one's own included; `jpeg_blocks` is the codec on messages of blocks
+(gathering them, the vectors and the bitmap included), for which `jpeg` stands where there is no such key;
+`h264_keyframe` likewise. `error` is the median relative error of the fit on messages that it has not seen;
+null where nobody measured.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class CodecTable:
     times: Mapping[str, CodecTimes] = field(hash=False)
 
     def of(self, codec: str) -> CodecTimes | None:
-        """A codec's, or those of the codec on whole frames where blocks, or keyframes, have none of their own."""
+        """A codec's times; where its blocks, or keyframes, have none of their own, those of whole frames."""
         usual = codec.removesuffix(BLOCKS).removesuffix(KEYFRAME)
         return self.times.get(codec) or self.times.get(usual)
 

@@ -135,8 +135,8 @@ def save_profile(profile: Profile, path: Path | str) -> None:
 
 def _content(profile: Profile) -> dict[str, Any]:
     order = (
-        "device model resolution_px block_px precision provenance dense_s extract_s encode_s codecs quadratic r2"
-        " heldout_error k_min k_max breakeven_k residual_quantiles alternative power_w layers"
+        "device model resolution_px block_px precision provenance dense_s extract_s encode_s codecs quadratic"
+        " r2 heldout_error k_min k_max breakeven_k residual_quantiles alternative power_w layers"
     )
     content: dict[str, Any] = {key: _plain(getattr(profile, key)) for key in order.split()}
     if profile.codecs is not None:

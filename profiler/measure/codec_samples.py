@@ -1,10 +1,10 @@
 """Times of codecs on the processor: really encoded and decoded messages of many sizes and qualities.
 
-Whole frames in three sizes, and messages of blocks with their motion vectors (`jpeg_blocks` beside `jpeg`), at the
-qualities that are in use: what a message takes depends on its pixels and on its bytes, and only messages in which
-both vary can tell them apart. H.264 is timed on frames after a keyframe of the frame before it, or of one half a
-video away (much has changed), and as `h264_keyframe` on keyframes; the pixel delta on a frame against the one
-before. As everywhere in the profiler, repeats are interleaved.
+Whole frames in three sizes, and messages of blocks with their motion vectors (`jpeg_blocks` beside `jpeg`),
+at the qualities that are in use: what a message takes depends on its pixels and on its bytes, and only
+messages in which both vary can tell them apart. H.264 is timed on frames after a keyframe of the frame before
+it, or of one half a video away (much has changed), and as `h264_keyframe` on keyframes; the pixel delta on a
+frame against the one before. As everywhere in the profiler, repeats are interleaved.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from profiler.fit.codec_fit import CodecSample
 from profiler.latency.codec_times import BLOCKS, KEYFRAME
 from profiler.latency.files import whole_file
 from profiler.measure.devices import Clock
@@ -33,30 +34,8 @@ IMAGES = 2  # of the video
 COLUMNS = ("codec", "way", "message", "repeat", "pixels", "size_bytes", "seconds")
 
 
-@dataclass(frozen=True, slots=True)
-class CodecSample:
-    """One timed call.
-
-    Attributes:
-        codec: the name that profiles know it by.
-        way: "encode" or "decode".
-        message: which one it was: all repeats of a message share it.
-        repeat: of the same message.
-        pixels, size_bytes: of the message.
-        seconds: what it took.
-    """
-
-    codec: str
-    way: str
-    message: int
-    repeat: int
-    pixels: int
-    size_bytes: int
-    seconds: float
-
-
 @dataclass(frozen=True, slots=True, eq=False)
-class Message:
+class CodedMessage:
     """Something to encode and decode, as often as one likes.
 
     `prepare` brings both codecs' states to where they were before the message; it is not timed.
@@ -136,7 +115,7 @@ def read_codec_samples(path: Path) -> tuple[list[CodecSample], dict[str, Any]]:
     return samples, dict(table.attrs.get("provenance", {"kind": "measured", "source": str(path.name)}))
 
 
-def _messages(pairs: FramePairs, block_px: int) -> Iterator[Message]:
+def _messages(pairs: FramePairs, block_px: int) -> Iterator[CodedMessage]:
     steps = np.linspace(0, len(pairs.frames) - 1, IMAGES).astype(int).tolist()
     for step in dict.fromkeys(steps):
         frame, before = pairs.frames[step], pairs.references[step]
@@ -152,14 +131,14 @@ def _messages(pairs: FramePairs, block_px: int) -> Iterator[Message]:
         yield from _blocks(frame, pairs.vectors[step], pairs.difference[step], block_px)
 
 
-def _frames(image: NDArray[np.uint8], before: NDArray[np.uint8], block_px: int) -> Iterator[Message]:
+def _frames(image: NDArray[np.uint8], before: NDArray[np.uint8], block_px: int) -> Iterator[CodedMessage]:
     from kernels.codecs.frame_codecs import JpegCodec, PngCodec, QuantisedCodec, RawCodec
     from kernels.codecs.pixel_delta import PixelDeltaReceiver, PixelDeltaSender
 
     pixels = image.shape[0] * image.shape[1]
 
-    def still(name: str, codec: Any) -> Message:
-        return Message(name, pixels, lambda: codec.encode(image), codec.decode)
+    def still(name: str, codec: Any) -> CodedMessage:
+        return CodedMessage(name, pixels, lambda: codec.encode(image), codec.decode)
 
     yield still("raw", RawCodec())
     yield still("png", PngCodec())
@@ -174,10 +153,13 @@ def _frames(image: NDArray[np.uint8], before: NDArray[np.uint8], block_px: int) 
         def prepare(sender: PixelDeltaSender = sender, receiver: PixelDeltaReceiver = receiver) -> None:
             sender.reference, receiver.reference = before.copy(), before.copy()
 
-        yield Message("delta", pixels, lambda s=sender: s.encode(image).data, receiver.apply, prepare)
+        def encode(sender: PixelDeltaSender = sender) -> bytes:
+            return sender.encode(image).data
+
+        yield CodedMessage("delta", pixels, encode, receiver.apply, prepare)
 
 
-def _stream(image: NDArray[np.uint8], before: NDArray[np.uint8], crf: int, keyframe: bool = False) -> Message:
+def _stream(image: NDArray[np.uint8], before: NDArray[np.uint8], crf: int, keyframe: bool = False) -> CodedMessage:
     from kernels.codecs.frame_codecs import H264Codec
 
     codec = H264Codec(crf=crf)
@@ -189,12 +171,12 @@ def _stream(image: NDArray[np.uint8], before: NDArray[np.uint8], crf: int, keyfr
             codec.force_keyframe()
 
     pixels = image.shape[0] * image.shape[1]
-    return Message("h264" + KEYFRAME * keyframe, pixels, lambda: codec.encode(image), codec.decode, prepare)
+    return CodedMessage("h264" + KEYFRAME * keyframe, pixels, lambda: codec.encode(image), codec.decode, prepare)
 
 
 def _blocks(
     frame: NDArray[np.uint8], vectors: NDArray[np.int16], difference: NDArray[np.float32], block_px: int
-) -> Iterator[Message]:
+) -> Iterator[CodedMessage]:
     from kernels.codecs.block_codecs import BlockCodec, block_codec
     from kernels.codecs.block_payload import decode_blocks, encode_blocks
 
@@ -203,8 +185,8 @@ def _blocks(
         indices = active[: max(1, round(share * active.size))]
         pixels = len(indices) * block_px**2
 
-        def message(codec: BlockCodec, indices: Any = indices, pixels: int = pixels) -> Message:
-            return Message(
+        def message(codec: BlockCodec, indices: Any = indices, pixels: int = pixels) -> CodedMessage:
+            return CodedMessage(
                 codec.name + BLOCKS,
                 pixels,
                 lambda: encode_blocks(frame, indices, vectors, codec, block_px),

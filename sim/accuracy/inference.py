@@ -1,8 +1,8 @@
 """The network itself, dense and sparse, on images and features that are handed in.
 
 All sides of all cameras share one executor, which has no state but its memory: features are handed out and
-given back. What is shown to a client is packed at once, in the form in which it crosses the downlink: class maps are
-mostly runs, and 400 kB become 2 to 5.
+given back. What is shown to a client is packed at once, in the form in which it crosses the downlink: class
+maps are mostly runs, and 400 kB become 2 to 5.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SWITCHES = ("FLUXSHARD_BACKEND", "ATEN_", "ONEDNN_", "DNNL_", "MKL_", "OMP_", "K
 
 
 def pack(result: Any) -> bytes:
-    """A result as it crosses the downlink (:mod:`kernels.codecs.result_codec`); equal results, equal bytes."""
+    """A result as it crosses the downlink; equal results give equal bytes."""
     if isinstance(result, Segmentation):
         return encode_classes(result.classes)
     if isinstance(result, Boxes):

@@ -6,7 +6,8 @@ from typing import Any
 
 from traces.errors import InputError
 
-# A frame's result where no network runs, whose results would have a size: assumed, the papers do not count them.
+# A frame's result where no network runs, whose results would have a size: assumed, the papers do not count
+# them.
 RESULT_BYTES = 4096
 NOTICE_BYTES = 16  # what the server says beside results: a message is of no use, a refresh is through
 

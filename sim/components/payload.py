@@ -1,7 +1,7 @@
 """What a system's messages are coded with, and the time that this takes on either side.
 
-The payload of a run (`payload.codec`, `payload.quality`) is that of every system that sends pixels; a system's
-own `codec` and `quality` replace it.
+The payload of a run (`payload.codec`, `payload.quality`) is that of every system that sends pixels; a
+system's own `codec` and `quality` replace it.
 """
 
 from __future__ import annotations

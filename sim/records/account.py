@@ -11,7 +11,8 @@ class FrameAccount:
     """Time and bytes of one frame, by where they went; opened again for the next frame of its view.
 
     For a frame whose steps follow one another, latency = extract + encode + decode + queue + transmit
-    + edge compute + cloud compute; `queue_s` counts every wait: for the camera, for a processor, for the link.
+    + edge compute + cloud compute; `queue_s` counts every wait: for the camera, for a processor, for the
+    link.
     """
 
     __slots__ = (

@@ -57,7 +57,7 @@ class CodecLane:
         found: CodecTime | None = None if times is None else getattr(times, way)
         if found is None:
             warn_once(
-                f"codec_time: the profile of {profile.model} on {profile.device} does not say how long it takes "
-                f"to {way} {codec!r}: it takes no time here (`codecs` in the profile's YAML says so)"
+                f"codec_time: the profile of {profile.model} on {profile.device} does not say how long it "
+                f"takes to {way} {codec!r}: it takes no time here (`codecs` in the profile's YAML says so)"
             )
         return found

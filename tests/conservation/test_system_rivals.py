@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels.codecs.frame_codecs import H264Codec
+from profiler.latency import CodecTime, CodecTimes
 from sim.physics.arrivals import PeriodicLatest
 from sim.physics.events import Unreachable
 from sim.systems.coach import Coach
@@ -16,18 +17,23 @@ from sim.systems.edge_only import EdgeOnly
 from sim.systems.full_offload import FullOffload
 from sim.systems.spinn import Spinn
 from tests.strategies.images import texture
-from tests.strategies.systems import clips, crashes, outages, run
+from tests.strategies.systems import CLOUD, EDGE, clips, crashes, outages, run, with_codecs
 
 SYSTEMS = {
     "full_offload": (FullOffload, FullOffload.Options("raw")),
+    "full_offload png": (FullOffload, FullOffload.Options("png")),
     "full_offload h264": (FullOffload, FullOffload.Options("h264")),
     "edge_only": EdgeOnly,
     "deltacnn": DeltaCnn,
     "deltacnn cloud": (DeltaCnn, DeltaCnn.Options(placement="cloud")),
+    "deltacnn pixels": (DeltaCnn, DeltaCnn.Options(placement="cloud", codec="delta")),
     "spinn": Spinn,
     "coach": Coach,
+    "coach quantised": (Coach, Coach.Options(codec="quantised")),
     "coach split": (Coach, Coach.Options(variant="split")),
 }
+TIME = CodecTimes(CodecTime(0.003, 1e-7, 1e-8), CodecTime(0.002, 1e-7, 2e-8))
+TIMES = dict.fromkeys(("raw", "png", "jpeg", "h264", "delta", "quantised"), TIME)
 FRAMES = 14
 SECONDS = 1.4
 
@@ -44,12 +50,23 @@ def test_time_frames_and_bytes_are_accounted_for(name, data):
         uplink=data.draw(outages(SECONDS)),
         crashes_s=data.draw(crashes(SECONDS)),
         patience_s=0.3,
+        edge=with_codecs(EDGE, TIMES),
+        cloud=with_codecs(CLOUD, TIMES),
+        codec_time=True,
     )
     rows = result.rows
     completed, dropped = rows["outcome"] == 0, rows["outcome"] == 2
     assert list(rows["frame"]) == list(range(FRAMES))
     assert np.all(completed | dropped | (rows["outcome"] == 1))
-    parts = ("extract_s", "encode_s", "queue_s", "transmit_s", "edge_compute_s", "cloud_compute_s")
+    parts = (
+        "extract_s",
+        "encode_s",
+        "decode_s",
+        "queue_s",
+        "transmit_s",
+        "edge_compute_s",
+        "cloud_compute_s",
+    )
     spent_s = sum(rows[part][completed] for part in parts)
     assert spent_s == pytest.approx((rows["completed_s"] - rows["captured_s"])[completed], abs=1e-9)
     assert all(np.all(rows[part][completed] >= -1e-12) for part in parts)
@@ -60,9 +77,10 @@ def test_time_frames_and_bytes_are_accounted_for(name, data):
     assert np.all(rows["blocks_stale"][completed] <= 16)
 
 
-@settings(max_examples=30)
+@pytest.mark.parametrize("codec", [None, "delta"])
+@settings(max_examples=20)
 @given(frames=clips(FRAMES), uplink=outages(SECONDS), crashes_s=crashes(SECONDS))
-def test_deltacnn_has_one_reference_on_both_ends(frames, uplink, crashes_s):
+def test_deltacnn_has_one_reference_on_both_ends(codec, frames, uplink, crashes_s):
     """After every frame whose result came, and once the link is back, both hold the same bytes."""
     seen = []
 
@@ -79,7 +97,7 @@ def test_deltacnn_has_one_reference_on_both_ends(frames, uplink, crashes_s):
             return outcome
 
     run(
-        (Watched, DeltaCnn.Options(placement="cloud")),
+        (Watched, DeltaCnn.Options(placement="cloud", codec=codec)),
         frames,
         uplink=uplink,
         crashes_s=crashes_s,
@@ -88,9 +106,10 @@ def test_deltacnn_has_one_reference_on_both_ends(frames, uplink, crashes_s):
     assert all(seen)
 
 
-@settings(max_examples=20)
+@pytest.mark.parametrize("codec", ["delta", "png"])  # lossless
+@settings(max_examples=15)
 @given(frames=clips(FRAMES), uplink=outages(SECONDS), crashes_s=crashes(SECONDS))
-def test_deltacnn_is_never_further_from_the_frame_than_its_threshold(frames, uplink, crashes_s):
+def test_deltacnn_is_never_further_from_the_frame_than_its_threshold(codec, frames, uplink, crashes_s):
     """What was truncated adds up in the reference's difference until it is sent."""
 
     class Watched(DeltaCnn):
@@ -103,7 +122,7 @@ def test_deltacnn_is_never_further_from_the_frame_than_its_threshold(frames, upl
             return outcome
 
     run(
-        (Watched, DeltaCnn.Options(placement="cloud")),
+        (Watched, DeltaCnn.Options(placement="cloud", codec=codec)),
         frames,
         uplink=uplink,
         crashes_s=crashes_s,

@@ -10,6 +10,8 @@ import yaml
 from profiler.latency import load_profile, read_profile
 from traces.errors import InputError
 
+ASSUMED = {"kind": "assumed", "source": "x"}
+
 SOUND = {
     "device": "board",
     "model": "net",
@@ -133,6 +135,19 @@ def test_the_sound_profile_is_sound(tmp_path):
             "residual_quantiles.dense: expected ratios above 0 that never fall",
         ),
         ({"encode_s": {"base_s": 0.1}}, "encode_s.per_block_s: expected a finite number"),
+        ({"codecs": {"jpeg": {}}}, "codecs.provenance: expected keys"),
+        (
+            {"codecs": {"provenance": {"kind": "guessed", "source": "x"}}},
+            "codecs.provenance.kind: expected one of ['measured', 'published', 'assumed'], found 'guessed'",
+        ),
+        (
+            {"codecs": {"provenance": ASSUMED, "jpeg": {"encode": {"base_s": -1.0}}}},
+            "codecs.jpeg.encode.base_s: expected a finite number of at least 0 (seconds), found -1.0",
+        ),
+        (
+            {"codecs": {"provenance": ASSUMED, "jpeg": {"encoding": {}}}},
+            "codecs.jpeg.encoding: expected one of ['encode', 'decode']; did you mean 'encode'?",
+        ),
         ({"power_w": {"busy_w": -3.0}}, "power_w.busy_w: expected a finite number of at least 0, found -3.0"),
     ],
 )

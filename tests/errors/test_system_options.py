@@ -17,8 +17,7 @@ NAN = float("nan")
 @pytest.mark.parametrize(
     ("options", "changes", "key", "found"),
     [
-        (FullOffload.Options, {"codec": "webp"}, "codec", "'webp'"),
-        (FullOffload.Options, {"quality": 0}, "quality", "0"),
+        (FullOffload.Options, {"codec": "h264", "quality": 85}, "quality", "85"),
         (FullOffload.Options, {"crf": NAN}, "crf", "nan"),
         (FullOffload.Options, {"keyframe_interval": 0}, "keyframe_interval", "0"),
         (FullOffload.Options, {"result_bytes": -1}, "result_bytes", "-1"),
@@ -36,7 +35,11 @@ NAN = float("nan")
         (Coach.Options, {"similarity": NAN}, "similarity", "nan"),
         (Coach.Options, {"history_frames": 0}, "history_frames", "0"),
         (Coach.Options, {"similarity_s": float("inf")}, "similarity_s", "inf"),
-        (Coach.Options, {"min_bits": 7, "max_bits": 6}, "max_bits", "7 and 6"),
+        (Coach.Options, {"codec": "quantised", "min_bits": 7, "max_bits": 6}, "max_bits", "7 and 6"),
+        (Coach.Options, {"min_bits": 7}, "min_bits", "7"),
+        (Coach.Options, {"codec": "quantised", "quality": 85}, "quality", "85"),
+        (Coach.Options, {"variant": "split", "codec": "png"}, "codec", "'png'"),
+        (DeltaCnn.Options, {"codec": "delta", "quality": 85}, "quality", "85"),
         (Coach.Options, {"nominal_bps": NAN}, "nominal_bps", "nan"),
         (Coach.Options, {"result_bytes": -1}, "result_bytes", "-1"),
     ],

@@ -2,9 +2,9 @@
 
     python -m tests.golden.frame_hashes > tests/golden/tables/frame_hashes.csv
 
-Each row is one run of the command line, one frame at a time, with the codecs that the papers seem to have used and
-without time for them. A row changes only together with a commit that says why. Columns that have been added to
-the table since are left out, so that adding one changes no hash.
+Each row is one run of the command line, one frame at a time, with the codecs that the papers seem to have
+used and without time for them. A row changes only together with a commit that says why. Columns that have
+been added to the table since are left out, so that adding one changes no hash.
 """
 
 from __future__ import annotations

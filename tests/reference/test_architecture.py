@@ -50,7 +50,7 @@ LAYERS = {
         ("latency", "options"),
         ("fit", "plan", "split_table"),
         ("measure",),
-        ("compare", "refit"),
+        ("compare", "refit", "codecs"),
         ("report",),
         ("run",),
         ("__main__",),
@@ -65,7 +65,7 @@ LAYERS = {
         ("__main__",),
     ),
     "sim.components": (
-        ("context", "message_sizes", "server_memory", "splits"),
+        ("context", "message_sizes", "payload", "server_memory", "splits"),
         ("blocks",),
         ("synchronisation", "path_costs"),
     ),
@@ -74,7 +74,7 @@ LAYERS = {
 NARROWER = {
     "sim/physics": ("traces.bandwidth", "traces.errors"),  # no word of video
     "sim/schedulers": ("profiler.latency",),
-    "sim/world": ("profiler.latency", "traces.errors"),
+    "sim/world": ("profiler.latency", "traces.errors", "traces.notices"),
 }
 HEAVY = ("torch", "numba", "av", "skimage", "matplotlib", "pandas")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeAlias
 
@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from simpy import Environment
 
-from kernels.codecs.block_codecs import JpegAtlas
-from profiler.latency import Cut, Profile, Quadratic
+from kernels.codecs.block_codecs import JpegAtlas, block_codec
+from profiler.latency import CodecTable, CodecTimes, Cut, Profile, Quadratic
 from sim.accuracy.coverage import CoverageRuler
 from sim.components.context import SystemContext
 from sim.physics.arrivals import PeriodicLatest
@@ -62,6 +62,11 @@ def profile(device: str, dense_s: float, per_block_s: float, side_px: int = SIDE
     )
 
 
+def with_codecs(given: Profile, times: Mapping[str, CodecTimes]) -> Profile:
+    """The profile with a table of codecs."""
+    return replace(given, codecs=CodecTable({"kind": "assumed", "source": "tests"}, times))
+
+
 EDGE = profile("edge", 0.060, 0.005)  # sparse is slower from 12 of 16 blocks on
 CLOUD = profile("cloud", 0.020, 0.001)  # sparse is always faster
 
@@ -91,6 +96,7 @@ def context(
         cloud=cloud,
         scheduler=EffectiveAccuracyScheduler(),
         codec=JpegAtlas(JpegAtlas.Options()),
+        codecs=lambda name, quality: block_codec(name or "jpeg", 85 if quality is None else quality),
         cuts=lambda: tuple(cuts),
     )
 
@@ -120,15 +126,21 @@ def run(
     arrivals: Any = None,
     edge: Profile = EDGE,
     cloud: Profile = CLOUD,
+    codec_time: bool = False,
 ) -> Run:
-    """Have a system deal with `frames`, FPS a second, over a link that starts again after 1000 s."""
+    """Have a system deal with `frames`, FPS a second, over a link that starts again after 1000 s.
+
+    Codecs take time only where `codec_time`, and the profiles, say so.
+    """
     env = Environment()
     conditions = LinkConditions(delay_s=DELAY_S)
     up = Link(env, replay(rate(uplink)), conditions)
     down = Link(env, replay(rate([(0.0, DOWNLINK_BPS)])), conditions)
     near, far = Processor(env, "edge"), Processor(env, "cloud", crashes_s)
     estimator = Ewma()
-    world = CameraWorld(env, Device(near, edge), Device(far, cloud), up, down, estimator, patience_s)
+    world = CameraWorld(
+        env, Device(near, edge), Device(far, cloud), up, down, estimator, patience_s, codec_time=codec_time
+    )
     height, width = frames[0].shape[:2]
     given = replace(context(height, width, edge=edge, cloud=cloud), estimator=estimator)
     system = make(system_of, given)

@@ -1,9 +1,9 @@
 """Opportunistic traffic: active blocks on the idle uplink while the edge computes (FluxShard, §4.4).
 
-Its messages take their time to be encoded: one after another from the moment the edge begins to compute, so that
-a chunk leaves once it is encoded and the one before it has left. This is background work on the codec's thread:
-it does not hold up what is encoded for a frame, and what is withdrawn is encoded no further. On the server
-nobody waits for what arrives to be decoded; the camera's thread there is busy with it.
+Its messages take their time to be encoded: one after another from the moment the edge begins to compute, so
+that a chunk leaves once it is encoded and the one before it has left. This is background work on the codec's
+thread: it does not hold up what is encoded for a frame, and what is withdrawn is encoded no further. On the
+server nobody waits for what arrives to be decoded; the camera's thread there is busy with it.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """COACH in the two readings of the FluxShard papers.
 
 ``frame`` (remap paper): a frame similar enough to an inferred one gets that one's result; any other is
-encoded with the payload's codec, or with COACH's own, quantised and deflated, and inferred in the cloud. ``split`` (first paper): a network cut where the slowest stage
-is fastest, its features quantised. What is quantised follows the bandwidth: the most bits with
-which transmission is not the pipeline's slowest stage. Sources and departures: README.md beside this module.
+encoded with the payload's codec, or with COACH's own, quantised and deflated, and inferred in the cloud.
+``split`` (first paper): a network cut where the slowest stage is fastest, its features quantised. What is
+quantised follows the bandwidth: the most bits with which transmission is not the pipeline's slowest stage.
+Sources and departures: README.md beside this module.
 """
 
 from __future__ import annotations

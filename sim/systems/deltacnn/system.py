@@ -1,4 +1,4 @@
-"""DeltaCNN as the papers use it: changed pixels cross the link, and a sparse network computes what they touch.
+"""DeltaCNN as the papers use it: changed pixels cross the link, a sparse network computes what they touch.
 
 A pixel is active iff it differs by more than ε from an accumulated reference, which takes on the new value
 at active pixels only: what is truncated adds up until it is sent. The blocks that hold

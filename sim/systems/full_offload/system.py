@@ -56,7 +56,8 @@ class FullOffload:
         def __post_init__(self) -> None:
             if self.codec == STREAM and self.quality is not None:
                 raise InputError(
-                    f"system.quality: expected null with h264, whose quality is system.crf, found {self.quality}"
+                    "system.quality: expected null with h264, whose quality is system.crf, "
+                    f"found {self.quality}"
                 )
             if not 0.0 <= self.crf <= 51.0:
                 raise InputError(f"system.crf: expected a rate factor of 0 to 51, found {self.crf}")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from profiler.codecs import codecs_beside
 from profiler.latency import PROFILE_FOLDER, read_profile
 from profiler.measure.samples import COLUMNS, read_samples
 from profiler.refit import fit_profile
@@ -51,6 +52,47 @@ def test_committed_samples_are_complete_and_name_no_folder(path: Path, repositor
     text = str(samples.meta) + path.parent.with_suffix(".yaml").read_text(encoding="utf-8")
     for folder in ("/home/", "/tmp/", "\\Users\\", f"{Path.home()}/", f"{repository.parent}/"):
         assert folder not in text
+
+
+CODEC_SAMPLES = sorted(PROFILE_FOLDER.glob("*/codecs.parquet"))
+
+
+@pytest.mark.parametrize("path", CODEC_SAMPLES, ids=lambda path: path.parent.name)
+def test_committed_codec_times_are_what_their_samples_give(path: Path) -> None:
+    found = codecs_beside(path.parent)
+    assert found is not None
+    profiles = sorted(path.parent.glob("*.yaml"))
+    assert profiles
+    for profile in map(read_profile, profiles):
+        assert profile.codecs is not None
+        assert profile.codecs.provenance == found.provenance
+        assert profile.codecs.provenance["kind"] == "measured"
+        assert list(profile.codecs.times) == list(found.times)
+        for name, times in found.times.items():
+            for way in ("encode", "decode"):
+                committed, again = getattr(profile.codecs.times[name], way), getattr(times, way)
+                assert committed.seconds(4e5, 4e4) == pytest.approx(again.seconds(4e5, 4e4), rel=1e-3)
+                assert committed.error == pytest.approx(again.error, abs=1e-3)
+                assert again.error < 0.25
+
+
+@pytest.mark.parametrize("device", ["jetson_xavier_nx", "rtx_3080"])
+def test_assumed_codec_times_are_the_measured_ones_times_the_factor_that_they_name(device: str) -> None:
+    measured = codecs_beside(PROFILE_FOLDER / "epyc_zen5_1thread")
+    assert measured is not None
+    for path in sorted((PROFILE_FOLDER / device).glob("*.yaml")):
+        table = read_profile(path).codecs
+        assert table is not None
+        assert table.provenance["kind"] == "assumed"
+        factor = table.provenance["factor"]
+        assert str(factor).rstrip("0").rstrip(".") in table.provenance["source"]
+        assert "# Codecs: assumed" in path.read_text(encoding="utf-8")
+        assert list(table.times) == list(measured.times)
+        for name, times in table.times.items():
+            for way in ("encode", "decode"):
+                assumed, base = getattr(times, way), getattr(measured.times[name], way)
+                assert assumed.seconds(4e5, 4e4) == pytest.approx(factor * base.seconds(4e5, 4e4), rel=2e-3)
+                assert assumed.error is None
 
 
 def test_the_readme_quotes_every_measured_profile(repository: Path) -> None:

@@ -13,6 +13,9 @@ from hypothesis import strategies as st
 
 from profiler.latency import (
     PROFILE_FOLDER,
+    CodecTable,
+    CodecTime,
+    CodecTimes,
     Encoding,
     Layer,
     PiecewiseLinear,
@@ -50,6 +53,15 @@ def residual_tables(draw):
     )
 
 
+codec_times = st.none() | st.builds(CodecTime, coefficients, coefficients, coefficients, optional)
+codec_tables = st.builds(
+    CodecTable,
+    st.sampled_from([{"kind": kind, "source": "Gerät"} for kind in ("measured", "published", "assumed")]),
+    st.dictionaries(
+        st.sampled_from(["raw", "jpeg", "jpeg_blocks", "mine"]),
+        st.builds(CodecTimes, codec_times, codec_times),
+    ),
+)
 profiles = st.builds(
     Profile,
     device=st.just("board"),
@@ -62,6 +74,7 @@ profiles = st.builds(
     precision=st.sampled_from([None, "fp32"]),
     extract_s=optional,
     encode_s=st.none() | st.builds(Encoding, coefficients, coefficients),
+    codecs=st.none() | codec_tables,
     r2=optional,
     heldout_error=optional,
     k_min=st.none() | st.integers(0, 10),
@@ -211,8 +224,7 @@ def test_without_residuals_a_sample_is_the_expectation(profile):
     assert bare.sample_s(7, 0.99) == bare.sparse_s(7)
     assert bare.dense_sample_s(0.99) == bare.dense_s
     assert profile.dense_sample_s(1.0) == pytest.approx(0.7)
-    assert profile.encoding_s(100) == 0.0
-    assert dataclasses.replace(profile, encode_s=Encoding(0.5, 0.25)).encoding_s(4) == 1.5
+    assert profile.codec_times("jpeg_blocks") is None
 
 
 @given(

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from kernels.codecs.block_codecs import BlockCodec, JpegAtlas, RawBlocks
+from kernels.codecs.block_codecs import BlockCodec, JpegAtlas, RawBlocks, block_codec
+from kernels.codecs.payload_frames import frame_codec_of
 from kernels.models.network import SceneNetwork
 from kernels.models.predictions.results import Segmentation
 from sim.accuracy.choice import NetworkChoice
@@ -185,7 +186,7 @@ def test_an_edge_without_a_reference_knows_only_what_it_computes(server: Server)
 def test_what_arrives_lossless_is_the_truth(server: Server) -> None:
     frame, truth = server.frame(2), server.network.truth.of(2)
     for codec, same in (("png", True), ("jpeg", False)):
-        message = PixelFrameEncoder.of(codec, quality=3, crf=23.0, keyframe_interval=250).encode(frame)
+        message = PixelFrameEncoder(frame_codec_of(block_codec(codec, 3))).encode(frame)
         assert (server.network.dense(frame, message.decoded) == truth) == same
 
 

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kernels.codecs.block_codecs import block_codec
+from kernels.codecs.block_delta import BlockDeltaSender
 from kernels.codecs.frame_codecs import H264Codec, QuantisedCodec, make_frame_codec
 from kernels.codecs.pixel_delta import PixelDeltaSender
 from kernels.similarity import cosine_similarity, embed
@@ -20,7 +22,6 @@ from sim.systems.coach import Coach
 from sim.systems.deltacnn import DeltaCnn
 from sim.systems.edge_only import EdgeOnly
 from sim.systems.full_offload import FullOffload
-from sim.systems.full_offload.system import CODECS
 from sim.systems.spinn import Spinn
 from sim.world.contract import checked_bound
 from tests.strategies.images import texture
@@ -36,6 +37,7 @@ from tests.strategies.systems import (
     run,
 )
 
+CODECS = ("raw", "png", "jpeg", "h264")
 BLOCKS = (SIDE_PX // 16) ** 2
 AROUND_S = 2 * DELAY_S + 8 * RESULT_BYTES / DOWNLINK_BPS  # delays and result, however the frame was sent
 
@@ -123,24 +125,32 @@ def test_spinn_takes_both_parts_and_its_features_in_float32(after):
     assert list(result.rows["uplink_bytes"]) == [size_bytes] * 3
 
 
+@pytest.mark.parametrize("codec", ["delta", None, "png"])
 @pytest.mark.parametrize("placement", ["cloud", "edge"])
-def test_deltacnn_computes_the_blocks_that_changed(placement):
+def test_deltacnn_computes_the_blocks_that_changed(placement, codec):
     """Whole, three blocks (sparse), ten more (dense where the edge's T(k) exceeds dense inference)."""
-    sender = PixelDeltaSender(0.15)
+    if codec == "delta":
+        sender = PixelDeltaSender(0.15)
+    else:
+        sender = BlockDeltaSender(0.15, 1, 16, block_codec(codec or "jpeg"))
     deltas = [sender.encode(frame) for frame in FRAMES]
-    assert [len(delta.blocks) for delta in deltas] == [16, 3, 10]
-    options = DeltaCnn.Options(placement=placement, difference_s=0.003)
+    active = [16, 3, 10]
+    if codec is None and placement == "cloud":  # JPEG is off by more than ε along the edges of these blocks
+        active[2] = 13
+    if placement == "cloud" or codec == "delta":
+        assert [len(delta.blocks) for delta in deltas] == active
+    options = DeltaCnn.Options(placement=placement, difference_s=0.003, codec=codec)
     result = run((DeltaCnn, options), FRAMES)
     if placement == "edge":
         inference_s = [0.060, 0.005 * 3 + 0.002, 0.005 * 10 + 0.002]
         expected = [0.003 + s for s in inference_s]
     else:
-        inference_s = [0.020, 0.001 * 3 + 0.002, 0.001 * 10 + 0.002]
+        inference_s = [0.020, 0.001 * 3 + 0.002, 0.001 * active[2] + 0.002]
         expected = [
             0.003 + up_s(len(d.data)) + s + AROUND_S for d, s in zip(deltas, inference_s, strict=True)
         ]
     assert latency_s(result) == pytest.approx(expected)
-    assert list(result.rows["blocks_active"]) == [16, 3, 10]
+    assert list(result.rows["blocks_active"]) == active
 
 
 def test_deltacnn_infers_densely_where_that_is_faster():
@@ -156,7 +166,7 @@ def test_deltacnn_goes_where_it_is_through_sooner(rate_bps, path):
     """The first frame, offloaded whole, tells the link's rate."""
     frames = [picture(0), picture(0), picture(0), with_patch(picture(0), 3)]
     result = run(
-        (DeltaCnn, DeltaCnn.Options(probe_s=100.0)),
+        (DeltaCnn, DeltaCnn.Options(probe_s=100.0, codec="delta")),
         frames,
         uplink=[(0.0, rate_bps)],
         arrivals=ClosedLoop(len(frames)),
@@ -181,19 +191,21 @@ def test_deltacnn_looks_at_the_link_again_after_a_while():
     assert result.rows["path"][probe] == 1
 
 
-def test_coach_reuses_the_result_of_a_like_frame_and_books_what_changed():
+@pytest.mark.parametrize("codec", ["quantised", None, "raw"])
+def test_coach_reuses_the_result_of_a_like_frame_and_books_what_changed(codec):
     first = picture(1)
     like = first.copy()
     like[:16, :32] += 20  # two blocks, by 20/255 > τ; the whole hardly differs
     result = run(
-        (Coach, Coach.Options(similarity=0.9, similarity_s=0.005)),
+        (Coach, Coach.Options(similarity=0.9, similarity_s=0.005, codec=codec)),
         [first, like, picture(2)],
     )
     assert list(result.rows["path"]) == [1, 3, 1]
     assert latency_s(result)[1] == pytest.approx(0.005)
     assert list(result.rows["blocks_stale"]) == [0, 2, 0]
     assert list(result.rows["blocks_active"]) == [16, 0, 16]
-    sizes = [len(QuantisedCodec(6, 4).encode(frame)) for frame in (first, picture(2))]
+    encoder = QuantisedCodec(6, 4) if codec == "quantised" else make_frame_codec(codec or "jpeg")
+    sizes = [len(encoder.encode(frame)) for frame in (first, picture(2))]
     assert result.rows["uplink_bytes"][0] == sizes[0]
     assert latency_s(result)[0] == pytest.approx(0.005 + up_s(sizes[0]) + 0.020 + AROUND_S)
 
