@@ -1,6 +1,6 @@
 """What a sweep of 6 systems × 3 networks × 3 λ costs beside its jobs run alone.
 
-    python -m tests.benchmarks.bench_sweep [--frames N] [--folder DIR] [OVERRIDES…]
+    python -m tests.benchmarks.bench_sweep [--frames N] [--networks high,low] [--folder DIR] [OVERRIDES…]
 
 The sweep runs in one command with an empty cache; a job alone runs in a process of its own that shares
 nothing. Of the jobs alone, those of the middle λ are run and counted three times. Times are processor
@@ -42,6 +42,7 @@ def main() -> None:
     """Run both and print the ratio."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--frames", type=int, default=300)
+    parser.add_argument("--networks", default=",".join(NETWORKS))
     parser.add_argument("--folder", type=Path)
     parser.add_argument("overrides", nargs="*")
     options = parser.parse_args()
@@ -52,7 +53,7 @@ def main() -> None:
         processor_s([*common, "frames=2", "system=edge_only", f"hydra.run.dir={folder / 'first'}"], cache)
         alone_s = 0.0
         for system in SYSTEMS:
-            for network in NETWORKS:
+            for network in options.networks.split(","):
                 words = [f"system={system}", f"trace={network}", f"scheduler.lambda_per_s={DECAYS[1]}"]
                 where = f"hydra.run.dir={folder / 'alone' / system / network}"
                 spent_s = processor_s([*common, *words, "cache.enabled=false", where], cache)
@@ -61,7 +62,7 @@ def main() -> None:
         for what in ("first", "second"):  # the second finds everything
             sweep_s = processor_s(
                 [
-                    *("-m", f"system={','.join(SYSTEMS)}", f"trace={','.join(NETWORKS)}", *common),
+                    *("-m", f"system={','.join(SYSTEMS)}", f"trace={options.networks}", *common),
                     f"scheduler.lambda_per_s={','.join(DECAYS)}",
                     f"hydra.sweep.dir={folder / what}-sweep",
                 ],
