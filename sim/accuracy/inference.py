@@ -7,7 +7,6 @@ maps are mostly runs, and 400 kB become 2 to 5.
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 import warnings
@@ -146,7 +145,6 @@ def open_inference(
             InputWarning,
             stacklevel=2,
         )
-    gc.collect()  # earlier runs of this process: a few cycles of objects that hold hundreds of megabytes
     multiple_px = choice.network.size_multiple_px
     if geometry.height_px % multiple_px or geometry.width_px % multiple_px:
         raise InputError(

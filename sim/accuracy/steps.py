@@ -59,7 +59,7 @@ class Steps:
 
     def dense(self, image: Image) -> Step:
         """Dense inference on an image."""
-        key = digest(self.inference.identity, "dense", image) if self._shares else ""
+        key = digest(self.inference.identity, "dense", self.work.key_of(image)) if self._shares else ""
         if self._first is None and self.inference.executor.policy == "truncate":
             self._first, self._first_key = image, key
         return Step(image, key=key)
@@ -75,7 +75,8 @@ class Steps:
         key = ""
         if self._shares:
             key = digest(
-                self.inference.identity, self._first_key, "sparse", image, blocks, vectors, before.key
+                *(self.inference.identity, self._first_key, "sparse", self.work.key_of(image)),
+                *(blocks, vectors, before.key),
             )
         waiting = 0 if before.made is not None else before.waiting + 1
         step = Step(image, blocks, vectors, before, key, waiting)

@@ -160,6 +160,7 @@ def assemble(
             rng=np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0, number))),
             regret_against=oracle,
             counts=view.counts(number),
+            work=view.work,
         )
         made: System = system.make(context)
         payload = checked_payload(made)

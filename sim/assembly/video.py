@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -20,7 +21,7 @@ from sim.accuracy.network import NetworkMaker, no_network
 from sim.assembly.replicate import VIDEO, replicate_seed, start_share
 from sim.configuration import lookup
 from sim.configuration.sections import RECORDED_QUALITY, RunConfig
-from sim.shared_work import open_store
+from sim.shared_work import NOTHING_KEPT, SharedWork, open_store
 from sim.world.frame import FrameGeometry
 from traces.errors import InputError
 from traces.notices import InputWarning, warn_once
@@ -58,6 +59,8 @@ class VideoView:
         networks: of a camera, what makes the network that runs in the loop.
         truths: each camera's dense results, where results are compared with them.
         masks: each camera's ground truth, likewise.
+        work: where results are shared with other runs; only where a network runs, whose images need keys
+        anyway.
     """
 
     name: str
@@ -70,6 +73,7 @@ class VideoView:
     networks: Callable[[int], NetworkMaker] = lambda camera: no_network
     truths: Sequence[DenseResults] = ()
     masks: Sequence[MaskTruth] = ()
+    work: SharedWork = NOTHING_KEPT
 
     @property
     def evaluated(self) -> bool:
@@ -150,6 +154,7 @@ def _measured(
     from sim.accuracy.running import RunningNetwork, Truth
     from sim.accuracy.steps import Steps
 
+    gc.collect()  # earlier runs of this process: a few cycles of objects that hold hundreds of megabytes
     work = open_store(config.cache.enabled, config.cache.max_bytes)
 
     @cache
@@ -176,6 +181,7 @@ def _measured(
         networks=networks,
         truths=dense if reference != "masks" else (),
         masks=masks,
+        work=work,
     )
 
 
@@ -203,17 +209,25 @@ def _open_video(config: RunConfig, size_px: int | tuple[int, int]) -> VideoSeque
                 f"video.fps: expected a folder of images with it, found {chosen.path}, which has its own rate"
             )
         return load_video(Path(chosen.path), size_px=size_px, fit=chosen.fit, fps=chosen.fps)
-    from traces.video.scenes.scene import Scene
-
     _check_no_rate(config)
     length = _length(config.frames, _step(config, SCENE_FPS)) if config.frames else SCENE_FRAMES
+    seed = replicate_seed(_video_seed(config), config.replicate_number)
+    return _scene(chosen.preset, seed, config.cameras * length, size_px, chosen.noise_sigma)
+
+
+@lru_cache(maxsize=1)  # of a sweep's jobs the last one's: to compose it takes as long as to draw fifty frames
+def _scene(
+    preset: str, seed: int, frame_count: int, size_px: int | tuple[int, int], noise_sigma: float
+) -> VideoSequence:
+    from traces.video.scenes.scene import Scene
+
     return Scene(
-        preset=chosen.preset,
-        seed=replicate_seed(_video_seed(config), config.replicate_number),
-        frame_count=config.cameras * length,
+        preset=preset,
+        seed=seed,
+        frame_count=frame_count,
         size_px=size_px,
         fps=SCENE_FPS,
-        noise_sigma=chosen.noise_sigma,
+        noise_sigma=noise_sigma,
     )
 
 

@@ -13,6 +13,7 @@ from sim.accuracy.network import NetworkInLoop, NetworkMaker, no_network
 from sim.configuration.sections import MatchingConfig
 from sim.physics.estimators import BandwidthEstimator
 from sim.schedulers import OracleScheduler, Scheduler
+from sim.shared_work import NOTHING_KEPT, SharedWork
 from sim.world.frame import FrameGeometry
 from traces.errors import InputError
 
@@ -47,6 +48,7 @@ class SystemContext:
         rng: randomness of the system's own; the same seed gives the same numbers.
         regret_against: an oracle to report regret against; None where nobody asked.
         counts: block counts and sizes of a video without pixels; None where frames have pixels.
+        work: what is the same in other runs, by a key of all that it follows from.
     """
 
     geometry: FrameGeometry
@@ -62,6 +64,7 @@ class SystemContext:
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
     regret_against: OracleScheduler | None = None
     counts: BlockSampler | None = None
+    work: SharedWork = NOTHING_KEPT
 
     def block_codec(self, name: str | None = None, quality: int | None = None) -> BlockCodec:
         """What codes blocks: the payload's codec and quality where a system's own are None.

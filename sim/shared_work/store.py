@@ -13,11 +13,16 @@ import hashlib
 import os
 import tempfile
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from conf.search_path import cache_folder
+from sim.shared_work.fingerprint import digest
 from traces.notices import warn_once
 
 MAGIC = b"FLUXSHARD1"
@@ -27,6 +32,7 @@ _ROOM = 0.9  # of the bound is left used after something had to go
 _STEPS = 32  # the folder is looked over each time this process has written a 32nd of the bound
 _FORGOTTEN_S = 3600.0  # age of a file that a process cannot be writing any more
 _PART = ".part-"
+IMAGES = 6  # of one frame: as captured, as decoded, what either side has
 
 
 class SharedWork(Protocol):
@@ -42,6 +48,9 @@ class SharedWork(Protocol):
     def put(self, key: str, value: bytes) -> None:
         """Keep a value."""
 
+    def key_of(self, image: NDArray[np.uint8]) -> str:
+        """A key of an image's content. The image must not be changed afterwards."""
+
 
 @dataclass(frozen=True, slots=True)
 class NothingKept:
@@ -54,6 +63,9 @@ class NothingKept:
 
     def put(self, key: str, value: bytes) -> None:
         return None
+
+    def key_of(self, image: NDArray[np.uint8]) -> str:
+        return ""
 
 
 NOTHING_KEPT = NothingKept()
@@ -74,6 +86,7 @@ class Store:
     kept: bool = True
     _unlooked: float = field(default=float("inf"))  # bytes written since the folder was looked over
     _writable: bool = True
+    _known: deque[tuple[NDArray[np.uint8], str]] = field(default_factory=lambda: deque(maxlen=IMAGES))
 
     def get(self, key: str) -> bytes | None:
         path = self._path(key)
@@ -115,8 +128,16 @@ class Store:
             self._writable = False
             warn_once(
                 f"cache: cannot write to {self.folder} ({error.strerror}): what is computed is not kept "
-                "(cache.enabled=false says nothing of it)"
+                "for other runs"
             )
+
+    def key_of(self, image: NDArray[np.uint8]) -> str:
+        for known, key in self._known:
+            if known is image:
+                return key
+        made = digest(image)
+        self._known.append((image, made))
+        return made
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / key[2:]

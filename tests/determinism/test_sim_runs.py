@@ -41,6 +41,7 @@ def noisy(tmp_path: Path) -> dict[str, object]:
 
 def test_two_processes_and_two_launchers_leave_the_same_bytes(repository: Path, tmp_path: Path) -> None:
     arguments = ["-m", "system=fluxshard_ea,full_offload", "video.size_px=96", "frames=12", "seed=3"]
+    arguments.append("accuracy=coverage")
     python_m_sim(repository, *arguments, f"hydra.sweep.dir={tmp_path / 'basic'}")
     python_m_sim(
         repository,

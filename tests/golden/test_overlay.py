@@ -89,6 +89,7 @@ def test_a_runs_overlay_shows_each_result_at_its_capture_time(
     import av
 
     arguments = ["video=scene", "video.size_px=64", "frames=40", "system=edge_only", "overlay=true"]
+    arguments.append("accuracy=coverage")
     monkeypatch.setattr("sys.argv", ["sim", *arguments, f"hydra.run.dir={tmp_path}"])
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     command_line.main()

@@ -41,7 +41,10 @@ def test_its_server_half_decides_what_is_measured(tmp_path: Path) -> None:
 def test_its_randomness_follows_the_seed(tmp_path: Path) -> None:
     folder = write_own_package(tmp_path)
     first, again, other = (
-        run(["system=stripes", "frames=5", f"seed={seed}", "video.seed=1"], config_dir=folder).frames
+        run(
+            ["system=stripes", "accuracy=coverage", "frames=5", f"seed={seed}", "video.seed=1"],
+            config_dir=folder,
+        ).frames
         for seed in (1, 1, 2)
     )
     assert first.equals(again)
@@ -68,7 +71,7 @@ def test_a_system_that_breaks_the_rules_is_told_where(body: str, message: str, t
     (tmp_path / "system").mkdir()
     (tmp_path / "system" / "wrong.yaml").write_text(f"_target_: {module}.Wrong\n")
     with pytest.raises(ValueError, match=message) as caught:
-        run(["system=wrong", "frames=3"], config_dir=tmp_path)
+        run(["system=wrong", "accuracy=coverage", "frames=3"], config_dir=tmp_path)
     place = {"yield 5": 16, "yield from self.deeper()": 13}.get(body, 15)
     assert str(caught.value).startswith(f"{tmp_path / module}.py:{place}: ")
 
@@ -82,7 +85,7 @@ def test_a_forgotten_yield_is_no_faster_system(forgotten: str, bound: int, tmp_p
     text = path.read_text().replace(f"yield {forgotten}", forgotten).replace("= 2\n", f"= {bound}\n")
     path.write_text(text)
     with pytest.raises(ValueError, match=r"stripes\.py:\d+: expected `yield` before everything"):
-        run(["system=stripes", "frames=6"], config_dir=folder)
+        run(["system=stripes", "accuracy=coverage", "frames=6"], config_dir=folder)
 
 
 def test_two_things_at_once_are_waited_for_together(tmp_path: Path) -> None:
@@ -92,4 +95,9 @@ def test_two_things_at_once_are_waited_for_together(tmp_path: Path) -> None:
     text = path.read_text().replace("yield world.send(len(data))", together)
     assert together in text
     path.write_text(text)
-    assert run(["system=stripes", "frames=6"], config_dir=folder).summary["frames_completed"] >= 2
+    assert (
+        run(["system=stripes", "accuracy=coverage", "frames=6"], config_dir=folder).summary[
+            "frames_completed"
+        ]
+        >= 2
+    )

@@ -33,9 +33,12 @@ def test_a_page_shows_the_golden_table(name: str, repository: Path) -> None:
 @pytest.mark.parametrize("system", ["fluxshard_ea", "edge_only"])
 def test_main_job_reproduces_its_golden_row(system: str) -> None:
     """Within 2 %: other processors round a scene's pixels differently, and a few blocks follow."""
-    summary = summary_of(system, 600, "coverage")
+    summary = summary_of(system, 300, "auto")
     golden = golden_results("quickstart").set_index("system").loc[system]
     assert summary["frames_captured"] == golden["frames_captured"]
+    assert summary["accuracy_ruler"] == golden["accuracy_ruler"] == "measured"
+    for key in ("accuracy_mean", "streaming_accuracy_mean"):
+        assert summary[key] == pytest.approx(golden[key], abs=0.02), key
     for key in ("ea_mean", "latency_mean_s", "latency_p95_s", "reuse_ratio_mean", "uplink_bps_mean"):
         assert summary[key] == pytest.approx(golden[key], rel=0.02, abs=1e-9), key
 

@@ -41,6 +41,7 @@ SUMMARY = [
     "frames_dropped",
     "frames_in_flight",
     "in_flight",
+    "accuracy_ruler",
     "accuracy_mean",
     "streaming_accuracy_mean",
     "ea_mean",

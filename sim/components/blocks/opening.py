@@ -37,5 +37,5 @@ def open_blocks(
     from sim.components.blocks.pixels import BlockOptions, PixelBlocks
 
     matching = context.matching
-    options = BlockOptions(matching.threshold, matching.radius_px, matching.aligner, codec)
+    options = BlockOptions(matching.threshold, matching.radius_px, matching.aligner, codec, context.work)
     return PixelBlocks(context.geometry, options)

@@ -17,12 +17,14 @@ from kernels.codecs.block_payload import (
 )
 from kernels.codecs.block_pixels import gather_blocks, paste_blocks
 from kernels.motion.classification import active_blocks
+from kernels.motion.field import MotionField
 from kernels.motion.image_pyramid import ImagePyramid, build_pyramid
 from kernels.motion.warp import warp_blocks_map, warp_image
 from sim.components.blocks.alignment import ALIGNERS, Aligner, Target, make_aligner
 from sim.components.blocks.interface import Match, Message, SharedImage
 from sim.components.payload import Payload
 from sim.records.outcome import RestsOn
+from sim.shared_work import NOTHING_KEPT, SharedWork, code_digest, digest
 from sim.world.frame import Frame, FrameGeometry
 from traces.errors import InputError
 
@@ -36,12 +38,14 @@ class BlockOptions:
         radius_px: half the side of the search window.
         aligner: one of ALIGNERS.
         codec: how blocks are encoded.
+        work: where searches are shared with other runs.
     """
 
     threshold: float = 0.025
     radius_px: int = 16
     aligner: str = "search"
     codec: BlockCodec = field(default_factory=lambda: JpegAtlas(JpegAtlas.Options()))
+    work: SharedWork = NOTHING_KEPT
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.threshold <= 1.0:
@@ -71,6 +75,38 @@ class PixelReference:
     def match(self, frame: Frame) -> Match:
         if self.image is None:
             return Match(np.arange(self.geometry.blocks_total, dtype=np.int32), None, frame.index)
+        found = self._shared(frame) if self.options.work.kept else self._align(frame)
+        self._last = Match(active_blocks(found, self.options.threshold), found.vectors, frame.index)
+        return self._last
+
+    def _shared(self, frame: Frame) -> MotionField:
+        """The motion field, from another run that has searched the same pixels from the same start."""
+        assert self.image is not None
+        if self.options.aligner != "search":  # an encoder's vectors follow from more than two images
+            return self._align(frame)
+        work, last = self.options.work, self._last
+        start = (0, 0, None) if last is None else (self.frame_index, last.frame_index, last.vectors)
+        key = digest(
+            *("search", code_digest("kernels"), code_digest("sim.components.blocks")),
+            *(
+                self.geometry.block_px,
+                self.options.radius_px,
+                work.key_of(frame.pixels),
+                work.key_of(self.image),
+            ),
+            *(frame.index if last is not None else 0, *start),
+        )
+        shape = self.geometry.rows, self.geometry.columns
+        if (known := work.get(key)) is not None:
+            split = 4 * shape[0] * shape[1]
+            vectors = np.frombuffer(known[:split], "<i2").reshape(*shape, 2).astype(np.int16)
+            return MotionField(vectors, np.frombuffer(known[split:], "<f4").reshape(shape).astype(np.float32))
+        found = self._align(frame)
+        work.put(key, found.vectors.astype("<i2").tobytes() + found.difference.astype("<f4").tobytes())
+        return found
+
+    def _align(self, frame: Frame) -> MotionField:
+        assert self.image is not None
         if self._levels is None and self.options.aligner == "search":
             self._levels = build_pyramid(self.image, "reference")
         last = self._last
@@ -81,9 +117,7 @@ class PixelReference:
             None if last is None else last.vectors,
             -1 if last is None else last.frame_index,
         )
-        found = self.aligner.align(frame, target)
-        self._last = Match(active_blocks(found, self.options.threshold), found.vectors, frame.index)
-        return self._last
+        return self.aligner.align(frame, target)
 
     def replace(self, frame: Frame) -> None:
         self.image = frame.pixels

@@ -91,6 +91,7 @@ def test_a_scene_is_as_long_as_the_run_and_never_played_backward(changes: dict[s
 
 def test_a_sweep_says_it_in_one_line_and_once(folder: Path, tmp_path: Path, repository: Path) -> None:
     words = ["-m", "system=full_offload,edge_only", "video=file", f"video.path={folder}", "frames=7"]
+    words.append("accuracy=coverage")
     done = subprocess.run(
         [sys.executable, "-m", "sim", *words, f"hydra.sweep.dir={tmp_path / 'runs'}"],
         cwd=repository,

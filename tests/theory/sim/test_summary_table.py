@@ -90,3 +90,40 @@ def test_a_multirun_with_failed_jobs_is_no_source_for_the_readme(
         main(["readme", str(tmp_path)])
     assert ended.value.code == 2
     assert "expected completed jobs, found 1 of 2 that failed" in capsys.readouterr().err
+
+
+def rows_of(key: str, values: list[str], ruler: str) -> list[dict[str, object]]:
+    return [
+        {"status": "completed", "system": "s", "overrides": f"{key}={value}", "accuracy_ruler": ruler}
+        | {"frames_completed": 3, "frames_captured": 4, "accuracy_mean": 0.5, "measured_accuracy_mean": 0.5}
+        for value in values
+    ]
+
+
+@pytest.mark.parametrize("key", ["matching.threshold", "system.threshold", "system.quality", "system.crf"])
+def test_a_sweep_over_what_coverage_cannot_see_says_so_in_one_line(key: str) -> None:
+    last = summary_table(rows_of(key, ["0.1", "0.2"], "coverage")).splitlines()[-1]
+    assert last.startswith(f"note: {key} swept by coverage")
+    assert last.endswith("accuracy=measured does")
+    for rows in (
+        rows_of(key, ["0.1", "0.2"], "measured"),
+        rows_of(key, ["0.1", "0.1"], "coverage"),
+        rows_of("seed", ["1", "2"], "coverage"),
+    ):
+        assert "note:" not in summary_table(rows)
+
+
+def test_accuracy_is_shown_once_with_its_ruler() -> None:
+    heading = summary_table(rows_of("seed", ["1"], "measured")).splitlines()[0]
+    assert "accuracy        by" in heading
+    assert "measured accuracy" not in heading
+    earlier = rows_of("seed", ["1"], "measured")
+    earlier[0]["accuracy_ruler"] = None  # results of a version that did not say: two accuracies
+    assert "measured accuracy" in summary_table(earlier).splitlines()[0]
+
+
+def test_means_over_videos_keep_the_ruler() -> None:
+    rows = [{**row, "video": video} for video in "xy" for row in rows_of("a", ["1"], "measured")]
+    counts = {"frames_replaced": 0, "frames_dropped": 0}
+    pooled = mean_over_videos(pd.DataFrame(rows).assign(**counts))
+    assert pooled["accuracy_ruler"].tolist() == ["measured"]
