@@ -4,6 +4,7 @@
     python -m analysis compare A B [--out FILE]
     python -m analysis compare MULTIRUN --by system A B
     python -m analysis frontier FOLDER [FOLDER ...] [--picture FILE]
+    python -m analysis ablation MULTIRUN
     python -m analysis merge MULTIRUN
     python -m analysis readme MULTIRUN [--table measured|measured_davis]
 
@@ -11,7 +12,8 @@
 draws the picture of the others where one is asked for. ``compare`` pairs the runs of two folders, or of two
 systems (or values of another key) of one sweep, that met the same network and video, says which is better and
 writes compare.csv. ``frontier`` takes each system's settings as points of accuracy against latency and bytes,
-averaged over videos and replicates. ``merge`` collects a multirun's jobs anew into results.parquet and
+averaged over videos and replicates. ``ablation`` says what each part that a sweep leaves out is worth in
+each regime. ``merge`` collects a multirun's jobs anew into results.parquet and
 results.csv. ``readme`` takes the results of the main job (or, with --table, of the
 experiment of that name) into tests/golden/tables/ and from there into its page.
 """
@@ -23,6 +25,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+from analysis.ablation import ablation_table, effects
 from analysis.pages import TABLES, update_page
 from analysis.pictures import check_format, draw_runs
 from analysis.replicates import pooled_rows
@@ -45,6 +48,8 @@ def main(arguments: list[str] | None = None) -> None:
     frontier = commands.add_parser("frontier", help="what each system trades: accuracy, latency, bytes")
     frontier.add_argument("folders", nargs="+", type=Path)
     frontier.add_argument("--picture", type=Path, help="also draw it: .png, .pdf, .svg, …")
+    ablation = commands.add_parser("ablation", help="what each part that was left out is worth")
+    ablation.add_argument("folder", type=Path)
     merge = commands.add_parser("merge", help="collect a multirun's jobs")
     merge.add_argument("folder", type=Path)
     readme = commands.add_parser("readme", help="update a table of a page")
@@ -58,6 +63,8 @@ def main(arguments: list[str] | None = None) -> None:
             _compare(chosen.folders, chosen.by, chosen.out)
         elif chosen.command == "frontier":
             _frontier(chosen.folders, chosen.picture)
+        elif chosen.command == "ablation":
+            print(ablation_table(effects(run_rows(chosen.folder))))
         elif chosen.command == "merge":
             merge_results(chosen.folder)
             print(summary_table(pooled_rows(run_rows(chosen.folder), chosen.folder)))

@@ -117,7 +117,7 @@ def _difference(quantity: Quantity, pairs: Sequence[Pair], setting: str) -> Diff
     if not why_not and quantity.level is not None:
         why_not = _too_few_beyond(quantity.level, pairs)
     if not why_not and len(pairs) > 1:
-        interval, p_value = _over_pairs([one - other for one, other in known])
+        _, interval, p_value = difference_over_pairs([one - other for one, other in known])
     elif not why_not:
         interval, p_value, why_not = _within(quantity, pairs[0], a - b)
     return Difference(quantity, a, b, interval, p_value, len(known), setting, why_not)
@@ -133,11 +133,16 @@ def _value(row: dict[str, Any], quantity: Quantity) -> float | None:
     return float(value)
 
 
-def _over_pairs(differences: Sequence[float]) -> tuple[Interval, float]:
-    """Student's interval of paired differences and the two-sided p value of none."""
-    count = len(differences)
-    mean, error = float(np.mean(differences)), float(np.std(differences, ddof=1)) / math.sqrt(count)
-    return Interval.around(mean, t_point(count - 1) * error), _p_value(mean, error, count - 1)
+def difference_over_pairs(differences: Sequence[float]) -> tuple[float, Interval, float | None]:
+    """The mean of paired differences, Student's interval of it, and the two-sided p value of none.
+
+    Interval and p value are unknown of fewer than two pairs.
+    """
+    count, mean = len(differences), float(np.mean(differences))
+    if count < 2:
+        return mean, UNKNOWN, None
+    error = float(np.std(differences, ddof=1)) / math.sqrt(count)
+    return mean, Interval.around(mean, t_point(count - 1) * error), _p_value(mean, error, count - 1)
 
 
 def _p_value(mean: float, error: float, freedom: int) -> float:
@@ -213,10 +218,13 @@ def _rows(series: pd.Series) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 def significant(differences: Sequence[Difference]) -> list[bool]:
     """Which differences are called so, by Holm's procedure over all that have a p value."""
-    tested = sorted(
-        (found.p_value, place) for place, found in enumerate(differences) if found.p_value is not None
-    )
-    called = [False] * len(differences)
+    return holm([found.p_value for found in differences])
+
+
+def holm(p_values: Sequence[float | None]) -> list[bool]:
+    """Which of several tests are called, so that at most 5 % of families without any effect call one."""
+    tested = sorted((p_value, place) for place, p_value in enumerate(p_values) if p_value is not None)
+    called = [False] * len(p_values)
     for rank, (p_value, place) in enumerate(tested):
         if p_value > (1.0 - CONFIDENCE) / (len(tested) - rank):
             break

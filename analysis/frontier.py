@@ -82,12 +82,21 @@ class Point:
 
 
 def points(folders: Sequence[Path]) -> list[Point]:
-    """The points of all completed runs in some folders, in the order they come.
+    """The points of all completed runs in some folders; raises as :func:`points_of`."""
+    return points_of(
+        [{**row, "folder": folder / row["folder"]} for folder in folders for row in run_rows(folder)]
+    )
+
+
+def points_of(rows: Sequence[Mapping[str, Any]]) -> list[Point]:
+    """The points of all completed runs, in the order they come.
+
+    Args:
+        rows: one a run, as :func:`analysis.results.run_rows` makes them.
 
     Raises:
         InputError: there is no completed run with a result, or their accuracies are of different rulers.
     """
-    rows = [{**row, "folder": folder / row["folder"]} for folder in folders for row in run_rows(folder)]
     done = [row for row in rows if row["status"] == "completed" and row.get("accuracy_mean") is not None]
     if not done:
         raise InputError("frontier: expected completed runs with results, found none")
@@ -115,7 +124,7 @@ def _point(name: str, setting: str, runs: Sequence[Mapping[str, Any]]) -> Point:
     return Point(
         name,
         setting,
-        Path(runs[0]["folder"]),
+        Path(runs[0].get("folder", "")),
         len(runs),
         sum(int(run["frames_completed"]) for run in runs) / captured,
         Estimate.over(runs, "accuracy_mean"),

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
+from analysis.ablation import ablation_table, effects
+from analysis.frontier import frontier_table, points_of
 from analysis.replicates import pooled_rows
 from analysis.results import run_rows
 from analysis.settings import join_overrides, split_overrides
@@ -25,16 +28,20 @@ class PageTable:
         page: the file that shows it.
         columns: their headings; none: all that there are.
         pooled: shown as means over its videos.
+        kind: a row a run (or its replicates), the points of a frontier, or what parts are worth.
     """
 
     page: str
     columns: tuple[str, ...] = ()
     pooled: bool = False
+    kind: Literal["summary", "frontier", "ablation"] = "summary"
 
 
 #: By the experiment that makes each.
 TABLES = {
     "quickstart": PageTable("README.md"),
+    "frontier": PageTable("sim/accuracy/README.md", kind="frontier"),
+    "ablation": PageTable("README.md", kind="ablation"),
     "measured": PageTable(
         "sim/accuracy/README.md",
         (
@@ -54,6 +61,12 @@ TABLES = {
 # What differs between machines and moments is not taken along.
 VOLATILE = ("folder", "wall_s", "git_sha", "version", "config_sha256", "error")
 
+# Beginnings of the columns that frontiers and ablations, with a row for each replicate, are made of.
+_NEEDED = (
+    *("overrides", "status", "system", "model", "network", "trace", "video", "accuracy_", "ea_per_captured"),
+    *("frames_captured", "frames_completed", "latency_mean", "uplink_bytes", "uplink_opportunistic_bytes"),
+)
+
 
 def markers(name: str) -> tuple[str, str]:
     """What stands around a table in its page."""
@@ -68,8 +81,14 @@ def golden_results(name: str) -> pd.DataFrame:
 def page_table(name: str) -> str:
     """A table from its golden results, as a fenced block."""
     results, table = golden_results(name), TABLES[name]
-    shown = mean_over_videos(results) if table.pooled else results
-    return f"```text\n{summary_table(shown.to_dict('records'), table.columns)}\n```"
+    rows = (mean_over_videos(results) if table.pooled else results).to_dict("records")
+    if table.kind == "frontier":
+        text = frontier_table(points_of(rows))
+    elif table.kind == "ablation":
+        text = ablation_table(effects(rows))
+    else:
+        text = summary_table(rows, table.columns)
+    return f"```text\n{text}\n```"
 
 
 def portable(overrides: str) -> str:
@@ -86,11 +105,15 @@ def update_page(name: str, folder: Path) -> None:
     """
     if checkout_folder() is None:
         raise ValueError("readme: expected a checkout with README.md, found an installed package")
-    results = pd.DataFrame(pooled_rows(run_rows(folder), folder))
+    rows = run_rows(folder)
+    kind = TABLES[name].kind
+    results = pd.DataFrame(pooled_rows(rows, folder) if kind == "summary" else rows)
     failed = int((results["status"] != "completed").sum())
     if failed:
         raise ValueError(f"{folder}: expected completed jobs, found {failed} of {len(results)} that failed")
     kept = results.drop(columns=[column for column in VOLATILE if column in results])
+    if kind != "summary":
+        kept = kept[[column for column in kept if column.startswith(_NEEDED)]]
     kept["overrides"] = kept["overrides"].map(portable)
     kept.to_csv(GOLDEN / f"{name}.csv", index=False)
     page = ROOT / TABLES[name].page

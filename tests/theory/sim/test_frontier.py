@@ -111,7 +111,7 @@ def test_opportunistic_bytes_are_bytes(results: Results) -> None:
 
 def test_accuracies_by_different_rulers_are_not_compared(results: Results) -> None:
     folder = results([_job(50, 0, 0.8), _job(85, 0, 0.9, accuracy_ruler="coverage")])
-    with pytest.raises(InputError, match="one ruler.*coverage and measured"):
+    with pytest.raises(InputError, match=r"one ruler.*coverage and measured"):
         points([folder])
 
 

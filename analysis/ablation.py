@@ -1,0 +1,135 @@
+"""What each part of a system is worth: runs without it against runs with it, in several regimes.
+
+Of a sweep's keys, those that only some jobs were given are what was left out, and the jobs without any of
+them are the whole system. Those that all jobs were given, with different values, are the regimes. A
+difference is taken pair by pair on the same network and video (`replicate`), so that it loses what both met
+alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from analysis.compare import difference_over_pairs, holm
+from analysis.settings import settings, split_overrides
+from sim.records.intervals import Interval
+from traces.errors import InputError
+
+QUANTITY = "ea_per_captured"
+WHOLE = ""  # nothing left out
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What leaving something out changes in a regime.
+
+    Args:
+        regime: "payload.codec=raw, trace.mean_mbps=5".
+        without: what was left out: "system.opportunistic=false".
+        whole: mean of the whole system over the pairs.
+        difference: mean of with it left out minus whole.
+        interval: of the difference, at 95 %; unknown of fewer than two pairs.
+        called: whether it is called a difference among all of the table (Holm's procedure).
+        same: whether every pair is the same to the last bit.
+        pairs: how many.
+    """
+
+    regime: str
+    without: str
+    whole: float
+    difference: float
+    interval: Interval
+    called: bool
+    same: bool
+    pairs: int
+
+
+def effects(rows: Sequence[Mapping[str, Any]]) -> list[Effect]:
+    """The effects in a sweep, regime by regime.
+
+    Args:
+        rows: one a job, as :func:`analysis.results.run_rows` makes them.
+
+    Raises:
+        InputError: there is no whole system to compare with, or a job that has no result or no partner.
+    """
+    jobs = [settings(split_overrides(row["overrides"])) for row in rows]
+    given = {key for job in jobs for key in job} - {"replicate", "experiment"}
+    left_out = sorted(key for key in given if any(key not in job for job in jobs))
+    shared = [key for key in dict.fromkeys(key for job in jobs for key in job) if key in given]
+    regimes = [key for key in shared if key not in left_out and len({job[key] for job in jobs}) > 1]
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for row, job in zip(rows, jobs, strict=True):
+        if row["status"] != "completed" or row.get(QUANTITY) is None:
+            raise InputError(f"{row['overrides']}: expected a completed run, found {row['status']}")
+        regime = ", ".join(f"{key}={job[key]}" for key in regimes)
+        without = ", ".join(f"{key}={job[key]}" for key in left_out if key in job)
+        found.setdefault(regime, {}).setdefault(without, {})[job.get("replicate", "0")] = float(row[QUANTITY])
+    made = [
+        _effect(regime, without, variants)
+        for regime, variants in found.items()
+        for without in variants
+        if without != WHOLE
+    ]
+    if not made:
+        raise InputError("ablation: expected runs that leave something out, found none")
+    called = holm([p_value for _, p_value in made])
+    return [replace(effect, called=one) for (effect, _), one in zip(made, called, strict=True)]
+
+
+def _effect(
+    regime: str, without: str, variants: Mapping[str, Mapping[str, float]]
+) -> tuple[Effect, float | None]:
+    whole, changed = variants.get(WHOLE, {}), variants[without]
+    if set(whole) != set(changed):
+        raise InputError(
+            f"ablation: expected the replicates of {without} ({regime}) with nothing left out, too: "
+            f"{', '.join(sorted(changed))}; found {', '.join(sorted(whole)) or 'none'}"
+        )
+    differences = [changed[name] - whole[name] for name in changed]
+    mean, interval, p_value = difference_over_pairs(differences)
+    same = all(value == 0.0 for value in differences)
+    reference = sum(whole.values()) / len(whole)
+    return Effect(regime, without, reference, mean, interval, False, same, len(differences)), p_value
+
+
+def ablation_table(found: Sequence[Effect]) -> str:
+    """Regimes as rows, what was left out as columns: the change of EA/captured, and what is known of it."""
+    columns = list(dict.fromkeys(effect.without for effect in found))
+    regimes = list(dict.fromkeys(effect.regime for effect in found))
+    cells = {(effect.regime, effect.without): effect for effect in found}
+    rows: list[list[Any]] = [["regime", "EA/captured", *columns]]
+    for regime in regimes:
+        whole = next(effect.whole for effect in found if effect.regime == regime)
+        rows.append([regime or "all", f"{whole:.3f}", *(_cell(cells.get((regime, one))) for one in columns)])
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if place == 0 else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    pairs = sorted({effect.pairs for effect in found})
+    return "\n".join(
+        [
+            lines[0],
+            "-" * len(lines[0]),
+            *lines[1:],
+            f"EA/captured with the part left out minus with it; {' or '.join(map(str, pairs))} pairs, "
+            "± 95 % by itself; * a difference",
+            "among all of the table (Holm); = the same to the last bit in every pair",
+        ]
+    )
+
+
+def _cell(effect: Effect | None) -> str:
+    if effect is None:
+        return "–"
+    if effect.same:
+        return "="
+    low, high = effect.interval
+    half = "" if low is None or high is None else f" ±{(high - low) / 2.0:.4f}".replace("±0.", "±.")
+    return f"{effect.difference:+.4f}{half}{'*' if effect.called else ' '}"
