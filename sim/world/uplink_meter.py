@@ -6,11 +6,11 @@ From that come samples (bytes, seconds that the link was busy with them), which 
 - **Messages are combined** until they amount to something: a few packets, some time, or all that a quarter of
   a second brought. A short message alone says little, since grants come once a millisecond.
 - **A bound is used as one.** Up to a millisecond of each message's time may have been the wait for a grant.
-  Where that could be most of a sample's time, the rate lies between bytes over time and bytes over what is
-  left of the time. A belief between the two stands; one outside moves to the nearer bound.
-- **What is under way teaches** once it is late: the modem sees its queue drain, so a message over a link that
-  has collapsed need not end first. (One that only waits for its turn on a shared link is not late.) What gives
-  way teaches at any time: opportunistic bytes, and probes.
+  Where that could be most of a sample's time, the rate lies between bytes over time and bytes over what
+  is left of the time. A belief between the two stands; one outside moves to the nearer bound.
+- **What is under way teaches** once it is late: the modem sees its queue drain, so a message over a link
+  that has collapsed need not end first. (One that only waits for its turn on a shared link is not late.)
+  What gives way teaches at any time: opportunistic bytes, and probes.
 - **What is known grows old.** If the link has told nothing for `probe_s`, or a bound has been broken by a
   sample that cannot say how far, the next question sends a probe: bytes without content, which give way to
   all others and are booked as opportunistic. It is as long as what was believed carries in `PROBE_S`.
@@ -140,9 +140,9 @@ class UplinkMeter:
                 self.add(left_bytes - message.remaining_bytes, seconds, message.ended_s)
         elif watched:
             self._look(now_s)
-        if now_s - self.learnt_s > self._probe_s or self._doubt:
-            if not (self._watched or unobserved):  # which teach as well
-                self._probe()
+        old = now_s - self.learnt_s > self._probe_s or self._doubt
+        if old and not (self._watched or unobserved):  # which teach as well
+            self._probe()
         return self._estimator.estimate_bps()
 
     def watch(self, message: BackgroundTransfer) -> None:
@@ -193,7 +193,10 @@ class UplinkMeter:
         """Critical messages of the camera's own had the link: what gives way did not."""
         self._free_s = until_s
         if self._watched:
-            self._own_s += max(0.0, min(seconds, until_s - self._looked_s))
+            ended_s = self._watched[-1][0].ended_s
+            overlap_s = min(until_s, ended_s) - max(until_s - seconds, self._looked_s)
+            if overlap_s > 0.0:
+                self._own_s += overlap_s
 
     def _look(self, now_s: float) -> None:
         """Count what has left of messages that give way; one sees only their sum, since they queue."""
