@@ -217,7 +217,7 @@ class RunConfig:
     matching: MatchingConfig = MatchingConfig()
     payload: PayloadConfig = PayloadConfig()
     refresh: RefreshConfig = RefreshConfig()
-    estimator: Mapping[str, Any] = field(default_factory=lambda: {"name": "ewma"})
+    estimator: Mapping[str, Any] = field(default_factory=lambda: {"name": "kalman"})
     scheduler: Mapping[str, Any] = field(default_factory=lambda: {"name": "ea"})
     accuracy: AccuracyConfig = AccuracyConfig()
     cache: CacheConfig = CacheConfig()

@@ -144,8 +144,8 @@ class HarmonicMean:
 class Kalman:
     """Scalar Kalman filter of the log rate, a random walk in time: x' = x + w·√t, z = x + v.
 
-    The rate of n packets that leave at random has the relative variance 1/n; that of v is `measurement` squared
-    and 1/n.
+    The rate of n packets that leave at random has the relative variance 1/n; that of v is `measurement`
+    squared and 1/n.
 
     A sample further off than `gate` standard deviations says that the link has changed: what was known then
     has the variance of the surprise (covariance inflation), and the sample counts nearly alone.
