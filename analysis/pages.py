@@ -35,6 +35,10 @@ class PageTable:
 #: By the experiment that makes each.
 TABLES = {
     "quickstart": PageTable("README.md"),
+    "propagation_delay": PageTable(
+        "sim/README.md",
+        ("system", "swept", "frames", "of", "EA", "latency ms", "p99 ms", "offload %"),
+    ),
     "measured": PageTable(
         "sim/accuracy/README.md",
         (

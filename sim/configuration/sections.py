@@ -86,7 +86,7 @@ class LinkConfig:
     """The uplink beside its trace. `sharing`: fifo or fair; `probe_s`: None never probes."""
 
     sharing: str = "fifo"
-    delay_s: float = 0.01
+    delay_s: float = 0.025
     loss: float = 0.0
     retransmission_delay_s: float = 0.008
     outages_s: tuple[tuple[float, float], ...] = ()
@@ -98,7 +98,7 @@ class DownlinkConfig:
     """The way back: a constant rate, since results are small."""
 
     mean_mbps: float = 100.0
-    delay_s: float = 0.01
+    delay_s: float = 0.025
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,8 +148,9 @@ class UplinkMeter:
     def watch(self, message: BackgroundTransfer) -> None:
         """Learn from how a message that gives way leaves."""
         watched = self._watched
-        if len(watched) >= MOST_WATCHED:
-            self._look(self._env.now)
+        if watched and (watched[-1][0].ended_s <= self._env.now or len(watched) >= MOST_WATCHED):
+            self._look(self._env.now)  # what follows does not follow at once
+            watched = self._watched
         if not watched:
             self._looked_s, self._own_s = self._env.now, 0.0
         watched.append((message, message.remaining_bytes))
