@@ -111,7 +111,7 @@ def refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         (["server.crashes_s=[[1,2],[0,1]]"], ["server.crashes_s", "ascending"]),
         (["arrival=queue", "arrival.limit=0"], ["arrival.limit", "at least 1"]),
         (["refresh.operators=0"], ["refresh.operators", "at least 1"]),
-        (["estimator.half_life_s=0"], ["estimator.half_life_s", "> 0 s", "0.0"]),
+        (["estimator=ewma", "estimator.half_life_s=0"], ["estimator.half_life_s", "> 0 s", "0.0"]),
         (["link.probe_s=0"], ["link.probe_s", "> 0 s", "0"]),
         (["estimator=oracle", "estimator.horizon_s=.inf"], ["estimator.horizon_s", "inf"]),
         (["estimator=oracle", "estimator.horizon_s=0"], ["estimator.horizon_s", "> 0 s"]),
