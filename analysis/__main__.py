@@ -6,7 +6,7 @@
     python -m analysis frontier FOLDER [FOLDER ...] [--picture FILE]
     python -m analysis ablation MULTIRUN
     python -m analysis merge MULTIRUN
-    python -m analysis readme MULTIRUN [--table measured|measured_davis]
+    python -m analysis readme MULTIRUN [--table NAME]
 
 ``show`` prints the table of runs (or of all jobs of a multirun), failed and unfinished ones included, and
 draws the picture of the others where one is asked for. ``compare`` pairs the runs of two folders, or of two

@@ -42,6 +42,10 @@ TABLES = {
     "quickstart": PageTable("README.md"),
     "frontier": PageTable("sim/accuracy/README.md", kind="frontier"),
     "ablation": PageTable("README.md", kind="ablation"),
+    "propagation_delay": PageTable(
+        "sim/README.md",
+        ("system", "swept", "frames", "of", "EA", "latency ms", "p99 ms", "offload %"),
+    ),
     "measured": PageTable(
         "sim/accuracy/README.md",
         (

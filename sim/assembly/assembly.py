@@ -144,6 +144,7 @@ def assemble(
             refresh_operators=config.refresh.operators,
             on_trace=timeline.recorder(number) if timeline else None,
             codec_time=config.codec_time == "profile",
+            probe_s=config.link.probe_s,
         )
         context = SystemContext(
             geometry=view.geometry,

@@ -83,13 +83,14 @@ class ArrivalConfig:
 
 @dataclass(frozen=True, slots=True)
 class LinkConfig:
-    """The uplink beside its trace. `sharing`: fifo or fair."""
+    """The uplink beside its trace. `sharing`: fifo or fair; `probe_s`: None never probes."""
 
     sharing: str = "fifo"
-    delay_s: float = 0.01
+    delay_s: float = 0.025
     loss: float = 0.0
     retransmission_delay_s: float = 0.008
     outages_s: tuple[tuple[float, float], ...] = ()
+    probe_s: float | None = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ class DownlinkConfig:
     """The way back: a constant rate, since results are small."""
 
     mean_mbps: float = 100.0
-    delay_s: float = 0.01
+    delay_s: float = 0.025
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +217,7 @@ class RunConfig:
     matching: MatchingConfig = MatchingConfig()
     payload: PayloadConfig = PayloadConfig()
     refresh: RefreshConfig = RefreshConfig()
-    estimator: Mapping[str, Any] = field(default_factory=lambda: {"name": "ewma"})
+    estimator: Mapping[str, Any] = field(default_factory=lambda: {"name": "kalman"})
     scheduler: Mapping[str, Any] = field(default_factory=lambda: {"name": "ea"})
     accuracy: AccuracyConfig = AccuracyConfig()
     cache: CacheConfig = CacheConfig()
@@ -285,6 +286,8 @@ class RunConfig:
             raise InputError(
                 f"downlink.mean_mbps: expected a rate > 0 Mbit/s, found {self.downlink.mean_mbps}"
             )
+        if self.link.probe_s is not None and not self.link.probe_s > 0:
+            raise InputError(f"link.probe_s: expected a time > 0 s, found {self.link.probe_s}")
         if not (math.isfinite(self.downlink.delay_s) and self.downlink.delay_s >= 0):
             raise InputError(
                 f"downlink.delay_s: expected a finite delay >= 0 s, found {self.downlink.delay_s}"

@@ -1,8 +1,10 @@
-"""What the edge believes the uplink can carry, from the transfers it has seen finish.
+"""What the edge believes the uplink can carry, from what it has seen the link carry.
 
-A short message can leave within one delivery opportunity and would then suggest an infinite rate, so an
-estimator only looks at transfers of at least ``MIN_BYTES``. The first one counts whatever its size: a system
-that knows nothing of its uplink would never offload, and so never learn.
+An estimator is told samples: bytes, and the seconds that the link was busy with them
+(:class:`sim.world.uplink_meter.UplinkMeter` makes them from messages of any size). What it has learnt loses
+weight with time, not with the number of samples, so that a link which has changed is followed as fast by a
+system that sends little as by one that sends much. Rates differ by factors (a link collapses from 56 to 0.4
+Mbit/s): averages are therefore of logarithms, and a step down takes as long to follow as the same step up.
 """
 
 from __future__ import annotations
@@ -13,11 +15,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
+from sim.physics.trace_replay import PACKET_BYTES
 from traces.errors import InputError
 
-MIN_BYTES = 8 * 1500
-MIN_SECONDS = 1e-3
-
+MIN_SECONDS = 1e-6  # less is rounding
 
 #: When a message of so many bytes, sent now, will be through: seconds from now. No real edge can know it.
 UplinkFuture: TypeAlias = Callable[[float], float]
@@ -27,21 +28,18 @@ class BandwidthEstimator(Protocol):
     """A running estimate of the uplink's rate in bit/s.
 
     A class is made as `Class(future, options)`, with the uplink's future, which only an oracle asks, and an
-    instance of its nested `Options`.
+    instance of its nested `Options`. It may also have
+
+    - `elapse(seconds)`, called before :meth:`observe` with the time since the last sample, so that it can
+      forget; without it, samples are all that it knows of time;
+    - `learns = False`, if samples tell it nothing: no probes are then sent on its behalf.
     """
 
     def observe(self, size_bytes: float, seconds: float) -> None:
-        """A transfer of `size_bytes` took `seconds` of the link's time."""
+        """The link was busy for `seconds` with `size_bytes`."""
 
     def estimate_bps(self) -> float | None:
-        """The current estimate; None before the first transfer."""
-
-
-def _rate_bps(size_bytes: float, seconds: float, first: bool) -> float | None:
-    """The rate of one transfer, or None if it is too short to tell."""
-    if size_bytes < MIN_BYTES and not first:
-        return None
-    return 8.0 * size_bytes / max(seconds, MIN_SECONDS)
+        """The current estimate; None before the first sample."""
 
 
 def unknown_future(size_bytes: float) -> float:
@@ -49,31 +47,51 @@ def unknown_future(size_bytes: float) -> float:
     raise ValueError("this estimator was made without the uplink's future")
 
 
+def _rate_bps(size_bytes: float, seconds: float) -> float:
+    return max(8.0 * size_bytes / max(seconds, MIN_SECONDS), 1.0)
+
+
+def _checked(key: str, value: float, unit: str = " s") -> None:
+    if not (math.isfinite(value) and value > 0.0):
+        raise InputError(f"estimator.{key}: expected a value > 0{unit}, found {value}")
+
+
 @dataclass(slots=True, eq=False)
 class Ewma:
-    """Exponentially weighted moving average: e ← (1 − α)·e + α·x."""
+    """Exponentially weighted moving average of log rates, by time: ln e ← ln e + w·(ln x − ln e).
+
+    w = 1 − 2^(−t/h), where t is the time since the sample before (at least what the sample itself took) and h
+    the half-life.
+    """
 
     @dataclass(frozen=True, slots=True)
     class Options:
-        """alpha: weight of the newest transfer, α in (0, 1]."""
+        """half_life_s: after which time what is known weighs half, h."""
 
-        alpha: float = 0.3
+        half_life_s: float = 0.2
 
         def __post_init__(self) -> None:
-            if not 0.0 < self.alpha <= 1.0:
-                raise InputError(f"estimator.alpha: expected a weight in (0, 1], found {self.alpha}")
+            _checked("half_life_s", self.half_life_s)
 
     future: UplinkFuture = unknown_future
     options: Options = Options()
     _estimate_bps: float | None = None
+    _elapsed_s: float = 0.0
+
+    def elapse(self, seconds: float) -> None:
+        """So much time has passed since the last sample."""
+        self._elapsed_s = seconds
 
     def observe(self, size_bytes: float, seconds: float) -> None:
-        rate_bps = _rate_bps(size_bytes, seconds, self._estimate_bps is None)
-        if rate_bps is not None:
-            previous = self._estimate_bps
-            self._estimate_bps = (
-                rate_bps if previous is None else previous + self.options.alpha * (rate_bps - previous)
-            )
+        rate_bps = _rate_bps(size_bytes, seconds)
+        believed_bps = self._estimate_bps
+        if believed_bps is None:
+            self._estimate_bps = rate_bps
+        else:
+            halves = max(self._elapsed_s, seconds) / self.options.half_life_s
+            weight = 1.0 - 0.5**halves if halves < 60.0 else 1.0
+            self._estimate_bps = believed_bps * (rate_bps / believed_bps) ** weight
+        self._elapsed_s = 0.0
 
     def estimate_bps(self) -> float | None:
         return self._estimate_bps
@@ -81,85 +99,115 @@ class Ewma:
 
 @dataclass(slots=True, eq=False)
 class HarmonicMean:
-    """Harmonic mean of the last transfers' rates; a single fast one cannot raise it much."""
+    """Harmonic mean of the last samples' rates; a single fast one cannot raise it much."""
 
     @dataclass(frozen=True, slots=True)
     class Options:
-        """window: how many transfers."""
+        """Args:
+        window: how many samples at most.
+        memory_s: samples older than the newest by more are forgotten.
+        """
 
         window: int = 5
+        memory_s: float = 1.0
 
         def __post_init__(self) -> None:
             if self.window < 1:
-                raise InputError(f"estimator.window: expected at least 1 transfer, found {self.window}")
+                raise InputError(f"estimator.window: expected at least 1 sample, found {self.window}")
+            _checked("memory_s", self.memory_s)
 
     future: UplinkFuture = unknown_future
     options: Options = Options()
-    _rates_bps: deque[float] = field(default_factory=deque)
+    _samples: deque[tuple[float, float]] = field(default_factory=deque)  # (when, rate)
+    _now_s: float = 0.0
+    _elapsed_s: float = 0.0
+
+    def elapse(self, seconds: float) -> None:
+        """So much time has passed since the last sample."""
+        self._elapsed_s = seconds
 
     def observe(self, size_bytes: float, seconds: float) -> None:
-        rate_bps = _rate_bps(size_bytes, seconds, not self._rates_bps)
-        if rate_bps is not None:
-            self._rates_bps.append(rate_bps)
-            if len(self._rates_bps) > self.options.window:
-                self._rates_bps.popleft()
+        self._now_s += max(self._elapsed_s, seconds)
+        self._elapsed_s = 0.0
+        samples, options = self._samples, self.options
+        samples.append((self._now_s, _rate_bps(size_bytes, seconds)))
+        while len(samples) > options.window or self._now_s - samples[0][0] > options.memory_s:
+            samples.popleft()
 
     def estimate_bps(self) -> float | None:
-        if not self._rates_bps:
+        if not self._samples:
             return None
-        return len(self._rates_bps) / sum(1.0 / rate for rate in self._rates_bps)
+        return len(self._samples) / sum(1.0 / rate for _, rate in self._samples)
 
 
 @dataclass(slots=True, eq=False)
 class Kalman:
-    """Scalar Kalman filter of a random walk: x' = x + w, z = x + v, in units of the last estimate."""
+    """Scalar Kalman filter of the log rate, a random walk in time: x' = x + w·√t, z = x + v.
+
+    The rate of n packets that leave at random has the relative variance 1/n; that of v is `measurement`
+    squared and 1/n.
+
+    A sample further off than `gate` standard deviations says that the link has changed: what was known then
+    has the variance of the surprise (covariance inflation), and the sample counts nearly alone.
+    """
 
     @dataclass(frozen=True, slots=True)
     class Options:
-        """Both as shares of the estimate.
+        """Standard deviations as logarithms: 0.1 is about 10 %.
 
         Args:
-            process: standard deviation of w, a transfer.
-            measurement: standard deviation of v.
+            process: of w, in a second.
+            measurement: of v, for a sample of any size.
+            gate: how many standard deviations are a surprise.
         """
 
-        process: float = 0.1
-        measurement: float = 0.3
+        process: float = 0.5
+        measurement: float = 0.2
+        gate: float = 3.0
 
         def __post_init__(self) -> None:
-            if self.process <= 0.0 or self.measurement <= 0.0:
+            if not (self.process > 0.0 and self.measurement > 0.0):
                 raise InputError(
                     "estimator.process, estimator.measurement: expected shares > 0, "
                     f"found {self.process} and {self.measurement}"
                 )
+            _checked("gate", self.gate, " standard deviations")
 
     future: UplinkFuture = unknown_future
     options: Options = Options()
-    _estimate_bps: float | None = None
+    _log_bps: float | None = None
     _variance: float = 0.0
+    _elapsed_s: float = 0.0
+
+    def elapse(self, seconds: float) -> None:
+        """So much time has passed since the last sample."""
+        self._elapsed_s = seconds
 
     def observe(self, size_bytes: float, seconds: float) -> None:
-        rate_bps = _rate_bps(size_bytes, seconds, self._estimate_bps is None)
-        if rate_bps is None:
-            return
         options = self.options
-        if self._estimate_bps is None:
-            self._estimate_bps = rate_bps
-            self._variance = (options.measurement * rate_bps) ** 2
-            return
-        scale = self._estimate_bps**2
-        variance = self._variance + options.process**2 * scale
-        gain = variance / (variance + options.measurement**2 * scale)
-        self._estimate_bps = max(self._estimate_bps + gain * (rate_bps - self._estimate_bps), 1.0)
-        self._variance = (1.0 - gain) * variance
+        log_bps = math.log(_rate_bps(size_bytes, seconds))
+        noise = options.measurement**2 + PACKET_BYTES / size_bytes
+        if self._log_bps is None:
+            self._log_bps, self._variance = log_bps, noise
+        else:
+            variance = self._variance + options.process**2 * max(self._elapsed_s, seconds)
+            surprise = log_bps - self._log_bps
+            if surprise**2 > options.gate**2 * (variance + noise):
+                variance = surprise**2
+            gain = variance / (variance + noise)
+            self._log_bps += gain * surprise
+            self._variance = (1.0 - gain) * variance
+        self._elapsed_s = 0.0
 
     def estimate_bps(self) -> float | None:
-        return self._estimate_bps
+        return None if self._log_bps is None else math.exp(self._log_bps)
 
 
 @dataclass(slots=True, eq=False)
 class Oracle:
     """The true mean rate over the next `horizon_s` seconds, which no real edge can know."""
+
+    learns = False
 
     @dataclass(frozen=True, slots=True)
     class Options:

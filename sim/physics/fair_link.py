@@ -106,7 +106,8 @@ class FairLink(Link):
                 others = max(0.0, 1.0 - flow.size_bytes / carried_bytes) if carried_bytes > 0.0 else 0.0
                 since_s = flow.enqueued_s
                 shared_s = others * (delivered_s - since_s)
-                flow.booked(Transfer(flow.size_bytes, since_s, since_s, delivered_s, shared_s))
+                room_bytes = 0.0 if self._flows else self.replay.room_bytes
+                flow.booked(Transfer(flow.size_bytes, since_s, since_s, delivered_s, shared_s, room_bytes))
                 arrives_s = delivered_s + self.conditions.delay_s
                 flow.answer.succeed_once(max(0.0, arrives_s - self.env.now))
         if not self._flows:

@@ -30,20 +30,22 @@ from traces.errors import InputError
 class Transfer(NamedTuple):
     """What became of a critical message. `delivered_s` is when its last byte left the link's queue;
     it reaches the far side one propagation delay later. `shared_s` is what of the time since `began_s` the
-    link has given to other messages."""
+    link has given to other messages. `room_bytes` is what its last delivery opportunity had room for beside
+    it: a modem is granted whole opportunities, and pads them."""
 
     size_bytes: int
     enqueued_s: float
     began_s: float
     delivered_s: float
     shared_s: float = 0.0
+    room_bytes: float = 0.0
 
 
 @dataclass(slots=True, eq=False)
 class BackgroundTransfer:
     """An opportunistic message on its way: it gives way to critical ones (a scavenger transfer).
 
-    `remaining_bytes` is as of the link's last settling.
+    `remaining_bytes` is as of the link's last settling; `ended_s` when the message was through, or withdrawn.
     """
 
     size_bytes: int
@@ -51,6 +53,7 @@ class BackgroundTransfer:
     on_sent: Callable[[], None]
     on_arrived: Callable[[], None]
     remaining_bytes: float = 0.0
+    ended_s: float = math.inf
 
 
 def _arrive(message: BackgroundTransfer, _: Event) -> None:
@@ -154,7 +157,7 @@ class Link:
             count.delivered += outstanding.popleft().size_bytes
         if began_s > delivered_s:
             began_s = delivered_s
-        transfer = Transfer(size_bytes, now_s, began_s, delivered_s)
+        transfer = Transfer(size_bytes, now_s, began_s, delivered_s, 0.0, self.replay.room_bytes)
         outstanding.append(transfer)
         return transfer
 
@@ -177,6 +180,13 @@ class Link:
         if self._background:
             self._settle(self.env.now)
         return self.replay.peek(size_bytes, enqueued_s)
+
+    def carried_bytes(self, transfer: Transfer) -> float:
+        """What has left by now of a critical message that is not through yet."""
+        now_s = self.env.now
+        if transfer.began_s >= now_s:
+            return 0.0
+        return min(self.replay.capacity_bytes(transfer.began_s, now_s), float(transfer.size_bytes))
 
     def backlog_bytes(self) -> int:
         """Critical bytes of messages that are not through yet."""
@@ -223,6 +233,7 @@ class Link:
         self._hand_over()
         if message in self._background:
             self._background.remove(message)
+            message.ended_s = self.env.now
             self._count.opportunistic_dropped += message.remaining_bytes
             self._arm()
 
@@ -262,6 +273,7 @@ class Link:
         """Let go of the messages that are through."""
         while self._background and self._background[0].remaining_bytes <= 0.0:
             message = self._background.popleft()
+            message.ended_s = self.env.now
             message.on_sent()
             arrival = Timeout(self.env, self.conditions.delay_s)
             arrival.callbacks.append(partial(_arrive, message))

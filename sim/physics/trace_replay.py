@@ -48,6 +48,14 @@ class TraceReplay(Protocol):
     def free_s(self) -> float:
         """The time up to which the link is known to be busy with what was taken."""
 
+    @property
+    def room_bytes(self) -> float:
+        """What the last delivery opportunity that was used still has room for."""
+
+    @property
+    def grant_bytes(self) -> float:
+        """What one delivery opportunity carries; 0 where bytes flow."""
+
     def capacity_bytes(self, start_s: float, end_s: float) -> float:
         """Bytes that can leave from `start_s` until before `end_s` if the link is never idle."""
 
@@ -69,10 +77,10 @@ class OpportunityReplay:
         "_dead",
         "_index",
         "_last_ms",
-        "_left_bytes",
         "_packet_bytes",
         "_period_ms",
         "_times_ms",
+        "room_bytes",
     )
 
     def __init__(self, trace: OpportunityTrace, outages: Sequence[tuple[float, float]] = ()) -> None:
@@ -85,7 +93,7 @@ class OpportunityReplay:
         self._packet_bytes = trace.packet_bytes
         self._index = -1  # opportunity i of round j has the index j * count + i
         self._last_ms = -1  # when that opportunity is
-        self._left_bytes = 0.0
+        self.room_bytes = 0.0
         # Indices [first, end) of the opportunities that fall into an outage.
         self._dead = [
             (
@@ -94,6 +102,10 @@ class OpportunityReplay:
             )
             for start_s, end_s in outages
         ]
+
+    @property
+    def grant_bytes(self) -> float:
+        return float(self._packet_bytes)
 
     def _time_ms(self, index: int) -> int:
         round_, place = divmod(index, self._count)
@@ -114,7 +126,7 @@ class OpportunityReplay:
         now_ms = (now_s - CLOCK_TOLERANCE_S) * 1e3
         index, left = self._index, 0.0
         if now_ms <= self._last_ms:
-            left = self._left_bytes
+            left = self.room_bytes
             following = index + 1
             if size_bytes <= left:
                 return index, left - size_bytes
@@ -140,7 +152,7 @@ class OpportunityReplay:
     def take(self, size_bytes: float, now_s: float) -> float:
         if size_bytes <= 0:
             return now_s
-        self._index, self._left_bytes = self._plan(size_bytes, now_s)
+        self._index, self.room_bytes = self._plan(size_bytes, now_s)
         self._last_ms = self._time_ms(self._index)
         return max(now_s, self._last_ms / 1e3)
 
@@ -155,7 +167,7 @@ class OpportunityReplay:
         last = self._first_at_or_after((until_s - 0.5 * LOOK_AFTER_S) * 1e3) - 1
         index, left = self._plan(limit_bytes, arrived_s)
         if index <= last:
-            self._index, self._left_bytes = index, left
+            self._index, self.room_bytes = index, left
             self._last_ms = self._time_ms(index)
             return limit_bytes
         # Not everything fits: every opportunity up to `last` is used up.
@@ -165,7 +177,7 @@ class OpportunityReplay:
         if now_ms <= self._last_ms:
             following = self._index + 1
             if self._index <= last:
-                taken = self._left_bytes
+                taken = self.room_bytes
         packets = last - following + 1
         for first, end in self._dead:
             packets -= max(0, min(end, last + 1) - max(first, following))
@@ -174,7 +186,7 @@ class OpportunityReplay:
             self._index = self._live(following, packets)
             self._last_ms = self._time_ms(self._index)
         if taken > 0:
-            self._left_bytes = 0.0
+            self.room_bytes = 0.0
         return min(taken, limit_bytes)
 
     def free_s(self) -> float:
@@ -191,6 +203,8 @@ class OpportunityReplay:
 class RateReplay:
     """(time, rate) segments: bytes flow like water at the segment's rate; zero rates and outages stall."""
 
+    room_bytes = 0.0  # water leaves none,
+    grant_bytes = 0.0  # and comes as it is asked for
     __slots__ = (
         "_before_bytes",
         "_bounds_s",

@@ -6,20 +6,20 @@ The frames themselves see it through a :class:`~sim.world.frame_world.FrameWorld
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Generator
 from typing import Any, TypeAlias
 
 from simpy import Environment
 from simpy.events import AnyOf, Event, Timeout
 
-from sim.physics.estimators import MIN_BYTES, BandwidthEstimator
+from sim.physics.estimators import BandwidthEstimator
 from sim.physics.events import Answer, Happened, SharedEvent
-from sim.physics.link import BackgroundTransfer, Link, Transfer
+from sim.physics.link import BackgroundTransfer, Link
 from sim.physics.processor import Processor, operators
 from sim.world.beside import driven, spawned
 from sim.world.codec_lane import CodecLane
 from sim.world.device import Device
+from sim.world.uplink_meter import PROBE_AFTER_S, UplinkMeter
 
 Process: TypeAlias = Generator[Event, Any, Any]
 PATIENCE_S = 5.0
@@ -36,6 +36,7 @@ class CameraWorld:
         patience_s: how long a frame waits for its answer after its first byte was sent.
         refresh_operators: equal steps of a dense refresh.
         codec_time: whether codecs take the time that the profiles give them; otherwise none.
+        probe_s: how old knowledge of the uplink may grow before it is probed; None: for ever.
         on_trace: told (frame, track, what, began_s, ended_s), for timelines.
     """
 
@@ -49,15 +50,13 @@ class CameraWorld:
         "edge_codecs",
         "env",
         "estimator",
-        "last_observed_s",
         "last_told",
+        "meter",
         "no_time",
         "on_trace",
         "patience_s",
         "refresh_operators",
-        "unobserved",
         "uplink",
-        "uplink_free_s",
     )
 
     def __init__(
@@ -72,6 +71,7 @@ class CameraWorld:
         refresh_operators: int = 100,
         on_trace: Callable[[int, str, str, float, float], None] | None = None,
         codec_time: bool = True,
+        probe_s: float | None = PROBE_AFTER_S,
     ) -> None:
         self.env = env
         self.edge = edge
@@ -85,10 +85,7 @@ class CameraWorld:
         self.edge_codecs = CodecLane(edge.profile if codec_time else None)
         self.cloud_codecs = CodecLane(cloud.profile if codec_time else None)
         self.no_time = Happened(env)
-        self.last_observed_s = 0.0
-        # Transfers whose end the edge has not seen yet; a system that never asks keeps the newest.
-        self.unobserved: deque[Transfer] = deque(maxlen=64)
-        self.uplink_free_s = 0.0  # when the last message left of a frame in a pipeline, or beside a frame
+        self.meter = UplinkMeter(env, uplink, estimator, probe_s)
         # Told (frame, bytes up, bytes down) of messages sent beside a frame.
         self.book_aside: Callable[[int, int, int], None] = lambda frame, up, down: None
         self.last_told: SharedEvent | None = None  # what a frame has told the others last
@@ -97,26 +94,16 @@ class CameraWorld:
     # -- the uplink's rate --------------------------------------------------------------------------
 
     def bandwidth_bps(self) -> float | None:
-        """What the estimator believes the uplink carries, all transfers that have ended included."""
-        unobserved, now_s = self.unobserved, self.env.now
-        while unobserved and unobserved[0].delivered_s <= now_s:
-            transfer = unobserved.popleft()
-            # From when it was handed to the link: what other cameras sent before it, the edge cannot tell.
-            self.observe(transfer.size_bytes, transfer.delivered_s - transfer.enqueued_s)
-        return self.estimator.estimate_bps()
+        """What the estimator believes the uplink carries, all that has left by now included."""
+        return self.meter.estimate_bps()
 
     def observe(self, size_bytes: float, seconds: float) -> None:
-        """Tell the estimator of a transfer; what is too short to tell anything does not count as one."""
-        if size_bytes >= MIN_BYTES:
-            self.last_observed_s = float(self.env.now)
-        self.estimator.observe(size_bytes, seconds)
+        """Tell the meter of bytes that left otherwise than by this world's messages."""
+        self.meter.add(size_bytes, seconds, float(self.env.now))
 
     def probe(self, size_bytes: int) -> None:
         """Measure the uplink with a message without content that gives way to all others."""
-        began_s = self.last_observed_s = float(self.env.now)
-        self.uplink.send_background(
-            size_bytes, lambda: self.observe(size_bytes, float(self.env.now) - began_s), lambda: None
-        )
+        self.meter.probe(size_bytes)
 
     # -- messages that no frame waits for -----------------------------------------------------------
 
@@ -143,16 +130,13 @@ class CameraWorld:
             if on_arrived():
                 self.notify(0, lambda: answer.succeed_once(0.0))
 
-        began_s = float(self.env.now)
         transfer = self.uplink.send_background(size_bytes, lambda: None, arrived)
+        self.meter.watch(transfer)
         unsent_bytes = math.inf
         while not answer.settled and (left_bytes := self.uplink.unsent_bytes(transfer)) < unsent_bytes:
             unsent_bytes = left_bytes
             yield AnyOf(self.env, [answer, Timeout(self.env, patience_s)])
         self.uplink.cancel(transfer)
-        if answer.settled and self.estimator.estimate_bps() is None:  # all that is known of the uplink yet
-            delays_s = self.uplink.conditions.delay_s + self.downlink.conditions.delay_s
-            self.observe(size_bytes, float(self.env.now) - began_s - delays_s)
         return answer.settled
 
     def send_background(
@@ -161,7 +145,9 @@ class CameraWorld:
         """Send an opportunistic message up for a frame; see :meth:`Link.send_background`."""
         if self.on_trace is not None:
             on_sent = self._traced(frame, "uplink opportunistic", "blocks", on_sent)
-        return self.uplink.send_background(size_bytes, on_sent, on_arrived)
+        message = self.uplink.send_background(size_bytes, on_sent, on_arrived)
+        self.meter.watch(message)
+        return message
 
     def _traced(self, frame: int, track: str, what: str, then: Callable[[], None]) -> Callable[[], None]:
         """`then`, after noting a span from now until it runs."""

@@ -59,7 +59,7 @@ class FrameWorld:
         self.on_trace = camera.on_trace
         self.patience_s = camera.patience_s
         self.account = FrameAccount()
-        self._unobserved = camera.unobserved
+        self._unobserved = camera.meter.unobserved
         self.asked = Awaited()
         self._give_up_s = 0.0
         self._before_remote = (0.0, 0.0, 0.0, 0.0, 0.0)
@@ -288,13 +288,7 @@ class FrameWorld:
         )
 
     def _book_uplink(self, transfer: Transfer) -> None:
-        # The estimator must not take waiting for the camera's own earlier message for a slow link.
-        free_s = self.camera.uplink_free_s
-        if free_s > transfer.enqueued_s:
-            since_s = min(free_s, transfer.delivered_s)
-            self._unobserved.append(transfer._replace(enqueued_s=since_s))
-        else:
-            self._unobserved.append(transfer)
+        self._unobserved.append(transfer)
         account = self.account
         account.uplink_delivered_s = delivered_s = transfer.delivered_s
         account.queue_s += transfer.began_s - transfer.enqueued_s
@@ -317,10 +311,10 @@ class FrameWorld:
     @property
     def last_observed_s(self) -> float:
         """When the uplink's rate was last learnt from."""
-        return self.camera.last_observed_s
+        return self.camera.meter.learnt_s
 
     def observe(self, size_bytes: float, seconds: float) -> None:
-        """Tell the estimator of a transfer; see :meth:`CameraWorld.observe`."""
+        """Tell of a transfer that the world has not seen; see :meth:`CameraWorld.observe`."""
         self.camera.observe(size_bytes, seconds)
 
     def probe(self, size_bytes: int) -> None:
@@ -410,7 +404,3 @@ class _AsideWorld(FrameWorld):
     def reply(self, size_bytes: int) -> Awaitable:
         self.camera.book_aside(self.account.frame, 0, size_bytes)
         return super().reply(size_bytes)
-
-    def _book_uplink(self, transfer: Transfer) -> None:
-        super()._book_uplink(transfer)
-        self.camera.uplink_free_s = transfer.delivered_s

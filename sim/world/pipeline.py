@@ -107,7 +107,6 @@ class TrackedFrameWorld(FrameWorld):
 
     def _book_uplink(self, transfer: Transfer) -> None:
         super()._book_uplink(transfer)
-        self.camera.uplink_free_s = transfer.delivered_s
         self._book(transfer)
 
     def _book_downlink(self, transfer: Transfer) -> None:

@@ -137,8 +137,8 @@ def test_names_of_a_users_folder_are_known_too(door: Door) -> None:
             "system.paitence_s: expected one of the keys .*; did you mean 'patience_s'",
         ),
         (
-            {"estimator": {"name": "ewma", "alhpa": 0.5}},
-            "estimator.alhpa: expected one of the keys alpha; did you mean 'alpha'",
+            {"estimator": {"name": "ewma", "half_lief_s": 0.5}},
+            "estimator.half_lief_s: expected one of the keys half_life_s; did you mean 'half_life_s'",
         ),
         (
             {"scheduler": {"name": "ea", "lamda_per_s": 1.0}},
@@ -156,7 +156,10 @@ def test_names_of_a_users_folder_are_known_too(door: Door) -> None:
             {"system": {"name": "fluxshard_ea", "opportunistic": 1}},
             "system.opportunistic: expected true or false, found 1",
         ),
-        ({"estimator": {"name": "ewma", "alpha": "a"}}, "estimator.alpha: expected a number, found 'a'"),
+        (
+            {"estimator": {"name": "ewma", "half_life_s": "a"}},
+            "estimator.half_life_s: expected a number, found 'a'",
+        ),
         (
             {"system": {"name": "coach", "variant": "splitt"}},
             "system.variant: expected one of frame, split, found 'splitt'; did you mean 'split'",

@@ -25,7 +25,6 @@ NAN = float("nan")
         (DeltaCnn.Options, {"dilation_px": 2}, "dilation_px", "2"),
         (DeltaCnn.Options, {"placement": "fog"}, "placement", "'fog'"),
         (DeltaCnn.Options, {"difference_s": -1.0}, "difference_s", "-1.0"),
-        (DeltaCnn.Options, {"probe_s": NAN}, "probe_s", "nan"),
         (DeltaCnn.Options, {"result_bytes": -1}, "result_bytes", "-1"),
         (Spinn.Options, {"variant": "adaptive"}, "variant", "'adaptive'"),
         (Spinn.Options, {"nominal_bps": 0.0}, "nominal_bps", "0.0"),

@@ -100,6 +100,8 @@ def pixels(system: str = "fluxshard_ea", **changes: Any) -> dict[str, Any]:
         "video": {"kind": "scene", "size_px": 160},
         "trace": {"mean_mbps": 20.0, "duration_s": 5.0, "seed": 2},
         "accuracy": {"mode": "coverage"},
+        "link": {"delay_s": 0.01},  # so near that both paths are taken
+        "downlink": {"delay_s": 0.01},
         "frames": 40,
     }
     return {**content, **changes}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sim.components.synchronisation.opportunistic_sender import PROBE_BYTES, OpportunisticSender
+from sim.components.synchronisation.opportunistic_sender import OpportunisticSender
 from sim.components.synchronisation.server_half import ServerHalf
 from sim.components.synchronisation.synchronisation import Synchronisation
 
-__all__ = ["PROBE_BYTES", "OpportunisticSender", "ServerHalf", "Synchronisation"]
+__all__ = ["OpportunisticSender", "ServerHalf", "Synchronisation"]

@@ -15,12 +15,11 @@ from typing import Any
 from sim.components.blocks import Match
 from sim.components.message_sizes import NOTICE_BYTES
 from sim.components.synchronisation.synchronisation import Synchronisation
-from sim.physics.estimators import MIN_BYTES
 from sim.physics.link import BackgroundTransfer
 from sim.world.frame import Frame
 from sim.world.frame_world import FrameWorld
 
-PROBE_BYTES = 2 * MIN_BYTES  # what the bandwidth can be learnt from
+LEAST_BYTES = 24_000.0  # of a frame's opportunistic blocks, whatever the bandwidth is believed to be
 
 
 @dataclass(slots=True, eq=False)
@@ -35,12 +34,8 @@ class OpportunisticSender:
     state: Synchronisation
     chunk_blocks: int
     _under_way: BackgroundTransfer | None = None
-    _sent_bytes: int = 0  # of this frame's messages, what has left, since when, until when
-    _began_s: float = 0.0
-    _sent_s: float = 0.0
     _encoded_s: float = 0.0  # when the last chunk is encoded
     _encoding: object = None  # the chunk that waits for that
-    _waited_s: float = 0.0  # of what has left, for its encoding: not the link's doing
 
     def send(
         self, frame: Frame, remote: Match, compute_s: float, block_bytes: float, world: FrameWorld
@@ -55,11 +50,11 @@ class OpportunisticSender:
             compute_s: how long the edge will compute.
             block_bytes: what a block should take.
         """
-        bandwidth_bps = world.bandwidth_bps() or 0.0
-        room_bytes = max(compute_s * bandwidth_bps / 8.0, PROBE_BYTES)
+        room_bytes = LEAST_BYTES
+        if (bandwidth_bps := world.account.bandwidth_estimate_bps) > 0.0:  # what the scheduler was told
+            room_bytes = max(compute_s * bandwidth_bps / 8.0, room_bytes)
         blocks = remote.active[: int(room_bytes / max(block_bytes, 1.0))]
-        self._sent_bytes, self._began_s = 0, world.now_s
-        self._encoded_s, self._waited_s = world.now_s, 0.0
+        self._encoded_s = world.now_s
         if len(blocks):
             self._send_chunk(frame, remote, blocks, 0, world)
 
@@ -73,9 +68,6 @@ class OpportunisticSender:
 
         def on_sent() -> None:
             self._under_way = None
-            self._sent_bytes += message.size_bytes
-            self._sent_s = world.now_s
-            self._waited_s += max(0.0, wait_s)
             payload.reconstruct(message, world)
             state.proxy.apply(message)
             if stop < len(blocks):
@@ -113,9 +105,6 @@ class OpportunisticSender:
             transfer, self._under_way = self._under_way, None
             world.uplink.cancel(transfer)
         self._encoding = None
-        if self._sent_bytes:
-            world.observe(self._sent_bytes, self._sent_s - self._began_s - self._waited_s)
-            self._sent_bytes = 0
 
     def _on_lost_state(self, epoch: int, world: FrameWorld) -> None:
         """The server could not use a message: it has lost what that builds on."""

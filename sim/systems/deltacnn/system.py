@@ -48,8 +48,6 @@ class DeltaCnn:
             placement: "cloud", "edge", or "latency" (the side that should be through sooner).
             dense_fallback: infer densely where the sparse latency is larger.
             difference_s: time of the difference and mask on the edge; booked as edge computation.
-            probe_s: under "latency", offload a frame when none has been for so long: the bandwidth is only
-                known from transfers, and one bad transfer must not keep the system on the edge for ever.
             codec: of the blocks with active pixels; "delta": of the pixels alone, as values and a mask; None:
                 the payload's.
             quality: of a payload codec; None: the payload's.
@@ -61,7 +59,6 @@ class DeltaCnn:
         placement: Placement = "latency"
         dense_fallback: bool = True
         difference_s: float = 0.001
-        probe_s: float = 2.0
         codec: str | None = None
         quality: int | None = None
         result_bytes: int | None = None
@@ -78,8 +75,6 @@ class DeltaCnn:
                 raise InputError(f"system.placement: expected one of {choices}, found {self.placement!r}")
             if not 0.0 <= self.difference_s < math.inf:
                 raise InputError(f"system.difference_s: expected a time >= 0 s, found {self.difference_s}")
-            if not self.probe_s > 0.0:
-                raise InputError(f"system.probe_s: expected a time > 0 s, found {self.probe_s}")
             if self.codec == PIXELS_ALONE and self.quality is not None:
                 raise InputError(
                     f"system.quality: expected null with delta, which is lossless, found {self.quality}"
@@ -111,7 +106,6 @@ class DeltaCnn:
         self.edge_features = DeltaFeatures(context.network("truncate"), geometry)
         self.cloud_features = DeltaFeatures(context.network("truncate"), geometry)
         self._memory = ServerMemory()
-        self._offloaded_s = -math.inf  # when the last delta was sent
 
     def process(self, frame: Frame, world: FrameWorld) -> Generator[Any, Any, Outcome]:
         """Take the difference, pick a side, infer what is active there."""
@@ -155,7 +149,6 @@ class DeltaCnn:
         self.shared.commit(delta)
         if self._block_bytes is not None and delta.blocks:
             self._block_bytes += BYTES_MEMORY * (delta.size_bytes / delta.blocks - self._block_bytes)
-        self._offloaded_s = world.now_s
         profile = world.cloud.profile
         dense = self._densely(profile, delta)
         try:
@@ -188,7 +181,7 @@ class DeltaCnn:
 
     def _edge_is_faster(self, edge: Delta, cloud: Delta, world: FrameWorld) -> bool:
         bandwidth_bps = world.bandwidth_bps()
-        if bandwidth_bps is None or world.now_s - self._offloaded_s > self.options.probe_s:
+        if bandwidth_bps is None:
             return False
         edge_s = world.edge.processor.backlog_s() + self._inference_s(world.edge.profile, edge)
         around_s = world.uplink.conditions.delay_s + world.downlink.conditions.delay_s

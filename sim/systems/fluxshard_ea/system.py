@@ -16,7 +16,7 @@ from sim.components.blocks import BlockFeatures, Match, SharedImage, open_blocks
 from sim.components.context import SystemContext
 from sim.components.message_sizes import NOTICE_BYTES, check_result_bytes, result_bytes
 from sim.components.path_costs import PathCosts
-from sim.components.synchronisation import PROBE_BYTES, OpportunisticSender, ServerHalf, Synchronisation
+from sim.components.synchronisation import OpportunisticSender, ServerHalf, Synchronisation
 from sim.physics.events import Unreachable
 from sim.records.outcome import Outcome
 from sim.schedulers import Decision, ExecutionPath, Observation, OracleScheduler
@@ -37,8 +37,6 @@ class FluxShard:
         Args:
             opportunistic: send active blocks on the idle uplink while the edge computes.
             chunk_blocks: blocks of one opportunistic message; a smaller one loses less when it is withdrawn.
-            probe_s: without opportunistic messages, how long the bandwidth may go unobserved before a message
-                without content measures it; the papers do not say how it is known.
             refresh_edge, refresh_cloud: dense refresh in the background of either side.
             dense_fallback: infer the whole frame densely where that is worth more than sparse inference. The
                 papers' executors cannot; with their own coefficients sparse inference over every block costs
@@ -50,7 +48,6 @@ class FluxShard:
 
         opportunistic: bool = True
         chunk_blocks: int = 64
-        probe_s: float = 2.0
         refresh_edge: bool = True
         refresh_cloud: bool = True
         dense_fallback: bool = False
@@ -62,8 +59,6 @@ class FluxShard:
         def __post_init__(self) -> None:
             if self.chunk_blocks < 1:
                 raise InputError(f"system.chunk_blocks: expected at least 1 block, found {self.chunk_blocks}")
-            if not self.probe_s > 0.0:
-                raise InputError(f"system.probe_s: expected a time > 0 s, found {self.probe_s}")
             if not self.patience_s > 0.0:
                 raise InputError(f"system.patience_s: expected a time > 0 s, found {self.patience_s}")
             check_result_bytes(self.result_bytes)
@@ -137,12 +132,9 @@ class FluxShard:
         self, frame: Frame, local: Match, remote: Match, decision: Decision, world: FrameWorld
     ) -> Generator[Any, Any, Outcome]:
         self._shown = local
-        if self.state.reachable:
-            if self.options.opportunistic:
-                compute_s = world.edge.profile.sparse_s(decision.k)
-                self.sender.send(frame, remote, compute_s, self.costs.block_bytes, world)
-            elif world.now_s - world.last_observed_s > self.options.probe_s:
-                world.probe(PROBE_BYTES)
+        if self.state.reachable and self.options.opportunistic:
+            compute_s = world.edge.profile.sparse_s(decision.k)
+            self.sender.send(frame, remote, compute_s, self.costs.block_bytes, world)
         result = self.edge.dense(frame) if decision.dense else self.edge.sparse(frame, local, decision.k)
         rests_on = None if decision.dense else self.local.moved(frame, local, decision.k)
         yield world.infer_edge_dense() if decision.dense else world.infer_edge(decision.k)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from sim.physics.estimators import MIN_BYTES, Ewma, HarmonicMean, Kalman, Oracle
+from sim.physics.estimators import Ewma, HarmonicMean, Kalman, Oracle
 from sim.records.account import FrameAccount
 from sim.records.frame_table import EffectiveAccuracyMetric, FrameTable
 from sim.records.outcome import Outcome
@@ -28,13 +28,23 @@ def observe_all(estimator: Ewma | HarmonicMean | Kalman, rates_bps: list[float])
     return estimate_bps
 
 
-@given(RATES_BPS, st.floats(0.01, 1.0))
-def test_ewma_weighs_by_powers(rates_bps: list[float], alpha: float) -> None:
-    """e_n = (1 − α)^(n−1)·x_1 + Σ α·(1 − α)^(n−i)·x_i."""
-    n = len(rates_bps)
-    weights = [(1 - alpha) ** (n - 1), *(alpha * (1 - alpha) ** (n - i) for i in range(2, n + 1))]
-    expected = sum(w * x for w, x in zip(weights, rates_bps, strict=True))
-    assert observe_all(Ewma(options=Ewma.Options(alpha)), rates_bps) == pytest.approx(expected, rel=1e-9)
+@given(RATES_BPS, st.lists(st.floats(0.01, 5.0), min_size=30, max_size=30), st.floats(0.05, 2.0))
+def test_ewma_weighs_log_rates_by_time(
+    rates_bps: list[float], gaps_s: list[float], half_life_s: float
+) -> None:
+    """ln e = Σ ln x_i · (1 − 2^(−t_i/h)) · 2^(−(t_{i+1} + … + t_n)/h), the first with weight 1."""
+    estimator = Ewma(options=Ewma.Options(half_life_s))
+    gaps_s = gaps_s[: len(rates_bps)]
+    for rate_bps, gap_s in zip(rates_bps, gaps_s, strict=True):
+        estimator.elapse(gap_s)
+        estimator.observe(rate_bps * 0.001 / 8.0, 0.001)
+    expected = 0.0
+    for place, rate_bps in enumerate(rates_bps):
+        own = 1.0 - 0.5 ** (gaps_s[place] / half_life_s) if place else 1.0
+        expected += math.log(rate_bps) * own * 0.5 ** (sum(gaps_s[place + 1 :]) / half_life_s)
+    estimate_bps = estimator.estimate_bps()
+    assert estimate_bps is not None
+    assert math.log(estimate_bps) == pytest.approx(expected, rel=1e-9)
 
 
 @given(RATES_BPS, st.integers(1, 10))
@@ -42,35 +52,56 @@ def test_harmonic_mean_is_all_bytes_over_all_time(rates_bps: list[float], window
     """For transfers of one size the harmonic mean of their rates is bytes over time."""
     last = rates_bps[-window:]
     expected = 8e6 * len(last) / sum(8e6 / rate for rate in last)
-    assert observe_all(HarmonicMean(options=HarmonicMean.Options(window)), rates_bps) == pytest.approx(
-        expected, rel=1e-9
-    )
+    options = HarmonicMean.Options(window, memory_s=1e9)
+    assert observe_all(HarmonicMean(options=options), rates_bps) == pytest.approx(expected, rel=1e-9)
+
+
+def test_harmonic_mean_forgets_what_is_old() -> None:
+    estimator = HarmonicMean()
+    estimator.observe(1e3, 8e-4)
+    for _ in range(2):
+        estimator.elapse(0.6)
+        estimator.observe(1e3, 8e-3)
+    assert estimator.estimate_bps() == pytest.approx(1e6)
 
 
 def test_kalman_gain_settles_at_the_riccati_equations_root() -> None:
     """On a constant rate P⁺ = P + q², K = P⁺/(P⁺ + r²) settles at K = (−q² + q·√(q² + 4r²))/(2r²)."""
-    process, measurement = 0.1, 0.3
+    process, measurement, packets = 0.1, 0.3, 10
     estimator = Kalman(options=Kalman.Options(process, measurement))
-    observe_all(estimator, [1e6] * 200)
+    for _ in range(200):
+        estimator.elapse(1.0)
+        estimator.observe(1500 * packets, 0.012 * packets)
     before = estimator.estimate_bps()
-    estimator.observe(1e6, 8e6 / 1.01e6)
+    estimator.elapse(1.0)
+    estimator.observe(1500 * packets, 0.012 * packets / 1.01)
     after = estimator.estimate_bps()
     assert before == pytest.approx(1e6)
     assert after is not None
-    q2, r2 = process**2, measurement**2
+    q2, r2 = process**2, measurement**2 + 1 / packets
     gain = (-q2 + math.sqrt(q2**2 + 4 * q2 * r2)) / (2 * r2)
-    assert (after - 1e6) / 0.01e6 == pytest.approx(gain, rel=1e-6)
+    assert math.log(after / 1e6) / math.log(1.01) == pytest.approx(gain, rel=1e-6)
+
+
+def test_a_surprise_counts_nearly_alone_for_kalman() -> None:
+    """ν² takes the place of P: K = ν²/(ν² + r²)."""
+    estimator = Kalman(options=Kalman.Options(0.1, 0.3, gate=3.0))
+    observe_all(estimator, [56e6] * 50)
+    estimator.observe(15_000, 0.3)
+    estimate_bps = estimator.estimate_bps()
+    assert estimate_bps is not None
+    surprise = math.log(0.4 / 56)
+    gain = surprise**2 / (surprise**2 + 0.3**2 + 0.1)
+    assert math.log(estimate_bps / 56e6) == pytest.approx(gain * surprise, rel=1e-6)
 
 
 @pytest.mark.parametrize("estimator", [Ewma(), HarmonicMean(), Kalman()])
-def test_estimators_know_nothing_at_first_and_then_ignore_short_messages(
+def test_estimators_know_nothing_at_first_and_learn_from_the_smallest_sample(
     estimator: Ewma | HarmonicMean | Kalman,
 ) -> None:
-    """The first message counts whatever its size: otherwise nobody who sends little would ever offload."""
     assert estimator.estimate_bps() is None
     estimator.observe(1000, 1.6e-3)
     assert estimator.estimate_bps() == pytest.approx(5e6)
-    estimator.observe(MIN_BYTES - 1, 1e-3)
     assert observe_all(estimator, [5e6] * 10) == pytest.approx(5e6)
 
 

@@ -166,7 +166,7 @@ def test_deltacnn_goes_where_it_is_through_sooner(rate_bps, path):
     """The first frame, offloaded whole, tells the link's rate."""
     frames = [picture(0), picture(0), picture(0), with_patch(picture(0), 3)]
     result = run(
-        (DeltaCnn, DeltaCnn.Options(probe_s=100.0, codec="delta")),
+        (DeltaCnn, DeltaCnn.Options(codec="delta")),
         frames,
         uplink=[(0.0, rate_bps)],
         arrivals=ClosedLoop(len(frames)),
@@ -177,18 +177,17 @@ def test_deltacnn_goes_where_it_is_through_sooner(rate_bps, path):
 
 
 def test_deltacnn_looks_at_the_link_again_after_a_while():
-    """Slow for its first second, the link keeps frames on the edge; a probe finds that it has recovered."""
+    """A slow link keeps frames on the edge; probes find within two seconds that it has recovered."""
     frames = [picture(seed) for seed in range(40)]
     result = run(
-        (DeltaCnn, DeltaCnn.Options(probe_s=1.5)),
+        (DeltaCnn, DeltaCnn.Options()),
         frames,
-        uplink=[(0.0, 0.1e6), (1.1, 80e6)],
+        uplink=[(0.0, 0.1e6), (2.5, 80e6)],
     )
     began_s, on_edge = result.rows["started_s"], result.rows["path"] == 0
-    first_s = result.rows["uplink_enqueued_s"][0]
-    assert on_edge[(began_s > result.rows["completed_s"][0]) & (began_s <= first_s + 1.5)].all()
-    probe = np.flatnonzero(began_s > first_s + 1.5)[0]
-    assert result.rows["path"][probe] == 1
+    assert on_edge[(began_s > result.rows["completed_s"][0]) & (began_s <= 2.5)].all()
+    assert np.count_nonzero(on_edge[began_s <= 2.5]) > 3
+    assert began_s[(began_s > 2.5) & ~on_edge].min() <= 2.5 + 2.0
 
 
 @pytest.mark.parametrize("codec", ["quantised", None, "raw"])

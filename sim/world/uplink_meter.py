@@ -1,0 +1,266 @@
+"""What a camera's modem sees of the uplink, made into samples that tell something.
+
+A modem knows when its own messages were handed to it, how much of them has left, and what it was granted.
+From that come samples (bytes, seconds that the link was busy with them), which an estimator learns from.
+
+- **Messages are combined** until they amount to something: a few packets, some time, or all that a quarter of
+  a second brought. A short message alone says little, since grants come once a millisecond.
+- **A bound is used as one.** Up to a millisecond of each message's time may have been the wait for a grant.
+  Where that could be most of a sample's time, the rate lies between bytes over time and bytes over what
+  is left of the time. A belief between the two stands; one outside moves to the nearer bound.
+- **What is under way teaches** once it is late: the modem sees its queue drain, so a message over a link
+  that has collapsed need not end first. (One that only waits for its turn on a shared link is not late.)
+  What gives way teaches at any time: opportunistic bytes, and probes.
+- **What is known grows old.** If the link has told nothing for `probe_s`, or a bound has been broken by a
+  sample that cannot say how far, the next question sends a probe: bytes without content, which give way to
+  all others and are booked as opportunistic. It is as long as what was believed carries in `PROBE_S`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+from simpy import Environment
+
+from sim.physics.estimators import BandwidthEstimator
+from sim.physics.link import BackgroundTransfer, Link, Transfer
+from sim.physics.trace_replay import PACKET_BYTES
+
+PROBE_AFTER_S = 1.0  # how old knowledge may grow: half of the two seconds in which a step is to be followed
+SAMPLE_BYTES = 8 * PACKET_BYTES  # a message of this size is a sample of its own
+SAMPLE_S = 0.02  # so is one that has taken so long: the wait for a grant is then a twentieth
+SPAN_S = 0.25  # a sample never covers more than this
+# Of the first grant that a message waits for: on average it waits half a gap between evenly spaced grants and
+# a whole one between random ones, so that three quarters lie between.
+FIRST_GRANT = 0.75
+ACCESS_S = 1e-3  # longest wait for a grant on an idle link: LTE's transmission time interval
+LATE = 1.5  # times what a message should take by what is believed
+AGREEMENT = 1.1  # a bound is broken by more than this factor
+PROBE_S = 0.003  # of the link's time: three grants, and 0.3 % of the link at a probe a second
+PROBE_BYTES = 4 * PACKET_BYTES  # at least,
+MOST_PROBE_BYTES = 64_000  # and at most: what is faster than 170 Mbit/s need not be known as well
+MOST_WATCHED = 64  # messages that nobody asks about
+
+
+def _nothing() -> None:
+    """A probe has no content."""
+
+
+class UplinkMeter:
+    """One camera's view of the uplink, and what its estimator has been told of it.
+
+    Args:
+        env: the clock.
+        link: the uplink.
+        estimator: the camera's own.
+        probe_s: how long nothing may be learnt before a probe is sent; None: for ever.
+    """
+
+    __slots__ = (
+        "_bytes",
+        "_doubt",
+        "_elapse",
+        "_env",
+        "_estimator",
+        "_free_s",
+        "_late",
+        "_link",
+        "_looked_s",
+        "_messages",
+        "_own_s",
+        "_probe_s",
+        "_sampled_s",
+        "_seconds",
+        "_since_s",
+        "_stalled_s",
+        "_waited_bytes",
+        "_watched",
+        "learnt_s",
+        "unobserved",
+    )
+
+    def __init__(
+        self,
+        env: Environment,
+        link: Link,
+        estimator: BandwidthEstimator,
+        probe_s: float | None = PROBE_AFTER_S,
+    ) -> None:
+        self._env = env
+        self._link = link
+        self._estimator = estimator
+        self._elapse = getattr(estimator, "elapse", None)
+        learns = probe_s is not None and getattr(estimator, "learns", True)
+        self._probe_s = probe_s if learns and probe_s is not None else math.inf
+        self._waited_bytes = (1.0 - FIRST_GRANT) * link.replay.grant_bytes
+        self.learnt_s = 0.0  # when the link last told its rate
+        # Critical transfers whose end has not been looked at; a system that never asks keeps the newest.
+        self.unobserved: deque[Transfer] = deque(maxlen=MOST_WATCHED)
+        self._free_s = 0.0  # until when the link's time has been accounted for
+        self._late = False  # whether the oldest message under way is
+        self._watched: list[tuple[BackgroundTransfer, float]] = []  # with the bytes not accounted for
+        self._looked_s = 0.0  # when, at last
+        self._own_s = 0.0  # of the time since then, what critical messages took
+        self._bytes = self._seconds = 0.0  # of the sample to be
+        self._messages = 0
+        self._since_s = 0.0
+        self._sampled_s = 0.0
+        self._stalled_s = 0.0  # for how long nothing has left
+        self._doubt = False  # whether a bound was broken
+
+    def estimate_bps(self) -> float | None:
+        """What the estimator believes, with all that can be known by now."""
+        now_s = self._env.now
+        unobserved = self.unobserved
+        while unobserved:
+            transfer = unobserved[0]
+            delivered_s = transfer.delivered_s
+            if delivered_s > now_s:
+                if now_s - transfer.enqueued_s >= SAMPLE_S:
+                    self._add_part(transfer, now_s)
+                break
+            unobserved.popleft()
+            self._late = False
+            # From when it was handed to the link, or the camera's own earlier message was through: what
+            # other cameras sent before it, it has waited for.
+            seconds = delivered_s - max(transfer.enqueued_s, self._free_s)
+            if seconds > 0.0:  # otherwise it has used the room of a grant that has been counted
+                self._own(delivered_s, seconds)
+                # It was granted whole opportunities, and paid for them with its time.
+                granted = transfer.size_bytes + transfer.room_bytes - self._waited_bytes
+                self.add(granted, seconds, delivered_s)
+        watched = self._watched
+        if (
+            len(watched) == 1 and watched[0][0].ended_s <= now_s and not unobserved
+        ):  # the most common: in short
+            message, left_bytes = watched.pop()
+            seconds = message.ended_s - self._looked_s - self._own_s
+            if seconds > 0.0:
+                self.add(left_bytes - message.remaining_bytes, seconds, message.ended_s)
+        elif watched:
+            self._look(now_s)
+        old = now_s - self.learnt_s > self._probe_s or self._doubt
+        if old and not (self._watched or unobserved):  # which teach as well
+            self._probe()
+        return self._estimator.estimate_bps()
+
+    def watch(self, message: BackgroundTransfer) -> None:
+        """Learn from how a message that gives way leaves."""
+        watched = self._watched
+        if watched and (watched[-1][0].ended_s <= self._env.now or len(watched) >= MOST_WATCHED):
+            self._look(self._env.now)  # what follows does not follow at once
+            watched = self._watched
+        if not watched:
+            self._looked_s, self._own_s = self._env.now, 0.0
+        watched.append((message, message.remaining_bytes))
+
+    def probe(self, size_bytes: int) -> None:
+        """Send bytes without content that give way to all others, and learn from how they leave."""
+        self.watch(self._link.send_background(size_bytes, _nothing, _nothing))
+
+    def _probe(self) -> None:
+        self._doubt = False
+        if self._probe_s < math.inf:
+            believed_bps = self._estimator.estimate_bps() or 0.0
+            size_bytes = int(believed_bps * PROBE_S / 8.0)
+            self.probe(min(max(PROBE_BYTES, size_bytes), MOST_PROBE_BYTES))
+
+    def _add_part(self, transfer: Transfer, now_s: float) -> None:
+        """Count what has left of the oldest message under way, if that is late.
+
+        What it waited for its turn belongs to all of it: to what has left, by its share.
+        """
+        since_s = max(transfer.enqueued_s, self._free_s)
+        began_s = max(transfer.began_s, since_s)
+        if now_s - began_s < SAMPLE_S:
+            return
+        size_bytes = transfer.size_bytes
+        if not self._late:
+            believed_bps = self._estimator.estimate_bps()
+            if believed_bps is not None and believed_bps * (now_s - since_s) < LATE * 8.0 * size_bytes:
+                return
+            self._late = True
+        carried = min(self._link.carried_bytes(transfer), size_bytes - 1.0)  # the last byte ends it
+        rest_s = (began_s - since_s) * (1.0 - carried / size_bytes)
+        seconds = now_s - since_s - rest_s
+        self._own(now_s - rest_s, seconds)
+        self.unobserved[0] = transfer._replace(
+            size_bytes=size_bytes - round(carried), enqueued_s=now_s - rest_s, began_s=now_s
+        )
+        self.add(carried, seconds, now_s)
+
+    def _own(self, until_s: float, seconds: float) -> None:
+        """Critical messages of the camera's own had the link: what gives way did not."""
+        self._free_s = until_s
+        if self._watched:
+            ended_s = self._watched[-1][0].ended_s
+            overlap_s = min(until_s, ended_s) - max(until_s - seconds, self._looked_s)
+            if overlap_s > 0.0:
+                self._own_s += overlap_s
+
+    def _look(self, now_s: float) -> None:
+        """Count what has left of messages that give way; one sees only their sum, since they queue."""
+        looked_s = until_s = self._looked_s
+        carried = 0.0
+        waiting: list[tuple[BackgroundTransfer, float]] = []
+        for message, left_bytes in self._watched:
+            if message.ended_s <= now_s:
+                carried += left_bytes - message.remaining_bytes
+                if message.ended_s > until_s:
+                    until_s = message.ended_s
+            else:
+                still_left = self._link.unsent_bytes(message)
+                carried += left_bytes - still_left
+                waiting.append((message, still_left))
+        if waiting:
+            until_s = now_s
+        self._watched = waiting
+        seconds = until_s - looked_s - self._own_s
+        if self.unobserved:  # one is under way
+            seconds -= max(0.0, until_s - max(looked_s, self.unobserved[0].enqueued_s))
+        self._looked_s, self._own_s = until_s, 0.0
+        if seconds > 0.0:
+            self.add(carried, seconds, until_s)
+
+    def add(self, size_bytes: float, seconds: float, at_s: float) -> None:
+        """Bytes have left in some seconds of the link's time, until `at_s`."""
+        if self._messages == 0:
+            self._since_s = at_s - seconds
+        self._messages += 1
+        self._bytes += size_bytes
+        self._seconds += seconds
+        if (
+            self._bytes >= SAMPLE_BYTES or self._seconds >= SAMPLE_S or at_s - self._since_s >= SPAN_S
+        ) and self._seconds > 0.0:
+            self._sample(at_s)
+
+    def _sample(self, at_s: float) -> None:
+        """Tell the estimator, unless what it believes explains the sample as well."""
+        size_bytes, seconds = self._bytes, self._seconds
+        access_s = self._messages * ACCESS_S
+        self._bytes = self._seconds = 0.0
+        self._messages = 0
+        estimator = self._estimator
+        if size_bytes <= 0.0:  # less than a packet has left
+            self._stalled_s = seconds = self._stalled_s + seconds
+            size_bytes = PACKET_BYTES
+            believed_bps = estimator.estimate_bps()
+            if believed_bps is not None and believed_bps * seconds <= 8.0 * size_bytes:
+                self.learnt_s = at_s
+                return
+        else:
+            self._stalled_s = 0.0
+        if seconds > 2.0 * access_s:
+            self.learnt_s = at_s
+        elif (believed_bps := estimator.estimate_bps()) is not None:
+            bits, spare_s = 8.0 * size_bytes, seconds - access_s
+            if believed_bps * seconds * AGREEMENT >= bits:
+                if believed_bps * spare_s <= bits * AGREEMENT:
+                    return
+                seconds = spare_s
+            self._doubt = True
+        if self._elapse is not None:
+            self._elapse(at_s - self._sampled_s)
+        self._sampled_s = at_s
+        estimator.observe(size_bytes, seconds)

@@ -1,0 +1,179 @@
+"""What is believed of the uplink follows it: within two seconds, whatever the size of the messages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from simpy import Environment
+
+from sim.physics.arrivals import PeriodicLatest
+from sim.physics.estimators import BandwidthEstimator, Ewma, HarmonicMean, Kalman
+from sim.physics.fair_link import FairLink
+from sim.physics.link import Link, LinkConditions
+from sim.physics.processor import Processor
+from sim.physics.trace_replay import replay
+from sim.records.frame_table import FrameTable
+from sim.records.outcome import Outcome
+from sim.world.camera import Camera
+from sim.world.camera_world import CameraWorld
+from sim.world.device import Device
+from sim.world.frame import Frame
+from sim.world.frame_world import FrameWorld
+from sim.world.simulation import RunResult, Simulation
+from tests.strategies.systems import CLOUD, EDGE, rate
+from traces.bandwidth.trace import OpportunityTrace
+
+FAST_BPS, SLOW_BPS = 56e6, 0.4e6
+STEP_S, END_S = 6.0, 12.0
+FPS = 30.0
+ESTIMATORS = (Ewma, HarmonicMean, Kalman)
+
+
+class Fixed:
+    """A message of one size a frame, or none; looks at the estimate every tenth of a second."""
+
+    def __init__(self, size_bytes: int) -> None:
+        self.size_bytes = size_bytes
+        self.seen: list[tuple[float, float]] = []
+
+    def process(self, frame: Frame, world: FrameWorld) -> Generator[Any, Any, Outcome]:
+        if not self.seen:
+            self.look(world)
+        if self.size_bytes:
+            yield world.send(self.size_bytes)
+            yield world.reply(0)
+        else:
+            yield world.infer_edge_dense()
+        return Outcome("cloud", 1, 1, 0)
+
+    def look(self, world: FrameWorld) -> None:
+        self.seen.append((world.now_s, world.bandwidth_bps() or 0.0))
+        if world.now_s < END_S:
+            world.later(0.1, lambda: self.look(world))
+
+    def factor(self, true_bps: float, since_s: float, until_s: float) -> float:
+        """How far off it was at worst."""
+        seen = [bps for at_s, bps in self.seen if since_s <= at_s <= until_s]
+        assert len(seen) >= 5
+        return max(max(bps / true_bps, true_bps / max(bps, 1.0)) for bps in seen)
+
+
+class Ran(NamedTuple):
+    systems: Sequence[Fixed]
+    result: RunResult
+
+
+def packets(steps: Sequence[tuple[float, float]]) -> OpportunityTrace:
+    """Millisecond opportunities with random gaps (Poisson), as a cell's scheduler leaves them."""
+    rng = np.random.default_rng(4)
+    rates = np.interp(np.arange(0.0, END_S, 1e-3), [0.0], [steps[0][1]])
+    for since_s, bps in steps:
+        rates[int(since_s * 1000) :] = bps
+    counts = rng.poisson(rates / 12e6)
+    return OpportunityTrace("steps", np.repeat(np.arange(len(counts)), counts), int(END_S * 1000))
+
+
+def run(
+    sizes: Sequence[int],
+    steps: Sequence[tuple[float, float]],
+    estimator: Callable[[], BandwidthEstimator] = Kalman,
+    *,
+    in_packets: bool = False,
+    link: type[Link] = Link,
+    probe_s: float | None = 1.0,
+) -> Ran:
+    env = Environment()
+    trace = packets(steps) if in_packets else rate(steps)
+    up = link(env, replay(trace), LinkConditions(0.005))
+    down = Link(env, replay(rate([(0.0, 1e8)])), LinkConditions(0.005))
+    far, table = Processor(env, "cloud"), FrameTable()
+    systems, cameras, edges = [Fixed(size) for size in sizes], [], []
+    for number, system in enumerate(systems):
+        edges.append(Processor(env, f"edge {number}"))
+        near, cloud = Device(edges[-1], EDGE), Device(far, CLOUD)
+        world = CameraWorld(env, near, cloud, up, down, estimator(), probe_s=probe_s)
+        arrivals = PeriodicLatest(FPS, int(FPS * END_S), number / FPS / len(sizes))
+        cameras.append(Camera(number, arrivals, system, world, table))
+    return Ran(systems, Simulation(env, cameras, up, down, edges, far, table).run(until_s=END_S - 0.05))
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("size_bytes", [0, 300, 3_000, 50_000, 500_000])
+@pytest.mark.parametrize(("before_bps", "after_bps"), [(FAST_BPS, SLOW_BPS), (SLOW_BPS, FAST_BPS)])
+def test_a_step_is_followed_within_two_seconds(
+    estimator: type[Kalman], size_bytes: int, before_bps: float, after_bps: float
+) -> None:
+    """To within 30 %, messages of half a megabyte that take ten seconds to end included; 0: only probes."""
+    (system,), _ = run([size_bytes], [(0.0, before_bps), (STEP_S, after_bps)], estimator)
+    assert system.factor(before_bps, 3.0, STEP_S - 0.05) < 1.3
+    assert system.factor(after_bps, STEP_S + 2.0, END_S) < 1.3
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("size_bytes", [300, 3_000, 50_000, 500_000])
+@pytest.mark.parametrize(("before_bps", "after_bps"), [(FAST_BPS, SLOW_BPS), (SLOW_BPS, FAST_BPS)])
+def test_so_it_is_where_packets_leave_at_random_milliseconds(
+    estimator: type[Kalman], size_bytes: int, before_bps: float, after_bps: float
+) -> None:
+    """From a factor of 140 to within 3: a few packets of a random process tell no more."""
+    (system,), _ = run([size_bytes], [(0.0, before_bps), (STEP_S, after_bps)], estimator, in_packets=True)
+    seen = [bps for at_s, bps in system.seen if at_s >= STEP_S + 2.0]
+    assert after_bps / 2.0 < float(np.median(seen)) < after_bps * 2.0
+    assert np.mean([after_bps / 3.0 < bps < after_bps * 3.0 for bps in seen]) > 0.9
+
+
+def test_without_probes_a_system_that_sends_nothing_learns_nothing() -> None:
+    """What the probes are for, and what they cost: half a percent of the link."""
+    (system,), result = run([0], [(0.0, FAST_BPS)], probe_s=None)
+    assert {bps for _, bps in system.seen} == {0.0}
+    assert result.uplink.opportunistic_offered_bytes == 0.0
+    _, result = run([0], [(0.0, FAST_BPS)])
+    assert 0.0 < result.uplink.opportunistic_delivered_bytes < 0.006 * FAST_BPS / 8.0 * END_S
+
+
+def test_probes_give_way() -> None:
+    """No message is later for them than by the packet that is leaving."""
+    sent = [(0.0, FAST_BPS)]
+    (_,), with_probes = run([1_000], sent)
+    (_,), without = run([1_000], sent, probe_s=None)
+    assert with_probes.uplink.opportunistic_delivered_bytes > 0.0
+    spent = [
+        result.table.columns()["uplink_delivered_s"] - result.table.columns()["uplink_enqueued_s"]
+        for result in (with_probes, without)
+    ]
+    done = ~np.isnan(spent[0]) & ~np.isnan(spent[1])
+    assert done.sum() > 200
+    assert np.max((spent[0] - spent[1])[done]) <= 1500 * 8 / FAST_BPS + 1e-9
+
+
+def test_an_outage_is_noticed_and_so_is_its_end() -> None:
+    (system,), _ = run([3_000], [(0.0, FAST_BPS), (3.0, 0.0), (STEP_S, FAST_BPS)])
+    during = [bps for at_s, bps in system.seen if 4.0 <= at_s < STEP_S]
+    assert max(during) <= 2 * 1500 * 8 / 1.0  # a second without a packet
+    assert system.factor(FAST_BPS, STEP_S + 2.0, END_S) < 1.3
+
+
+@pytest.mark.parametrize("link", [Link, FairLink])
+def test_a_camera_learns_its_share(link: type[Link]) -> None:
+    """Four cameras that always have a message waiting get a quarter of the link each."""
+    systems, _ = run([100_000] * 4, [(0.0, 8e6)], link=link)
+    for system in systems:
+        assert system.factor(2e6, 4.0, END_S) < 1.3
+
+
+def test_an_estimator_that_knows_no_clock_still_learns() -> None:
+    class Last:
+        def __init__(self) -> None:
+            self.rate_bps: float | None = None
+
+        def observe(self, size_bytes: float, seconds: float) -> None:
+            self.rate_bps = 8.0 * size_bytes / seconds
+
+        def estimate_bps(self) -> float | None:
+            return self.rate_bps
+
+    (system,), _ = run([300], [(0.0, FAST_BPS), (STEP_S, SLOW_BPS)], Last)
+    assert system.factor(SLOW_BPS, STEP_S + 2.0, END_S) < 1.3
