@@ -1,4 +1,4 @@
-"""`python -m profiler codecs`: every codec that a system here sends with is timed, and profiles get the times."""
+"""`python -m profiler codecs`: every codec that a system here sends with is timed; profiles get the times."""
 
 from __future__ import annotations
 
