@@ -52,6 +52,7 @@ def configuration(system: str, cameras: int, seconds: float, folder: str, in_fli
             "cameras": cameras,
             "in_flight": in_flight,
             "deterministic": True,
+            "codec_time": "none",  # the other engine has no codecs
         }
     )
 

@@ -60,7 +60,7 @@ SYSTEMS = st.one_of(
     st.tuples(st.sampled_from(["full_offload", "edge_only", "spinn"]), st.just({})),
     st.tuples(st.just("coach"), st.just({"variant": "split"})),
 )
-PARTS = ["extract_s", "encode_s", "queue_s", "transmit_s", "edge_compute_s", "cloud_compute_s"]
+PARTS = ["extract_s", "encode_s", "decode_s", "queue_s", "transmit_s", "edge_compute_s", "cloud_compute_s"]
 
 
 def with_loss(changes: dict[str, Any], loss: float) -> dict[str, Any]:

@@ -120,6 +120,18 @@ def refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         (["accuracy.mode=guess"], ["accuracy.mode", "coverage"]),
         (["system.patience_s=0"], ["system.patience_s", "> 0 s"]),
         (["system=deltacnn"], ["video.kind", "statistical"]),
+        (
+            ["system=full_offload", "payload.quality=70"],
+            ["payload.codec", "raw, png, jpeg, h264", "quality 70"],
+        ),
+        (["system=full_offload", "system.quality=70"], ["system.codec", "of quality 85", "quality 70"]),
+        (
+            ["system=full_offload", "payload.codec=jpeg_420"],
+            ["payload.codec", "raw, png, jpeg", "'jpeg_420'"],
+        ),
+        (["system=fluxshard_ea", "system.codec=jpeg_420"], ["system.codec", "raw, png, jpeg", "'jpeg_420'"]),
+        (["system=full_offload_h264", "system.crf=30"], ["system.crf", "23 and 250", "30 and 250"]),
+        (["codec_time=free"], ["codec_time", "profile, none", "'free'"]),
         (["frames=${nothing}"], ["nothing"]),
         (["frames=["], ["'['", "quotes"]),
     ],

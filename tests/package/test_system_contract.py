@@ -39,6 +39,7 @@ class Careless:
         yield world.reply(100)
         return Outcome("cloud", self.total, self.total, 0)
 """
+TOTAL, CLASS = "self.total = context.geometry.blocks_total", 6  # a line of its, and that of the class
 RESULT = ", self.total, self.total, 0)"
 PROCESS, EDGE, SEND, CLOUD, REPLY = 16, 17, 18, 19, 20  # lines
 
@@ -88,6 +89,24 @@ def refused(folder: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, b
         ("work_edge(0.001)", "work_edge(-1.0)", EDGE, "expected work that takes 0 s or more, found -1.0 s"),
         ("work_edge(0.001)", "work_edge(float('nan'))", EDGE, "found nan s"),
         ("infer_cloud(self.total)", "infer_cloud_dense(-1.0)", CLOUD, "found -.* s"),
+        (
+            "work_edge(0.001)",
+            "encode('jpeg', -1e9, 0)",
+            EDGE,
+            "expected work that takes 0 s or more, found -.* s",
+        ),
+        (
+            TOTAL,
+            f"{TOTAL}; self.payload_codec = 3",
+            CLASS,
+            "payload_codec to be a codec's name or None, found 3",
+        ),
+        (
+            TOTAL,
+            f"{TOTAL}; self.payload_quality = '85'",
+            CLASS,
+            "payload_quality to be a number or None, found '85'",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

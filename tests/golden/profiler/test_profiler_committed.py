@@ -91,6 +91,10 @@ def test_assumed_codec_times_are_the_measured_ones_times_the_factor_that_they_na
         for name, times in table.times.items():
             for way in ("encode", "decode"):
                 assumed, base = getattr(times, way), getattr(measured.times[name], way)
+                if name.startswith("h264") and way == "encode" and "h264" in table.provenance:
+                    assert "hardware" in table.provenance["h264"]
+                    assert 0.0 < assumed.seconds(4e5, 4e4) < factor * base.seconds(4e5, 4e4)
+                    continue
                 assert assumed.seconds(4e5, 4e4) == pytest.approx(factor * base.seconds(4e5, 4e4), rel=2e-3)
                 assert assumed.error is None
 

@@ -126,7 +126,15 @@ def test_no_frame_byte_or_second_goes_missing(data: st.DataObject) -> None:
     assert rows["uplink_bytes"].sum() == done.result.uplink.offered_bytes
     assert rows["downlink_bytes"].sum() == done.result.downlink.offered_bytes
     through = ~np.isnan(rows["completed_s"])
-    parts = ("extract_s", "encode_s", "queue_s", "transmit_s", "edge_compute_s", "cloud_compute_s")
+    parts = (
+        "extract_s",
+        "encode_s",
+        "decode_s",
+        "queue_s",
+        "transmit_s",
+        "edge_compute_s",
+        "cloud_compute_s",
+    )
     spent_s = sum(rows[part][through] for part in parts)
     assert spent_s == pytest.approx((rows["completed_s"] - rows["captured_s"])[through], abs=1e-9)
     frames = [frame for frame, _ in done.shown]

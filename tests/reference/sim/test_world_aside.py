@@ -204,7 +204,15 @@ def test_no_byte_or_second_goes_missing(data: st.DataObject) -> None:
     assert rows["uplink_bytes"].sum() == uplink.offered_bytes == uplink.delivered_bytes + uplink.queued_bytes
     assert rows["downlink_bytes"].sum() == done.result.downlink.offered_bytes
     through = ~np.isnan(rows["completed_s"])
-    parts = ("extract_s", "encode_s", "queue_s", "transmit_s", "edge_compute_s", "cloud_compute_s")
+    parts = (
+        "extract_s",
+        "encode_s",
+        "decode_s",
+        "queue_s",
+        "transmit_s",
+        "edge_compute_s",
+        "cloud_compute_s",
+    )
     spent_s = sum(rows[part][through] for part in parts)
     assert spent_s == pytest.approx((rows["completed_s"] - rows["captured_s"])[through], abs=1e-9)
     assert done.result.edge_busy_s[0] <= done.result.simulated_s + 1e-9

@@ -127,3 +127,20 @@ def test_means_over_videos_keep_the_ruler() -> None:
     counts = {"frames_replaced": 0, "frames_dropped": 0}
     pooled = mean_over_videos(pd.DataFrame(rows).assign(**counts))
     assert pooled["accuracy_ruler"].tolist() == ["measured"]
+
+
+def test_the_codec_of_every_run_is_shown_with_its_quality() -> None:
+    runs = [
+        {"status": "completed", "system": "a", "codec": "jpeg", "quality": 85},
+        {"status": "completed", "system": "b", "codec": "h264", "quality": 23.5},
+        {"status": "completed", "system": "c", "codec": "png", "quality": None},
+        {"status": "completed", "system": "d", "codec": None, "quality": None},
+        {"status": "completed", "system": "e", "codec": "jpeg", "quality": math.nan},
+    ]
+    heading, _, *rows = summary_table(runs).splitlines()
+    at = heading.index("codec")
+    shown = [row[at:].split("  ")[0] for row in rows]
+    assert shown == ["jpeg 85", "h264 23.5", "png", "–", "jpeg"]
+    assert "codec" not in summary_table([runs[3]]).splitlines()[0]
+    asked = summary_table(runs, ("system", "codec")).splitlines()[0]
+    assert asked.split() == ["system", "codec"]
