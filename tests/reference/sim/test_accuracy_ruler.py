@@ -41,7 +41,9 @@ def test_what_can_be_measured_is() -> None:
 
 
 def test_the_same_run_by_coverage_differs_in_nothing_else() -> None:
-    measured, covered = record_of("deltacnn"), record_of("deltacnn", accuracy={"mode": "coverage"})
+    sized = {"result_bytes": 4096}  # by coverage no result has a size
+    measured = record_of("deltacnn", options=sized)
+    covered = record_of("deltacnn", options=sized, accuracy={"mode": "coverage"})
     shared = [name for name in covered.frames if name not in ("accuracy", "ea")]
     assert measured.frames[shared].equals(covered.frames[shared])
     expected = covered.frames["accuracy"].rename("coverage_accuracy")
