@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from kernels.executor.certificates.certificate import same_bits
 from kernels.executor.plan.execution_plan import ExecutionPlan
 from kernels.executor.state.active_sets import ActiveSet, HostActiveSets, decide_active_sets
 from kernels.executor.state.feature_cache import FeatureCache
@@ -30,6 +31,14 @@ class SparseRequest:
     cache: FeatureCache
     block_px: int
     break_even: float = 1.0
+
+
+def is_unchanged(request: SparseRequest, reference: torch.Tensor) -> bool:
+    """Whether the frame equals the reference's (H, W, C), nothing moved and nothing is to be recomputed."""
+    if bool(request.active.any()) or bool(request.vectors.any()):
+        return False
+    frame = request.frame[0].permute(1, 2, 0).to(reference.dtype)
+    return torch.equal(frame, reference) and bool(same_bits(frame, reference).all())
 
 
 def active_sets_of(plan: ExecutionPlan, request: SparseRequest) -> dict[int, ActiveSet]:

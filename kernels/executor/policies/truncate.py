@@ -22,13 +22,13 @@ from kernels.executor.graph.nodes import Concat, Convolution, Input, Slice, Tens
 from kernels.executor.plan.execution_plan import ExecutionPlan, reads_neighbourhood
 from kernels.executor.plan.fused_segments import SegmentLayout, compile_node
 from kernels.executor.policies.dense import dense_instead
-from kernels.executor.policies.sparse_request import SparseRequest, active_sets_of
+from kernels.executor.policies.sparse_request import SparseRequest, active_sets_of, is_unchanged
 from kernels.executor.reports.reuse_report import ReuseReport
 from kernels.executor.state import active_sets
 from kernels.executor.state.active_sets import ActiveSet
-from kernels.executor.state.arenas import Arena, ArenaPool
+from kernels.executor.state.arenas import Arena, ArenaPool, ContentOrigin
 from kernels.executor.state.feature_cache import FeatureCache
-from kernels.executor.state.node_runner import NodeRunner, runs_whole
+from kernels.executor.state.node_runner import NodeRunner, output_dense_calls, runs_whole
 from kernels.ops.cpu.program import ActiveSetTable, MapAddress, Program
 from kernels.ops.cpu.truncate import AxisTaps, CompiledNodes, NodeInput, NodeKind
 from kernels.ops.maps import list_tiles
@@ -54,6 +54,13 @@ def run_truncate(
     if bool(request.active.all()):
         # Growth alone does not see the seams of the motion field; nothing is left to take from the cache.
         return dense_instead(plan, pool, request, "truncate")
+    source = request.cache.arena
+    if is_unchanged(request, source.views[0]):
+        # A cache is never written to again, so the reference's serves for this frame too.
+        runner = NodeRunner(plan, pool, source)
+        for index in output_dense_calls(plan):
+            runner.run_whole(index)
+        return runner, request.cache, ReuseReport("truncate", {plan.nodes[index].name: 1.0 for index in plan.reported})
     if "truncate" not in pool.compiled:
         pool.compiled["truncate"] = _compile(plan)
     compiled: _CompiledPlan = pool.compiled["truncate"]
@@ -61,7 +68,7 @@ def run_truncate(
     runner = NodeRunner(plan, pool, arena)
     runner.load(request.frame)
     sets = active_sets_of(plan, request)
-    frame = _FrameState(plan, runner, request.cache.arena, arena, sets, epsilon_of, compiled)
+    frame = _FrameState(plan, runner, source, arena, sets, epsilon_of, compiled)
     frame.changed.update(compiled.changed)
     height, width = request.frame.shape[2:]
     frame.mark(0, active_sets.per_pixel(request.active, height, width, request.block_px))
@@ -71,11 +78,15 @@ def run_truncate(
         if index in compiled.spans:
             begin, end, index = compiled.spans[index]
             displacements = [frame.displacement(key) for key in range(len(plan.resolutions))]
-            compiled.nodes.run(begin, end, displacements, arena.memory, frame.source.memory)
+            memory = arena.memory, source.memory
+            compiled.nodes.run(
+                begin, end, displacements, frame.still, *memory, frame.up_to_date, frame.unmoved
+            )
             continue
         frame.run(index)
         index += 1
-    frame.computed.update(zip(compiled.numbers, compiled.nodes.computed(), strict=True))
+    arena.origin = ContentOrigin(source.content, frame.unmoved)
+    frame.computed.update(zip(compiled.order, compiled.nodes.computed(), strict=True))
     reused = {}
     for index in plan.reported:
         height, width, _ = plan.nodes[index].map_shape()
@@ -93,6 +104,9 @@ class _FrameState:
         changed: by map node, (H, W) on the CPU, nonzero where it differs from the moved reference.
         computed: by node, how many positions were computed.
         tensor_changed: by node that is no map, whether anything that it depends on changed.
+        up_to_date: bool, where the new maps' memory has the reference's values already; None for nowhere.
+        unmoved: bool, where the new maps have the reference's values of the same position.
+        still: for each resolution, whether nothing moves.
     """
 
     plan: ExecutionPlan
@@ -105,6 +119,15 @@ class _FrameState:
     changed: dict[int, torch.Tensor] = field(default_factory=dict)
     computed: dict[int, int] = field(default_factory=dict)
     tensor_changed: dict[int, bool] = field(default_factory=dict)
+    up_to_date: torch.Tensor | None = None
+    unmoved: torch.Tensor = field(init=False)
+    still: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.up_to_date = self.arena.up_to_date_with(self.source)
+        self.unmoved = torch.zeros(self.compiled.positions, dtype=torch.bool)
+        resolutions = range(len(self.plan.resolutions))
+        self.still = bytes(not bool(self.displacement(key).any()) for key in resolutions)
 
     def displacement(self, resolution: int) -> torch.Tensor:
         """The displacement of a resolution; any will do for the frame's own, by which no map moves."""
@@ -139,15 +162,19 @@ class _FrameState:
         if runs_whole(plan, index):
             self._run_whole(index, candidates)
         elif isinstance(node.operation, Concat):
-            if index in plan.copies:
+            if index in plan.copies and _copies_frame(plan, index):
                 whole = list_tiles(torch.ones_like(candidates)).to(plan.device)
                 self.runner.compute(index, whole, (1, 1))
+            elif index in plan.copies:
+                self._move(index, candidates)
+                self._compute(index, candidates)
         elif isinstance(node.operation, Convolution):
             candidates = self._pruned(index, candidates)
         else:
             self._move(index, candidates)
             self._compute(index, candidates)
         self.mark(index, candidates)
+        self._note_unmoved(index)
 
     def _any_changed(self, index: int) -> bool:
         """Whether anything of a node's result changed."""
@@ -157,11 +184,12 @@ class _FrameState:
     def _run_whole(self, index: int, candidates: torch.Tensor) -> None:
         """A call on the whole map, of which the candidates count; the rest is moved, as everywhere."""
         self.computed[index] = 0
-        if bool(candidates.any()):
-            self.runner.run_whole(index)
+        count = int(candidates.sum())
+        if count:
             self.computed[index] = candidates.numel()
-        if not bool(candidates.all()):
-            self._move(index, candidates)
+            self.runner.run_whole(index, None if 2 * count > candidates.numel() else candidates)
+        if count < candidates.numel():
+            self._move(index, candidates, 2 * count > candidates.numel())
 
     def _pruned(self, index: int, candidates: torch.Tensor) -> torch.Tensor:
         plan, node = self.plan, self.plan.nodes[index]
@@ -195,15 +223,33 @@ class _FrameState:
         self.runner.compute(index, tiles, (1, 1), out=out)
         return tiles
 
-    def _move(self, index: int, candidates: torch.Tensor | None) -> None:
-        """Move the reference's map along the vectors, except at the candidates."""
-        plan = self.plan
+    def _move(self, index: int, candidates: torch.Tensor | None, all_written: bool = False) -> None:
+        """Move the reference's map along the vectors, except at the candidates.
+
+        Args:
+            all_written: whether the whole map has been written in this frame.
+        """
+        plan, resolution = self.plan, self.plan.resolution_of(index)
         assert plan.remap_backend is not None
-        fresh = None if candidates is None else candidates.to(plan.device, torch.uint8)
-        displacement = self.displacement(plan.resolution_of(index))
-        plan.remap_backend.module.remap(
-            self.source.views[index], displacement, self.runner.view(index), fresh
-        )
+        fresh, displacement = candidates, self.displacement(resolution)
+        if self.up_to_date is not None and not all_written:
+            there = self.up_to_date[self.compiled.masks[index]].view(plan.nodes[index].map_shape()[:2])
+            if not self.still[resolution]:
+                there = there & ~displacement.bool().any(-1).cpu()
+            fresh = there if fresh is None else fresh | there
+        marked = None if fresh is None else fresh.to(plan.device, torch.uint8)
+        to, behind = self.runner.view(index), self.source.views[index]
+        for start, channels in _moved_channels(plan, index):
+            part = slice(start, start + channels)
+            plan.remap_backend.module.remap(behind[:, :, part], displacement, to[:, :, part], marked)
+
+    def _note_unmoved(self, index: int) -> None:
+        """Remember where a map has the reference's values of the same position."""
+        resolution = self.plan.resolution_of(index)
+        unmoved = ~self.changed[index].bool()
+        if not self.still[resolution]:
+            unmoved &= ~self.displacement(resolution).bool().any(-1).cpu()
+        self.unmoved[self.compiled.masks[index]] = unmoved.flatten()
 
 
 @dataclass(slots=True)
@@ -212,18 +258,25 @@ class _CompiledPlan:
 
     Attributes:
         passing: convolutions whose maps are neither moved nor compared (`_passing`).
+        masks: by map node, its positions in the masks of all maps.
         nodes: the nodes that the C++ library runs, in order.
         spans: runs of these, by their first node of the plan: first and one past the last of `nodes`, one
             past the last of the plan.
-        numbers: for each such node of the plan, its index in `nodes`.
+        order: of each of `nodes`, the node of the plan; one that copies several inputs is there for each.
         changed: by map node, uint8 (H, W); empty if the library runs none.
     """
 
     passing: frozenset[int]
+    masks: dict[int, slice]
     nodes: CompiledNodes
     spans: dict[int, tuple[int, int, int]] = field(default_factory=dict)
-    numbers: dict[int, int] = field(default_factory=dict)
+    order: list[int] = field(default_factory=list)
     changed: dict[int, torch.Tensor] = field(default_factory=dict)
+
+    @property
+    def positions(self) -> int:
+        """Positions of all maps."""
+        return max((one.stop for one in self.masks.values()), default=0)
 
     def break_even(self, plan: ExecutionPlan, index: int) -> float:
         """Share of positions from which a node computes all; never, where its input is not complete."""
@@ -235,9 +288,9 @@ class _CompiledPlan:
         """Set the thresholds of a frame."""
         epsilons = [
             epsilon_of(index) if isinstance(plan.nodes[index].operation, Convolution) else 0.0
-            for index in self.numbers
+            for index in self.order
         ]
-        self.nodes.set(epsilons, [self.break_even(plan, index) for index in self.numbers])
+        self.nodes.set(epsilons, [self.break_even(plan, index) for index in self.order])
 
 
 def _passing(plan: ExecutionPlan) -> frozenset[int]:
@@ -266,7 +319,7 @@ def _compile(plan: ExecutionPlan) -> _CompiledPlan:
     sizes = [node.map_shape()[:2] if node.is_map else (1, 1) for node in plan.nodes]
     table = ActiveSetTable(sizes)
     positions = torch.empty(max(height * width for height, width in sizes) + 1, 2, dtype=torch.int32)
-    compiled = _CompiledPlan(_passing(plan), CompiledNodes(program, table, positions))
+    compiled = _CompiledPlan(_passing(plan), _mask_spans(plan), CompiledNodes(program, table, positions))
     suits = plan.device.type == "cpu" and not plan.bilinear and plan.dtype == torch.float32
     if not suits or plan.remap_backend is None or plan.remap_backend.name != "cpu":
         compiled.nodes.finish()
@@ -295,7 +348,6 @@ def _compile(plan: ExecutionPlan) -> _CompiledPlan:
             if sliced or index == 0:
                 continue
         if index in steps:
-            compiled.numbers[index] = len(compiled.nodes)
             _add(plan, compiled, index, steps[index], axes)
             continue
         if len(compiled.nodes) > start:
@@ -317,7 +369,8 @@ def _add(
     node = plan.nodes[index]
     kind = NodeKind.FOLLOW
     if isinstance(node.operation, Concat):
-        kind = NodeKind.COPY if index in plan.copies else NodeKind.UNION
+        kind = NodeKind.COPY if _copies_frame(plan, index) else NodeKind.FOLLOW
+        kind = kind if index in plan.copies else NodeKind.UNION
     elif isinstance(node.operation, Convolution):
         kind = NodeKind.PASS if index in compiled.passing else NodeKind.PRUNE
     elif isinstance(node.operation, TransposedConvolution):
@@ -337,15 +390,49 @@ def _add(
         # Slices of one map that are read at the same positions count once.
         inputs.setdefault((changed.data_ptr(), id(one.vertical), id(one.horizontal)), one)
     part = plan.slice_of(index)
-    address = MapAddress(False, plan.offsets[part.buffer] + part.start, plan.buffer_shapes[part.buffer][2])
     set_index = node.inputs[0] if kind is NodeKind.TRANSPOSED else index
-    compiled.nodes.add(
-        kind,
-        list(inputs.values()),
-        compiled.changed[index],
-        steps,
-        set_index,
-        plan.resolution_of(index),
-        address,
-        part.channels,
-    )
+    pieces = [(0, part.channels)] if kind in (NodeKind.UNION, NodeKind.COPY) else _moved_channels(plan, index)
+    for number, (start, channels) in enumerate(pieces):
+        # A concatenation has a step for each input that it copies.
+        own = steps if len(pieces) == 1 else (steps[0] + number, steps[0] + number + 1)
+        first = plan.offsets[part.buffer] + part.start + start
+        compiled.order.append(index)
+        compiled.nodes.add(
+            kind,
+            list(inputs.values()),
+            compiled.changed[index],
+            own,
+            set_index,
+            plan.resolution_of(index),
+            MapAddress(False, first, plan.buffer_shapes[part.buffer][2]),
+            channels,
+            compiled.masks[index].start,
+        )
+
+
+def _mask_spans(plan: ExecutionPlan) -> dict[int, slice]:
+    spans: dict[int, slice] = {}
+    end = 0
+    for index, node in enumerate(plan.nodes):
+        if node.is_map:
+            height, width, _ = node.map_shape()
+            spans[index] = slice(end, end + height * width)
+            end += height * width
+    return spans
+
+
+def _moved_channels(plan: ExecutionPlan, index: int) -> list[tuple[int, int]]:
+    """(first, count) of the channels of a map that do not lie there already, as parts of a concatenation do."""
+    if index in plan.copies:
+        return [(start, plan.nodes[source].map_shape()[2]) for source, start in plan.copies[index]]
+    return [(0, plan.nodes[index].map_shape()[2])]
+
+
+def _copies_frame(plan: ExecutionPlan, index: int) -> bool:
+    """Whether a concatenation copies anything of the frame, which is new everywhere."""
+    for source, _ in plan.copies.get(index, ()):
+        while isinstance(plan.nodes[source].operation, Slice):
+            source = plan.nodes[source].inputs[0]
+        if source == 0:
+            return True
+    return False

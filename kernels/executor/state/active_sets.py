@@ -376,7 +376,7 @@ def per_pixel(values: torch.Tensor, height: int, width: int, block_px: int) -> t
     """A block field (rows, columns, ...) repeated for each of height × width pixels."""
     rows = torch.arange(height) // block_px
     columns = torch.arange(width) // block_px
-    return values[rows[:, None], columns[None, :]]
+    return values.index_select(1, columns).index_select(0, rows)
 
 
 def _overlap(
