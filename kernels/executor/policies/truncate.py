@@ -152,7 +152,8 @@ class _FrameState:
             self.changed[index] = self.changed[node.inputs[0]]
             return
         if isinstance(node.operation, TensorToMap):
-            candidates = torch.full(node.map_shape()[:2], self._any_changed(node.inputs[0]))
+            self._entered(index)
+            return
         else:
             reached = [
                 tap_tables.max_over_taps(self.changed[read].bool(), *taps)
@@ -190,6 +191,21 @@ class _FrameState:
             self.runner.run_whole(index, None if 2 * count > candidates.numel() else candidates)
         if count < candidates.numel():
             self._move(index, candidates, 2 * count > candidates.numel())
+
+    def _entered(self, index: int) -> None:
+        """A map made from a tensor: whatever that depends on, positions that came out as they were are pruned."""
+        node, out = self.plan.nodes[index], self.runner.view(index)
+        changed = torch.zeros(node.map_shape()[:2], dtype=torch.bool)
+        self.computed[index] = 0
+        self._move(index, None)
+        if self._any_changed(node.inputs[0]):
+            self.computed[index] = changed.numel()
+            new = self.runner.tensors[node.inputs[0]][0].permute(1, 2, 0).to(out.dtype)
+            far = ~((new - out).abs() <= self.epsilon_of(index)).all(-1)  # a NaN is far
+            out[far] = new[far]
+            changed = far.cpu()
+        self.mark(index, changed)
+        self._note_unmoved(index)
 
     def _pruned(self, index: int, candidates: torch.Tensor) -> torch.Tensor:
         plan, node = self.plan, self.plan.nodes[index]

@@ -114,6 +114,9 @@ class NodeRunner:
             )
         elif isinstance(operation, Pointwise):
             second = self.view(node.inputs[1]) if len(node.inputs) == 2 else None
+            if second is not None and second.shape[:2] != to.shape[:2]:  # one position for all
+                second = second.expand(to.shape)
+                second = second if self.plan.backends[index].name == "cpu" else second.contiguous()
             module.pointwise(
                 operation.function,
                 self.view(node.inputs[0]),
@@ -143,10 +146,11 @@ class NodeRunner:
         source = self.view(self.plan.nodes[index].inputs[0])
         height, width, _ = source.shape
         module = self.plan.backends[index].module
-        if operation.shuffles:
+        if operation.order:
             patches = _shuffled(source, operation)
         else:
-            patches = source.new_empty(height, width, operation.weight.shape[0])
+            outputs = operation.outputs * operation.factor[0] * operation.factor[1]
+            patches = source.new_empty(height, width, outputs)
             module.convolve(self.plan.convolutions[index], source, tiles, tile, patches)
         rows = torch.arange(tile[0], device=tiles.device).repeat_interleave(tile[1])
         columns = torch.arange(tile[1], device=tiles.device).repeat(tile[0])
@@ -259,10 +263,8 @@ class NodeRunner:
 
 def _shuffled(source: torch.Tensor, operation: TransposedConvolution) -> torch.Tensor:
     """The channels of each position in the order of its patch."""
-    down, across = operation.factor
-    height, width, channels = source.shape
-    patches = source.view(height, width, channels // (down * across), down, across).permute(0, 1, 3, 4, 2)
-    return activate(patches.reshape(height, width, channels), operation.activation, operation.slope)
+    order = torch.tensor(operation.order, device=source.device)
+    return activate(source.index_select(2, order), operation.activation, operation.slope)
 
 
 def output_dense_calls(plan: ExecutionPlan) -> list[int]:
