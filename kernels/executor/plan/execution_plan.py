@@ -351,6 +351,8 @@ def _choose_backends(plan: ExecutionPlan, backend: str | None) -> None:
                 operation.activation,
                 operation.slope,
             )
+        elif isinstance(operation, TensorToMap):
+            choice = registry.choose("prune", device, backend, **traits)
         elif isinstance(operation, Pooling):
             choice = registry.choose("pool", device, backend, kernel=operation.window.kernel, **traits)
         elif isinstance(operation, Upsample):

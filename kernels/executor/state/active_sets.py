@@ -15,7 +15,7 @@ from pinned memory, and repeats there what was decided by block for each positio
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import lru_cache
@@ -181,11 +181,10 @@ def decide_active_sets(
     if whole:  # whole positions a block: decide by block, then repeat
         before = [residuals.get(key) for key in whole]
         cell = (float(block_px), float(block_px))
-        moved: Sequence[torch.Tensor]
-        if wanted is None:
-            moved, left_over = [_unmoved(measured, bilinear)] * len(whole), None
-        else:
-            moved, left_over = _displace(wanted, active, list(whole.values()), bilinear, before, cell)
+        moved, left_over = [_unmoved(measured, bilinear)] * len(whole), None
+        if wanted is not None:
+            displaced, left_over = _displace(wanted, active, list(whole.values()), bilinear, before, cell)
+            moved = list(displaced)
         corners = torch.nonzero(active).int()
         sides = torch.tensor([tile_of(resolution, block_px) for resolution in whole.values()])
         tiles = (corners[None] * sides.int()[:, None]).contiguous()
@@ -238,7 +237,7 @@ def _by_position(
         displacement = _unmoved((resolution.height, resolution.width), bilinear)
     else:
         mean = _mean_block(vectors, *rows.middle, *columns.middle)
-        moved, left_over = _displace(mean, mask, [resolution], bilinear, [residual], (rows, columns))
+        moved, left_over = _displace(mean, mask, [resolution], bilinear, [residual], _Grid(rows, columns))
         displacement, rest = moved[0], None if left_over is None else left_over[0]
         if rows.count * columns.count < fresh.numel():
             wide = displacement.view(torch.int64 if bilinear else torch.int32)[..., 0]
@@ -287,6 +286,14 @@ class _Axis:
         return self.cell_of[position.floor().long().clamp_(0, self.cell_of.shape[0] - 1)]
 
 
+@dataclass(frozen=True, slots=True)
+class _Grid:
+    """The axes of a map."""
+
+    rows: _Axis
+    columns: _Axis
+
+
 @lru_cache(maxsize=256)
 def _axis(size: int, scale: Fraction, offset: tuple[int, int], block_px: int, blocks: int) -> _Axis:
     middle = sum(offset) // 2
@@ -313,13 +320,13 @@ def _displace(
     resolutions: list[Resolution],
     bilinear: bool,
     residuals: list[torch.Tensor | None],
-    cells: tuple[float, float] | tuple[_Axis, _Axis],
+    cells: tuple[float, float] | _Grid,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Vectors of cells (h, w, 2) in pixels to positions; and what rounding leaves over, in pixels.
 
     Both of shape (resolutions, h, w, 2). `residuals` are those of the reference's cells; each cell takes over
-    that of the cell it came from. `cells` is the (height, width) of a cell in pixels, or the axes of the one
-    resolution.
+    that of the cell it came from. `cells` is the (height, width) of a cell in pixels, or the grid that they make of
+    the one resolution.
     """
     scales = [[float(one.scale_x), float(one.scale_y)] for one in resolutions]
     if all(across == down for across, down in scales):  # one number a map: four times faster than a pair
@@ -330,12 +337,12 @@ def _displace(
     total = vectors
     if any(residual is not None for residual in residuals):
         rows, columns = active.shape
-        down, across = cells
-        if isinstance(down, _Axis) and isinstance(across, _Axis):
+        if isinstance(cells, _Grid):
             steps = vectors / scale[0]
-            y = down.cell_at(down.centre[:, None] + steps[..., 1])
-            x = across.cell_at(across.centre[None, :] + steps[..., 0])
+            y = cells.rows.cell_at(cells.rows.centre[:, None] + steps[..., 1])
+            x = cells.columns.cell_at(cells.columns.centre[None, :] + steps[..., 0])
         else:
+            down, across = cells
             y = (torch.arange(rows)[:, None] + 0.5 + vectors[..., 1] / down).floor_().long()
             x = (torch.arange(columns)[None, :] + 0.5 + vectors[..., 0] / across).floor_().long()
             y, x = y.clamp_(0, rows - 1), x.clamp_(0, columns - 1)
