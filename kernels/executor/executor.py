@@ -175,8 +175,8 @@ class SparseExecutor:
             frame: float32 (N, C, H, W) on the model's device: N frames, of one camera each.
 
         Returns:
-            What the module returns, and the `FeatureCache` for the next frames; for N > 1 a list of them, one a
-            frame.
+            What the module returns, and the `FeatureCache` for the next frames; for N > 1 a list of them, one
+            a frame.
 
         Raises:
             TypeError, ValueError: a frame of another dtype, shape or device, or that the model cannot take.
@@ -265,10 +265,10 @@ class SparseExecutor:
         An empty set returns the moved cache (`exact`: a full computation where the vectors reproduce
         nothing); a full set equals `dense`. `cache` stays as it was and can be used again.
 
-        Frames of several cameras go in one call, with a set, vectors and a cache each: `frame` (N, C, H, W), a
-        leading axis of N for `active` and `vectors`, and a sequence of N caches. These may come from different
-        calls and be of different age; which cameras share a call may change from one to the next. Each gets what a
-        call of its own would give.
+        Frames of several cameras go in one call, with a set, vectors and a cache each: `frame` (N, C, H, W),
+        a leading axis of N for `active` and `vectors`, and a sequence of N caches. These may come from
+        different calls and be of different age; which cameras share a call may change from one to the next.
+        Each gets what a call of its own would give.
 
         Args:
             frame: float32 (1, C, H, W).
@@ -281,7 +281,8 @@ class SparseExecutor:
 
         Returns:
             What the module returns; the new cache, which under "exact" and "truncate" is `cache` itself for a
-            frame in which nothing has changed; what was reused where. For a sequence of caches, lists of both.
+            frame in which nothing has changed; what was reused where. For a sequence of caches, lists of
+            both.
 
         Raises:
             TypeError, ValueError: naming the argument.

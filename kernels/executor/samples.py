@@ -1,8 +1,9 @@
-"""Several frames in one call: whether a module treats the samples of a batch alike and apart, and their results.
+"""Several frames in one call: whether a module treats the samples of a batch apart, and their
+results.
 
 The executor runs the samples of a batch one after another, so it gives what as many calls would. That is the
-module's own result only if it does not mix them, which is tried once a frame size: the module on two frames at once
-must give what it gives for each.
+module's own result only if it does not mix them, which is tried once a frame size: the module on two frames
+at once must give what it gives for each.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ class SampleAxes:
     """Where the samples of a batch lie in a module's result.
 
     Attributes:
-        axes: for each leaf, the axis along which those of the samples lie one after another; None for what is the
-            same for any batch.
+        axes: for each leaf, the axis along which those of the samples lie one after another; None for what is
+            the same for any batch.
     """
 
     axes: tuple[int | None, ...]
@@ -75,7 +76,7 @@ def _run(model: nn.Module, frame: torch.Tensor) -> tuple[list[Any], Recorder]:
 
 
 def _axis_of(made: Any, parts: tuple[Any, Any], jumps: bool = False) -> tuple[bool, int | None]:
-    """Whether a leaf of a batch is that of its samples, and along which axis they lie in it; None: it is both."""
+    """Whether a leaf of a batch is that of its samples, and along which axis they lie; None: it is each."""
 
     def same(one: Any, other: Any) -> bool:
         return leaf_difference(one, other, _TOLERANCE, jumps) is None

@@ -14,7 +14,6 @@ from kernels.executor.graph import tap_tables
 from kernels.executor.graph.module_trace import ModuleTrace, RecordedCall, TracedValue
 from kernels.executor.graph.nodes import DenseCall, Graph, Input, Node, Operation, Span, Taps, TensorToMap
 
-
 # Width to height of a position: the sizes of a map are rounded, those of other tensors mean something else.
 _MOST_UNEVEN = Fraction(5, 4)
 
@@ -98,8 +97,10 @@ class GraphBuilder:
     def map(self, value: Any, like: int | None = None) -> int | None:
         """The node of a traced value as a map, made from a tensor if its shape fits the frame, else None.
 
-        Where its positions lie is what a map of its size says: `like`, one that it was made from, or any. Sizes
-        alone do not say it where a stride does not divide the frame: 9 rows of 270 are 32 pixels each, not 30.
+        Where its positions lie is what a map of its size says: `like`, one that it was made from, or any.
+            Sizes
+        alone do not say it where a stride does not divide the frame: 9 rows of 270 are 32 pixels each, not
+            30.
 
         Args:
             like: a map that it is combined with.
@@ -140,9 +141,7 @@ class GraphBuilder:
         name = self._unique(f"{self.nodes[source].name}.map")
         period = (scale[0].numerator, scale[1].numerator)
         made = (shape[2], shape[3], shape[1])
-        self.nodes.append(
-            Node(name, TensorToMap(), (source,), made, scale, period, (), offsets)
-        )
+        self.nodes.append(Node(name, TensorToMap(), (source,), made, scale, period, (), offsets))
         return index
 
     def _map_of_size(self, value: TracedValue, like: int | None) -> int | None:

@@ -1,8 +1,8 @@
-"""Lowering of views that only rearrange channels: channel shuffles as they are written with view and transpose.
+"""Lowering of views that only rearrange channels, as channel shuffles by view and transpose do.
 
-A view of a map (1, C, H, W) that keeps its last two axes, (1, groups, C / groups, H, W) for one, is followed as the
-numbers of its channels. Where such views end in a map again, that is the first map with its channels in another
-order. Any other reader gets the view as a tensor, made when it is first needed.
+A view of a map (1, C, H, W) that keeps its last two axes, (1, groups, C / groups, H, W) for one, is followed
+as the numbers of its channels. Where such views end in a map again, that is the first map with its channels
+in another order. Any other reader gets the view as a tensor, made when it is first needed.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class ChannelViewsLowering(ChannelsLastLowering):
     """The part of the lowering that handles views of channels.
 
     Attributes:
-        channel_views: for each traced value that is one, the map that it shows, its channels' numbers (without
-            the first and the last two axes), and the call that made it.
+        channel_views: for each traced value that is one, the map that it shows, its channels' numbers
+            (without the first and the last two axes), and the call that made it.
     """
 
     def __init__(self, record: ModuleTrace, leaves: set[str]) -> None:
@@ -91,7 +91,9 @@ def _rearranged(
     last = numbers.dim()  # of the axes between the first and the height
     if call.name == "transpose":
         axes = [axis % (last + 3) for axis in call.args[1:3]]
-        return numbers.transpose(axes[0] - 1, axes[1] - 1) if all(1 <= axis <= last for axis in axes) else None
+        return (
+            numbers.transpose(axes[0] - 1, axes[1] - 1) if all(1 <= axis <= last for axis in axes) else None
+        )
     if call.name == "permute":
         order = [axis % (last + 3) for axis in call.args[1]]
         keeps = order[0] == 0 and order[-2:] == [last + 1, last + 2]

@@ -39,7 +39,8 @@ class Convolution:
 class TransposedConvolution:
     """A transposed convolution whose kernel size is its stride: each input position makes its own patch.
 
-    weight (kh · kw · O, I, 1, 1), patch rows first; bias repeats for each patch position. If there is an `order`,
+    weight (kh · kw · O, I, 1, 1), patch rows first; bias repeats for each patch position. If there is an
+    `order`,
     nothing is multiplied: output i of a patch, rows first, is the input's channel order[i].
     """
 

@@ -226,8 +226,8 @@ def _compile_transposed(
 ) -> None:
     """Copies, or 1×1 convolutions whose outputs lie `factor` apart, down and across.
 
-    One for each row of a patch, whose pixels lie side by side: with few channels, each alone would leave most of a
-    vector empty. One for each pixel where the map is part of a wider one.
+    One for each row of a patch, whose pixels lie side by side: with few channels, each alone would leave most
+    of a vector empty. One for each pixel where the map is part of a wider one.
     """
     down, across = operation.factor
     width = plan.nodes[index].map_shape()[1]

@@ -227,7 +227,7 @@ def _by_position(
     bilinear: bool,
     residual: torch.Tensor | None,
 ) -> _HostActiveSet:
-    """Decided by cell, and then repeated for the positions of each: most positions are like their neighbours."""
+    """Decided by cell, and repeated for the positions of each: most positions are like their neighbours."""
     rows = _axis(resolution.height, resolution.scale_y, resolution.offset_y, block_px, active.shape[0])
     columns = _axis(resolution.width, resolution.scale_x, resolution.offset_x, block_px, active.shape[1])
     mask = _any_block(active, *rows.blocks, *columns.blocks)
@@ -250,9 +250,7 @@ def _by_position(
     ):
         if (scale / block_px).denominator != 1 or least < most:  # else a block lies within one position
             per_block *= int(block_px / scale) + 2 + most - least
-    return _HostActiveSet(
-        tiles, (1, 1), tiles.shape[0], fresh, displacement, rest, None, per_block, beyond
-    )
+    return _HostActiveSet(tiles, (1, 1), tiles.shape[0], fresh, displacement, rest, None, per_block, beyond)
 
 
 @lru_cache(maxsize=64)
@@ -325,8 +323,8 @@ def _displace(
     """Vectors of cells (h, w, 2) in pixels to positions; and what rounding leaves over, in pixels.
 
     Both of shape (resolutions, h, w, 2). `residuals` are those of the reference's cells; each cell takes over
-    that of the cell it came from. `cells` is the (height, width) of a cell in pixels, or the grid that they make of
-    the one resolution.
+    that of the cell it came from. `cells` is the (height, width) of a cell in pixels, or the grid that they
+    make of the one resolution.
     """
     scales = [[float(one.scale_x), float(one.scale_y)] for one in resolutions]
     if all(across == down for across, down in scales):  # one number a map: four times faster than a pair

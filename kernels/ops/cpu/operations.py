@@ -75,7 +75,8 @@ def pack_convolution(
             packed = torch.cat([panel.flatten(1) for panel in panels], dim=1)
             offsets[:, :each] = plain.bias.view(groups, each)
     if any(window.padding):
-        # A product with padding is 0, and adding it changes nothing, unless a weight is not finite or a sum is -0.
+        # A product with padding is 0, and adding it changes nothing, unless a weight is not finite or a sum
+        # is -0.
         offsets += 0.0
     geometry = (_long * 12)(
         inputs,

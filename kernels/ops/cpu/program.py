@@ -183,8 +183,8 @@ class Program:
         activation: str,
         slope: float,
     ) -> None:
-        """A patch of (down, across) for each source position of the active set, `channels` of the output each:
-        the source's channels in this order.
+        """A patch of (down, across) for each source position of the active set, `channels` of the output
+        each: the source's channels in this order.
         """
         step = self._step(_SHUFFLE, source, set_index, out, set_index, False)
         geometry = (_long * (2 + len(order)))(*factor, *order)

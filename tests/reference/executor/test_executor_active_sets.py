@@ -44,7 +44,7 @@ def frames(
 def by_definition(
     resolution: Resolution, active: torch.Tensor, vectors: torch.Tensor, residual: torch.Tensor | None
 ) -> tuple[list[list[bool]], torch.Tensor]:
-    """What is active, and the displacement, position by position; with residuals, for scales that divide a block."""
+    """What is active, and the displacement, by position; with residuals, of scales that divide a block."""
     scale = int(resolution.scale_y)
     rows, columns = active.shape
     fresh = [[False] * resolution.width for _ in range(resolution.height)]
@@ -65,7 +65,9 @@ def by_definition(
             fresh[y][x] = any(bool(active[one, other]) for one in spans[0] for other in spans[1])
             if scale > BLOCK_PX or not resolution.is_in_place:
                 continue
-            vector = torch.stack([vectors[one, other].float() for one in spans[0] for other in spans[1]]).mean(0)
+            vector = torch.stack(
+                [vectors[one, other].float() for one in spans[0] for other in spans[1]]
+            ).mean(0)
             if residual is not None:
                 from_row = int((row + 0.5 + vector[1] / BLOCK_PX).floor().clamp(0, rows - 1))
                 from_column = int((column + 0.5 + vector[0] / BLOCK_PX).floor().clamp(0, columns - 1))

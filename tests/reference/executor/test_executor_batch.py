@@ -56,7 +56,9 @@ def test_each_sample_gets_what_a_call_of_its_own_gives(
         active[0] = False
         vectors = torch.stack([cameras[camera].vectors for camera in chosen])
         frame = torch.cat([cameras[camera].frame for camera in chosen])
-        outputs, made, reports = together.sparse(frame, active, vectors, [caches[camera] for camera in chosen])
+        outputs, made, reports = together.sparse(
+            frame, active, vectors, [caches[camera] for camera in chosen]
+        )
         single = [
             apart.sparse(frame[i : i + 1], active[i], vectors[i], held[camera])
             for i, camera in enumerate(chosen)

@@ -160,7 +160,7 @@ def test_one_call_does_what_single_operations_do(
 def test_memory_is_used_again_with_what_it_holds(
     backend: str, chained: bool, case: tuple[RandomNetwork, MovingFrame], data: st.DataObject
 ) -> None:
-    """Frame after frame, each from the one before or all from the first, as in memory of which nothing is known."""
+    """Each frame from the one before, or all from the first, as in memory of which nothing is known."""
     network, motion = case
     frame, still = motion.reference, torch.zeros_like(motion.vectors)
     runners = [Runner(network, backend, frame), Runner(network, backend, frame)]
