@@ -41,12 +41,18 @@ def is_unchanged(request: SparseRequest, reference: torch.Tensor) -> bool:
     return torch.equal(frame, reference) and bool(same_bits(frame, reference).all())
 
 
-def active_sets_of(plan: ExecutionPlan, request: SparseRequest) -> dict[int, ActiveSet]:
-    """The active set of every resolution at which maps are computed, the frame's left out unless shared."""
-    return host_active_sets(plan, request).to(plan.device)
+def active_sets_of(
+    plan: ExecutionPlan, request: SparseRequest, moves_only: bool = False
+) -> dict[int, ActiveSet]:
+    """The active set of every resolution at which maps are computed, the frame's left out unless shared.
+
+    Args:
+        moves_only: whether the displacements are all that is asked for.
+    """
+    return host_active_sets(plan, request, moves_only).to(plan.device)
 
 
-def host_active_sets(plan: ExecutionPlan, request: SparseRequest) -> HostActiveSets:
+def host_active_sets(plan: ExecutionPlan, request: SparseRequest, moves_only: bool = False) -> HostActiveSets:
     """`active_sets_of` before the copy to the device of the maps."""
     computed = {
         plan.node_resolutions[index] if not node.is_map else plan.computed_resolution(index)
@@ -65,4 +71,5 @@ def host_active_sets(plan: ExecutionPlan, request: SparseRequest) -> HostActiveS
         request.block_px,
         plan.bilinear,
         request.cache.residuals,
+        moves_only,
     )

@@ -67,7 +67,7 @@ def run_truncate(
     arena = pool.acquire()
     runner = NodeRunner(plan, pool, arena)
     runner.load(request.frame)
-    sets = active_sets_of(plan, request)
+    sets = active_sets_of(plan, request, moves_only=True)
     frame = _FrameState(plan, runner, source, arena, sets, epsilon_of, compiled)
     frame.changed.update(compiled.changed)
     height, width = request.frame.shape[2:]

@@ -160,6 +160,7 @@ def decide_active_sets(
     block_px: int,
     bilinear: bool,
     residuals: Mapping[int, torch.Tensor | None],
+    moves_only: bool = False,
 ) -> HostActiveSets:
     """The active set of each resolution that follows from the active blocks.
 
@@ -171,6 +172,8 @@ def decide_active_sets(
         bilinear: whether the displacement keeps fractions (float32) or is rounded (int16).
         residuals: what the roundings of the reference's own moves left over, in pixels, by the same numbers;
             None, or nothing, for none.
+        moves_only: whether displacements are all that is asked for: where sets are decided by position, these
+            are then left empty.
     """
     wanted: torch.Tensor | None = vectors.float()
     measured = (active.shape[0], active.shape[1])
@@ -202,7 +205,7 @@ def decide_active_sets(
     for key, resolution in resolutions.items():
         if key not in whole:
             by_resolution[key] = _by_position(
-                resolution, active, wanted, block_px, bilinear, residuals.get(key)
+                resolution, active, wanted, block_px, bilinear, residuals.get(key), moves_only
             )
     return HostActiveSets({key: by_resolution[key] for key in resolutions}, int(active.sum()))
 
@@ -226,12 +229,16 @@ def _by_position(
     block_px: int,
     bilinear: bool,
     residual: torch.Tensor | None,
+    moves_only: bool,
 ) -> _HostActiveSet:
     """Decided by cell, and repeated for the positions of each: most positions are like their neighbours."""
     rows = _axis(resolution.height, resolution.scale_y, resolution.offset_y, block_px, active.shape[0])
     columns = _axis(resolution.width, resolution.scale_x, resolution.offset_x, block_px, active.shape[1])
     mask = _any_block(active, *rows.blocks, *columns.blocks)
-    fresh = _spread(mask.to(torch.uint8), rows, columns)
+    if moves_only:
+        fresh = torch.empty(0, 0, dtype=torch.uint8)
+    else:
+        fresh = _spread(mask.to(torch.uint8), rows, columns)
     rest = None
     if vectors is None:
         displacement = _unmoved((resolution.height, resolution.width), bilinear)
@@ -239,7 +246,7 @@ def _by_position(
         mean = _mean_block(vectors, *rows.middle, *columns.middle)
         moved, left_over = _displace(mean, mask, [resolution], bilinear, [residual], _Grid(rows, columns))
         displacement, rest = moved[0], None if left_over is None else left_over[0]
-        if rows.count * columns.count < fresh.numel():
+        if rows.count * columns.count < resolution.height * resolution.width:
             wide = displacement.view(torch.int64 if bilinear else torch.int32)[..., 0]
             displacement = _spread(wide, rows, columns)[..., None].view(displacement.dtype)
     tiles, beyond = list_tiles(fresh), (resolution.height, resolution.width)
