@@ -6,9 +6,9 @@ import functools
 import operator
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, SupportsIndex, TypeVar, cast
+from typing import Any, SupportsIndex, TypeVar, cast, overload
 
 import torch
 from torch import nn
@@ -21,6 +21,7 @@ from kernels.executor.graph.tracing import check_module
 from kernels.executor.graph.verification import verified_trace
 from kernels.executor.plan.execution_plan import ExecutionPlan, build_plan
 from kernels.executor.reports.reuse_report import ReuseReport
+from kernels.executor.samples import SampleAxes, find_sample_axes
 from kernels.executor.state.arenas import ArenaPool
 from kernels.executor.state.feature_cache import FeatureCache
 from kernels.ops import registry
@@ -64,6 +65,7 @@ class _PreparedSize:
     plan: ExecutionPlan
     pool: ArenaPool
     deviations: LayerDeviations | None = None
+    samples: SampleAxes | None = None
 
 
 class SparseExecutor:
@@ -163,23 +165,31 @@ class SparseExecutor:
     def plan(self, frame: torch.Tensor) -> ExecutionPlan:
         """The plan for frames of this one's shape, made now if there is none yet."""
         self._check_frame(frame)
-        return self._prepare(frame).plan
+        return self._prepare(frame[:1]).plan
 
     @_outside_modes
-    def dense(self, frame: torch.Tensor) -> tuple[Any, FeatureCache]:
+    def dense(self, frame: torch.Tensor) -> tuple[Any, Any]:
         """Run the whole frame.
 
         Args:
-            frame: float32 (1, C, H, W) on the model's device.
+            frame: float32 (N, C, H, W) on the model's device: N frames, of one camera each.
 
         Returns:
-            What the module returns, and the cache for the next frames.
+            What the module returns, and the `FeatureCache` for the next frames; for N > 1 a list of them, one
+            a frame.
 
         Raises:
             TypeError, ValueError: a frame of another dtype, shape or device, or that the model cannot take.
-            UnsupportedModule: the module cannot be traced.
+            UnsupportedModule: the module cannot be traced, or for N > 1 mixes the samples of a batch.
         """
         self._check_frame(frame)
+        if len(frame) == 1:
+            return self._dense(frame)
+        samples = self._sample_axes(frame)
+        runs = [self._dense(sample) for sample in frame.split(1)]
+        return samples.join([outputs for outputs, _ in runs]), [cache for _, cache in runs]
+
+    def _dense(self, frame: torch.Tensor) -> tuple[Any, FeatureCache]:
         prepared = self._prepare(frame)
         runner, cache = policies.run_dense(prepared.plan, prepared.pool, frame, self.block_px)
         if self.policy == "truncate" and prepared.deviations is None:
@@ -204,7 +214,7 @@ class SparseExecutor:
         Returns:
             `break_even`.
         """
-        self._check_frame(frame)
+        self._check_frame(frame, most=1)
         if repeats < 1:
             raise ValueError(f"repeats must be at least 1 (got {repeats})")
         prepared = self._prepare(frame)
@@ -238,14 +248,27 @@ class SparseExecutor:
         self.break_even = min(1.0, max(0.0, share))
         return self.break_even
 
-    @_outside_modes
+    @overload
     def sparse(
         self, frame: torch.Tensor, active: torch.Tensor, vectors: torch.Tensor, cache: FeatureCache
-    ) -> tuple[Any, FeatureCache, ReuseReport]:
+    ) -> tuple[Any, FeatureCache, ReuseReport]: ...
+
+    @overload
+    def sparse(
+        self, frame: torch.Tensor, active: torch.Tensor, vectors: torch.Tensor, cache: Sequence[FeatureCache]
+    ) -> tuple[Any, list[FeatureCache], list[ReuseReport]]: ...
+
+    @_outside_modes
+    def sparse(self, frame: torch.Tensor, active: torch.Tensor, vectors: torch.Tensor, cache: Any) -> Any:
         """Run what changed, and reuse the rest from `cache`, moved along `vectors`.
 
         An empty set returns the moved cache (`exact`: a full computation where the vectors reproduce
         nothing); a full set equals `dense`. `cache` stays as it was and can be used again.
+
+        Frames of several cameras go in one call, with a set, vectors and a cache each: `frame` (N, C, H, W),
+        a leading axis of N for `active` and `vectors`, and a sequence of N caches. These may come from
+        different calls and be of different age; which cameras share a call may change from one to the next.
+        Each gets what a call of its own would give.
 
         Args:
             frame: float32 (1, C, H, W).
@@ -257,23 +280,50 @@ class SparseExecutor:
             cache: from this executor, of a frame of this size.
 
         Returns:
-            What the module returns; the new cache, which under "exact" is `cache` itself for a frame in which
-            nothing has changed; what was reused where.
+            What the module returns; the new cache, which under "exact" and "truncate" is `cache` itself for a
+            frame in which nothing has changed; what was reused where. For a sequence of caches, lists of
+            both.
 
         Raises:
             TypeError, ValueError: naming the argument.
         """
         self._check_frame(frame)
-        if not isinstance(cache, FeatureCache):
-            raise TypeError(f"cache must come from dense() or sparse() (got {type(cache).__name__})")
-        prepared = self._prepared.get(tuple(frame.shape))
-        if prepared is None or cache.plan is not prepared.plan:
-            raise ValueError(
-                f"cache must come from this executor and a frame of shape {tuple(frame.shape)}, "
-                f"and that be among the last {MOST_SIZES} sizes it ran (got {cache!r})"
-            )
-        self._prepared[tuple(frame.shape)] = self._prepared.pop(tuple(frame.shape))  # the last one used
-        self._check_blocks(frame, active, vectors)
+        several = isinstance(cache, (list, tuple))
+        caches: Sequence[FeatureCache] = cache if several else [cache]
+        if len(caches) != len(frame):
+            given = f"{len(caches)} caches" if several else type(cache).__name__
+            raise ValueError(f"cache must be a list of one a frame, {len(frame)} (got {given})")
+        shape = (1, *frame.shape[1:])
+        prepared = self._prepared.get(shape)
+        for one in caches:
+            if not isinstance(one, FeatureCache):
+                raise TypeError(f"cache must come from dense() or sparse() (got {type(one).__name__})")
+            if prepared is None or one.plan is not prepared.plan:
+                raise ValueError(
+                    f"cache must come from this executor and a frame of shape {shape}, "
+                    f"and that be among the last {MOST_SIZES} sizes it ran (got {one!r})"
+                )
+        assert prepared is not None
+        self._prepared[shape] = self._prepared.pop(shape)  # the last one used
+        self._check_blocks(frame, active, vectors, several)
+        if not several:
+            return self._sparse(prepared, frame, active, vectors, caches[0])
+        samples = self._sample_axes(frame) if len(frame) > 1 else None
+        runs = [
+            self._sparse(prepared, *sample)
+            for sample in zip(frame.split(1), active, vectors, caches, strict=True)
+        ]
+        outputs, made, reports = zip(*runs, strict=True)
+        return outputs[0] if samples is None else samples.join(outputs), list(made), list(reports)
+
+    def _sparse(
+        self,
+        prepared: _PreparedSize,
+        frame: torch.Tensor,
+        active: torch.Tensor,
+        vectors: torch.Tensor,
+        cache: FeatureCache,
+    ) -> tuple[Any, FeatureCache, ReuseReport]:
         request = policies.SparseRequest(
             frame, active.cpu(), vectors.cpu().long(), cache, self.block_px, self.break_even
         )
@@ -290,6 +340,17 @@ class SparseExecutor:
         else:
             runner, made, report = policies.run_fixed(plan, pool, request)
         return runner.outputs(), made, report
+
+    def _sample_axes(self, frame: torch.Tensor) -> SampleAxes:
+        """Where the samples of a batch lie in the module's result; found once a frame size.
+
+        Raises:
+            UnsupportedModule: the module mixes them.
+        """
+        prepared = self._prepare(frame[:1])
+        if prepared.samples is None:
+            prepared.samples = find_sample_axes(self.model, frame[:1])
+        return prepared.samples
 
     def _prepare(self, frame: torch.Tensor) -> _PreparedSize:
         shape = tuple(frame.shape)
@@ -309,17 +370,21 @@ class SparseExecutor:
             self._prepared[shape] = _PreparedSize(plan, pool)
         return self._prepared[shape]
 
-    def _check_frame(self, frame: torch.Tensor) -> None:
+    def _check_frame(self, frame: torch.Tensor, most: int | None = None) -> None:
         if not isinstance(frame, torch.Tensor) or frame.dtype != torch.float32:
             kind = frame.dtype if isinstance(frame, torch.Tensor) else type(frame).__name__
             raise TypeError(f"frame must be a float32 tensor (got {kind})")
-        if frame.dim() != 4 or frame.shape[0] != 1 or 0 in frame.shape:
-            raise ValueError(f"frame must have shape (1, C, H, W) (got {tuple(frame.shape)})")
+        if frame.dim() != 4 or 0 in frame.shape or (most is not None and len(frame) > most):
+            count = "N" if most is None else most
+            raise ValueError(f"frame must have shape ({count}, C, H, W) (got {tuple(frame.shape)})")
         if frame.device != self.device:
             raise ValueError(f"frame must be on the model's device {self.device} (got {frame.device})")
 
-    def _check_blocks(self, frame: torch.Tensor, active: torch.Tensor, vectors: torch.Tensor) -> None:
+    def _check_blocks(
+        self, frame: torch.Tensor, active: torch.Tensor, vectors: torch.Tensor, several: bool
+    ) -> None:
         expected = tuple(-(-size // self.block_px) for size in frame.shape[2:])
+        expected = (len(frame), *expected) if several else expected
         if not isinstance(active, torch.Tensor) or active.dtype != torch.bool:
             kind = active.dtype if isinstance(active, torch.Tensor) else type(active).__name__
             raise TypeError(f"active must be a bool tensor (got {kind})")

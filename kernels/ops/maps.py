@@ -159,4 +159,6 @@ def list_tiles(mask: torch.Tensor, tile: tuple[int, int] = (1, 1)) -> torch.Tens
         padded[:height, :width] = mask
         mask = padded.view(rows, tile[0], columns, tile[1]).any(3).any(1)
     found = torch.nonzero(mask).to(torch.int32).contiguous()
+    if tile == (1, 1):
+        return found
     return found * torch.tensor(tile, dtype=torch.int32, device=mask.device)

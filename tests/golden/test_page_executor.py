@@ -36,6 +36,15 @@ def test_the_pages_loop_runs_and_reuses(repository: Path, policy: str) -> None:
         assert torch.equal(names["outputs"], expected)
 
 
+def test_the_pages_tables_are_those_of_the_benchmark(repository: Path) -> None:
+    pytest.importorskip("torch")
+    from kernels.bench.architecture_ratios import page_tables
+
+    text = (repository / PAGE).read_text(encoding="utf-8")
+    begin, end = "<!-- tables of bench_architectures -->\n", "\n<!-- end of tables -->"
+    assert text.partition(begin)[2].partition(end)[0] == page_tables()
+
+
 @pytest.mark.parametrize("policy", ["exact", "truncate", "fixed"])
 def test_the_pages_times_are_those_of_the_table(repository: Path, policy: str) -> None:
     text = (repository / PAGE).read_text(encoding="utf-8")

@@ -231,6 +231,7 @@ def poisoned_memory() -> Iterator[None]:
         arena = acquire(self)
         for buffer in (*arena.buffers.values(), *self.workspace.buffers.values()):
             buffer.fill_(float("nan"))
+        arena.before = None, None  # it holds nothing of an earlier frame any more
         return arena
 
     with (

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from kernels.executor.graph.nodes import Convolution
+from kernels.executor.graph.nodes import Convolution, TensorToMap
 from kernels.executor.plan.execution_plan import ExecutionPlan
 from kernels.executor.state.node_runner import NodeRunner
 
@@ -106,7 +106,10 @@ class TruncationProfile:
 
 @dataclass(frozen=True, slots=True)
 class LayerDeviations:
-    """The standard deviation of each convolution's output over the first dense frame, by node."""
+    """The standard deviation of what is pruned over the first dense frame, by node.
+
+    That is the outputs of convolutions, and tensors that become maps, as after attention.
+    """
 
     deviation: dict[int, float]
 
@@ -117,6 +120,6 @@ class LayerDeviations:
             {
                 index: float(runner.view(index).float().std())
                 for index, node in enumerate(plan.nodes)
-                if isinstance(node.operation, Convolution)
+                if isinstance(node.operation, (Convolution, TensorToMap))
             }
         )

@@ -14,6 +14,9 @@ from kernels.executor.graph import tap_tables
 from kernels.executor.graph.module_trace import ModuleTrace, RecordedCall, TracedValue
 from kernels.executor.graph.nodes import DenseCall, Graph, Input, Node, Operation, Span, Taps, TensorToMap
 
+# Width to height of a position: the sizes of a map are rounded, those of other tensors mean something else.
+_MOST_UNEVEN = Fraction(5, 4)
+
 
 class GraphBuilder:
     """The graph of one trace while it is built; the lowerings extend this class."""
@@ -91,23 +94,77 @@ class GraphBuilder:
             index = self.node_of(value.index)
         return index if self.nodes[index].is_map else None
 
-    def map(self, value: Any) -> int | None:
-        """The node of a traced value as a map, made from a tensor if its shape fits the frame, else None."""
+    def map(self, value: Any, like: int | None = None) -> int | None:
+        """The node of a traced value as a map, made from a tensor if its shape fits the frame, else None.
+
+        Where its positions lie is what a map of its size says: `like`, one that it was made from, or any.
+            Sizes
+        alone do not say it where a stride does not divide the frame: 9 rows of 270 are 32 pixels each, not
+            30.
+
+        Args:
+            like: a map that it is combined with.
+        """
         found = self.map_or_none(value)
-        if found is not None or not isinstance(value, TracedValue):
+        if found is not None or not isinstance(value, TracedValue) or not self._may_be_map(value):
             return found
         shape, frame = self.record.shapes[value.index], self.graph.frame_shape
-        if len(shape) != 4 or shape[0] != 1 or self.record.dtypes[value.index] != torch.float32:
-            return None
+        known = self._map_of_size(value, like)
+        if known is not None:
+            node = self.nodes[known]
+            return self._enter(value, node.map_scale(), node.offsets)
         scale = (Fraction(frame[2], shape[2]), Fraction(frame[3], shape[3]))
-        if scale[0] != scale[1] or scale[0].denominator != 1:
-            return None
+        covers = max(scale) <= _MOST_UNEVEN * min(scale) and shape[2:] != (1, 1)
+        return self._enter(value, scale) if covers else None
+
+    def gate(self, value: TracedValue) -> int | None:
+        """The node of a tensor (1, C, 1, 1), as a map with one position for the whole frame."""
+        found = self.map_or_none(value)
+        if found is not None or not self._may_be_map(value):
+            return found
+        return self._enter(value, (Fraction(self.graph.frame_shape[2]), Fraction(self.graph.frame_shape[3])))
+
+    def _may_be_map(self, value: TracedValue) -> bool:
+        shape = self.record.shapes[value.index]
+        return len(shape) == 4 and shape[0] == 1 and self.record.dtypes[value.index] == torch.float32
+
+    def _enter(
+        self,
+        value: TracedValue,
+        scale: tuple[Fraction, Fraction],
+        offsets: tuple[Span, Span] = ((Fraction(0), Fraction(0)), (Fraction(0), Fraction(0))),
+    ) -> int:
+        """Append the map that a tensor becomes."""
+        source = self.node_of(value.index)
+        shape = self.record.shapes[value.index]
         index = self.converted[value.index] = len(self.nodes)
-        source = self.values[value.index]
         name = self._unique(f"{self.nodes[source].name}.map")
         period = (scale[0].numerator, scale[1].numerator)
-        self.nodes.append(Node(name, TensorToMap(), (source,), (shape[2], shape[3], shape[1]), scale, period))
+        made = (shape[2], shape[3], shape[1])
+        self.nodes.append(Node(name, TensorToMap(), (source,), made, scale, period, (), offsets))
         return index
+
+    def _map_of_size(self, value: TracedValue, like: int | None) -> int | None:
+        """A map of a tensor's height and width, the nearest in the graph."""
+        size = self.record.shapes[value.index][2:]
+
+        def fits(index: int) -> bool:
+            return self.nodes[index].is_map and self.nodes[index].map_shape()[:2] == size
+
+        if like is not None and fits(like):
+            return like
+        seen, waiting = set[int](), [self.node_of(value.index)]
+        found: list[int] = []
+        while waiting:
+            index = waiting.pop()
+            if index not in seen:
+                seen.add(index)
+                if self.nodes[index].is_map:
+                    found.append(index)
+                else:
+                    waiting += self.nodes[index].inputs
+        anywhere = range(len(self.nodes)) if size != (1, 1) else ()
+        return max(filter(fits, found), default=None) or max(filter(fits, anywhere), default=None)
 
     def new_value(self, shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> int:
         """The number of a value that the module did not make."""

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
+from kernels.executor.graph import tap_tables
 from kernels.executor.graph.builder import GraphBuilder, common_period, joined_offsets
 from kernels.executor.graph.module_trace import RecordedCall, TracedValue
 from kernels.executor.graph.nodes import Convolution, LocalCall, Pointwise, TransposedConvolution
@@ -133,12 +134,14 @@ class ElementwiseLowering(GraphBuilder):
         shape = self.record.shapes[first.index]
         if call.name not in _ARITHMETIC or call.kwargs.get("alpha", 1) != 1:
             return False
-        if shape != self.record.shapes[second.index] or shape != self.record.shapes[call.results[0]]:
+        if shape != self.record.shapes[second.index]:
+            return self._gated(call, first, second)
+        if shape != self.record.shapes[call.results[0]]:
             return False
         maps = (self.map_or_none(first), self.map_or_none(second))
         if maps == (None, None):
             return False
-        left, right = self.map(first), self.map(second)
+        left, right = self.map(first, maps[1]), self.map(second, maps[0])
         if left is None or right is None or self.nodes[left].scale != self.nodes[right].scale:
             return False
         size = self.nodes[left].map_shape()
@@ -161,6 +164,24 @@ class ElementwiseLowering(GraphBuilder):
                     return True
         same = self.same(size)
         self.add(call, Pointwise(_ARITHMETIC[call.name]), (left, right), size, (same, same))
+        return True
+
+    def _gated(self, call: RecordedCall, first: TracedValue, second: TracedValue) -> bool:
+        """A map and a number a channel that is this frame's own, as behind squeeze and excitation."""
+        shapes, result = self.record.shapes, self.record.shapes[call.results[0]]
+        wide, narrow = (first, second) if shapes[first.index] == result else (second, first)
+        if call.name == "sub" and wide is second:
+            return False
+        if shapes[wide.index] != result or shapes[narrow.index] != (*result[:2], 1, 1):
+            return False
+        left = self.map_or_none(wide)
+        right = None if left is None else self.gate(narrow)
+        if left is None or right is None:
+            return False
+        size = self.nodes[left].map_shape()
+        whole = tap_tables.nearest(1, size[0]), tap_tables.nearest(1, size[1])
+        self.add(call, Pointwise(_ARITHMETIC[call.name]), (left, right), size, (self.same(size), whole))
+        self.nodes[-1] = replace(self.nodes[-1], offsets=self.nodes[left].offsets)
         return True
 
     def _with_constant(self, call: RecordedCall) -> bool:
@@ -208,11 +229,12 @@ class ElementwiseLowering(GraphBuilder):
                 read.append(leaf)
             elif isinstance(leaf, torch.Tensor) and self._per_channel(leaf, shape[1]) is None:
                 return False
-        if all(self.map_or_none(value) is None for value in read):
+        like = next((node for value in read if (node := self.map_or_none(value)) is not None), None)
+        if like is None:
             return False
         if any(self.record.shapes[value.index][2:] != shape[2:] for value in read):
             return False
-        found = [self.map(value) for value in read]
+        found = [self.map(value, like) for value in read]
         sources = tuple(source for source in found if source is not None)
         if len(sources) < len(found) or len({self.nodes[source].scale for source in sources}) > 1:
             return False

@@ -18,7 +18,7 @@ from torch import nn
 
 from kernels.executor.graph import tap_tables
 from kernels.executor.graph.builder import window_shift
-from kernels.executor.graph.channels_last import ChannelsLastLowering
+from kernels.executor.graph.channel_views import ChannelViewsLowering, shuffled
 from kernels.executor.graph.module_trace import (
     ModuleTrace,
     RecordedCall,
@@ -42,7 +42,6 @@ from kernels.ops.maps import Window
 
 _ALIASES = {"alias", "detach", "clone", "contiguous", "lift_fresh", "_to_copy", "dropout", "native_dropout"}
 _MOST_PIECES = 16  # of a concatenation: a copy each
-_MOST_SHUFFLED = 64  # channels up to which a product that shuffles them costs less than running whole
 
 
 def lower(record: ModuleTrace, model: nn.Module) -> Graph:
@@ -52,7 +51,7 @@ def lower(record: ModuleTrace, model: nn.Module) -> Graph:
     ).run()
 
 
-class _Lowering(ChannelsLastLowering):
+class _Lowering(ChannelViewsLowering):
     def run(self) -> Graph:
         for call in self.record.calls:
             try:
@@ -74,7 +73,7 @@ class _Lowering(ChannelsLastLowering):
 
     def _lower(self, call: RecordedCall) -> bool:
         name = call.name
-        if self.lower_channels_last(call):
+        if self.lower_views(call):
             return True
         if name in _ALIASES:
             return self._alias(call)
@@ -238,9 +237,10 @@ class _Lowering(ChannelsLastLowering):
             or not all(isinstance(value, TracedValue) for value in values)
         ):
             return False
-        if all(self.map_or_none(value) is None for value in values):
+        like = next((node for value in values if (node := self.map_or_none(value)) is not None), None)
+        if like is None:
             return False
-        sources = [self.map(value) for value in values]
+        sources = [self.map(value, like) for value in values]
         if any(source is None for source in sources):
             return False
         found = tuple(source for source in sources if source is not None)
@@ -423,12 +423,9 @@ class _Lowering(ChannelsLastLowering):
         result, (height, width, channels) = self.result_shape(call), self.nodes[source].map_shape()
         taps = (tap_tables.nearest(height, result[0]), tap_tables.nearest(width, result[1]))
         side = call.args[1]
-        operation: Operation = LocalCall(call)
-        if channels <= _MOST_SHUFFLED:
-            # A patch for each position, as a transposed convolution makes: of its own channels.
-            order = torch.arange(channels).view(result[2], side, side).permute(1, 2, 0).flatten()
-            weight = torch.eye(channels)[order].view(channels, channels, 1, 1)
-            operation = TransposedConvolution(weight, torch.zeros(channels), (side, side), shuffles=True)
+        # A patch for each position, as a transposed convolution makes: of its own channels.
+        order = torch.arange(channels).view(result[2], side, side).permute(1, 2, 0).flatten()
+        operation = shuffled(order, (side, side))
         self.add(call, operation, (source,), result, (taps,), (Fraction(1, side), Fraction(1, side)))
         return True
 

@@ -39,8 +39,9 @@ class Convolution:
 class TransposedConvolution:
     """A transposed convolution whose kernel size is its stride: each input position makes its own patch.
 
-    weight (kh · kw · O, I, 1, 1), patch rows first; bias repeats for each patch position. If it `shuffles`,
-    each output is one of the inputs (weight 1, all others 0), and is copied: 0 times a NaN is a NaN.
+    weight (kh · kw · O, I, 1, 1), patch rows first; bias repeats for each patch position. If there is an
+    `order`,
+    nothing is multiplied: output i of a patch, rows first, is the input's channel order[i].
     """
 
     weight: torch.Tensor
@@ -48,7 +49,12 @@ class TransposedConvolution:
     factor: tuple[int, int]
     activation: str = "none"
     slope: float = 0.01
-    shuffles: bool = False
+    order: tuple[int, ...] = ()
+
+    @property
+    def outputs(self) -> int:
+        """Channels of the map that it makes."""
+        return (len(self.order) or self.weight.shape[0]) // (self.factor[0] * self.factor[1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ class VerifiedTrace:
             result: leaves.
             tolerance: of numbers, as a share of the largest in a tensor.
         """
-        jumps = any(call.name in _JUMPS for call in self.trace.calls)
+        jumps = has_jumps(self.trace)
         for number, (made, wanted) in enumerate(zip(result, self.result, strict=True)):
             found = leaf_difference(made, wanted, tolerance, jumps)
             if found is not None:
@@ -88,6 +88,11 @@ def verified_trace(model: nn.Module, frame: torch.Tensor) -> VerifiedTrace:
         if leaf_difference(made, wanted, 1e-3, True) is not None:
             raise UnsupportedModule("model: gives another result the second time that it sees a frame")
     return VerifiedTrace(first.trace, second, result, later)
+
+
+def has_jumps(trace: ModuleTrace) -> bool:
+    """Whether small differences in a call's arguments may be large ones in its result."""
+    return any(call.name in _JUMPS for call in trace.calls)
 
 
 def another_frame(frame: torch.Tensor) -> torch.Tensor:

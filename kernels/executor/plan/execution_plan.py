@@ -326,6 +326,8 @@ def _choose_backends(plan: ExecutionPlan, backend: str | None) -> None:
             )
             if choice.name != "cpu":
                 plan.torch_weights[index] = pack_for_torch(operation, plan.dtype)
+        elif isinstance(operation, TransposedConvolution) and operation.order:
+            choice = registry.choose("scatter", device, backend, **traits)
         elif isinstance(operation, TransposedConvolution):
             outputs, inputs = operation.weight.shape[:2]
             choice = registry.choose(
@@ -349,6 +351,8 @@ def _choose_backends(plan: ExecutionPlan, backend: str | None) -> None:
                 operation.activation,
                 operation.slope,
             )
+        elif isinstance(operation, TensorToMap):
+            choice = registry.choose("prune", device, backend, **traits)
         elif isinstance(operation, Pooling):
             choice = registry.choose("pool", device, backend, kernel=operation.window.kernel, **traits)
         elif isinstance(operation, Upsample):

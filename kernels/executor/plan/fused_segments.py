@@ -6,7 +6,7 @@ The C++ backend has programs (`kernels.ops.cpu.program`); with any other every n
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -176,6 +176,8 @@ def compile_node(plan: ExecutionPlan, layout: SegmentLayout, program: Program, i
     source, source_set = _address(plan, plan.slice_of(read)), layout.set_of(read)
     halo = layout.halos and read != 0 and read not in layout.complete and reads_neighbourhood(node, 0)
     second = _address(plan, plan.slice_of(node.inputs[1])) if len(node.inputs) == 2 else None
+    if second is not None and plan.nodes[node.inputs[1]].map_shape()[:2] != node.map_shape()[:2]:
+        second = replace(second, pixel_stride=0)  # one position for all
     if isinstance(operation, Convolution):
         row = node.map_shape()[1]
         program.convolve(plan.convolutions[index], source, source_set, out, set_index, halo, second, row)
@@ -222,20 +224,32 @@ def _compile_transposed(
     set_index: int,
     out: MapAddress,
 ) -> None:
-    """Each patch pixel is a copy, or a 1×1 convolution whose outputs lie `factor` apart, down and across."""
+    """Copies, or 1×1 convolutions whose outputs lie `factor` apart, down and across.
+
+    One for each row of a patch, whose pixels lie side by side: with few channels, each alone would leave most
+    of a vector empty. One for each pixel where the map is part of a wider one.
+    """
     down, across = operation.factor
     width = plan.nodes[index].map_shape()[1]
-    channels = operation.weight.shape[0] // (down * across)
-    if operation.shuffles:
+    channels = operation.outputs
+    if operation.order:
         program.shuffle(
-            source, out, set_index, operation.factor, channels, operation.activation, operation.slope
+            source,
+            out,
+            set_index,
+            operation.factor,
+            operation.order,
+            channels,
+            operation.activation,
+            operation.slope,
         )
         return
     module = plan.backends[index].module
+    side_by_side = across if out.pixel_stride == channels else 1
     for row in range(down):
-        for column in range(across):
+        for column in range(0, across, side_by_side):
             first = (row * across + column) * channels
-            part = slice(first, first + channels)
+            part = slice(first, first + channels * side_by_side)
             packed = module.pack_convolution(
                 operation.weight[part],
                 operation.bias[part],

@@ -8,24 +8,23 @@ from typing import Any
 
 import torch
 
-from kernels.executor.certificates.certificate import CONDITIONS, Certificate, Certifier, same_bits
+from kernels.executor.certificates.certificate import CONDITIONS, Certificate, Certifier
 from kernels.executor.certificates.certificate_classes import CertificateClasses, find_classes
 from kernels.executor.graph.nodes import (
     Concat,
     Convolution,
-    NodeOutput,
     Pointwise,
     TransposedConvolution,
     Upsample,
 )
 from kernels.executor.plan.execution_plan import ExecutionPlan
 from kernels.executor.plan.fused_segments import FusedSegments, SegmentLayout, fuse_segments
-from kernels.executor.policies.sparse_request import SparseRequest
+from kernels.executor.policies.sparse_request import SparseRequest, is_unchanged
 from kernels.executor.reports.reuse_report import ReuseReport
 from kernels.executor.state import active_sets
 from kernels.executor.state.arenas import ArenaPool, ContentOrigin
 from kernels.executor.state.feature_cache import FeatureCache
-from kernels.executor.state.node_runner import NodeRunner, runs_whole
+from kernels.executor.state.node_runner import NodeRunner, output_dense_calls, runs_whole
 from kernels.ops.cpu.program import ActiveSetTable
 from kernels.ops.maps import list_tiles
 
@@ -69,7 +68,7 @@ class _ExactPlan:
         self.full: list[Tiles] = [
             active_sets.full_tiles(resolution, block_px, plan.device) for resolution in plan.resolutions
         ]
-        self.dense_calls = _output_dense_calls(plan)
+        self.dense_calls = output_dense_calls(plan)
         self._known: dict[_NodeGroup, int] = {}
         self.of_node: list[int | None] = []
         self.patches: dict[int, int] = {}
@@ -141,7 +140,7 @@ def run_exact(
     """
     prepared = _ExactPlan.of(plan, pool, request.block_px)
     source = request.cache.arena
-    if _unchanged(request, source.views[0]):
+    if is_unchanged(request, source.views[0]):
         # A cache is never written to again, so the reference's serves for this frame too.
         runner = NodeRunner(plan, pool, source)
         for index in prepared.dense_calls:
@@ -251,23 +250,6 @@ class _FrameDecisions:
             if node.is_map and index > 0
         }
         return ReuseReport("exact", reused, maps)
-
-
-def _unchanged(request: SparseRequest, reference: torch.Tensor) -> bool:
-    """Whether the frame equals the reference, nothing moved and nothing asked to be recomputed."""
-    if bool(request.active.any()) or bool(request.vectors.any()):
-        return False
-    frame = request.frame[0].permute(1, 2, 0).to(reference.dtype)
-    return torch.equal(frame, reference) and bool(same_bits(frame, reference).all())
-
-
-def _output_dense_calls(plan: ExecutionPlan) -> list[int]:
-    """The dense calls that the outputs depend on, in order: all that is left to run where no map changes."""
-    wanted = {leaf.node for leaf in plan.graph.outputs if isinstance(leaf, NodeOutput)}
-    for index in reversed(range(len(plan.nodes))):
-        if index in wanted and not plan.nodes[index].is_map:
-            wanted.update(plan.nodes[index].inputs)
-    return [index for index in sorted(wanted) if not plan.nodes[index].is_map]
 
 
 def _report_unchanged(plan: ExecutionPlan) -> ReuseReport:

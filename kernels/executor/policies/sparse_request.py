@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from kernels.executor.certificates.certificate import same_bits
 from kernels.executor.plan.execution_plan import ExecutionPlan
 from kernels.executor.state.active_sets import ActiveSet, HostActiveSets, decide_active_sets
 from kernels.executor.state.feature_cache import FeatureCache
@@ -32,12 +33,26 @@ class SparseRequest:
     break_even: float = 1.0
 
 
-def active_sets_of(plan: ExecutionPlan, request: SparseRequest) -> dict[int, ActiveSet]:
-    """The active set of every resolution at which maps are computed, the frame's left out unless shared."""
-    return host_active_sets(plan, request).to(plan.device)
+def is_unchanged(request: SparseRequest, reference: torch.Tensor) -> bool:
+    """Whether the frame equals the reference's (H, W, C), nothing moved and nothing is to be recomputed."""
+    if bool(request.active.any()) or bool(request.vectors.any()):
+        return False
+    frame = request.frame[0].permute(1, 2, 0).to(reference.dtype)
+    return torch.equal(frame, reference) and bool(same_bits(frame, reference).all())
 
 
-def host_active_sets(plan: ExecutionPlan, request: SparseRequest) -> HostActiveSets:
+def active_sets_of(
+    plan: ExecutionPlan, request: SparseRequest, moves_only: bool = False
+) -> dict[int, ActiveSet]:
+    """The active set of every resolution at which maps are computed, the frame's left out unless shared.
+
+    Args:
+        moves_only: whether the displacements are all that is asked for.
+    """
+    return host_active_sets(plan, request, moves_only).to(plan.device)
+
+
+def host_active_sets(plan: ExecutionPlan, request: SparseRequest, moves_only: bool = False) -> HostActiveSets:
     """`active_sets_of` before the copy to the device of the maps."""
     computed = {
         plan.node_resolutions[index] if not node.is_map else plan.computed_resolution(index)
@@ -56,4 +71,5 @@ def host_active_sets(plan: ExecutionPlan, request: SparseRequest) -> HostActiveS
         request.block_px,
         plan.bilinear,
         request.cache.residuals,
+        moves_only,
     )

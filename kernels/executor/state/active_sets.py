@@ -37,7 +37,7 @@ class ActiveSet:
         positions: how many positions they cover.
         fresh: (H, W) uint8, 1 at these positions.
         displacement: (H, W, 2) int16 or float32, (dx, dy) in positions into the reference.
-        residual: pixels that the rounding of `displacement` left over, by block or position.
+        residual: pixels that the rounding of `displacement` left over, by block or by cell (`_Axis`).
     """
 
     tiles: torch.Tensor
@@ -160,6 +160,7 @@ def decide_active_sets(
     block_px: int,
     bilinear: bool,
     residuals: Mapping[int, torch.Tensor | None],
+    moves_only: bool = False,
 ) -> HostActiveSets:
     """The active set of each resolution that follows from the active blocks.
 
@@ -171,14 +172,22 @@ def decide_active_sets(
         bilinear: whether the displacement keeps fractions (float32) or is rounded (int16).
         residuals: what the roundings of the reference's own moves left over, in pixels, by the same numbers;
             None, or nothing, for none.
+        moves_only: whether displacements are all that is asked for: where sets are decided by position, these
+            are then left empty.
     """
-    wanted, measured = vectors.float(), (active.shape[0], active.shape[1])
+    wanted: torch.Tensor | None = vectors.float()
+    measured = (active.shape[0], active.shape[1])
+    if not bool(vectors.any()) and not any(residuals.get(key) is not None for key in resolutions):
+        wanted = None  # nothing moves, or has to catch up
     whole = {key: value for key, value in resolutions.items() if _in_whole_tiles(value, block_px, measured)}
     by_resolution: dict[int, _HostActiveSet] = {}
     if whole:  # whole positions a block: decide by block, then repeat
         before = [residuals.get(key) for key in whole]
         cell = (float(block_px), float(block_px))
-        moved, left_over = _displace(wanted, active, list(whole.values()), bilinear, before, cell)
+        moved, left_over = [_unmoved(measured, bilinear)] * len(whole), None
+        if wanted is not None:
+            displaced, left_over = _displace(wanted, active, list(whole.values()), bilinear, before, cell)
+            moved = list(displaced)
         corners = torch.nonzero(active).int()
         sides = torch.tensor([tile_of(resolution, block_px) for resolution in whole.values()])
         tiles = (corners[None] * sides.int()[:, None]).contiguous()
@@ -196,7 +205,7 @@ def decide_active_sets(
     for key, resolution in resolutions.items():
         if key not in whole:
             by_resolution[key] = _by_position(
-                resolution, active, wanted, block_px, bilinear, residuals.get(key)
+                resolution, active, wanted, block_px, bilinear, residuals.get(key), moves_only
             )
     return HostActiveSets({key: by_resolution[key] for key in resolutions}, int(active.sum()))
 
@@ -216,31 +225,31 @@ def _in_whole_tiles(resolution: Resolution, block_px: int, grid: tuple[int, int]
 def _by_position(
     resolution: Resolution,
     active: torch.Tensor,
-    vectors: torch.Tensor,
+    vectors: torch.Tensor | None,
     block_px: int,
     bilinear: bool,
     residual: torch.Tensor | None,
+    moves_only: bool,
 ) -> _HostActiveSet:
-    first_y, last_y = _overlap(
-        resolution.height, resolution.scale_y, resolution.offset_y, block_px, active.shape[0]
-    )
-    first_x, last_x = _overlap(
-        resolution.width, resolution.scale_x, resolution.offset_x, block_px, active.shape[1]
-    )
-    mask = _any_block(active, first_y, last_y, first_x, last_x)
-    if not resolution.is_in_place:  # vectors of the middle of where its maps lie
-        middle_y, middle_x = sum(resolution.offset_y) // 2, sum(resolution.offset_x) // 2
-        first_y, last_y = _overlap(
-            resolution.height, resolution.scale_y, (middle_y, middle_y), block_px, active.shape[0]
-        )
-        first_x, last_x = _overlap(
-            resolution.width, resolution.scale_x, (middle_x, middle_x), block_px, active.shape[1]
-        )
-    mean = _mean_block(vectors, first_y, last_y, first_x, last_x)
-    cell = (float(resolution.scale_y), float(resolution.scale_x))
-    moved, left_over = _displace(mean, mask, [resolution], bilinear, [residual], cell)
-    rest = None if left_over is None else left_over[0]
-    tiles, beyond = list_tiles(mask), (resolution.height, resolution.width)
+    """Decided by cell, and repeated for the positions of each: most positions are like their neighbours."""
+    rows = _axis(resolution.height, resolution.scale_y, resolution.offset_y, block_px, active.shape[0])
+    columns = _axis(resolution.width, resolution.scale_x, resolution.offset_x, block_px, active.shape[1])
+    mask = _any_block(active, *rows.blocks, *columns.blocks)
+    if moves_only:
+        fresh = torch.empty(0, 0, dtype=torch.uint8)
+    else:
+        fresh = _spread(mask.to(torch.uint8), rows, columns)
+    rest = None
+    if vectors is None:
+        displacement = _unmoved((resolution.height, resolution.width), bilinear)
+    else:
+        mean = _mean_block(vectors, *rows.middle, *columns.middle)
+        moved, left_over = _displace(mean, mask, [resolution], bilinear, [residual], _Grid(rows, columns))
+        displacement, rest = moved[0], None if left_over is None else left_over[0]
+        if rows.count * columns.count < resolution.height * resolution.width:
+            wide = displacement.view(torch.int64 if bilinear else torch.int32)[..., 0]
+            displacement = _spread(wide, rows, columns)[..., None].view(displacement.dtype)
+    tiles, beyond = list_tiles(fresh), (resolution.height, resolution.width)
     per_block = 1
     for scale, (least, most) in (
         (resolution.scale_y, resolution.offset_y),
@@ -248,9 +257,66 @@ def _by_position(
     ):
         if (scale / block_px).denominator != 1 or least < most:  # else a block lies within one position
             per_block *= int(block_px / scale) + 2 + most - least
-    return _HostActiveSet(
-        tiles, (1, 1), tiles.shape[0], mask.to(torch.uint8), moved[0], rest, None, per_block, beyond
-    )
+    return _HostActiveSet(tiles, (1, 1), tiles.shape[0], fresh, displacement, rest, None, per_block, beyond)
+
+
+@lru_cache(maxsize=64)
+def _unmoved(size: tuple[int, int], bilinear: bool) -> torch.Tensor:
+    """The displacement where nothing moves; not to be changed: every frame has the same."""
+    return torch.zeros(*size, 2, dtype=torch.float32 if bilinear else torch.int16)
+
+
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """An axis of a map in cells, runs of positions that overlap the same blocks.
+
+    Attributes:
+        blocks: first and last block that each cell overlaps.
+        middle: the same of the middle of where its maps lie; its vectors count.
+        centre: of each cell, in positions.
+        cell_of: cell of each position.
+    """
+
+    blocks: tuple[torch.Tensor, torch.Tensor]
+    middle: tuple[torch.Tensor, torch.Tensor]
+    centre: torch.Tensor
+    cell_of: torch.Tensor
+
+    @property
+    def count(self) -> int:
+        return self.centre.shape[0]
+
+    def cell_at(self, position: torch.Tensor) -> torch.Tensor:
+        """The cell of each position, the nearest for those outside."""
+        return self.cell_of[position.floor().long().clamp_(0, self.cell_of.shape[0] - 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Grid:
+    """The axes of a map."""
+
+    rows: _Axis
+    columns: _Axis
+
+
+@lru_cache(maxsize=256)
+def _axis(size: int, scale: Fraction, offset: tuple[int, int], block_px: int, blocks: int) -> _Axis:
+    middle = sum(offset) // 2
+    overlaps = [*_overlap(size, scale, offset, block_px, blocks)]
+    if offset != (0, 0):  # vectors of the middle of where its maps lie
+        overlaps += _overlap(size, scale, (middle, middle), block_px, blocks)
+    both = torch.stack(overlaps)
+    begins = torch.ones(size, dtype=torch.bool)
+    begins[1:] = (both[:, 1:] != both[:, :-1]).any(0)
+    first = begins.nonzero()[:, 0]
+    end = torch.cat([first[1:], torch.tensor([size])])
+    found = both[:, first]
+    return _Axis((found[0], found[1]), (found[-2], found[-1]), (first + end) / 2, begins.cumsum(0) - 1)
+
+
+def _spread(values: torch.Tensor, rows: _Axis, columns: _Axis) -> torch.Tensor:
+    """Each of (cells, cells) values for the positions of its cell."""
+    return values.index_select(1, columns.cell_of).index_select(0, rows.cell_of)
 
 
 def _displace(
@@ -259,12 +325,13 @@ def _displace(
     resolutions: list[Resolution],
     bilinear: bool,
     residuals: list[torch.Tensor | None],
-    cell: tuple[float, float],
+    cells: tuple[float, float] | _Grid,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Vectors of cells (h, w, 2) in pixels to positions; and what rounding leaves over, in pixels.
 
     Both of shape (resolutions, h, w, 2). `residuals` are those of the reference's cells; each cell takes over
-    that of the cell it came from. `cell` is the (height, width) of a cell in pixels.
+    that of the cell it came from. `cells` is the (height, width) of a cell in pixels, or the grid that they
+    make of the one resolution.
     """
     scales = [[float(one.scale_x), float(one.scale_y)] for one in resolutions]
     if all(across == down for across, down in scales):  # one number a map: four times faster than a pair
@@ -275,9 +342,16 @@ def _displace(
     total = vectors
     if any(residual is not None for residual in residuals):
         rows, columns = active.shape
-        y = (torch.arange(rows)[:, None] + 0.5 + vectors[..., 1] / cell[0]).floor_().long()
-        x = (torch.arange(columns)[None, :] + 0.5 + vectors[..., 0] / cell[1]).floor_().long()
-        place = y.clamp_(0, rows - 1).mul_(columns).add_(x.clamp_(0, columns - 1))
+        if isinstance(cells, _Grid):
+            steps = vectors / scale[0]
+            y = cells.rows.cell_at(cells.rows.centre[:, None] + steps[..., 1])
+            x = cells.columns.cell_at(cells.columns.centre[None, :] + steps[..., 0])
+        else:
+            down, across = cells
+            y = (torch.arange(rows)[:, None] + 0.5 + vectors[..., 1] / down).floor_().long()
+            x = (torch.arange(columns)[None, :] + 0.5 + vectors[..., 0] / across).floor_().long()
+            y, x = y.clamp_(0, rows - 1), x.clamp_(0, columns - 1)
+        place = y * columns + x
         nothing = vectors.new_zeros(rows, columns, 2)
         before = torch.stack([nothing if one is None else one for one in residuals])
         total = vectors + before.flatten(1, 2).index_select(1, place.flatten()).view_as(before)
@@ -314,7 +388,7 @@ def per_pixel(values: torch.Tensor, height: int, width: int, block_px: int) -> t
     """A block field (rows, columns, ...) repeated for each of height × width pixels."""
     rows = torch.arange(height) // block_px
     columns = torch.arange(width) // block_px
-    return values[rows[:, None], columns[None, :]]
+    return values.index_select(1, columns).index_select(0, rows)
 
 
 def _overlap(

@@ -114,6 +114,9 @@ class NodeRunner:
             )
         elif isinstance(operation, Pointwise):
             second = self.view(node.inputs[1]) if len(node.inputs) == 2 else None
+            if second is not None and second.shape[:2] != to.shape[:2]:  # one position for all
+                second = second.expand(to.shape)
+                second = second if self.plan.backends[index].name == "cpu" else second.contiguous()
             module.pointwise(
                 operation.function,
                 self.view(node.inputs[0]),
@@ -143,10 +146,11 @@ class NodeRunner:
         source = self.view(self.plan.nodes[index].inputs[0])
         height, width, _ = source.shape
         module = self.plan.backends[index].module
-        if operation.shuffles:
+        if operation.order:
             patches = _shuffled(source, operation)
         else:
-            patches = source.new_empty(height, width, operation.weight.shape[0])
+            outputs = operation.outputs * operation.factor[0] * operation.factor[1]
+            patches = source.new_empty(height, width, outputs)
             module.convolve(self.plan.convolutions[index], source, tiles, tile, patches)
         rows = torch.arange(tile[0], device=tiles.device).repeat_interleave(tile[1])
         columns = torch.arange(tile[1], device=tiles.device).repeat(tile[0])
@@ -173,16 +177,27 @@ class NodeRunner:
             made = made + self.view(node.inputs[1])
         self.view(index).copy_(made)
 
-    def run_whole(self, index: int) -> None:
-        """Run a `DenseCall`, `TensorToMap` or `LocalCall` node on whole inputs."""
+    def run_whole(self, index: int, only: torch.Tensor | None = None) -> None:
+        """Run a `DenseCall`, `TensorToMap` or `LocalCall` node on whole inputs.
+
+        Args:
+            only: bool (H, W), the positions of its map to write; None for all.
+        """
         node = self.plan.nodes[index]
         operation = node.operation
         if isinstance(operation, DenseCall):
             self.tensors[index] = self._call(operation.call, operation.result)
-        elif isinstance(operation, TensorToMap):
-            self.view(index).copy_(self.tensors[node.inputs[0]][0].permute(1, 2, 0))
-        elif isinstance(operation, LocalCall):
-            self.view(index).copy_(self._call(operation.call, 0)[0].permute(1, 2, 0))
+        elif isinstance(operation, (TensorToMap, LocalCall)):
+            if isinstance(operation, LocalCall):
+                made = self._call(operation.call, 0)
+            else:
+                made = self.tensors[node.inputs[0]]
+            values = made[0].permute(1, 2, 0)
+            if only is None:
+                self.view(index).copy_(values)
+            else:
+                y, x = only.to(values.device).nonzero(as_tuple=True)
+                self.view(index)[y, x] = values[y, x].to(self.plan.dtype)
         else:
             raise TypeError(f"{node.name}: {type(operation).__name__} runs at positions")
 
@@ -248,10 +263,17 @@ class NodeRunner:
 
 def _shuffled(source: torch.Tensor, operation: TransposedConvolution) -> torch.Tensor:
     """The channels of each position in the order of its patch."""
-    down, across = operation.factor
-    height, width, channels = source.shape
-    patches = source.view(height, width, channels // (down * across), down, across).permute(0, 1, 3, 4, 2)
-    return activate(patches.reshape(height, width, channels), operation.activation, operation.slope)
+    order = torch.tensor(operation.order, device=source.device)
+    return activate(source.index_select(2, order), operation.activation, operation.slope)
+
+
+def output_dense_calls(plan: ExecutionPlan) -> list[int]:
+    """The dense calls that the outputs depend on, in order: all that is left to run where no map changes."""
+    wanted = set(plan.graph.output_nodes())
+    for index in reversed(range(len(plan.nodes))):
+        if index in wanted and not plan.nodes[index].is_map:
+            wanted.update(plan.nodes[index].inputs)
+    return [index for index in sorted(wanted) if not plan.nodes[index].is_map]
 
 
 def runs_whole(plan: ExecutionPlan, index: int) -> bool:

@@ -26,6 +26,7 @@ struct Shape {
   int64_t in_channels, out_channels;  // of one group
   int64_t kernel_y, kernel_x, stride_y, stride_x, padding_y, padding_x, dilation_y, dilation_x;
   int64_t groups;
+  int64_t skips;  // whether taps that read nothing but padding are left out: their products are all 0
 };
 
 struct Target {
@@ -35,17 +36,31 @@ struct Target {
   int64_t residual_pixel;
 };
 
+template <int rows>
+inline bool all_are(const float* const* pointers, const float* one) {
+  if (pointers[0] != one) return false;
+  bool all = true;
+  for (int r = 1; r < rows; ++r) all &= pointers[r] == one;
+  return all;
+}
+
 // sums[r][v] = bias[v] + Σ_taps Σ_i pointers[tap][r][i] · weight[tap][i][v]. The order of the sum does not depend on
-// which positions are computed together, so a position's value is the same bits in any active set.
-template <int rows, int vectors>
+// which positions are computed together, so a position's value is the same bits in any active set. Taps of all whose
+// rows point to `padding` are left out, if `skipping`.
+template <int rows, int vectors, bool skipping>
 __attribute__((noinline)) void multiply(const float* const* pointers, int64_t taps, int64_t channels,
-                                        const float* weight, const float* bias, Vector* sums) {
+                                        const float* weight, const float* bias, const float* padding,
+                                        Vector* sums) {
   Vector sum[rows][vectors];
   for (int r = 0; r < rows; ++r)
     for (int v = 0; v < vectors; ++v) sum[r][v] = load(bias + v * kLanes);
   for (int64_t tap = 0; tap < taps; ++tap) {
     const float* from[rows];
     for (int r = 0; r < rows; ++r) from[r] = pointers[tap * kSpan + r];
+    if (skipping && all_are<rows>(from, padding)) {
+      weight += channels * vectors * kLanes;
+      continue;
+    }
     auto add = [&](int64_t i, auto several) __attribute__((always_inline)) {
       constexpr int count = decltype(several)::value;
       Vector factor[count][vectors];
@@ -70,14 +85,19 @@ __attribute__((noinline)) void multiply(const float* const* pointers, int64_t ta
 
 // At most half a vector of outputs: lanes 2j and 2j + 1 hold the sums of output j over the even and over the odd
 // input channels, so that one multiplication takes two channels.
-template <int rows>
+template <int rows, bool skipping>
 __attribute__((noinline)) void multiply_pairs(const float* const* pointers, int64_t taps, int64_t channels,
-                                              const float* weight, const float* bias, Vector* sums) {
+                                              const float* weight, const float* bias, const float* padding,
+                                              Vector* sums) {
   Vector sum[rows];
   for (int r = 0; r < rows; ++r) sum[r] = load(bias);
   for (int64_t tap = 0; tap < taps; ++tap) {
     const float* from[rows];
     for (int r = 0; r < rows; ++r) from[r] = pointers[tap * kSpan + r];
+    if (skipping && all_are<rows>(from, padding)) {
+      weight += channels * (kLanes / 2);
+      continue;
+    }
     auto add = [&](int64_t i) __attribute__((always_inline)) {
       Vector factor = load(weight + i * (kLanes / 2));
       for (int r = 0; r < rows; ++r) sum[r] += splat_pair(from[r] + i) * factor;
@@ -140,25 +160,27 @@ void finish_pairs(const Vector* sums, float slope, const Target& target, const i
 
 template <int vectors, int activation>
 void sweep(const float* const* pointers, int64_t taps, int64_t channels, const float* weight,
-           const float* bias, float slope, const Target& target, const int64_t* index, int64_t count,
-           int64_t column, int64_t columns) {
+           const float* bias, const float* padding, float slope, const Target& target, const int64_t* index,
+           int64_t count, int64_t column, int64_t columns) {
   constexpr int rows = kRows[vectors];
   Vector sums[rows * vectors];
   for (int64_t r = 0; r < count; r += rows) {
     int valid = count - r < rows ? static_cast<int>(count - r) : rows;
-    multiply<rows, vectors>(pointers + r, taps, channels, weight, bias, sums);
+    (padding ? multiply<rows, vectors, true> : multiply<rows, vectors, false>)(pointers + r, taps, channels, weight,
+                                                                               bias, padding, sums);
     finish<vectors, activation>(sums, slope, target, index + r, valid, column, columns);
   }
 }
 
 template <int activation>
 void sweep_pairs(const float* const* pointers, int64_t taps, int64_t channels, const float* weight,
-                 const float* bias, float slope, const Target& target, const int64_t* index, int64_t count,
-                 int64_t column, int64_t columns) {
+                 const float* bias, const float* padding, float slope, const Target& target, const int64_t* index,
+                 int64_t count, int64_t column, int64_t columns) {
   Vector sums[kPairRows];
   for (int64_t r = 0; r < count; r += kPairRows) {
     int valid = count - r < kPairRows ? static_cast<int>(count - r) : kPairRows;
-    multiply_pairs<kPairRows>(pointers + r, taps, channels, weight, bias, sums);
+    (padding ? multiply_pairs<kPairRows, true> : multiply_pairs<kPairRows, false>)(pointers + r, taps, channels, weight,
+                                                                                   bias, padding, sums);
     finish_pairs<activation>(sums, slope, target, index + r, valid, column, columns);
   }
 }
@@ -330,9 +352,13 @@ struct Job {
   template <int activation>
   void group(const float* const* pointers, int64_t taps, int64_t channels, int64_t g, const int64_t* index,
              int64_t count) const {
+    // Worth asking for where windows are wide for the map, as dilated ones can be.
+    const bool wide = 4 * (shape->kernel_y - 1) * shape->dilation_y >= source->height ||
+                      4 * (shape->kernel_x - 1) * shape->dilation_x >= source->width;
+    const float* padding = shape->skips && wide ? zeros : nullptr;
     if (paired(*shape)) {
       sweep_pairs<activation>(pointers, taps, channels, weight + g * taps * channels * (kLanes / 2), bias + g * kLanes,
-                              slope, target, index, count, g * shape->out_channels, shape->out_channels);
+                              padding, slope, target, index, count, g * shape->out_channels, shape->out_channels);
       return;
     }
     int64_t vectors = (shape->out_channels + kLanes - 1) / kLanes;
@@ -344,7 +370,7 @@ struct Job {
       int64_t columns = shape->out_channels - done * kLanes;
       if (columns > wide * kLanes) columns = wide * kLanes;
 #define FLUXSHARD_SWEEP(n) \
-  sweep<n, activation>(pointers, taps, channels, factors, offsets, slope, target, index, count, column, columns)
+  sweep<n, activation>(pointers, taps, channels, factors, offsets, padding, slope, target, index, count, column, columns)
       if (wide == 4) FLUXSHARD_SWEEP(4);
       else if (wide == 3) FLUXSHARD_SWEEP(3);
       else if (wide == 2) FLUXSHARD_SWEEP(2);
@@ -404,7 +430,8 @@ struct Job {
 
 extern "C" int fluxshard_lanes() { return kLanes; }
 
-// geometry: in_channels and out_channels of one group, kernel y x, stride y x, padding y x, dilation y x, groups.
+// geometry: in_channels and out_channels of one group, kernel y x, stride y x, padding y x, dilation y x, groups, and
+// whether products with padding may be left out.
 // zeros: at least in_channels · groups floats of 0. fresh may be null (no halo), and so may residual.
 // out_row: positions from one row of the output to the next, out_width unless the rows lie apart.
 extern "C" void fluxshard_convolve(const float* map, int64_t height, int64_t width, int64_t pixel,
@@ -416,7 +443,7 @@ extern "C" void fluxshard_convolve(const float* map, int64_t height, int64_t wid
                                    const float* bias, const float* zeros, int activation, float slope) {
   Source source{map, height, width, pixel, reference, reference_pixel, fresh, displacement};
   Shape shape{geometry[0], geometry[1], geometry[2], geometry[3], geometry[4], geometry[5],
-              geometry[6], geometry[7], geometry[8], geometry[9], geometry[10]};
+              geometry[6], geometry[7], geometry[8], geometry[9], geometry[10], geometry[11]};
   Job job{&source,   &shape,    tiles,   tile_count, tile_height, tile_width, out_height,
           out_width, out_row,   weight,  bias,       zeros,       slope,      {out, out_pixel, residual, residual_pixel}};
   with_activation(activation, job);

@@ -19,20 +19,30 @@ struct Pointwise {
 
   template <int activation>
   void run() const {
-    each_position(tiles, tile_count, tile_height, tile_width, height, width, [&](int64_t y, int64_t x) {
-      int64_t index = y * width + x;
-      const float* a = first + index * first_pixel;
-      const float* b = second ? second + index * second_pixel : nullptr;
-      float* to = out + index * pixel;
-      for (int64_t c = 0; c < channels; c += kLanes) {
-        int some = channels - c < kLanes ? static_cast<int>(channels - c) : kLanes;
-        Vector value = load_some(a + c, some);
-        if (operation == 1) value += load_some(b + c, some);
-        if (operation == 2) value -= load_some(b + c, some);
-        if (operation == 3) value *= load_some(b + c, some);
-        store_some(to + c, activate<activation>(value, slope), some);
+    // Positions whose channels lie one after another in all maps are one long position.
+    const bool joined = first_pixel == channels && pixel == channels && (!second || second_pixel == channels);
+    each_run(tiles, tile_count, tile_height, tile_width, height, width, [&](int64_t y, int64_t x, int64_t length) {
+      if (joined) {
+        at<activation>(y * width + x, channels * length);
+      } else {
+        for (int64_t i = 0; i < length; ++i) at<activation>(y * width + x + i, channels);
       }
     });
+  }
+
+  template <int activation>
+  void at(int64_t index, int64_t count) const {
+    const float* a = first + index * first_pixel;
+    const float* b = second ? second + index * second_pixel : nullptr;
+    float* to = out + index * pixel;
+    for (int64_t c = 0; c < count; c += kLanes) {
+      int some = count - c < kLanes ? static_cast<int>(count - c) : kLanes;
+      Vector value = load_some(a + c, some);
+      if (operation == 1) value += load_some(b + c, some);
+      if (operation == 2) value -= load_some(b + c, some);
+      if (operation == 3) value *= load_some(b + c, some);
+      store_some(to + c, activate<activation>(value, slope), some);
+    }
   }
 };
 
@@ -58,6 +68,7 @@ struct Shuffle {
   float* out;
   int64_t height, width, pixel, channels;  // of the source; pixel and channels of the output
   int64_t down, across;
+  const int64_t* order;
   float slope;
 
   template <int activation>
@@ -70,7 +81,7 @@ struct Shuffle {
           for (int64_t c = 0; c < channels; c += kLanes) {
             int some = channels - c < kLanes ? static_cast<int>(channels - c) : kLanes;
             float values[kLanes] = {};
-            for (int i = 0; i < some; ++i) values[i] = from[((c + i) * down + row) * across + column];
+            for (int i = 0; i < some; ++i) values[i] = from[order[(row * across + column) * channels + c + i]];
             store_some(to + c, activate<activation>(load(values), slope), some);
           }
         }
@@ -80,13 +91,13 @@ struct Shuffle {
 
 }  // namespace
 
-// geometry: down, across.
+// geometry: down, across, then the source's channel for each output of a patch, rows first.
 extern "C" void fluxshard_shuffle(const float* source, int64_t source_pixel, const int32_t* tiles, int64_t tile_count,
                                   int64_t tile_height, int64_t tile_width, float* out, int64_t height,
                                   int64_t width, int64_t pixel, int64_t channels, const int64_t* geometry,
                                   int activation, float slope) {
   with_activation(activation, Shuffle{source, source_pixel, tiles, tile_count, tile_height, tile_width, out, height,
-                                      width, pixel, channels, geometry[0], geometry[1], slope});
+                                      width, pixel, channels, geometry[0], geometry[1], geometry + 2, slope});
 }
 
 // geometry: kernel y x, stride y x, padding y x, dilation y x.
@@ -109,19 +120,24 @@ extern "C" void fluxshard_pool(int maximum, const int64_t* geometry, int count_p
       }
     float* to = out + (y * out_width + x) * out_pixel;
     int64_t count = count_padding ? geometry[0] * geometry[1] : (found > 0 ? found : 1);
-    for (int64_t c = 0; c < channels; c += kLanes) {
-      int some = channels - c < kLanes ? static_cast<int>(channels - c) : kLanes;
+    auto over_taps = [&](auto read) __attribute__((always_inline)) {
       Vector value = splat(maximum ? -std::numeric_limits<float>::infinity() : 0.0f);
       for (int t = 0; t < found; ++t) {
-        Vector other = load_some(taps[t] + c, some);
+        Vector other = read(taps[t]);
         if (maximum) {
           value = (other > value) | (other != other) ? other : value;  // a NaN wins, as in torch
         } else {
           value += other;
         }
       }
-      if (!maximum) value = value / static_cast<float>(count);
-      store_some(to + c, value, some);
+      return maximum ? value : value / static_cast<float>(count);
+    };
+    int64_t c = 0;
+    for (; c + kLanes <= channels; c += kLanes)
+      store(to + c, over_taps([&](const float* from) { return load(from + c); }));
+    if (c < channels) {
+      const int some = static_cast<int>(channels - c);
+      store_some(to + c, over_taps([&](const float* from) { return load_some(from + c, some); }), some);
     }
   });
 }

@@ -74,7 +74,11 @@ def pack_convolution(
             panels = torch.split(cube, [wide * lanes for wide in panel_vectors(vectors)], dim=2)
             packed = torch.cat([panel.flatten(1) for panel in panels], dim=1)
             offsets[:, :each] = plain.bias.view(groups, each)
-    geometry = (_long * 11)(
+    if any(window.padding):
+        # A product with padding is 0, and adding it changes nothing, unless a weight is not finite or a sum
+        # is -0.
+        offsets += 0.0
+    geometry = (_long * 12)(
         inputs,
         outputs // groups,
         *window.kernel,
@@ -82,6 +86,7 @@ def pack_convolution(
         *window.padding,
         *window.dilation,
         groups,
+        bool(weight.isfinite().all()),
     )
     return PackedConvolution(
         window=window,

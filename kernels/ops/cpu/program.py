@@ -178,13 +178,16 @@ class Program:
         out: MapAddress,
         set_index: int,
         factor: tuple[int, int],
+        order: Sequence[int],
         channels: int,
         activation: str,
         slope: float,
     ) -> None:
-        """A patch of (down, across) for each source position of the active set, `channels` of the output."""
+        """A patch of (down, across) for each source position of the active set, `channels` of the output
+        each: the source's channels in this order.
+        """
         step = self._step(_SHUFFLE, source, set_index, out, set_index, False)
-        geometry = (_long * 2)(*factor)
+        geometry = (_long * (2 + len(order)))(*factor, *order)
         self._kept.append(geometry)
         step.geometry, step.channels = ctypes.addressof(geometry), channels
         step.activation, step.slope = ACTIVATIONS.index(activation), slope

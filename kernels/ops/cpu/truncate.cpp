@@ -41,6 +41,7 @@ struct Node {
   Tiling* tiling;      // of the active set that the steps run at
   int64_t resolution;  // of the displacements
   int64_t offset, pixel_stride, channels;  // of its map in a cache
+  int64_t mask;        // first position in the masks of all maps
   const double* epsilon;     // of this frame
   const double* break_even;  // share of positions from which all are computed
   int64_t* computed;         // result: positions
@@ -175,10 +176,23 @@ bool all_changed(const Node& node, const float* reference, const int16_t* displa
 
 }  // namespace
 
-// displacements: of each resolution. list: room for (y, x) of the largest map's positions; the sets' tiles.
+// displacements: of each resolution. still: whether all of these are 0. list: room for (y, x) of the largest map's
+// positions; the sets' tiles. up_to_date: where the new maps' memory has the reference's values already, or null;
+// unmoved, a result: where it then has the reference's values, of the same position.
 extern "C" void fluxshard_truncate(Node* nodes, int64_t count, const void* sets, int32_t* list,
-                                   const int16_t* const* displacements, float* cache, const float* reference) {
-  std::vector<uint8_t> scratch;
+                                   const int16_t* const* displacements, const uint8_t* still, float* cache,
+                                   const float* reference, const uint8_t* up_to_date, uint8_t* unmoved) {
+  std::vector<uint8_t> scratch, there;
+  auto note = [&](const Node& node) {
+    uint8_t* to = unmoved + node.mask;
+    const int64_t positions = node.height * node.width;
+    if (still[node.resolution]) {
+      for (int64_t i = 0; i < positions; ++i) to[i] = !node.changed[i];
+      return;
+    }
+    const int16_t* move = displacements[node.resolution];
+    for (int64_t i = 0; i < positions; ++i) to[i] = !node.changed[i] & !(move[2 * i] | move[2 * i + 1]);
+  };
   for (Node* node = nodes; node < nodes + count; ++node) {
     const int64_t positions = node->height * node->width;
     std::memset(node->changed, 0, static_cast<size_t>(positions));
@@ -197,9 +211,21 @@ extern "C" void fluxshard_truncate(Node* nodes, int64_t count, const void* sets,
         found = positions;
       }
       *node->computed = found;
-      if (found < positions && node->kind != kPass)
-        fluxshard_remap(before, node->pixel_stride, displacement, node->changed, out, node->height, node->width,
+      if (found < positions && node->kind != kPass) {
+        const uint8_t* fresh = node->changed;
+        if (up_to_date != nullptr) {
+          there.resize(static_cast<size_t>(positions));
+          const uint8_t* known = up_to_date + node->mask;
+          if (still[node->resolution])
+            for (int64_t i = 0; i < positions; ++i) there[i] = fresh[i] | known[i];
+          else
+            for (int64_t i = 0; i < positions; ++i)
+              there[i] = fresh[i] | (known[i] & !(displacement[2 * i] | displacement[2 * i + 1]));
+          fresh = there.data();
+        }
+        fluxshard_remap(before, node->pixel_stride, displacement, fresh, out, node->height, node->width,
                         node->pixel_stride, node->channels);
+      }
     }
     Tiling& tiling = *node->tiling;
     if (node->kind == kTransposed) {
@@ -212,6 +238,7 @@ extern "C" void fluxshard_truncate(Node* nodes, int64_t count, const void* sets,
     }
     if (node->kind != kPrune) {
       fluxshard_program(node->steps, node->step_count, sets, cache, cache, reference);
+      if (node->kind != kPass) note(*node);
       continue;
     }
     if (found == positions) {
@@ -220,6 +247,7 @@ extern "C" void fluxshard_truncate(Node* nodes, int64_t count, const void* sets,
       if (all_changed(*node, before, displacement, out)) continue;
       list_positions(node->changed, node->height, node->width, list);
       prune(*node, list, found, before, displacement, out);
+      note(*node);
       continue;
     }
     list_positions(node->changed, node->height, node->width, list);
@@ -231,5 +259,6 @@ extern "C" void fluxshard_truncate(Node* nodes, int64_t count, const void* sets,
       fluxshard_program(node->steps, node->step_count, sets, cache, cache, reference);
       prune(*node, list + 2 * done, some, before, displacement, out);
     }
+    note(*node);
   }
 }

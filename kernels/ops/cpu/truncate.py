@@ -22,7 +22,7 @@ _double = ctypes.c_double
 class NodeKind(IntEnum):
     """What a node does, as in truncate.cpp.
 
-    UNION: nothing; it changed where any of its inputs did. COPY: the same, and some inputs have to be copied.
+    UNION: nothing; it changed where any of its inputs did. COPY: the same, and inputs are copied everywhere.
     PRUNE: it computes, and its result is compared. PASS: it computes, and is read only where it did, so its
     map is neither moved nor compared. FOLLOW: it computes, and its result counts as changed. TRANSPOSED: the
     same, at the positions of its input.
@@ -52,7 +52,7 @@ class _Node(ctypes.Structure):
         ("steps", _pointer),
         ("step_count", _long),
         ("tiling", _pointer),
-        *((name, _long) for name in ("resolution", "offset", "pixel_stride", "channels")),
+        *((name, _long) for name in ("resolution", "offset", "pixel_stride", "channels", "mask")),
         *((name, _pointer) for name in ("epsilon", "break_even", "computed")),
     ]
 
@@ -112,6 +112,7 @@ class CompiledNodes:
         resolution: int,
         address: MapAddress,
         channels: int,
+        mask: int,
     ) -> None:
         """Append a node.
 
@@ -123,6 +124,7 @@ class CompiledNodes:
             set_index: the active set that they refer to.
             resolution: which of the displacements its map moves along.
             address, channels: of its map.
+            mask: its first position in the masks of all maps.
         """
         made_inputs = (_Input * len(inputs))()
         for made, one in zip(made_inputs, inputs, strict=True):
@@ -135,7 +137,7 @@ class CompiledNodes:
         node.steps, node.step_count = self._program.address(steps[0]), steps[1] - steps[0]
         node.tiling = self._sets.tiling(set_index)
         node.resolution, node.offset, node.pixel_stride = resolution, address.offset, address.pixel_stride
-        node.channels = channels
+        node.channels, node.mask = channels, mask
         self._kept += [made_inputs, changed, *inputs]
         self._nodes.append(node)
 
@@ -167,13 +169,19 @@ class CompiledNodes:
         begin: int,
         end: int,
         displacements: Sequence[torch.Tensor],
+        still: bytes,
         cache: torch.Tensor,
         reference: torch.Tensor,
+        up_to_date: torch.Tensor | None,
+        unmoved: torch.Tensor,
     ) -> None:
         """Nodes begin to end on the float32 memory of this frame's cache, and of the reference's.
 
         Args:
             displacements: of each resolution, int16 (H, W, 2).
+            still: whether all of these are 0, a byte each.
+            up_to_date: bool, where `cache` has the values of `reference` already; None for nowhere.
+            unmoved: bool, set where it then has them, at the same position.
         """
         moves = (_pointer * len(displacements))(*(one.data_ptr() for one in displacements))
         library().fluxshard_truncate(
@@ -182,8 +190,11 @@ class CompiledNodes:
             self._sets.array,
             _pointer(self._positions.data_ptr()),
             moves,
+            still,
             _pointer(cache.data_ptr()),
             _pointer(reference.data_ptr()),
+            _pointer(None if up_to_date is None else up_to_date.data_ptr()),
+            _pointer(unmoved.data_ptr()),
         )
 
     def _axis(self, axis: AxisTaps) -> AxisStructure:

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <cstring>
 
-#if defined(__AVX512F__)
+#if defined(__AVX__)
 #include <immintrin.h>
 #endif
 
@@ -57,11 +57,25 @@ inline Vector odd_lanes(Vector one, Vector two) {
   return value;
 }
 
+#if defined(__AVX__) && !defined(__AVX512F__)
+inline __m256i first_lanes(int count) {
+  static const int32_t kMask[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kMask + 8 - count));
+}
+#endif
+
+// The first `count` of a vector's values, the others 0. Through memory where there are no masks: three times slower.
 inline Vector load_some(const float* from, int count) {
   if (count >= kLanes) return load(from);
+#if defined(__AVX512F__)
+  return Vector(_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), from));
+#elif defined(__AVX__)
+  return Vector(_mm256_maskload_ps(from, first_lanes(count)));
+#else
   float values[kLanes] = {};
   std::memcpy(values, from, sizeof(float) * static_cast<size_t>(count));
   return load(values);
+#endif
 }
 
 inline void store_some(float* to, Vector value, int count) {
@@ -69,9 +83,15 @@ inline void store_some(float* to, Vector value, int count) {
     store(to, value);
     return;
   }
+#if defined(__AVX512F__)
+  _mm512_mask_storeu_ps(to, static_cast<__mmask16>((1u << count) - 1), __m512(value));
+#elif defined(__AVX__)
+  _mm256_maskstore_ps(to, first_lanes(count), __m256(value));
+#else
   float values[kLanes];
   store(values, value);
   std::memcpy(to, values, sizeof(float) * static_cast<size_t>(count));
+#endif
 }
 
 // A NaN of `value` has to come out again. Without -ffast-math no compiler makes one instruction of the comparison and

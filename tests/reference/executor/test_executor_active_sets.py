@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels.executor.plan.execution_plan import Resolution
-from kernels.executor.state.active_sets import ActiveSet, HostActiveSets, decide_active_sets, tile_of
+from kernels.executor.state.active_sets import ActiveSet, HostActiveSets, decide_active_sets
 
 BLOCK_PX = 16
 
@@ -35,18 +35,16 @@ def frames(
     vectors = torch.randint(-40, 41, (*grid, 2), generator=generator)
     residuals: dict[int, torch.Tensor | None] = {}
     for key, one in resolutions.items():
-        tile = tile_of(one, BLOCK_PX)
-        by_block = tile[0] * one.scale_y == BLOCK_PX and one.is_in_place
-        shape = grid if by_block else (one.height, one.width)
-        if draw(st.booleans()):
-            residuals[key] = torch.randn(*shape, 2, generator=generator)
+        left = decide_active_sets({key: one}, active, vectors, BLOCK_PX, False, {}).residuals()[key]
+        if left is not None and draw(st.booleans()):
+            residuals[key] = torch.randn(left.shape, generator=generator)
     return resolutions, active, vectors, residuals
 
 
 def by_definition(
     resolution: Resolution, active: torch.Tensor, vectors: torch.Tensor, residual: torch.Tensor | None
 ) -> tuple[list[list[bool]], torch.Tensor]:
-    """What is active, and the displacement, position by position; for scales that divide a block."""
+    """What is active, and the displacement, by position; with residuals, of scales that divide a block."""
     scale = int(resolution.scale_y)
     rows, columns = active.shape
     fresh = [[False] * resolution.width for _ in range(resolution.height)]
@@ -55,14 +53,21 @@ def by_definition(
         for x in range(resolution.width):
             row, column = y * scale // BLOCK_PX, x * scale // BLOCK_PX
             spans = [
-                {min(max(at * scale // BLOCK_PX, 0), most) for at in range(p + least, p + last + 1)}
+                {
+                    min(max(pixel // BLOCK_PX, 0), most)
+                    for pixel in range((p + least) * scale, (p + last + 1) * scale)
+                }
                 for p, (least, last), most in (
                     (y, resolution.offset_y, rows - 1),
                     (x, resolution.offset_x, columns - 1),
                 )
             ]
             fresh[y][x] = any(bool(active[one, other]) for one in spans[0] for other in spans[1])
-            vector = vectors[row, column].float()
+            if scale > BLOCK_PX or not resolution.is_in_place:
+                continue
+            vector = torch.stack(
+                [vectors[one, other].float() for one in spans[0] for other in spans[1]]
+            ).mean(0)
             if residual is not None:
                 from_row = int((row + 0.5 + vector[1] / BLOCK_PX).floor().clamp(0, rows - 1))
                 from_column = int((column + 0.5 + vector[0] / BLOCK_PX).floor().clamp(0, columns - 1))
@@ -114,11 +119,11 @@ def test_against_the_definition(
     resolutions, active, vectors, residuals = frame
     made = decide_active_sets(resolutions, active, vectors, BLOCK_PX, False, residuals).to(None)
     for key, resolution in resolutions.items():
-        if BLOCK_PX % int(resolution.scale_y) == 0:
-            fresh, displacement = by_definition(resolution, active, vectors, residuals.get(key))
-            assert made[key].fresh.bool().tolist() == fresh
-            if resolution.is_in_place:
-                assert torch.equal(made[key].displacement, displacement)
+        fresh, displacement = by_definition(resolution, active, vectors, residuals.get(key))
+        assert made[key].fresh.bool().tolist() == fresh
+        divides = BLOCK_PX % int(resolution.scale_y) == 0
+        if resolution.is_in_place and (divides or (resolution.scale_y < BLOCK_PX and key not in residuals)):
+            assert torch.equal(made[key].displacement, displacement)
 
 
 def test_host_active_sets_can_be_placed_twice() -> None:

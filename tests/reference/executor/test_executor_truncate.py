@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -150,6 +151,66 @@ def test_one_call_does_what_single_operations_do(
     assert all(torch.equal(one, two) for one, two in zip(*results, strict=True))
     assert not any(value.isnan().any() for value in results[0])
     assert reports[0] == reports[1]
+
+
+@pytest.mark.parametrize("chained", [True, False])
+@pytest.mark.parametrize("backend", BACKENDS)
+@settings(max_examples=20, deadline=None)
+@given(case=cases(), data=st.data())
+def test_memory_is_used_again_with_what_it_holds(
+    backend: str, chained: bool, case: tuple[RandomNetwork, MovingFrame], data: st.DataObject
+) -> None:
+    """Each frame from the one before, or all from the first, as in memory of which nothing is known."""
+    network, motion = case
+    frame, still = motion.reference, torch.zeros_like(motion.vectors)
+    runners = [Runner(network, backend, frame), Runner(network, backend, frame)]
+    first = [runner.cache for runner in runners]
+    for _ in range(5):
+        y, x = data.draw(st.integers(0, 3)), data.draw(st.integers(0, 3))
+        active, vectors = torch.zeros_like(motion.active), still
+        active[y, x] = data.draw(st.booleans())
+        if data.draw(st.integers(0, 3)) == 0:
+            frame, active, vectors = motion.frame, motion.active, motion.vectors
+        else:
+            frame = frame.clone()
+            frame[..., 8 * y : 8 * y + 8, 8 * x : 8 * x + 8] += data.draw(st.sampled_from([0.0, 0.5, 3.0]))
+        results = []
+        for runner, start in zip(runners, first, strict=True):
+            if not chained:
+                runner.cache = start
+            with poisoned_memory() if runner is runners[1] else nullcontext():
+                results.append(runner.run(frame, active, vectors, 0.5))
+        assert all(torch.equal(one, two) for one, two in zip(results[0][0], results[1][0], strict=True))
+        assert results[0][1] == results[1][1]
+        if chained:
+            first = [None, None]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_memory_holds_is_not_moved_again(backend: str) -> None:
+    """A camera that stands still: after two frames, maps are moved only where the last frames differ."""
+    runner = Runner(layers(0), backend, frame := torch.randint(0, 8, (1, 2, 32, 32)).float())
+    active, still = torch.zeros(4, 4, dtype=torch.bool), torch.zeros(4, 4, 2, dtype=torch.int32)
+    active[1, 1] = True
+    for step in range(4):
+        frame = frame.clone()
+        frame[:, :, 8:16, 8:16] += 1
+        runner.run(frame, active, still, 0.0)
+        origin, positions = runner.cache.arena.origin, 32 * 32 + 4 * 16 * 16
+        assert origin is not None
+        assert int(origin.unmoved[32 * 32 :].sum()) > 0.5 * positions
+        if step > 0:  # what is known about this frame's memory came from the one before
+            assert runner.cache.arena.before[0] is not None
+
+
+def test_a_frame_in_which_nothing_changed_is_its_reference() -> None:
+    frame = torch.randint(0, 8, (1, 2, 32, 32)).float()
+    runner = Runner(layers(1), BACKENDS[-1], frame)
+    before, nothing = runner.cache, torch.zeros(4, 4, dtype=torch.bool)
+    outputs, report = runner.run(frame, nothing, torch.zeros(4, 4, 2, dtype=torch.int32), 0.0)
+    assert runner.cache is before
+    assert set(report.reused.values()) == {1.0}
+    assert torch.equal(outputs, layers(1)(frame))
 
 
 @pytest.mark.skipif("cpu" not in BACKENDS, reason="no C++ compiler here")
