@@ -159,7 +159,9 @@ def _frames(image: NDArray[np.uint8], before: NDArray[np.uint8], block_px: int) 
         yield CodedMessage("delta", pixels, encode, receiver.apply, prepare)
 
 
-def _stream(image: NDArray[np.uint8], before: NDArray[np.uint8], crf: int, keyframe: bool = False) -> CodedMessage:
+def _stream(
+    image: NDArray[np.uint8], before: NDArray[np.uint8], crf: int, keyframe: bool = False
+) -> CodedMessage:
     from kernels.codecs.frame_codecs import H264Codec
 
     codec = H264Codec(crf=crf)
@@ -171,7 +173,9 @@ def _stream(image: NDArray[np.uint8], before: NDArray[np.uint8], crf: int, keyfr
             codec.force_keyframe()
 
     pixels = image.shape[0] * image.shape[1]
-    return CodedMessage("h264" + KEYFRAME * keyframe, pixels, lambda: codec.encode(image), codec.decode, prepare)
+    return CodedMessage(
+        "h264" + KEYFRAME * keyframe, pixels, lambda: codec.encode(image), codec.decode, prepare
+    )
 
 
 def _blocks(

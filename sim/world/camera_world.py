@@ -17,6 +17,7 @@ from sim.physics.estimators import MIN_BYTES, BandwidthEstimator
 from sim.physics.events import Answer, Happened, SharedEvent
 from sim.physics.link import BackgroundTransfer, Link, Transfer
 from sim.physics.processor import Processor, operators
+from sim.physics.radio import Activity
 from sim.world.beside import driven, spawned
 from sim.world.codec_lane import CodecLane
 from sim.world.device import Device
@@ -41,6 +42,7 @@ class CameraWorld:
 
     __slots__ = (
         "_refreshing",
+        "activity",
         "book_aside",
         "cloud",
         "cloud_codecs",
@@ -51,6 +53,7 @@ class CameraWorld:
         "estimator",
         "last_observed_s",
         "last_told",
+        "newest_frame",
         "no_time",
         "on_trace",
         "patience_s",
@@ -91,6 +94,8 @@ class CameraWorld:
         self.uplink_free_s = 0.0  # when the last message left of a frame in a pipeline, or beside a frame
         # Told (frame, bytes up, bytes down) of messages sent beside a frame.
         self.book_aside: Callable[[int, int, int], None] = lambda frame, up, down: None
+        self.newest_frame = 0  # that has been begun
+        self.activity = Activity()  # of its radio
         self.last_told: SharedEvent | None = None  # what a frame has told the others last
         self._refreshing: list[Processor] = []  # where this camera's dense refresh waits or runs
 
@@ -114,7 +119,7 @@ class CameraWorld:
     def probe(self, size_bytes: int) -> None:
         """Measure the uplink with a message without content that gives way to all others."""
         began_s = self.last_observed_s = float(self.env.now)
-        self.uplink.send_background(
+        self._give_way(
             size_bytes, lambda: self.observe(size_bytes, float(self.env.now) - began_s), lambda: None
         )
 
@@ -122,7 +127,7 @@ class CameraWorld:
 
     def notify(self, size_bytes: int, on_arrived: Callable[[], None]) -> None:
         """Send something down that no frame waits for."""
-        event = self.downlink.send(size_bytes, math.inf, lambda _: None)
+        event = self.downlink.send(size_bytes, math.inf, self.activity.received)
         assert event.callbacks is not None
         event.callbacks.append(lambda _: on_arrived())
 
@@ -144,7 +149,7 @@ class CameraWorld:
                 self.notify(0, lambda: answer.succeed_once(0.0))
 
         began_s = float(self.env.now)
-        transfer = self.uplink.send_background(size_bytes, lambda: None, arrived)
+        transfer = self._give_way(size_bytes, lambda: None, arrived)
         unsent_bytes = math.inf
         while not answer.settled and (left_bytes := self.uplink.unsent_bytes(transfer)) < unsent_bytes:
             unsent_bytes = left_bytes
@@ -161,7 +166,20 @@ class CameraWorld:
         """Send an opportunistic message up for a frame; see :meth:`Link.send_background`."""
         if self.on_trace is not None:
             on_sent = self._traced(frame, "uplink opportunistic", "blocks", on_sent)
-        return self.uplink.send_background(size_bytes, on_sent, on_arrived)
+        return self._give_way(size_bytes, on_sent, on_arrived, frame)
+
+    def _give_way(
+        self,
+        size_bytes: int,
+        on_sent: Callable[[], None],
+        on_arrived: Callable[[], None],
+        frame: int | None = None,
+    ) -> BackgroundTransfer:
+        """Send a message that gives way; what leaves of it is booked beside a frame (None: the newest)."""
+        beside = self.newest_frame if frame is None else frame
+        return self.uplink.send_background(
+            size_bytes, on_sent, on_arrived, self.activity.opportunistic, beside
+        )
 
     def _traced(self, frame: int, track: str, what: str, then: Callable[[], None]) -> Callable[[], None]:
         """`then`, after noting a span from now until it runs."""
