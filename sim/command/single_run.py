@@ -93,9 +93,9 @@ def summarise(
     `uplink_bytes` are critical bytes (the sum of the frames', what still waits in the link included),
     `uplink_bps_mean` is what the link has carried of both classes over the simulated time.
     `edge_compute_fraction` is the edge's share of the critical path's compute time; busy ratios include
-    background work. Energy is that of all edges over the whole run (:mod:`sim.records.energy`). `accuracy` and
-    `ea` are by `accuracy_ruler`, measured or coverage. Where accuracy is measured, streaming means are over all
-    captured frames that count, the others over completed ones.
+    background work. Energy is that of all edges over the whole run (:mod:`sim.records.energy`). `accuracy`
+    and `ea` are by `accuracy_ruler`, measured or coverage. Where accuracy is measured, streaming means are
+    over all captured frames that count, the others over completed ones.
     """
     evaluation_began_s = time.perf_counter()
     columns = measured = None

@@ -16,8 +16,8 @@ def camera_table(
 ) -> pd.DataFrame:
     """The table of cameras.csv, in order of cameras; unknown values are null, never 0.
 
-    Means and quantiles are over completed frames that count, those captured after start-up, counts and bytes over
-    all; `ea_per_captured` counts a frame without a result as 0.
+    Means and quantiles are over completed frames that count, those captured after start-up, counts and bytes
+    over all; `ea_per_captured` counts a frame without a result as 0.
 
     Args:
         frames: the table of frames.parquet.
