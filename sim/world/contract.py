@@ -10,7 +10,7 @@ from pathlib import Path
 from types import CodeType, FrameType, GeneratorType
 from typing import Any
 
-from sim.records.outcome import PATHS, Outcome
+from sim.records.outcome import PATH_CODES, PATHS, Outcome
 from traces.errors import InputError, place_of
 
 _HERE = str(Path(__file__).parent)
@@ -147,9 +147,18 @@ def wrong_service(service_s: float) -> InputError:
     return InputError(f"{asking_line()}: expected work that takes 0 s or more, found {service_s!r} s")
 
 
-def wrong_path(path: Any) -> InputError:
-    """The error for a decision for a path that there is not; names the line that noted it."""
-    return InputError(f"{asking_line()}: expected a path that is one of {', '.join(PATHS)}, found {path!r}")
+def checked_path(path: Any) -> int:
+    """A path's position in PATHS.
+
+    Raises:
+        InputError: there is no such path; names the line that decided for it.
+    """
+    code = PATH_CODES.get(path)
+    if code is None:
+        raise InputError(
+            f"{asking_line()}: expected a path that is one of {', '.join(PATHS)}, found {path!r}"
+        )
+    return code
 
 
 def asking_line() -> str:

@@ -16,11 +16,10 @@ from simpy.events import Event, Timeout
 from sim.physics.events import SharedEvent, Unanswered
 from sim.physics.link import BackgroundTransfer, Transfer
 from sim.records.account import FrameAccount
-from sim.records.outcome import PATH_CODES
 from sim.world.awaited import Awaited
 from sim.world.camera_world import CameraWorld, Process
 from sim.world.codec_lane import CodecLane
-from sim.world.contract import checked_size, wrong_path, wrong_service
+from sim.world.contract import checked_path, checked_size, wrong_service
 
 Awaitable: TypeAlias = Event
 INFINITE_S = math.inf
@@ -99,19 +98,9 @@ class FrameWorld:
     ) -> None:
         """Note what was believed when the frame's path was chosen, for frames.parquet; the last call counts.
 
-        Args:
-            path: the chosen one.
-            active: blocks that might have been processed on it.
-            blocks: those to be processed.
-            latency_s, ea: what was expected of it, from the frame's capture; NaN where nothing was.
-            other_latency_s, other_ea: what was expected of the best use of the other path.
-
-        Raises:
-            InputError: the path is none of PATHS.
+        `blocks` of `active` ones are to be processed; latencies count from capture, NaN is "not expected".
         """
-        code = PATH_CODES.get(path)
-        if code is None:
-            raise wrong_path(path)
+        code = checked_path(path)
         self.account.belief = (code, active, blocks, latency_s, ea, other_latency_s, other_ea)
 
     # -- work on the edge ---------------------------------------------------------------------------
@@ -282,7 +271,8 @@ class FrameWorld:
                 account.decode_s,
             )
         account.uplink_bytes += size_bytes
-        event = self.uplink.send(size_bytes, self._give_up_s, self._book_uplink, self._sent_in_vain)
+        given_up = self.camera.activity.sent  # what no frame waits for any more is on no account
+        event = self.uplink.send(size_bytes, self._give_up_s, self._book_uplink, given_up)
         asked = self.asked  # written out in each, for speed
         if (last := asked.last) is not None and last.callbacks is not None:
             asked.look_again(last)
@@ -344,10 +334,6 @@ class FrameWorld:
         account.transmit_s += transfer.delivered_s - transfer.began_s + self.downlink.conditions.delay_s
         if self.on_trace is not None:
             self.on_trace(account.frame, "downlink", "message", transfer.began_s, transfer.delivered_s)
-
-    def _sent_in_vain(self, transfer: Transfer) -> None:
-        """A message is through that its frame no longer waited for: it is on no account."""
-        self.camera.activity.sent(transfer)
 
     def _unanswered(self, why: str) -> Awaitable:
         return Unanswered(self.env, max(0.0, self._give_up_s - self.env.now), why)

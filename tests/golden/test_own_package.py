@@ -38,6 +38,7 @@ def test_its_server_half_decides_what_is_measured(tmp_path: Path) -> None:
     assert (sizes[record.frames["outcome"] == "completed"] < 640 * 640 * 3 / 2).all()
 
 
+@pytest.mark.filterwarnings("ignore:codec_time")
 def test_its_radio_and_its_scheduler_are_in_the_records(tmp_path: Path) -> None:
     """A scheduler that looks at one path only leaves the other unknown; a radio's states are columns."""
     folder = write_own_package(tmp_path)
