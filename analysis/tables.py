@@ -46,6 +46,9 @@ _COLUMNS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("reuse %", "reuse_ratio_mean", lambda value: f"{100 * value:.1f}"),
     ("offload %", "offload_ratio", lambda value: f"{100 * value:.1f}"),
     ("edge busy %", "edge_busy_ratio", lambda value: f"{100 * value:.1f}"),
+    ("J/frame", "edge_energy_per_frame_j", lambda value: f"{value:.2f}"),
+    ("EA fairness", "ea_fairness", lambda value: f"{value:.3f}"),
+    ("uplink fairness", "uplink_fairness", lambda value: f"{value:.3f}"),
 )
 
 
@@ -69,6 +72,9 @@ _WHERE_KNOWN = (
     "dense_region_similarity_mean",
     "region_similarity_ea_mean",
     "streaming_region_similarity_mean",
+    "edge_energy_per_frame_j",
+    "ea_fairness",
+    "uplink_fairness",
 )
 # Ends of keys that say how much is given up.
 _LOSSY = ("threshold", "quality", ".crf", ".similarity", "_bits", ".bits")

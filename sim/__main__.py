@@ -145,7 +145,7 @@ def _run(content: Mapping[str, Any], folder: Path, single: bool, runtime: Any) -
         draw_runs([folder], folder / "run.png")
         print(summary_table([summary]))
         extra = "".join(f", {name}" for name in ("timeline.json", "overlay.mp4") if (folder / name).exists())
-        print(f"written to {folder}: summary.json, frames.parquet, run.png, run.log{extra}")
+        print(f"written to {folder}: summary.json, frames.parquet, cameras.csv, run.png, run.log{extra}")
     else:
         ea = "–" if summary["ea_mean"] is None else f"{summary['ea_mean']:.3f}"
         ruler = summary["accuracy_ruler"]

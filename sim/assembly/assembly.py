@@ -28,6 +28,7 @@ from sim.physics.estimators import BandwidthEstimator
 from sim.physics.fair_link import FairLink
 from sim.physics.link import Link, LinkConditions
 from sim.physics.processor import Processor
+from sim.physics.radio import Radio
 from sim.physics.trace_replay import replay
 from sim.records.frame_table import EffectiveAccuracyMetric, FrameTable
 from sim.records.overlay import Overlay
@@ -66,6 +67,7 @@ class Assembly:
     timeline: Timeline | None
     overlay: Overlay | None
     evaluator: Evaluator | None
+    radio: Radio | None
 
 
 def assemble(
@@ -115,6 +117,7 @@ def assemble(
     oracle = OracleScheduler(objective, OracleScheduler.Options()) if config.regret else None
     estimators = read_plugin("estimator", config.estimator, folders)
     codecs = partial(_codec, config, folders)
+    radio = None if config.trace.radio is None else find_plugin("trace/radio", config.trace.radio, folders)
     timeline = Timeline() if config.timeline else None
     overlay = _overlay(config, view, overlay_path)
     table = FrameTable()
@@ -201,6 +204,7 @@ def assemble(
         timeline=timeline,
         overlay=overlay,
         evaluator=evaluator,
+        radio=None if radio is None else radio.make(),
     )
 
 

@@ -26,8 +26,8 @@ def run(
             command's ``--config-dir``.
 
     Returns:
-        An object with `summary`, a dict with the keys of summary.json, and `frames`, a DataFrame with one row
-        a frame.
+        An object with `summary`, a dict with the keys of summary.json, `frames`, a DataFrame with one row a
+        frame, and `cameras`, one with a row a camera.
 
     Raises:
         InputError: an unknown choice or key, a wrong value, a sweep, or something asked for that is a file.

@@ -13,7 +13,7 @@ from traces.errors import InputError
 
 # What a run writes. The summary, which says that the others are whole, comes first.
 FILES = (
-    *("summary.json", "frames.parquet", "timeline.json", "overlay.mp4", "run.png", "run.log"),
+    *("summary.json", "frames.parquet", "cameras.csv", "timeline.json", "overlay.mp4", "run.png", "run.log"),
     *("traceback.txt", ".hydra"),
 )
 ASIDE = ".earlier"

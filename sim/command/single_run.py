@@ -10,13 +10,14 @@ from typing import Any
 
 from conf.version import package_version
 from sim.assembly import Assembly, assemble
+from sim.command.camera_accounts import camera_accounts, energy_columns
 from sim.configuration import RunConfig, read_config
+from sim.records.calibration import latency_prediction_errors_s
 from sim.records.run_statistics import ea_per_captured, interval_columns, warmup_end_s
 from sim.records.summary import (
     SUMMARY_KEYS,
     RunRecord,
     config_sha256,
-    energy_j,
     git_sha,
     mean,
     quantile,
@@ -56,6 +57,7 @@ def run_once(
         on_begin(config.cameras * assembly.frames_per_camera)
     result = assembly.simulation.run()
     record = summarise(config, content, assembly, result, time.perf_counter() - began_s)
+    result.table.release()
     if assembly.overlay is not None:
         assembly.overlay.close()
     return FinishedRun(record, assembly)
@@ -91,9 +93,9 @@ def summarise(
     `uplink_bytes` are critical bytes (the sum of the frames', what still waits in the link included),
     `uplink_bps_mean` is what the link has carried of both classes over the simulated time.
     `edge_compute_fraction` is the edge's share of the critical path's compute time; busy ratios include
-    background work. `edge_energy_j` is busy power times busy time, plus idle power times idle time where the
-    profile knows it. `accuracy` and `ea` are by `accuracy_ruler`, measured or coverage. Where accuracy is
-    measured, streaming means are over all captured frames that count, the others over completed ones.
+    background work. Energy is that of all edges over the whole run (:mod:`sim.records.energy`). `accuracy`
+    and `ea` are by `accuracy_ruler`, measured or coverage. Where accuracy is measured, streaming means are
+    over all captured frames that count, the others over completed ones.
     """
     evaluation_began_s = time.perf_counter()
     columns = measured = None
@@ -115,6 +117,8 @@ def summarise(
     simulated_s = result.simulated_s
     opportunistic = result.uplink.opportunistic_delivered_bytes
     uplink_bytes = int(frames["uplink_bytes"].sum())
+    accounts = camera_accounts(frames, assembly, result, warmup_s)
+    error_s, absolute_error_s = latency_prediction_errors_s(completed)
     edge_busy_s = sum(result.edge_busy_s) + sum(result.edge_background_s)
     edge_time_s = simulated_s * config.cameras
     summary = describe(config, content)
@@ -157,7 +161,13 @@ def summarise(
         cloud_busy_ratio=(
             (result.cloud_busy_s + result.cloud_background_s) / simulated_s if simulated_s > 0 else None
         ),
-        edge_energy_j=energy_j(assembly.edge, edge_busy_s, edge_time_s),
+        **energy_columns(accounts.energy, int(counts.get("completed", 0))),
+        radio=config.trace.radio,
+        radio_extrapolated=accounts.radio_extrapolated,
+        ea_fairness=accounts.ea_fairness,
+        uplink_fairness=accounts.uplink_fairness,
+        latency_prediction_error_mean_s=error_s,
+        latency_prediction_error_abs_mean_s=absolute_error_s,
         extrapolated_frames=int(frames["extrapolated"].sum()),
         simulated_s=simulated_s,
         wall_s=wall_s,
@@ -170,4 +180,4 @@ def summarise(
         for name in names:
             summary[f"{name}_mean"] = mean(counted[name].dropna())
     summary.update(interval_columns(counted, summary, assembly.link_correlation_s, names))
-    return RunRecord(summary, frames)
+    return RunRecord(summary, frames, accounts.table)

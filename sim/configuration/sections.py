@@ -33,7 +33,8 @@ class TraceConfig:
     sees may carry less or more. With `duration_s` it is a loop of that length. `seed` null follows the run's.
 
     `column`, `time_column`, `time_unit` and `rate_unit` say what the header of a table does not
-    (:func:`traces.bandwidth.loading.load_trace`).
+    (:func:`traces.bandwidth.loading.load_trace`). `radio` is the modem at the edge's end, for its energy;
+    None is not known.
     """
 
     name: str = "medium"
@@ -50,6 +51,7 @@ class TraceConfig:
     offset_s: float = 0.0
     duration_s: float | None = None
     seed: int | None = None
+    radio: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +210,7 @@ class RunConfig:
     """
 
     system: Mapping[str, Any]
-    trace: TraceConfig = TraceConfig(mean_mbps=56.0)
+    trace: TraceConfig = TraceConfig(mean_mbps=56.0, radio="lte")
     video: VideoConfig = VideoConfig()
     arrival: ArrivalConfig = ArrivalConfig()
     link: LinkConfig = LinkConfig()

@@ -30,6 +30,7 @@ class _Flow:
     enqueued_s: float
     answer: Answer
     booked: Callable[[Transfer], None]
+    given_up: Callable[[Transfer], None] | None
     carried_before_bytes: float  # by the link, of critical messages
 
 
@@ -52,13 +53,19 @@ class FairLink(Link):
         if self.conditions.loss > 0.0:
             raise InputError("link.loss: losses are modelled on link.sharing=fifo only")
 
-    def send(self, size_bytes: int, give_up_s: float, booked: Callable[[Transfer], None]) -> Event:
+    def send(
+        self,
+        size_bytes: int,
+        give_up_s: float,
+        booked: Callable[[Transfer], None],
+        given_up: Callable[[Transfer], None] | None = None,
+    ) -> Event:
         now_s = self.env.now
         Link._settle(self, now_s) if not self._flows else self._advance(now_s)
         if not self._flows:
             self._busy_since_s = now_s
         answer = Answer(self.env)
-        flow = _Flow(size_bytes, now_s, answer, booked, self._carried_bytes)
+        flow = _Flow(size_bytes, now_s, answer, booked, given_up, self._carried_bytes)
         heapq.heappush(self._flows, (self._virtual_bytes + size_bytes, next(self._serial), flow))
         self._count.offered += size_bytes
         if give_up_s < float("inf"):
@@ -110,6 +117,8 @@ class FairLink(Link):
                 flow.booked(Transfer(flow.size_bytes, since_s, since_s, delivered_s, shared_s, room_bytes))
                 arrives_s = delivered_s + self.conditions.delay_s
                 flow.answer.succeed_once(max(0.0, arrives_s - self.env.now))
+            elif flow.given_up is not None:
+                flow.given_up(Transfer(flow.size_bytes, flow.enqueued_s, flow.enqueued_s, delivered_s))
         if not self._flows:
             self._virtual_bytes = 0.0
 

@@ -12,6 +12,7 @@ message arrives, the link first works out what has left before that instant.
 from __future__ import annotations
 
 import math
+from array import array
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -46,6 +47,7 @@ class BackgroundTransfer:
     """An opportunistic message on its way: it gives way to critical ones (a scavenger transfer).
 
     `remaining_bytes` is as of the link's last settling; `ended_s` when the message was through, or withdrawn.
+    Into the `ledger` goes whatever has left, piece by piece: begin, end, bytes, and the message's `tag`.
     """
 
     size_bytes: int
@@ -54,6 +56,8 @@ class BackgroundTransfer:
     on_arrived: Callable[[], None]
     remaining_bytes: float = 0.0
     ended_s: float = math.inf
+    ledger: array[float] | None = None
+    tag: float = 0.0
 
 
 def _arrive(message: BackgroundTransfer, _: Event) -> None:
@@ -161,11 +165,18 @@ class Link:
         outstanding.append(transfer)
         return transfer
 
-    def send(self, size_bytes: int, give_up_s: float, booked: Callable[[Transfer], None]) -> Event:
+    def send(
+        self,
+        size_bytes: int,
+        give_up_s: float,
+        booked: Callable[[Transfer], None],
+        given_up: Callable[[Transfer], None] | None = None,
+    ) -> Event:
         """Send a critical message; the event fires when it has reached the far side.
 
-        `booked` is told the transfer's times as soon as the link knows them. If the message arrives only
-        after `give_up_s`, the event fails with Unreachable at that time; the bytes leave all the same.
+        `booked` is told the transfer's times as soon as the link knows them; where that is after `give_up_s`,
+        `given_up` is told instead. If the message arrives only after `give_up_s`, the event fails with
+        Unreachable at that time; the bytes leave all the same.
         """
         transfer = self.reserve(size_bytes)
         booked(transfer)
@@ -209,13 +220,21 @@ class Link:
     # -- opportunistic traffic ----------------------------------------------------------------------
 
     def send_background(
-        self, size_bytes: int, on_sent: Callable[[], None], on_arrived: Callable[[], None]
+        self,
+        size_bytes: int,
+        on_sent: Callable[[], None],
+        on_arrived: Callable[[], None],
+        ledger: array[float] | None = None,
+        tag: float = 0.0,
     ) -> BackgroundTransfer:
         """Send an opportunistic message: it uses only what critical traffic leaves over.
 
-        `on_sent` runs when its last byte has left, `on_arrived` one propagation delay later.
+        `on_sent` runs when its last byte has left, `on_arrived` one propagation delay later. What has left is
+        written into `ledger`, even if the message is withdrawn later; see :class:`BackgroundTransfer`.
         """
-        message = BackgroundTransfer(size_bytes, self.env.now, on_sent, on_arrived, float(size_bytes))
+        message = BackgroundTransfer(
+            size_bytes, self.env.now, on_sent, on_arrived, float(size_bytes), ledger=ledger, tag=tag
+        )
         self._settle(self.env.now)
         self._background.append(message)
         self._count.opportunistic_offered += size_bytes
@@ -241,9 +260,14 @@ class Link:
         """Work out what opportunistic bytes have left strictly before `now_s`."""
         for message in self._background:
             if message.remaining_bytes > 0.0:
+                free_s = self.replay.free_s()
                 left = self.replay.take_before(message.remaining_bytes, message.enqueued_s, now_s)
                 message.remaining_bytes -= left
                 self._count.opportunistic_delivered += left
+                if left > 0.0 and message.ledger is not None:
+                    began_s = message.enqueued_s if message.enqueued_s > free_s else free_s
+                    ended_s = self.replay.free_s()
+                    message.ledger.extend((began_s, max(began_s, ended_s), left, message.tag))
             if message.remaining_bytes > 0.0:
                 break
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 UNKNOWN = math.nan
 
@@ -13,14 +14,20 @@ class FrameAccount:
     For a frame whose steps follow one another, latency = extract + encode + decode + queue + transmit
     + edge compute + cloud compute; `queue_s` counts every wait: for the camera, for a processor, for the
     link.
+    `belief` is what was expected when a path was chosen, in the order of `frame_table.BELIEF`; None: nobody
+    said.
+    The times of messages are those of the last one of each direction, at the link.
     """
 
     __slots__ = (
         "bandwidth_estimate_bps",
+        "belief",
         "captured_s",
         "cloud_compute_s",
         "decode_s",
+        "downlink_began_s",
         "downlink_bytes",
+        "downlink_delivered_s",
         "edge_compute_s",
         "encode_s",
         "extract_s",
@@ -28,6 +35,7 @@ class FrameAccount:
         "queue_s",
         "started_s",
         "transmit_s",
+        "uplink_began_s",
         "uplink_bytes",
         "uplink_delivered_s",
         "uplink_enqueued_s",
@@ -45,5 +53,7 @@ class FrameAccount:
         self.extract_s = self.encode_s = self.decode_s = self.transmit_s = 0.0
         self.edge_compute_s = self.cloud_compute_s = 0.0
         self.uplink_bytes = self.downlink_bytes = 0
-        self.uplink_enqueued_s = self.uplink_delivered_s = UNKNOWN
+        self.uplink_enqueued_s = self.uplink_began_s = self.uplink_delivered_s = UNKNOWN
+        self.downlink_began_s = self.downlink_delivered_s = UNKNOWN
         self.bandwidth_estimate_bps = UNKNOWN
+        self.belief: Sequence[float] | None = None

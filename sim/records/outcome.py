@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 PATHS = ("edge", "cloud", "split", "reused")
+PATH_CODES = {path: code for code, path in enumerate(PATHS)}
 
 RestsOn: TypeAlias = NDArray[np.uint8] | Callable[[], NDArray[np.uint8]]
 
@@ -30,6 +31,9 @@ class Outcome(NamedTuple):
             makes it when asked, at once: the frame as it was decoded, an earlier one that lent its result, a
             reference moved along the vectors. Stale blocks are counted in it, by one ruler for all systems
             (:mod:`sim.accuracy.coverage`). None: the frame itself, or a video without pixels.
+        computed: blocks given to inference on the critical path, edge and cloud together: the active ones
+            that were processed, those computed with them, all where it is dense; None: not known.
+        sent: blocks whose pixels crossed the uplink before the result; None where something else did.
     """
 
     path: str
@@ -42,3 +46,5 @@ class Outcome(NamedTuple):
     ea_regret: float | None = None
     result: Any = None
     rests_on: RestsOn | None = None
+    computed: int | None = None
+    sent: int | None = None

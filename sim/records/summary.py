@@ -1,4 +1,4 @@
-"""What a run leaves behind: frames.parquet and summary.json, or nothing that looks whole."""
+"""What a run leaves behind: frames.parquet, cameras.csv and summary.json, or nothing that looks whole."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conf.search_path import checkout_folder
-from profiler.latency import Profile
 from sim.records.intervals import interval_keys
 
 if TYPE_CHECKING:
@@ -79,6 +78,16 @@ _KEYS = (
     "edge_busy_ratio",
     "cloud_busy_ratio",
     "edge_energy_j",
+    "edge_compute_energy_j",
+    "edge_idle_energy_j",
+    "radio_energy_j",
+    "edge_energy_per_frame_j",
+    "radio",
+    "radio_extrapolated",
+    "ea_fairness",
+    "uplink_fairness",
+    "latency_prediction_error_mean_s",
+    "latency_prediction_error_abs_mean_s",
     "extrapolated_frames",
     "simulated_s",
     "wall_s",
@@ -93,16 +102,18 @@ SUMMARY_KEYS = tuple(
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """A finished run: its summary and its frames."""
+    """A finished run: its summary, its frames, its cameras."""
 
     summary: Mapping[str, Any]
     frames: pd.DataFrame
+    cameras: pd.DataFrame
 
 
 def write_run(folder: Path, record: RunRecord) -> None:
-    """Write both files; the summary, which says that the run is complete, comes last and at once."""
+    """Write all files; the summary, which says that the run is complete, comes last and at once."""
     folder.mkdir(parents=True, exist_ok=True)
     _replace_whole(folder / "frames.parquet", lambda part: record.frames.to_parquet(part, index=False))
+    _replace_whole(folder / "cameras.csv", lambda part: record.cameras.to_csv(part, index=False))
     write_summary(folder, record.summary)
 
 
@@ -130,15 +141,6 @@ def mean(values: pd.Series | NDArray[np.float64]) -> float | None:
 def quantile(values: NDArray[np.float64], level: float) -> float | None:
     """The quantile at a level in [0, 1]; None of nothing."""
     return float(np.quantile(values, level)) if len(values) else None
-
-
-def energy_j(profile: Profile, busy_s: float, total_s: float) -> float | None:
-    """Busy power times busy time, plus idle power times the rest; None where the profile has no power."""
-    power = profile.power_w
-    if power is None or power.busy_w is None:
-        return None
-    idle_w = power.idle_w or 0.0
-    return power.busy_w * busy_s + idle_w * max(0.0, total_s - busy_s)
 
 
 def git_sha() -> str | None:

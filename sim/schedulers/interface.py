@@ -53,7 +53,11 @@ class Observation(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """A scheduler's answer. Latency and EA are what it expects, not what comes."""
+    """A scheduler's answer. Latency and EA are what it expects, not what comes.
+
+    `other_latency_s` and `other_ea` are what it expects of the best use of the path that it has not chosen;
+    NaN where it does not look at one.
+    """
 
     path: ExecutionPath
     k: int  # active blocks to process, the most different first
@@ -62,6 +66,8 @@ class Decision(NamedTuple):
     predicted_latency_s: float
     predicted_ea: float
     extrapolated: bool
+    other_latency_s: float = math.nan
+    other_ea: float = math.nan
 
     @property
     def blocks_sent(self) -> int:

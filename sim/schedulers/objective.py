@@ -64,8 +64,21 @@ class EffectiveAccuracyObjective:
         latency_s = cost.latency_s(k)
         return k, latency_s, self.score(cost.active, k, latency_s)
 
-    def decision(self, path: ExecutionPath, cost: PathCost, k: int, latency_s: float) -> Decision:
-        """The decision for k blocks on a path, with the effective accuracy it promises."""
+    def decision(
+        self,
+        path: ExecutionPath,
+        cost: PathCost,
+        k: int,
+        latency_s: float,
+        other_latency_s: float = math.nan,
+        other_score: float = math.nan,
+    ) -> Decision:
+        """The decision for k blocks on a path, with the effective accuracy it promises.
+
+        Args:
+            path, cost, k, latency_s: the choice.
+            other_latency_s, other_score: of the best choice on the other path; NaN where there is none.
+        """
         ea = effective_accuracy(self.dense_accuracy, k, cost.active, latency_s, self.decay_per_s)
         return Decision(
             path,
@@ -75,6 +88,8 @@ class EffectiveAccuracyObjective:
             latency_s,
             ea,
             cost.is_extrapolated(k),
+            other_latency_s,
+            self.dense_accuracy * math.exp(other_score),
         )
 
 

@@ -35,11 +35,12 @@ class EffectiveAccuracyScheduler:
             k, latency_s, _ = objective.best_choice(edge)
             return objective.decision(ExecutionPath.EDGE, edge, k, latency_s)
         k_cloud, cloud_s, cloud_score = self.best_offload(cloud, observation)
-        if edge is not None:
-            k_edge, edge_s, edge_score = objective.best_choice(edge)
-            if edge_score > cloud_score or (edge_score == cloud_score and edge_s <= cloud_s):
-                return objective.decision(ExecutionPath.EDGE, edge, k_edge, edge_s)
-        return objective.decision(ExecutionPath.CLOUD, cloud, k_cloud, cloud_s)
+        if edge is None:
+            return objective.decision(ExecutionPath.CLOUD, cloud, k_cloud, cloud_s)
+        k_edge, edge_s, edge_score = objective.best_choice(edge)
+        if edge_score > cloud_score or (edge_score == cloud_score and edge_s <= cloud_s):
+            return objective.decision(ExecutionPath.EDGE, edge, k_edge, edge_s, cloud_s, cloud_score)
+        return objective.decision(ExecutionPath.CLOUD, cloud, k_cloud, cloud_s, edge_s, edge_score)
 
     def best_offload(self, cost: PathCost, observation: Observation) -> tuple[int, float, float]:
         """The best k on the cloud path, its latency and its score, by what an edge can know."""
@@ -63,10 +64,19 @@ class LatencyScheduler:
     def decide(self, observation: Observation) -> Decision:
         """Decide for one frame; a tie stays on the edge."""
         edge, cloud, _ = observation
-        edge_s = math.inf if edge is None else edge.latency_s(edge.active)
-        if edge is not None and (cloud is None or edge_s <= cloud.latency_s(cloud.active)):
-            return self.objective.decision(ExecutionPath.EDGE, edge, edge.active, edge_s)
+        objective = self.objective
         if cloud is None:
-            raise no_path()
+            if edge is None:
+                raise no_path()
+            return objective.decision(ExecutionPath.EDGE, edge, edge.active, edge.latency_s(edge.active))
         cloud_s = cloud.latency_s(cloud.active)
-        return self.objective.decision(ExecutionPath.CLOUD, cloud, cloud.active, cloud_s)
+        if edge is None:
+            return objective.decision(ExecutionPath.CLOUD, cloud, cloud.active, cloud_s)
+        edge_s = edge.latency_s(edge.active)
+        decay_per_s = objective.decay_per_s  # all misses are processed: ln(EA / A) = −λ·T
+        if edge_s <= cloud_s:
+            score = -decay_per_s * cloud_s if cloud_s < math.inf else -math.inf
+            return objective.decision(ExecutionPath.EDGE, edge, edge.active, edge_s, cloud_s, score)
+        return objective.decision(
+            ExecutionPath.CLOUD, cloud, cloud.active, cloud_s, edge_s, -decay_per_s * edge_s
+        )

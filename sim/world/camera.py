@@ -70,6 +70,7 @@ class Camera:
         self._view = FrameWorld(self.world)
         self._place = place_of_process(self.system)
         self.world.book_aside = partial(self.table.add_bytes, self.number)
+        self.table.add_opportunistic(self.number, self.world.activity.opportunistic)
 
     @property
     def in_flight(self) -> int:

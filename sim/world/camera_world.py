@@ -16,6 +16,7 @@ from sim.physics.estimators import BandwidthEstimator
 from sim.physics.events import Answer, Happened, SharedEvent
 from sim.physics.link import BackgroundTransfer, Link
 from sim.physics.processor import Processor, operators
+from sim.physics.radio import Activity
 from sim.world.beside import driven, spawned
 from sim.world.codec_lane import CodecLane
 from sim.world.device import Device
@@ -42,6 +43,7 @@ class CameraWorld:
 
     __slots__ = (
         "_refreshing",
+        "activity",
         "book_aside",
         "cloud",
         "cloud_codecs",
@@ -52,6 +54,7 @@ class CameraWorld:
         "estimator",
         "last_told",
         "meter",
+        "newest_frame",
         "no_time",
         "on_trace",
         "patience_s",
@@ -85,9 +88,11 @@ class CameraWorld:
         self.edge_codecs = CodecLane(edge.profile if codec_time else None)
         self.cloud_codecs = CodecLane(cloud.profile if codec_time else None)
         self.no_time = Happened(env)
-        self.meter = UplinkMeter(env, uplink, estimator, probe_s)
+        self.meter = UplinkMeter(env, uplink, estimator, probe_s, self._send_probe)
         # Told (frame, bytes up, bytes down) of messages sent beside a frame.
         self.book_aside: Callable[[int, int, int], None] = lambda frame, up, down: None
+        self.newest_frame = 0  # that has been begun
+        self.activity = Activity()  # of its radio
         self.last_told: SharedEvent | None = None  # what a frame has told the others last
         self._refreshing: list[Processor] = []  # where this camera's dense refresh waits or runs
 
@@ -109,7 +114,7 @@ class CameraWorld:
 
     def notify(self, size_bytes: int, on_arrived: Callable[[], None]) -> None:
         """Send something down that no frame waits for."""
-        event = self.downlink.send(size_bytes, math.inf, lambda _: None)
+        event = self.downlink.send(size_bytes, math.inf, self.activity.received)
         assert event.callbacks is not None
         event.callbacks.append(lambda _: on_arrived())
 
@@ -130,8 +135,7 @@ class CameraWorld:
             if on_arrived():
                 self.notify(0, lambda: answer.succeed_once(0.0))
 
-        transfer = self.uplink.send_background(size_bytes, lambda: None, arrived)
-        self.meter.watch(transfer)
+        transfer = self._give_way(size_bytes, lambda: None, arrived)
         unsent_bytes = math.inf
         while not answer.settled and (left_bytes := self.uplink.unsent_bytes(transfer)) < unsent_bytes:
             unsent_bytes = left_bytes
@@ -145,9 +149,26 @@ class CameraWorld:
         """Send an opportunistic message up for a frame; see :meth:`Link.send_background`."""
         if self.on_trace is not None:
             on_sent = self._traced(frame, "uplink opportunistic", "blocks", on_sent)
-        message = self.uplink.send_background(size_bytes, on_sent, on_arrived)
+        return self._give_way(size_bytes, on_sent, on_arrived, frame)
+
+    def _give_way(
+        self,
+        size_bytes: int,
+        on_sent: Callable[[], None],
+        on_arrived: Callable[[], None],
+        frame: int | None = None,
+    ) -> BackgroundTransfer:
+        """Send a message that gives way; what leaves of it is booked beside a frame (None: the newest)."""
+        beside = self.newest_frame if frame is None else frame
+        message = self.uplink.send_background(
+            size_bytes, on_sent, on_arrived, self.activity.opportunistic, beside
+        )
         self.meter.watch(message)
         return message
+
+    def _send_probe(self, size_bytes: int) -> None:
+        """Send bytes without content that give way to all others; booked beside the newest frame."""
+        self._give_way(size_bytes, lambda: None, lambda: None)
 
     def _traced(self, frame: int, track: str, what: str, then: Callable[[], None]) -> Callable[[], None]:
         """`then`, after noting a span from now until it runs."""

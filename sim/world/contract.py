@@ -10,7 +10,7 @@ from pathlib import Path
 from types import CodeType, FrameType, GeneratorType
 from typing import Any
 
-from sim.records.outcome import PATHS, Outcome
+from sim.records.outcome import PATH_CODES, PATHS, Outcome
 from traces.errors import InputError, place_of
 
 _HERE = str(Path(__file__).parent)
@@ -98,7 +98,7 @@ def checked_outcome(outcome: Any, system: Any) -> Outcome:
     if outcome.__class__ is not Outcome or outcome.path not in PATHS:
         found = f"path {outcome.path!r}" if isinstance(outcome, Outcome) else repr(outcome)
         raise _wrong_outcome(system, f"whose path is one of {', '.join(PATHS)}", found)
-    _, active, processed, stale, active_edge, active_cloud, _, _, _, _ = outcome
+    _, active, processed, stale, active_edge, active_cloud, _, _, _, _, computed, sent = outcome
     if not (  # written out for speed: one a frame
         processed.__class__ is int
         and stale.__class__ is int
@@ -107,6 +107,8 @@ def checked_outcome(outcome: Any, system: Any) -> Outcome:
         and (active is None or (active.__class__ is int and active >= 0))
         and (active_edge is None or (active_edge.__class__ is int and active_edge >= 0))
         and (active_cloud is None or (active_cloud.__class__ is int and active_cloud >= 0))
+        and (computed is None or (computed.__class__ is int and computed >= 0))
+        and (sent is None or (sent.__class__ is int and sent >= 0))
     ):
         _check_counts(outcome, system)
     return outcome
@@ -114,7 +116,7 @@ def checked_outcome(outcome: Any, system: Any) -> Outcome:
 
 def _check_counts(outcome: Outcome, system: Any) -> None:
     """Refuse counts of blocks that are no whole numbers >= 0, or None where there must be one."""
-    for name in ("active", "processed", "stale", "active_edge", "active_cloud"):
+    for name in ("active", "processed", "stale", "active_edge", "active_cloud", "computed", "sent"):
         count = getattr(outcome, name)
         if count is None and name not in ("processed", "stale"):
             continue
@@ -143,6 +145,20 @@ def checked_size(size_bytes: Any) -> int:
 def wrong_service(service_s: float) -> InputError:
     """The error for work that takes a negative or an unknown time; names the line that asked for it."""
     return InputError(f"{asking_line()}: expected work that takes 0 s or more, found {service_s!r} s")
+
+
+def checked_path(path: Any) -> int:
+    """A path's position in PATHS.
+
+    Raises:
+        InputError: there is no such path; names the line that decided for it.
+    """
+    code = PATH_CODES.get(path)
+    if code is None:
+        raise InputError(
+            f"{asking_line()}: expected a path that is one of {', '.join(PATHS)}, found {path!r}"
+        )
+    return code
 
 
 def asking_line() -> str:

@@ -19,7 +19,7 @@ from sim.records.account import FrameAccount
 from sim.world.awaited import Awaited
 from sim.world.camera_world import CameraWorld, Process
 from sim.world.codec_lane import CodecLane
-from sim.world.contract import checked_size, wrong_service
+from sim.world.contract import checked_path, checked_size, wrong_service
 
 Awaitable: TypeAlias = Event
 INFINITE_S = math.inf
@@ -72,6 +72,7 @@ class FrameWorld:
     def open(self, frame: int, captured_s: float) -> None:
         """Begin a frame's account."""
         self.account.open(frame, captured_s, self.env.now)
+        self.camera.newest_frame = frame
         asked = self.asked
         asked.last = None
         if asked.open:
@@ -84,6 +85,23 @@ class FrameWorld:
         if estimate_bps is not None:
             self.account.bandwidth_estimate_bps = estimate_bps
         return estimate_bps
+
+    def decided(
+        self,
+        path: str,
+        active: int,
+        blocks: int,
+        latency_s: float = math.nan,
+        ea: float = math.nan,
+        other_latency_s: float = math.nan,
+        other_ea: float = math.nan,
+    ) -> None:
+        """Note what was believed when the frame's path was chosen, for frames.parquet; the last call counts.
+
+        `blocks` of `active` ones are to be processed; latencies count from capture, NaN is "not expected".
+        """
+        code = checked_path(path)
+        self.account.belief = (code, active, blocks, latency_s, ea, other_latency_s, other_ea)
 
     # -- work on the edge ---------------------------------------------------------------------------
 
@@ -253,7 +271,8 @@ class FrameWorld:
                 account.decode_s,
             )
         account.uplink_bytes += size_bytes
-        event = self.uplink.send(size_bytes, self._give_up_s, self._book_uplink)
+        given_up = self.camera.activity.sent  # what no frame waits for any more is on no account
+        event = self.uplink.send(size_bytes, self._give_up_s, self._book_uplink, given_up)
         asked = self.asked  # written out in each, for speed
         if (last := asked.last) is not None and last.callbacks is not None:
             asked.look_again(last)
@@ -290,6 +309,9 @@ class FrameWorld:
     def _book_uplink(self, transfer: Transfer) -> None:
         self._unobserved.append(transfer)
         account = self.account
+        if account.uplink_began_s == account.uplink_began_s:  # not NaN: the frame has sent something before
+            self.camera.activity.up.extend((account.uplink_began_s, account.uplink_delivered_s, 0.0))
+        account.uplink_began_s = transfer.began_s
         account.uplink_delivered_s = delivered_s = transfer.delivered_s
         account.queue_s += transfer.began_s - transfer.enqueued_s
         account.transmit_s += delivered_s - transfer.began_s + self.uplink.conditions.delay_s
@@ -298,6 +320,10 @@ class FrameWorld:
 
     def _book_downlink(self, transfer: Transfer) -> None:
         account = self.account
+        if account.downlink_began_s == account.downlink_began_s:
+            self.camera.activity.down.extend((account.downlink_began_s, account.downlink_delivered_s, 0.0))
+        account.downlink_began_s = transfer.began_s
+        account.downlink_delivered_s = transfer.delivered_s
         account.queue_s += transfer.began_s - transfer.enqueued_s
         account.transmit_s += transfer.delivered_s - transfer.began_s + self.downlink.conditions.delay_s
         if self.on_trace is not None:
@@ -353,7 +379,7 @@ class FrameWorld:
         """
         view = _AsideWorld(self.camera)
         view.patience_s = self.patience_s
-        view.open(self.account.frame, self.now_s)
+        view.account.open(self.account.frame, self.now_s, self.now_s)
         return view
 
     # -- frames of one input ------------------------------------------------------------------------
@@ -404,3 +430,13 @@ class _AsideWorld(FrameWorld):
     def reply(self, size_bytes: int) -> Awaitable:
         self.camera.book_aside(self.account.frame, 0, size_bytes)
         return super().reply(size_bytes)
+
+    def _book_uplink(self, transfer: Transfer) -> None:
+        super()._book_uplink(transfer)
+        self.account.uplink_began_s = math.nan  # no row will hold it
+        self.camera.activity.sent(transfer)
+
+    def _book_downlink(self, transfer: Transfer) -> None:
+        super()._book_downlink(transfer)
+        self.account.downlink_began_s = math.nan
+        self.camera.activity.received(transfer)

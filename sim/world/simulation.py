@@ -11,6 +11,7 @@ from simpy.events import AllOf, Event
 
 from sim.physics.link import Link, LinkStatistics
 from sim.physics.processor import Processor
+from sim.physics.radio import Activity
 from sim.records.frame_table import FrameTable
 from sim.world.camera import Camera
 
@@ -30,6 +31,7 @@ class RunResult:
     edge_background_s: Sequence[float]
     cloud_busy_s: float
     cloud_background_s: float
+    activities: Sequence[Activity] = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -119,7 +121,7 @@ class Simulation:
         return [(time_s, 8.0 * replay.capacity_bytes(time_s, time_s + step_s) / step_s) for time_s in times_s]
 
     def _result(self) -> RunResult:
-        return RunResult(
+        result = RunResult(
             table=self.table,
             simulated_s=float(self.env.now),
             uplink=self.uplink.statistics(),
@@ -128,4 +130,7 @@ class Simulation:
             edge_background_s=[edge.background_busy_s() for edge in self.edges],
             cloud_busy_s=self.cloud.critical_busy_s(),
             cloud_background_s=self.cloud.background_busy_s(),
+            activities=[camera.world.activity for camera in self.cameras],
         )
+        self.table.seal()
+        return result

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable
 
 from simpy import Environment
 
@@ -55,6 +56,8 @@ class UplinkMeter:
         link: the uplink.
         estimator: the camera's own.
         probe_s: how long nothing may be learnt before a probe is sent; None: for ever.
+        send_probe: sends so many bytes that give way to all others, and has them watched; None: over the
+            link at once, on nobody's books.
     """
 
     __slots__ = (
@@ -72,6 +75,7 @@ class UplinkMeter:
         "_probe_s",
         "_sampled_s",
         "_seconds",
+        "_send_probe",
         "_since_s",
         "_stalled_s",
         "_waited_bytes",
@@ -86,10 +90,12 @@ class UplinkMeter:
         link: Link,
         estimator: BandwidthEstimator,
         probe_s: float | None = PROBE_AFTER_S,
+        send_probe: Callable[[int], None] | None = None,
     ) -> None:
         self._env = env
         self._link = link
         self._estimator = estimator
+        self._send_probe = self._unbooked if send_probe is None else send_probe
         self._elapse = getattr(estimator, "elapse", None)
         learns = probe_s is not None and getattr(estimator, "learns", True)
         self._probe_s = probe_s if learns and probe_s is not None else math.inf
@@ -157,6 +163,9 @@ class UplinkMeter:
 
     def probe(self, size_bytes: int) -> None:
         """Send bytes without content that give way to all others, and learn from how they leave."""
+        self._send_probe(size_bytes)
+
+    def _unbooked(self, size_bytes: int) -> None:
         self.watch(self._link.send_background(size_bytes, _nothing, _nothing))
 
     def _probe(self) -> None:

@@ -38,6 +38,21 @@ def test_its_server_half_decides_what_is_measured(tmp_path: Path) -> None:
     assert (sizes[record.frames["outcome"] == "completed"] < 640 * 640 * 3 / 2).all()
 
 
+@pytest.mark.filterwarnings("ignore:codec_time")
+def test_its_radio_and_its_scheduler_are_in_the_records(tmp_path: Path) -> None:
+    """A scheduler that looks at one path only leaves the other unknown; a radio's states are columns."""
+    folder = write_own_package(tmp_path)
+    record = run(overrides(folder, RUNS[1]), config_dir=folder)
+    (camera,) = record.cameras.to_dict("records")
+    assert record.summary["radio"] == "lamp"
+    assert 0.0 < camera["radio_on_s"] < record.summary["simulated_s"]
+    assert record.summary["radio_energy_j"] == pytest.approx(3.0 * camera["radio_on_s"])
+    decided = record.frames[record.frames["decided_path"].notna()]
+    assert len(decided) > 0
+    assert decided["predicted_latency_s"].notna().all()
+    assert decided[["predicted_other_latency_s", "predicted_other_ea"]].isna().all(axis=None)
+
+
 def test_its_randomness_follows_the_seed(tmp_path: Path) -> None:
     folder = write_own_package(tmp_path)
     first, again, other = (

@@ -15,10 +15,15 @@ import yaml
 from omegaconf import open_dict
 
 from sim import __main__ as command_line
+from sim.assembly import assemble
+from sim.command.camera_accounts import camera_accounts
 from sim.command.hydra_compose import compose_run, run_content
 from sim.configuration import RunConfig, read_config
 from sim.configuration.model_card import read_card
 from sim.configuration.plugins import read_plugin
+from sim.records.summary import SUMMARY_KEYS
+from tests.golden.test_pages import page, quoted, tables
+from tests.strategies.sim import statistical
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 CONF = REPOSITORY / "conf"
@@ -62,6 +67,16 @@ SUMMARY = [
     "edge_busy_ratio",
     "cloud_busy_ratio",
     "edge_energy_j",
+    "edge_compute_energy_j",
+    "edge_idle_energy_j",
+    "radio_energy_j",
+    "edge_energy_per_frame_j",
+    "radio",
+    "radio_extrapolated",
+    "ea_fairness",
+    "uplink_fairness",
+    "latency_prediction_error_mean_s",
+    "latency_prediction_error_abs_mean_s",
     "extrapolated_frames",
     "simulated_s",
     "wall_s",
@@ -81,8 +96,11 @@ FRAMES = [
     "blocks_active_cloud",
     "blocks_processed",
     "blocks_stale",
+    "blocks_computed",
+    "blocks_sent",
     "reuse_ratio",
     "uplink_bytes",
+    "uplink_opportunistic_bytes",
     "downlink_bytes",
     "extract_s",
     "encode_s",
@@ -95,6 +113,13 @@ FRAMES = [
     "accuracy",
     "ea",
     "bandwidth_estimate_bps",
+    "decided_path",
+    "decided_active_blocks",
+    "decided_blocks",
+    "predicted_latency_s",
+    "predicted_ea",
+    "predicted_other_latency_s",
+    "predicted_other_ea",
     "extrapolated",
     "uplink_enqueued_s",
     "uplink_delivered_s",
@@ -172,13 +197,15 @@ def test_a_yaml_and_its_class_have_the_same_defaults(group: str, name: str) -> N
     assert plugin.options == type(plugin.options)(**differing.get(name, {}))
 
 
-@pytest.mark.parametrize(("group", "name"), named("payload/codec", "trace/format", "model/network"))
+@pytest.mark.parametrize(
+    ("group", "name"), named("payload/codec", "trace/format", "trace/radio", "model/network")
+)
 def test_a_yaml_that_a_key_names_sets_options_of_its_class(group: str, name: str) -> None:
     section = yaml.safe_load((CONF / group / f"{name}.yaml").read_text())
     plugin = read_plugin(group, section, name=name)
     names = {entry.name for entry in fields(plugin.options)}
     assert set(section) - {"_target_"} <= names
-    if group == "payload/codec":
+    if group in ("payload/codec", "trace/radio"):
         assert plugin.options == type(plugin.options)()
 
 
@@ -204,6 +231,74 @@ def test_the_frames_have_the_designs_columns(left: Path) -> None:
     )
     assert frames.loc[frames["path"] == "edge", "uplink_enqueued_s"].isna().all()
     assert frames.loc[frames["path"] == "cloud", "uplink_delivered_s"].notna().all()
+
+
+def test_a_row_a_camera_is_left_beside_the_summary(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command(
+        monkeypatch,
+        *("video=statistical", "frames=30", "cameras=3", "trace=low"),
+        f"hydra.run.dir={tmp_path}",
+    )
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    frames = pd.read_parquet(tmp_path / "frames.parquet")
+    cameras = pd.read_csv(tmp_path / "cameras.csv")
+    assert cameras["camera"].tolist() == [0, 1, 2]
+    for name in ("frames_captured", "frames_completed", "uplink_bytes", "radio_energy_j"):
+        assert cameras[name].sum() == pytest.approx(summary[name])
+    assert cameras["edge_compute_energy_j"].sum() == pytest.approx(summary["edge_compute_energy_j"])
+    assert cameras["edge_busy_ratio"].mean() == pytest.approx(summary["edge_busy_ratio"])
+    counted = frames[(frames["camera"] == 1) & (frames["captured_s"] >= summary["warmup_s"])]
+    second = counted[counted["outcome"] == "completed"]
+    assert cameras["latency_p95_s"][1] == pytest.approx(second["latency_s"].quantile(0.95))
+    assert cameras["ea_per_captured"][1] == pytest.approx(second["ea"].sum() / len(counted))
+    ea = cameras["ea_per_captured"]
+    assert summary["ea_fairness"] == pytest.approx(ea.sum() ** 2 / (3 * (ea**2).sum()))
+    assert 1 / 3 <= summary["uplink_fairness"] <= 1.0
+    assert "EA fairness" in capsys.readouterr().out
+
+
+def test_one_camera_shares_with_nobody(left: Path) -> None:
+    summary = json.loads((left / "summary.json").read_text())
+    assert summary["ea_fairness"] is summary["uplink_fairness"] is None
+    assert len(pd.read_csv(left / "cameras.csv")) == 1
+
+
+def test_energy_that_is_not_known_is_null_part_by_part(left: Path) -> None:
+    """The papers say what the edge draws while it computes, and not what it draws idle."""
+    summary = json.loads((left / "summary.json").read_text())
+    busy_s = summary["edge_busy_ratio"] * summary["simulated_s"]
+    assert summary["edge_compute_energy_j"] == pytest.approx(15.7365 * busy_s)
+    assert summary["radio"] == "lte"
+    assert summary["radio_energy_j"] > 1.0 * summary["simulated_s"]  # connected all the time
+    assert summary["radio_extrapolated"] is False
+    for unknown in ("edge_idle_energy_j", "edge_energy_j", "edge_energy_per_frame_j"):
+        assert summary[unknown] is None, unknown
+
+
+@pytest.mark.parametrize("radio", ["none", "null"])
+def test_no_radio_is_another_thing_than_one_that_is_not_known(
+    radio: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profile = CONF / "profile" / "jetson_xavier_nx" / "yolo11m-seg.yaml"
+    own = tmp_path / "own" / "profile" / "jetson_xavier_nx"
+    own.mkdir(parents=True)
+    (own / profile.name).write_text(profile.read_text().replace("idle_w: null", "idle_w: 4.0"))
+    command(
+        monkeypatch,
+        *("--config-dir", str(tmp_path / "own"), "video=statistical", "frames=30", f"trace.radio={radio}"),
+        f"hydra.run.dir={tmp_path / 'out'}",
+    )
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    parts = summary["edge_compute_energy_j"], summary["edge_idle_energy_j"]
+    assert summary["radio_energy_j"] is summary["radio_extrapolated"] is None
+    if radio == "null":
+        assert summary["edge_energy_j"] is summary["radio"] is None
+    else:
+        assert summary["edge_energy_j"] == pytest.approx(sum(parts))
+        per_frame_j = summary["edge_energy_j"] / summary["frames_completed"]
+        assert summary["edge_energy_per_frame_j"] == pytest.approx(per_frame_j)
 
 
 def test_the_summary_follows_from_the_frames(left: Path) -> None:
@@ -270,3 +365,34 @@ def test_every_experiment_runs(experiment: str, tmp_path: Path, monkeypatch: pyt
         *("-m", f"experiment={experiment}", "frames=4", "video.size_px=64", f"hydra.sweep.dir={tmp_path}"),
     )
     assert (pd.read_csv(tmp_path / "results.csv")["status"] == "completed").all()
+
+
+# -- the page of the records ---------------------------------------------------------------------
+
+PAGE = "sim/records/README.md"
+
+
+def test_the_page_lists_the_columns_of_both_tables() -> None:
+    content = statistical(trace={"mean_mbps": 20.0, "duration_s": 5.0, "seed": 2, "radio": "lte"}, cameras=2)
+    assembly = assemble(read_config(content))
+    result = assembly.simulation.run()
+    frames = result.table.to_frame(assembly.metric, with_regret=True)
+    cameras = camera_accounts(frames, assembly, result).table
+    listed = [
+        [name for row in rows for name in quoted(row["column"])] for rows in tables(page(PAGE), "column")
+    ]
+    assert [name for name in listed[0] if name not in ("uplink_bytes", "downlink_bytes")] == [
+        name for name in frames.columns if name not in ("uplink_bytes", "downlink_bytes")
+    ]
+    assert set(listed[0]) == set(frames.columns)
+    states = [f"radio_{state}_s" for state in ("promotion", "transfer", "inactivity")]
+    states += ["radio_short_drx_s", "radio_long_drx_s", "radio_idle_s"]
+    assert sorted(listed[1]) == sorted([*(set(cameras.columns) - set(states)), "radio_STATE_s"])
+    assert set(states) <= set(cameras.columns)
+
+
+def test_the_page_lists_energies_that_the_summary_has() -> None:
+    (rows,) = tables(page(PAGE), "key")
+    keys = {name for row in rows for name in quoted(row["key"])}
+    energies = {key for key in SUMMARY_KEYS if "energy" in key or key == "radio_extrapolated"}
+    assert keys == energies

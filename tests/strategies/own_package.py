@@ -190,6 +190,26 @@ class Bright:
 
         return Segmentation((outputs[0, 0] > self.threshold).to("cpu").numpy().astype("uint8"))
 ''',
+    "camera_lab/lamp.py": '''
+"""A radio that draws the same whenever something is on the air, and nothing otherwise."""
+
+from dataclasses import dataclass
+
+from sim.physics.radio import RadioUse, merged
+
+
+class Lamp:
+    @dataclass(frozen=True, slots=True)
+    class Options:
+        on_w: float = 2.0
+
+    def __init__(self, options):
+        self.on_w = options.on_w
+
+    def use(self, up, down, simulated_s):
+        on_s = float(sum(end - begin for begin, end in merged(up, simulated_s)))
+        return RadioUse({"on": on_s, "off": simulated_s - on_s}, {"on": self.on_w * on_s, "off": 0.0})
+''',
     "system/stripes.yaml": (
         "# Every other row.\n_target_: camera_lab.stripes.Stripes\nlevel: 6\n"
         'display: {label: stripes, colour: "#117733"}\n'
@@ -197,6 +217,7 @@ class Bright:
     "scheduler/half.yaml": "_target_: camera_lab.half.Half\nshare: 0.5\nlambda_per_s: 6.9\n",
     "estimator/last.yaml": "_target_: camera_lab.last.Last\ncautious: 0.9\n",
     "trace/format/letters.yaml": "_target_: camera_lab.letters.Letters\nunit_bps: 1.0e+6\n",
+    "trace/radio/lamp.yaml": "_target_: camera_lab.lamp.Lamp\non_w: 3.0\n",
     "payload/codec/squeeze.yaml": "_target_: camera_lab.squeeze.Squeeze\nlevel: 1\n",
     "model/network/bright.yaml": "_target_: camera_lab.bright.Bright\nthreshold: 0.5\n",
     "model/bright.yaml": (
@@ -206,10 +227,10 @@ class Bright:
     "uplink.txt": "kzkzkz\n",
 }
 
-#: Runs through YAMLs alone: the system with its network and format; its scheduler, estimator and codec.
+#: Runs through YAMLs alone: a system with its network and format; scheduler, estimator, codec and radio.
 RUNS = (
     ("system=stripes", "model=bright", "accuracy=measured"),
-    ("system=fluxshard_ea", "scheduler=half", "estimator=last", "payload.codec=squeeze"),
+    ("system=fluxshard_ea", "scheduler=half", "estimator=last", "payload.codec=squeeze", "trace.radio=lamp"),
 )
 
 

@@ -100,6 +100,7 @@ class DeltaCnn:
         self._block_bytes = (
             None if codec is None else codec.typical_block_bytes * (geometry.block_px / 16) ** 2
         )
+        self.blocks_total = geometry.blocks_total
         self.local = DeltaReference.empty(options.threshold, options.dilation_px, geometry.block_px)
         self.shared = DeltaReference.empty(options.threshold, options.dilation_px, geometry.block_px, codec)
         self.server = PixelDeltaReceiver() if codec is None else BlockDeltaReceiver(codec)
@@ -129,6 +130,7 @@ class DeltaCnn:
         yield world.infer_edge_dense() if dense else world.infer_edge(delta.blocks)
         extrapolated = not dense and profile.is_extrapolated(delta.blocks)
         blocks = delta.blocks
+        computed = self.blocks_total if dense else blocks
         return Outcome(
             "edge",
             blocks,
@@ -139,6 +141,8 @@ class DeltaCnn:
             extrapolated,
             result=result,
             rests_on=delta.reference,
+            computed=computed,
+            sent=0,
         )
 
     def _on_cloud(self, other: Delta | None, delta: Delta, world: FrameWorld) -> Generator[Any, Any, Outcome]:
@@ -167,6 +171,7 @@ class DeltaCnn:
             raise
         extrapolated = not dense and profile.is_extrapolated(delta.blocks)
         blocks = delta.blocks
+        computed = self.blocks_total if dense else blocks
         return Outcome(
             "cloud",
             blocks,
@@ -177,6 +182,8 @@ class DeltaCnn:
             extrapolated,
             result=result,
             rests_on=delta.reference,
+            computed=computed,
+            sent=blocks,
         )
 
     def _edge_is_faster(self, edge: Delta, cloud: Delta, world: FrameWorld) -> bool:
@@ -189,7 +196,13 @@ class DeltaCnn:
         size_bytes = cloud.size_bytes if self._block_bytes is None else self._block_bytes * cloud.blocks
         coded = self._timed_as, self._pixels(cloud.blocks), size_bytes
         sending_s = world.encoding_s(*coded) + 8.0 * size_bytes / bandwidth_bps + world.decoding_s(*coded)
-        return edge_s < around_s + sending_s + self._inference_s(world.cloud.profile, cloud)
+        cloud_s = around_s + sending_s + self._inference_s(world.cloud.profile, cloud)
+        waited_s = world.now_s - world.account.captured_s
+        faster = edge_s < cloud_s
+        path, blocks = ("edge", edge.blocks) if faster else ("cloud", cloud.blocks)
+        latency_s, other_s = sorted((waited_s + edge_s, waited_s + cloud_s))
+        world.decided(path, blocks, blocks, latency_s, other_latency_s=other_s)
+        return faster
 
     def _pixels(self, blocks: int) -> int:
         """What the codec goes through: the blocks, or for a mask the whole frame."""

@@ -29,4 +29,5 @@ class EdgeOnly:
         """Infer densely."""
         total = self.blocks_total
         yield world.infer_edge_dense()
-        return Outcome("edge", total, total, 0, total, None, result=self.network.dense(frame))
+        result = self.network.dense(frame)
+        return Outcome("edge", total, total, 0, total, None, False, None, result, None, total, 0)

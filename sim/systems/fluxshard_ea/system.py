@@ -119,12 +119,22 @@ class FluxShard:
         observation = self.costs.observe(local, remote, dirty, state.reachable, world)
         decision = self.scheduler.decide(observation)
         lost_ea = self.costs.regret(observation, decision)
-        if decision.path is ExecutionPath.EDGE:
+        on_edge = decision.path is ExecutionPath.EDGE
+        world.decided(
+            "edge" if on_edge else "cloud",
+            len(local.active if on_edge else remote.active),
+            decision.k,
+            decision.predicted_latency_s,
+            decision.predicted_ea,
+            decision.other_latency_s,
+            decision.other_ea,
+        )
+        if on_edge:
             outcome = yield from self._on_edge(frame, local, remote, decision, world)
         else:
             outcome = yield from self._on_cloud(frame, local, remote, decision, world)
         self._refresh_edge(frame, world)
-        return outcome._replace(ea_regret=lost_ea)
+        return outcome if lost_ea is None else outcome._replace(ea_regret=lost_ea)
 
     # -- the two paths ------------------------------------------------------------------------------
 
@@ -147,8 +157,11 @@ class FluxShard:
             len(local.active),
             len(remote.active),
             decision.extrapolated,
-            result=result,
-            rests_on=rests_on,
+            None,  # the caller knows what was lost
+            result,
+            rests_on,
+            self.content.blocks_total if decision.dense else decision.k,
+            0,
         )
 
     def _on_cloud(
@@ -178,9 +191,10 @@ class FluxShard:
             self._lose_server(world)
             fallback = self.scheduler.decide(Observation(self.costs.edge(local, world), None))
             outcome = yield from self._on_edge(frame, local, remote, fallback, world)
-            return outcome
+            return outcome._replace(sent=decision.k)  # in vain
         active = len(remote.active)
         extrapolated = not decision.dense and world.cloud.profile.is_extrapolated(blocks)
+        computed = self.content.blocks_total if decision.dense else blocks
         return Outcome(
             "cloud",
             active,
@@ -189,8 +203,11 @@ class FluxShard:
             len(local.active),
             active,
             extrapolated,
-            result=result,
-            rests_on=rests_on,
+            None,  # the caller knows what was lost
+            result,
+            rests_on,
+            computed,
+            decision.k,
         )
 
     def _initialise(self, frame: Frame, world: FrameWorld) -> Generator[Any, Any, Outcome]:
@@ -215,9 +232,13 @@ class FluxShard:
             self._lose_server(world)
             yield world.infer_edge_dense()
             self._refreshed = frame
-            return Outcome("edge", total, total, 0, total, total, result=self.edge.dense(frame))
+            result = self.edge.dense(frame)
+            return Outcome("edge", total, total, 0, total, total, result=result, computed=total, sent=total)
         state.synchronised = True
-        return Outcome("cloud", total, total, 0, total, total, result=state.server.result, rests_on=rests_on)
+        result = state.server.result
+        return Outcome(
+            "cloud", total, total, 0, total, total, False, None, result, rests_on, computed=total, sent=total
+        )
 
     def _lose_server(self, world: FrameWorld) -> None:
         """An offload was not answered: book the wait, and start over."""

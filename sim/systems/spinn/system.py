@@ -86,4 +86,4 @@ class Spinn:
         result = self.network.dense(frame)
         yield world.reply(result_bytes(options.result_bytes, result))
         total = self.blocks_total
-        return Outcome("split", total, total, 0, total, total, result=result)
+        return Outcome("split", total, total, 0, total, total, result=result, computed=total)

@@ -67,6 +67,15 @@ def test_table_i_of_the_second_paper_with_coefficients_derived_by_the_stated_rul
         assert "pixels" in profile.provenance["extract_s"]
 
 
+def test_the_power_of_a_network_on_a_device_is_taken_over_to_another_resolution_only():
+    """Table I gives that of YOLO11m-seg on this device at 1024 px; of SDPose nothing is known."""
+    profile = load_profile("jetson_xavier_nx", "yolo11m-seg")
+    assert profile.power_w == load_profile("jetson_xavier_nx", "yolo11m-seg-1024").power_w
+    assert CACHE_REMAPPING in profile.provenance["power_w"]
+    for device, model in (("jetson_xavier_nx", "sdpose"), ("rtx_3080", "yolo11m-seg")):
+        assert load_profile(device, model).power_w is None
+
+
 def test_nothing_that_the_papers_leave_out_is_made_up():
     for device, model in [*TABLE_1, *TABLE_I]:
         profile = load_profile(device, model)

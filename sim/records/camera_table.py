@@ -1,0 +1,63 @@
+"""One row a camera: what its frames came to. The table of cameras.csv."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sim.records.summary import mean, quantile
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def camera_table(
+    frames: pd.DataFrame, further: Sequence[Mapping[str, Any]], warmup_s: float = 0.0
+) -> pd.DataFrame:
+    """The table of cameras.csv, in order of cameras; unknown values are null, never 0.
+
+    Means and quantiles are over completed frames that count, those captured after start-up, counts and bytes
+    over all; `ea_per_captured` counts a frame without a result as 0.
+
+    Args:
+        frames: the table of frames.parquet.
+        further: further columns of each camera.
+        warmup_s: when start-up is over.
+    """
+    import pandas as pd
+
+    # The table is in order of cameras: slices of it, no copies.
+    bounds = frames["camera"].searchsorted(range(len(further) + 1))
+    rows = [
+        {**_row(camera, frames.iloc[bounds[camera] : bounds[camera + 1]], warmup_s), **further[camera]}
+        for camera in range(len(further))
+    ]
+    return pd.DataFrame(rows)
+
+
+def _row(camera: int, frames: pd.DataFrame, warmup_s: float) -> dict[str, Any]:
+    counted = frames[frames["captured_s"] >= warmup_s]
+    completed = counted[counted["outcome"] == "completed"]
+    counts = frames["outcome"].value_counts()
+    latency_s = completed["latency_s"].to_numpy()
+    ea_mean = mean(completed["ea"])
+    return {
+        "camera": camera,
+        "frames_captured": len(frames),
+        **{
+            f"frames_{outcome}": int(counts.get(outcome, 0))
+            for outcome in ("completed", "replaced", "dropped", "in_flight")
+        },
+        "accuracy_mean": mean(completed["accuracy"]),
+        "ea_mean": ea_mean,
+        "ea_per_captured": None if ea_mean is None else ea_mean * len(completed) / len(counted),
+        "latency_mean_s": mean(latency_s),
+        "latency_p50_s": quantile(latency_s, 0.50),
+        "latency_p95_s": quantile(latency_s, 0.95),
+        "latency_p99_s": quantile(latency_s, 0.99),
+        "queue_mean_s": mean(completed["queue_s"]),
+        "offload_ratio": mean(completed["path"].isin(["cloud", "split"])),
+        "uplink_bytes": int(frames["uplink_bytes"].sum()),
+        "uplink_opportunistic_bytes": int(frames["uplink_opportunistic_bytes"].sum()),
+        "downlink_bytes": int(frames["downlink_bytes"].sum()),
+    }
