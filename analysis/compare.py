@@ -24,16 +24,16 @@ import numpy as np
 import pandas as pd
 
 from analysis.pairing import Pair, PairedRuns
-from analysis.replicates import counted_frames, latencies
+from analysis.replicates import counted_frames, latencies, latency_interval
 from sim.records.intervals import (
     CONFIDENCE,
     COSINES,
+    MIN_SAMPLES,
     UNKNOWN,
     Interval,
     influence,
     long_enough,
     mean_variance,
-    replicate_quantile_interval,
     t_point,
 )
 
@@ -158,8 +158,8 @@ def _too_few_beyond(level: float, pairs: Sequence[Pair]) -> str:
     if len(pairs) < 2:
         return "a quantile needs replicates"
     for side in ("a", "b"):
-        values = [latencies(Path(getattr(pair, side)["folder"])) for pair in pairs]
-        if replicate_quantile_interval(values, level).low is None:
+        runs = [latencies(Path(getattr(pair, side)["folder"])) for pair in pairs]
+        if latency_interval(runs, level).low is None:
             return "too few effective values beyond the quantile"
     return ""
 
@@ -174,7 +174,7 @@ def _within(quantity: Quantity, pair: Pair, difference: float) -> tuple[Interval
     series = influence(_rows(one)) - influence(_rows(other))
     interval_s = float(np.median(np.diff(np.unique(one.index.get_level_values("captured_s")))))
     correlation_s = max(row.get("link_correlation_s") or 0.0 for row in (pair.a, pair.b))
-    if series.size < 2 * COSINES or not long_enough(series, interval_s, correlation_s):
+    if series.size < MIN_SAMPLES or not long_enough(series, interval_s, correlation_s):
         return UNKNOWN, None, "a single pair of so short runs; replicates=8 tells"
     error = math.sqrt(mean_variance(series))
     return (

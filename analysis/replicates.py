@@ -1,23 +1,25 @@
 """Replicates as one row: means over them with their intervals, quantiles of all their frames together.
 
 Replicates are runs in one folder that were given the same, but for `replicate`. Each is one observation: the
-mean over replicates of a run's value has Student's interval, whatever the correlation within a run.
+mean over replicates of a run's value has an interval, whatever the correlation within a run.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from analysis.settings import join_overrides, split_overrides, without_replicate
 from sim.records.intervals import (
+    UNKNOWN,
     Interval,
     interval_keys,
-    replicate_half_width,
+    replicate_interval,
     replicate_quantile_interval,
 )
 
@@ -87,31 +89,52 @@ def _averaged(key: str, values: Sequence[Any], has_interval: bool) -> dict[str, 
     mean = float(np.mean(known))
     if key in _GIVEN:
         return {key: mean}
-    half = replicate_half_width(known) if len(known) == len(values) else None
-    return {key: mean, **dict(zip(interval_keys(key), Interval.around(mean, half), strict=True))}
+    ends = replicate_interval(known) if len(known) == len(values) else UNKNOWN
+    return {key: mean, **dict(zip(interval_keys(key), ends, strict=True))}
 
 
 def _quantiles(folders: Iterable[Path]) -> dict[str, float | None]:
-    latencies_s = [latencies(folder) for folder in folders]
-    pooled = np.concatenate(latencies_s)
+    runs = [latencies(folder) for folder in folders]
+    pooled = np.concatenate([run.values_s for run in runs])
     found: dict[str, float | None] = {}
     for key, level in LEVELS.items():
         found[key] = float(np.quantile(pooled, level)) if pooled.size else None
-        ends = replicate_quantile_interval(latencies_s, level)
-        found.update(zip(interval_keys(key), ends, strict=True))
+        found.update(zip(interval_keys(key), latency_interval(runs, level), strict=True))
     return found
+
+
+class Latencies(NamedTuple):
+    """The latencies of a run's results that count, how long they were captured, and the network's memory."""
+
+    values_s: np.ndarray[Any, np.dtype[np.float64]]
+    span_s: float
+    correlation_s: float
+
+
+def latency_interval(runs: Sequence[Latencies], level: float) -> Interval:
+    """The interval of a quantile of independent runs' latencies together."""
+    return replicate_quantile_interval(
+        [run.values_s for run in runs],
+        level,
+        sum(run.span_s for run in runs),
+        max(run.correlation_s for run in runs),
+    )
 
 
 def counted_frames(folder: Path, columns: Sequence[str]) -> pd.DataFrame:
     """The frames of a run that count: those captured after its start-up."""
-    import json
-
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     frames = pd.read_parquet(folder / "frames.parquet", columns=list(columns))
     return frames[frames["captured_s"] >= (summary.get("warmup_s") or 0.0)]
 
 
-def latencies(folder: Path) -> np.ndarray[Any, np.dtype[np.float64]]:
+def latencies(folder: Path) -> Latencies:
     """The latencies of a run's results that count."""
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     frames = counted_frames(folder, ["captured_s", "outcome", "latency_s"])
-    return frames.loc[frames["outcome"] == "completed", "latency_s"].to_numpy()
+    span_s = float(np.ptp(frames["captured_s"])) if len(frames) else 0.0
+    return Latencies(
+        frames.loc[frames["outcome"] == "completed", "latency_s"].to_numpy(),
+        span_s,
+        (summary.get("link_correlation_s") or 0.0) if summary.get("uplink_bytes") else 0.0,
+    )

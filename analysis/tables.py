@@ -147,10 +147,10 @@ def _interval_notes(rows: Sequence[Mapping[str, Any]], shown: Collection[str]) -
     notes = []
     if over:
         notes.append(
-            "± and [ ]: 95 % intervals over replicates (Student's t; quantiles of all frames together)"
+            "± and [ ]: half the width and ends of 95 % intervals, over replicates; quantiles of all frames"
         )
     if len(known) > len(over):
-        notes.append("± and [ ]: 95 % intervals from within each run, correlation in time allowed for")
+        notes.append("± and [ ]: half the width and ends of 95 % intervals, from within each run")
     short = [row for row in done if not _known(row.get("latency_mean_low_s")) and "link_correlation_s" in row]
     if short:
         wanted_s = max(MIN_TIMES * (row.get("link_correlation_s") or 0.0) for row in short)

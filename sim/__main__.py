@@ -185,6 +185,7 @@ class MergeResults(Callback):
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """One table of all jobs, in files and on the screen, and one picture."""
         from analysis.frontier import draw_frontier
+        from analysis.idle_seeds import seeds_without_effect
         from analysis.pictures import draw_runs
         from analysis.replicates import pooled_rows
         from analysis.results import merge_results, run_rows
@@ -194,6 +195,8 @@ class MergeResults(Callback):
         merge_results(folder)
         rows = run_rows(folder)
         print(summary_table(pooled_rows(rows, folder)))
+        if idle := seeds_without_effect(rows, folder):
+            print(idle)
         finished = [folder / str(row["folder"]) for row in rows if row["status"] == "completed"]
         more = ", pooled.csv" if (folder / "pooled.csv").is_file() else ""
         if finished:

@@ -63,10 +63,8 @@ def interval_columns(
         correlation_s = 0.0  # nothing depends on the network
     series: dict[str, NDArray[np.float64]] = {}
     for key, column in _OF_RESULTS.items():
-        if column in counted:
-            series[key] = np.where(
-                completed, counted[column].to_numpy(dtype=np.float64, na_value=np.nan), np.nan
-            )
+        if column in counted:  # regret and coverage are only where they were asked for
+            series[key] = np.where(completed, _floats(counted[column]), np.nan)
     if "reuse_ratio_mean" in series:
         series["active_blocks_mean"] = series["reuse_ratio_mean"]
     ea = series["ea_mean"]
@@ -85,9 +83,8 @@ def interval_columns(
                 deviations = deviations * (mean / (1.0 - reuse) if reuse < 1.0 else 0.0)
             found = run_mean_interval(mean, deviations, grid.interval_s, correlation_s)
         columns.update(zip(interval_keys(key), found, strict=True))
-    columns.update(
-        zip(interval_keys("uplink_bps_mean"), _rate(counted, summary, grid, correlation_s), strict=True)
-    )
+    rate = _rate(counted, summary, grid, correlation_s)
+    columns.update(zip(interval_keys("uplink_bps_mean"), rate, strict=True))
     latency_s = grid.rows(series["latency_mean_s"])
     for key, level in LEVELS.items():
         found = run_quantile_interval(latency_s, level, grid.interval_s, correlation_s)

@@ -1,4 +1,4 @@
-"""Estimators, quantile intervals and effective accuracy against their formulas and limits."""
+"""Estimators and effective accuracy against their formulas and limits."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binom
 
 from sim.physics.estimators import Ewma, HarmonicMean, Kalman, Oracle
 from sim.records.account import FrameAccount
 from sim.records.frame_table import EffectiveAccuracyMetric, FrameTable
 from sim.records.outcome import Outcome
-from sim.records.summary import quantile_interval
 from tests.strategies.sim import run, statistical
 
 RATES_BPS = st.lists(st.floats(1e5, 1e9), min_size=1, max_size=30)
@@ -109,28 +107,6 @@ def test_estimators_know_nothing_at_first_and_learn_from_the_smallest_sample(
 def test_the_oracle_finds_a_constant_rate(rate_bps: float, horizon_s: float) -> None:
     found = Oracle(lambda size: 8.0 * size / rate_bps, Oracle.Options(horizon_s)).estimate_bps()
     assert found == pytest.approx(rate_bps)
-
-
-@pytest.mark.parametrize(("n", "level"), [(50, 0.5), (200, 0.9), (1000, 0.99)])
-def test_quantile_intervals_cover_the_quantile(n: int, level: float) -> None:
-    """At least 95 % of samples, less three standard errors of 2000 trials, have the true quantile inside."""
-    rng = np.random.default_rng(5)
-    trials, hits = 2000, 0
-    for _ in range(trials):
-        low, high = quantile_interval(rng.random(n), level)
-        hits += (low is None or low <= level) and (high is None or level <= high)
-    share = hits / trials
-    assert share > 0.95 - 3 * math.sqrt(0.95 * 0.05 / trials)
-    if level == 0.5:  # and not much more than they must, where the binomial's steps are small
-        assert share < 0.95 + 0.03
-
-
-def test_an_end_beyond_the_sample_is_unknown() -> None:
-    low, high = quantile_interval(np.arange(20.0), 0.99)
-    assert high is None
-    assert low is not None
-    assert binom.cdf(int(low) - 1, 20, 0.99) <= 0.025
-    assert quantile_interval(np.array([]), 0.99) == (None, None)
 
 
 def test_effective_accuracy_is_taken_frame_by_frame() -> None:
