@@ -124,7 +124,8 @@ def test_pipelined_full_offload_on_delivery_opportunities(tmp_path: Path, codec:
     path = tmp_path / "opportunities"
     path.write_text("".join(f"{ms}\n" for ms in [*times_ms, 501]), encoding="utf-8")
     trace = {"path": str(path), "format": "mahimahi"}
-    done = run(statistical("full_offload", options={"codec": codec}, trace=trace, frames=FRAMES, in_flight=4))
+    how = {"trace": trace, "frames": FRAMES, "in_flight": 4, "codec_time": "none"}
+    done = run(statistical("full_offload", options={"codec": codec}, **how))
     check(done, by_opportunities([*times_ms.tolist(), 501], 501))
 
 
@@ -137,7 +138,8 @@ def test_pipelined_full_offload_on_rates(tmp_path: Path, codec: str, seed: int) 
     rows = [f"{0.25 * i},{rate!r}" for i, rate in enumerate(rates_mbps.tolist())]
     path.write_text("\n".join(["time_s,rate_mbps", *rows]) + "\n", encoding="utf-8")
     trace = {"path": str(path)}
-    done = run(statistical("full_offload", options={"codec": codec}, trace=trace, frames=FRAMES, in_flight=4))
+    how = {"trace": trace, "frames": FRAMES, "in_flight": 4, "codec_time": "none"}
+    done = run(statistical("full_offload", options={"codec": codec}, **how))
     check(done, by_rates((1e6 * rates_mbps).tolist(), 0.25))
 
 
