@@ -93,7 +93,7 @@ def refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         (["edge=gameboy"], ["gameboy", "jetson_xavier_nx"]),
         (["model=yolo11m-1024"], ["video.statistics", "4096", "1600"]),
         (["payload.block_px=8", "video=scene"], ["payload.block_px", "16", "8"]),
-        (["payload.codec=gif", "video=scene"], ["payload.codec", "jpeg, png, raw", "gif"]),
+        (["payload.codec=gif", "video=scene"], ["payload.codec", "jpeg, jpeg_420, png, raw", "gif"]),
         (["matching.threshold=2", "video=scene"], ["matching.threshold", "[0, 1]", "2"]),
         (["matching.aligner=seek", "video=scene"], ["matching.aligner", "search", "seek"]),
         (["link.loss=1"], ["link.loss", "[0, 1)", "1"]),
@@ -122,7 +122,7 @@ def refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         (["system=deltacnn"], ["video.kind", "statistical"]),
         (
             ["system=full_offload", "payload.quality=70"],
-            ["payload.codec", "raw, png, jpeg, h264", "quality 70"],
+            ["payload.quality", "recorded with 85", "70"],
         ),
         (["system=full_offload", "system.quality=70"], ["system.codec", "of quality 85", "quality 70"]),
         (
