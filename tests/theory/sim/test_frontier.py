@@ -38,7 +38,7 @@ def test_nothing_beats_what_is_on_the_frontier_and_something_beats_the_rest(
     assert [costs[place] for place in best] == sorted({costs[place] for place in best})
 
 
-def test_over_several_runs_the_interval_is_students() -> None:
+def test_over_a_few_runs_the_interval_is_students() -> None:
     runs = [{"x": value} for value in (1.0, 2.0, 3.0, 4.0)]
     found = Estimate.over(runs, "x")
     half = 3.1824463 * np.std([1, 2, 3, 4], ddof=1) / 2.0  # t(0.975; 3)
