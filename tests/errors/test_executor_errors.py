@@ -38,7 +38,7 @@ BAD = {
         "frame",
         lambda v: v.repeat(2, 1, 1, 1),
         ValueError,
-        r"frame must have shape \(1, C, H, W\)",
+        r"cache must be a list of one a frame, 2 \(got FeatureCache\)",
     ),
     "frame axes": ("frame", lambda v: v[0], ValueError, r"frame must have shape"),
     "frame device": ("frame", lambda v: v.to("meta"), ValueError, r"frame must be on the model's device cpu"),

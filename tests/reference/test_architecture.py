@@ -43,7 +43,7 @@ LAYERS = {
         ("state",),
         ("certificates", "reports"),
         ("policies",),
-        ("calibration",),
+        ("calibration", "samples"),
         ("executor", "cuda_graph"),
     ),
     "profiler": (

@@ -136,7 +136,7 @@ class Ghost(nn.Module):
         return made
 
 
-class Attention(nn.Module):
+class TokenAttention(nn.Module):
     """A transformer's block on the positions of a map."""
 
     def __init__(self, channels: int, heads: int) -> None:

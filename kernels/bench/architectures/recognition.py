@@ -6,13 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from kernels.bench.architectures.blocks import (
-    Attention,
     ConvNeXtBlock,
     Dense,
     Ghost,
     InvertedResidual,
     Residual,
     Shuffled,
+    TokenAttention,
     unit,
 )
 
@@ -133,7 +133,7 @@ class Transformer(nn.Module):
         self.stem = nn.Sequential(
             unit(3, 24, 3, 2), unit(24, 48, 3, 2), unit(48, 64, 3, 2), unit(64, 64, 3, 2)
         )
-        self.blocks = nn.ModuleList(Attention(64, 4) for _ in range(2))
+        self.blocks = nn.ModuleList(TokenAttention(64, 4) for _ in range(2))
         self.head = nn.Sequential(unit(64, 64), nn.Conv2d(64, 16, 1))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -49,8 +49,8 @@ inline bool all_are(const float* const* pointers, const float* one) {
 // rows point to `padding` are left out, if `skipping`.
 template <int rows, int vectors, bool skipping>
 __attribute__((noinline)) void multiply(const float* const* pointers, int64_t taps, int64_t channels,
-                                        const float* weight, const float* bias, const float* padding,
-                                        Vector* sums) {
+                                        const float* weight, const float* bias, Vector* sums,
+                                        const float* padding = nullptr) {
   Vector sum[rows][vectors];
   for (int r = 0; r < rows; ++r)
     for (int v = 0; v < vectors; ++v) sum[r][v] = load(bias + v * kLanes);
@@ -87,8 +87,8 @@ __attribute__((noinline)) void multiply(const float* const* pointers, int64_t ta
 // input channels, so that one multiplication takes two channels.
 template <int rows, bool skipping>
 __attribute__((noinline)) void multiply_pairs(const float* const* pointers, int64_t taps, int64_t channels,
-                                              const float* weight, const float* bias, const float* padding,
-                                              Vector* sums) {
+                                              const float* weight, const float* bias, Vector* sums,
+                                              const float* padding = nullptr) {
   Vector sum[rows];
   for (int r = 0; r < rows; ++r) sum[r] = load(bias);
   for (int64_t tap = 0; tap < taps; ++tap) {
@@ -166,8 +166,10 @@ void sweep(const float* const* pointers, int64_t taps, int64_t channels, const f
   Vector sums[rows * vectors];
   for (int64_t r = 0; r < count; r += rows) {
     int valid = count - r < rows ? static_cast<int>(count - r) : rows;
-    (padding ? multiply<rows, vectors, true> : multiply<rows, vectors, false>)(pointers + r, taps, channels, weight,
-                                                                               bias, padding, sums);
+    if (padding)
+      multiply<rows, vectors, true>(pointers + r, taps, channels, weight, bias, sums, padding);
+    else
+      multiply<rows, vectors, false>(pointers + r, taps, channels, weight, bias, sums);
     finish<vectors, activation>(sums, slope, target, index + r, valid, column, columns);
   }
 }
@@ -179,8 +181,10 @@ void sweep_pairs(const float* const* pointers, int64_t taps, int64_t channels, c
   Vector sums[kPairRows];
   for (int64_t r = 0; r < count; r += kPairRows) {
     int valid = count - r < kPairRows ? static_cast<int>(count - r) : kPairRows;
-    (padding ? multiply_pairs<kPairRows, true> : multiply_pairs<kPairRows, false>)(pointers + r, taps, channels, weight,
-                                                                                   bias, padding, sums);
+    if (padding)
+      multiply_pairs<kPairRows, true>(pointers + r, taps, channels, weight, bias, sums, padding);
+    else
+      multiply_pairs<kPairRows, false>(pointers + r, taps, channels, weight, bias, sums);
     finish_pairs<activation>(sums, slope, target, index + r, valid, column, columns);
   }
 }
@@ -390,7 +394,14 @@ struct Job {
     for (int64_t r = 0; r < count; ++r) {
       float* to = target.out + index[r] * target.pixel;
       const float* add = target.residual ? target.residual + index[r] * target.residual_pixel : nullptr;
-      for (int64_t c = 0; c < channels; c += kLanes) {
+      int64_t c = 0;
+      for (; c + kLanes <= channels && add == nullptr; c += kLanes) {  // without a question per tap
+        Vector sum = load(bias + c);
+        for (int64_t tap = 0; tap < taps; ++tap)
+          sum += load(pointers[tap * kSpan + r] + c) * load(weight + tap * padded + c);
+        store(to + c, activate<activation>(sum, slope));
+      }
+      for (; c < channels; c += kLanes) {
         int some = channels - c < kLanes ? static_cast<int>(channels - c) : kLanes;
         Vector sum = load(bias + c);
         for (int64_t tap = 0; tap < taps; ++tap)
