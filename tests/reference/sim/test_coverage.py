@@ -23,7 +23,7 @@ from tests.strategies.systems import run as run_system
 from traces.errors import InputError
 
 pytestmark = pytest.mark.filterwarnings("ignore:video.size_px")
-IDLE_LINK = {"mean_mbps": 2.0, "duration_s": 5.0, "seed": 2}
+SLOW_LINK, FAST_LINK = ({"mean_mbps": rate, "duration_s": 5.0, "seed": 2} for rate in (2.0, 300.0))
 
 
 @given(images(64, 64, True, 2), st.sampled_from([0.0, 0.01, 0.025, 0.3, 1.0]))
@@ -93,8 +93,7 @@ def frames_of(system: str, **changes: Any) -> pd.DataFrame:
 def test_fluxshards_own_count_is_the_rulers_where_nothing_is_lost(path: str) -> None:
     """Blocks sent as they are, and its own threshold τ₀: stale is what is active and not processed."""
     changes: dict[str, Any] = {"payload": {"codec": "raw"}}
-    if path == "edge":
-        changes["trace"] = IDLE_LINK
+    changes["trace"] = SLOW_LINK if path == "edge" else FAST_LINK
     frames = frames_of("fluxshard_ea", **changes)
     frames = frames[frames["path"] == path]
     assert len(frames) > 3
@@ -114,9 +113,10 @@ def test_who_recomputes_nothing_covers_little(
     system: str, changes: dict[str, Any], others: dict[str, Any]
 ) -> None:
     lazy, careful = frames_of(system, **changes), frames_of(system, **others)
-    assert lazy["accuracy"].iloc[-10:].mean() < 0.8
-    assert careful["accuracy"].mean() > lazy["accuracy"].mean() + 0.1
-    assert lazy["blocks_processed"].iloc[1:].mean() < 0.05 * 100  # of 100 blocks
+    at_the_end = lazy["accuracy"].iloc[-4:].mean()  # the scene stands still before
+    assert at_the_end < 0.8
+    assert careful["accuracy"].mean() > at_the_end + 0.1
+    assert lazy["blocks_processed"].iloc[-4:].mean() < 0.05 * 100  # of 100 blocks
 
 
 @pytest.mark.parametrize("system", ["fluxshard_ea", "deltacnn", "coach", "full_offload"])
