@@ -17,7 +17,7 @@ from analysis.display import run_styles, system_display
 from analysis.results import run_rows
 from analysis.settings import settings, split_overrides, swept_keys
 from analysis.tables import system_name
-from sim.records.intervals import Interval, interval_keys, replicate_half_width
+from sim.records.intervals import Interval, interval_keys, replicate_interval
 from traces.errors import InputError
 
 #: What tells the runs of one point apart: they are averaged over.
@@ -34,11 +34,11 @@ class Estimate:
 
     @classmethod
     def over(cls, runs: Sequence[Mapping[str, Any]], key: str) -> Estimate:
-        """Of a quantity over runs: Student's interval; of a single run the one from within it."""
+        """Of a quantity over runs: the interval over them; of a single run the one from within it."""
         values = [float(run[key]) for run in runs]
         mean = sum(values) / len(values)
         if len(values) > 1:
-            return cls(mean, Interval.around(mean, replicate_half_width(values)))
+            return cls(mean, replicate_interval(values))
         low, high = (runs[0].get(end) for end in interval_keys(key))
         return cls(mean, Interval(low, high))
 
