@@ -10,8 +10,8 @@ import pytest
 
 from analysis.pages import TABLES, golden_results, markers, page_table
 from sim.command.single_run import run_once
-from traces.bandwidth.synthetic import DEFAULT_SEED
 from tests.benchmarks import bench_estimators
+from traces.bandwidth.synthetic import DEFAULT_SEED
 
 
 def summary_of(system: str, frames: int, mode: str) -> Mapping[str, Any]:
