@@ -3,7 +3,7 @@
 # make test-compilers  the GPU code through Triton and CUDA 11, which need no GPU; takes 1.1 GB (Linux, x86-64)
 # make test-launchers  installs each launcher as the README says, beside .venv, and sweeps with it (Ray: 0.5 GB)
 # make lint      formatting, style and types; make format repairs the first two
-# make bench     every tests/benchmarks/bench_*.py but that of the kernels, one after the other
+# make bench     every tests/benchmarks/bench_*.py but those of the kernels and of intervals, one after the other
 # make bench-kernels   sparse against dense inference, layer by layer and whole; one CSV
 #
 # Each makes .venv first if it is not there. PYTHON=python3.12 chooses the interpreter (3.10 or newer).
@@ -15,7 +15,7 @@ RUN := OMP_NUM_THREADS=1 $(VENV)/bin/python
 READY := $(VENV)/.ready
 COMPILERS := .compilers
 LAUNCHERS := .launchers
-BENCHMARKS = $(filter-out bench_kernels,$(sort $(patsubst tests/benchmarks/%.py,%,$(wildcard tests/benchmarks/bench_*.py))))
+BENCHMARKS = $(filter-out bench_kernels bench_intervals,$(sort $(patsubst tests/benchmarks/%.py,%,$(wildcard tests/benchmarks/bench_*.py))))
 
 .DELETE_ON_ERROR:
 .PHONY: run test test-compilers test-launchers lint format bench bench-kernels clean

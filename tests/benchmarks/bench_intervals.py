@@ -5,11 +5,12 @@
 A camera at 30 frames/s sends 60 kB a frame over the 56 Mbit/s network, the newest frame first, as a system
 that offloads every frame does; latency is the replayed link's and 35 ms for all else. Its load is a quarter
 of the mean and more than the link carries in its slow seconds, so latencies are skewed and correlated over
-many seconds. Each recording gives one long run, whose beginnings are the shorter ones, and eight windows a
-part; a set of eight replicates takes one window of each of eight recordings. The true values are
+many seconds. Each recording gives one long run, whose beginnings are the shorter ones, and eight windows
+apart from it; a set of eight replicates takes one window of each of eight recordings. The true values are
 those of all windows of all recordings together. Start-up is left out, as in a run.
 
-The table is in analysis/README.md; takes some three minutes of processor time.
+The table is in analysis/README.md, where `python -m tests.theory.sim.test_interval_coverage` writes it. Takes
+some five minutes of processor time.
 """
 
 from __future__ import annotations

@@ -308,8 +308,11 @@ def test_no_radio_is_another_thing_than_one_that_is_not_known(
 def test_the_summary_follows_from_the_frames(left: Path) -> None:
     summary = json.loads((left / "summary.json").read_text())
     frames = pd.read_parquet(left / "frames.parquet")
-    done = frames[frames["outcome"] == "completed"]
+    assert summary["warmup_s"] == sorted(frames["captured_s"])[30 // 4]  # a quarter: sooner than a second
+    counted = frames[frames["captured_s"] >= summary["warmup_s"]]
+    done = counted[counted["outcome"] == "completed"]
     assert summary["ea_mean"] == pytest.approx(done["ea"].mean())
+    assert summary["ea_per_captured"] == pytest.approx(done["ea"].sum() / len(counted))
     assert summary["latency_p95_s"] == pytest.approx(done["latency_s"].quantile(0.95))
     assert summary["uplink_bytes"] == frames["uplink_bytes"].sum()
     assert summary["offload_ratio"] == pytest.approx((done["path"] == "cloud").mean())

@@ -35,6 +35,6 @@ def test_what_is_given_holds() -> None:
 
 
 if __name__ == "__main__":
-    page = Path(__file__).resolve().parents[2] / "analysis" / "README.md"
+    page = Path(__file__).resolve().parents[3] / "analysis" / "README.md"
     before, rest = page.read_text(encoding="utf-8").split(BEGIN)
     page.write_text(f"{before}{BEGIN}\n{shown()}\n{END}{rest.split(END)[1]}", encoding="utf-8")
