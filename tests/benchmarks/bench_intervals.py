@@ -9,7 +9,7 @@ many seconds. Each recording gives one long run, whose beginnings are the shorte
 apart from it; a set of eight replicates takes one window of each of eight recordings. The true values are
 those of all windows of all recordings together. Start-up is left out, as in a run.
 
-The table is in analysis/README.md, where `python -m tests.theory.sim.test_interval_coverage` writes it. Takes
+The table is in analysis/README.md, where `python -m tests.theory.sim.test_intervals` writes it. Takes
 some five minutes of processor time.
 """
 
