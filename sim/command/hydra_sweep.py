@@ -6,7 +6,7 @@ command holds options back until each job knows its system. Jobs that were to di
 that is skipped run once. A key that is no group may be swept over files: ``trace.path=glob(traces/*.csv)``.
 ``replicates=8`` makes eight jobs of each, ``replicate=0`` to ``replicate=7``.
 An experiment whose systems are swept over different keys has them in ``experiment.sweeps``, a list of lines
-such as ``system=full_offload payload.quality=50,85``: its jobs are those of all lines.
+such as ``system=NAME payload.quality=50,85``: its jobs are those of all lines.
 
 A sweep says in its folder what it is made of before its first job begins (:mod:`sim.command.sweep_folder`);
 resumed, it runs the jobs that have no results yet, with the numbers that they had.
