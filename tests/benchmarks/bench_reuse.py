@@ -6,7 +6,8 @@ chosen on the first half of each of four DAVIS sequences; what is chosen is repo
 multiply-adds that is computed, with ``--time`` the thread's own time over that of ``executor.dense``, in
 turns, settling included.
 
-What dense inference and motion search find is kept in ``--cache``, so that a policy takes seconds. The rows of ``kernels/models/evaluation/tables/reuse_policies.csv`` were made by this.
+What dense inference and motion search find is kept in ``--cache``, so that a policy takes seconds. The rows
+of ``kernels/models/evaluation/tables/reuse_policies.csv`` were made by this.
 """
 
 from __future__ import annotations
@@ -331,7 +332,7 @@ def host_sets(plan: ExecutionPlan, policy: Policy, request: SparseRequest, fine:
                     BLOCK_PX,
                     False,
                     request.cache.residuals,
-                    own_px,
+                    margin_px=own_px,
                 ).by_resolution
             )
     return HostActiveSets(made, int(request.active.sum()))

@@ -199,7 +199,7 @@ def evaluate_sparse(
         raise ValueError(f"{folder}: expected at least 2 frames")
     columns = np.array(rows)
     means, times = columns[:, :4].mean(axis=0).tolist(), np.median(columns[:, 4:7], axis=0).tolist()
-    return SparseScore(folder.name, policy, len(rows), *means, *times, float(columns[:, 7].mean()))
+    return SparseScore(folder.name, policy, len(rows), *(*means, *times, float(columns[:, 7].mean())))
 
 
 def _timed(run: Callable[..., _Result], *arguments: Any) -> tuple[float, _Result]:

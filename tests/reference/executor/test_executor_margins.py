@@ -49,7 +49,9 @@ def within(mask: torch.Tensor, rows: int, columns: int) -> list[list[bool]]:
 def test_a_set_grows_by_the_margin_in_positions_rounded_up(frame: Frame, margin_px: int) -> None:
     resolutions, active, vectors, residuals = frame
     plain = decide_active_sets(resolutions, active, vectors, BLOCK_PX, False, residuals).to(None)
-    made = decide_active_sets(resolutions, active, vectors, BLOCK_PX, False, residuals, margin_px).to(None)
+    made = decide_active_sets(
+        resolutions, active, vectors, BLOCK_PX, False, residuals, margin_px=margin_px
+    ).to(None)
     for key, resolution in resolutions.items():
         reach = -(-margin_px // int(resolution.scale_y))
         assert made[key].fresh.bool().tolist() == within(plain[key].fresh.bool(), reach, reach)
@@ -70,7 +72,9 @@ def test_room_for_a_number_of_blocks_is_enough_for_their_margin(
     frame: Frame, margin_px: int, spare: int
 ) -> None:
     resolutions, active, vectors, residuals = frame
-    host_sets = decide_active_sets(resolutions, active, vectors, BLOCK_PX, False, residuals, margin_px)
+    host_sets = decide_active_sets(
+        resolutions, active, vectors, BLOCK_PX, False, residuals, margin_px=margin_px
+    )
     plain, padded = host_sets.to(None), host_sets.padded(host_sets.blocks + spare).to(None)
     for key in resolutions:
         count = len(plain[key].tiles)
