@@ -31,7 +31,7 @@ def test_the_pages_loop_runs_and_reuses(repository: Path, policy: str) -> None:
     }
     exec(compile(textwrap.dedent(block.replace("exact", policy)), PAGE, "exec"), names)
     assert names["report"].policy == policy
-    assert names["report"].reused["0"] > 0.5
+    assert names["report"].reused["0"] >= (0.5 if policy == "adaptive" else 0.75)
     if policy == "exact":
         expected, _ = names["executor"].dense(names["tensor"](names["video"][-1]))
         assert torch.equal(names["outputs"], expected)
@@ -67,7 +67,7 @@ def test_what_was_tried_is_read_out_of_its_table(repository: Path) -> None:
         tried = {(row["policy"], row["half"]): row for row in csv.DictReader(file)}
     lines = text.splitlines()
     start = lines.index("| tried | active | multiply-adds | agreement | foreground |")
-    shown = [line for line in lines[start + 2 : lines.index("", start)]]
+    shown = lines[start + 2 : lines.index("", start)]
     assert len(shown) > 10
     for line in shown:
         name, *figures = [cell.strip() for cell in line.strip("|").split("|")]

@@ -254,6 +254,22 @@ def test_without_salience_adaptive_is_fixed_with_its_margin() -> None:
         assert reused == results[0][1]
 
 
+def test_cameras_in_one_call_have_their_own_salience() -> None:
+    model, first, second, third = scene(5)
+    active, salient = torch.zeros(2, 4, 4, dtype=torch.bool), torch.zeros(2, 4, 4, dtype=torch.bool)
+    active[:, 1, 1] = salient[0, 1] = True
+    vectors = torch.ones(2, 4, 4, 2, dtype=torch.int16)
+    executor = SparseExecutor(model, "adaptive", salient_outputs=("fine",))
+    _, caches = executor.dense(torch.cat([first, second]))
+    made, _, reports = executor.sparse(torch.cat([third, first]), active, vectors, caches, salient)
+    for number, frame in enumerate((third, first)):
+        alone = executor.sparse(frame, active[number], vectors[number], caches[number], salient[number])
+        assert torch.equal(made["fine"][number], alone[0]["fine"][0])
+        assert torch.equal(made["found"][0][number], alone[0]["found"][0][0])
+        assert reports[number].reused == alone[2].reused
+    assert reports[0].reused["fine.0"] < reports[1].reused["fine.0"] == 1.0
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
