@@ -31,7 +31,8 @@ def test_the_pages_loop_runs_and_reuses(repository: Path, policy: str) -> None:
     }
     exec(compile(textwrap.dedent(block.replace("exact", policy)), PAGE, "exec"), names)
     assert names["report"].policy == policy
-    assert names["report"].reused["0"] >= (0.5 if policy == "adaptive" else 0.75)
+    reused = names["report"].reused["0"]
+    assert reused == 0.5 if policy == "adaptive" else reused > 0.5  # a margin of one block beside one of four
     if policy == "exact":
         expected, _ = names["executor"].dense(names["tensor"](names["video"][-1]))
         assert torch.equal(names["outputs"], expected)
