@@ -76,6 +76,7 @@ class CudaGraphRunner:
     Args:
         plan: of an executor whose policy is `fixed`.
         block_px: side of a block.
+        margin_px: how far beyond the active blocks every layer computes.
         buckets: a frame's number of active blocks is rounded up to one of this many; each has one or two
             graphs.
         capture: `capture_graph`, or where there is no GPU whatever makes a function repeatable at the same
@@ -88,10 +89,11 @@ class CudaGraphRunner:
         block_px: int,
         buckets: int = 16,
         capture: Callable[[Callable[[], Any]], Callable[[], Any]] | None = None,
+        margin_px: int = 0,
     ) -> None:
         height, width = plan.graph.frame_shape[2:]
         grid = -(-height // block_px), -(-width // block_px)
-        self.plan, self._block_px = plan, block_px
+        self.plan, self._block_px, self._margin_px = plan, block_px, margin_px
         self._bucket = -(-grid[0] * grid[1] // buckets)
         self._pool = _AlternatingArenas(plan)
         self._frame = torch.zeros(tuple(plan.graph.frame_shape), device=plan.device)
@@ -164,7 +166,9 @@ class CudaGraphRunner:
     def _request(self, active: torch.Tensor, vectors: torch.Tensor) -> SparseRequest:
         cache = FeatureCache(self._pool, self._pool.arenas[self._pool.turn], None)
         cache.residuals = self._residuals
-        return SparseRequest(self._frame, active, vectors.long(), cache, self._block_px, _NEVER)
+        return SparseRequest(
+            self._frame, active, vectors.long(), cache, self._block_px, _NEVER, self._margin_px
+        )
 
     def _once(self, graph: _CapturedGraph) -> Any:
         request = self._request(self._active, self._vectors)

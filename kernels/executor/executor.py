@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import functools
-import operator
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, SupportsIndex, TypeVar, cast, overload
+from typing import Any, TypeVar, cast, overload
 
 import torch
 from torch import nn
 
 from kernels.executor import policies
+from kernels.executor.arguments import check_blocks, check_frame, check_mask, whole_pixels
 from kernels.executor.calibration.break_even import measure_layers
 from kernels.executor.calibration.truncation_profile import LayerDeviations, TruncationProfile
 from kernels.executor.graph.lowering import lower
@@ -26,7 +26,8 @@ from kernels.executor.state.arenas import ArenaPool
 from kernels.executor.state.feature_cache import FeatureCache
 from kernels.ops import registry
 
-POLICIES = ("exact", "truncate", "fixed")
+POLICIES = ("exact", "truncate", "fixed", "adaptive")
+WITH_MARGIN = ("fixed", "adaptive")
 SAMPLINGS = ("nearest", "bilinear")
 MOST_SIZES = 4  # frame sizes whose plans an executor keeps
 
@@ -48,16 +49,6 @@ def _outside_modes(method: _Method) -> _Method:
             return method(self, *args, **kwargs)
 
     return cast(_Method, run)
-
-
-def _whole_pixels(block_px: object) -> int:
-    try:
-        made = 0 if isinstance(block_px, bool) else operator.index(cast(SupportsIndex, block_px))
-    except TypeError:
-        made = 0
-    if made < 1:
-        raise ValueError(f"block_px must be a whole number of pixels, at least 1 (got {block_px!r})")
-    return made
 
 
 @dataclass(slots=True)
@@ -99,20 +90,26 @@ class SparseExecutor:
         model: in eval mode, float32.
         policy: how the active set propagates through the network. "exact", the default: only positions with a
             certificate are reused. "truncate": the set grows with each window and is pruned by ε.
-            "fixed": the given blocks, at every layer.
+            "fixed": the given blocks and their margin, at every layer.
+            "adaptive": the same, but some layers at salient blocks only.
         backend: of the operations; None picks the best for the model's device. FLUXSHARD_BACKEND
             overrides it.
         block_px: side of a block in pixels.
         sampling: how maps are read along vectors that are no multiple of a layer's stride, under "fixed" and
             "truncate": the "nearest" position, or "bilinear" between four.
+        margin_px: how far beyond the given blocks every layer computes: at a layer with s pixels a position,
+            ⌈margin / s⌉ positions. It stops the seam around the blocks, and costs no pixels: the reference
+            holds them (`kernels.executor.state.margins`). None is 0 under "fixed", 16 under "adaptive".
+        salient_outputs: under "adaptive", keys of the module's result, a mapping, that matter at salient
+            blocks only: layers that feed nothing else are computed only there.
         dtype: of the maps inside, float32 or float16; frames and outputs are float32 either way.
         truncation: ε profile, read under "truncate" only; None takes the default, a fixed share of each
             layer's spread.
 
     Attributes:
-        break_even: share of active blocks from which "fixed" runs a frame densely. 1.0 is right for the C++
-            operations, which beat torch's dense run up to there; `calibrate` measures it for others, and with
-            it each layer's own.
+        break_even: share of blocks, margin included, from which "fixed" and "adaptive" run densely. 1.0 is
+            right for the C++ operations, which beat torch's dense run up to there; `calibrate` measures it
+            for others, and with it each layer's own.
 
     Raises:
         TypeError: the model is no module, truncation no profile.
@@ -128,6 +125,8 @@ class SparseExecutor:
         block_px: int = 16,
         *,
         sampling: str = "nearest",
+        margin_px: int | None = None,
+        salient_outputs: Sequence[str] = (),
         truncation: TruncationProfile | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> None:
@@ -135,7 +134,16 @@ class SparseExecutor:
             raise ValueError(f"policy must be one of {POLICIES} (got {policy!r})")
         if sampling not in SAMPLINGS:
             raise ValueError(f"sampling must be one of {SAMPLINGS} (got {sampling!r})")
-        block_px = _whole_pixels(block_px)
+        block_px = whole_pixels("block_px", block_px, 1)
+        if margin_px is None:
+            margin_px = policies.MARGIN_PX if policy == "adaptive" else 0
+        margin_px = whole_pixels("margin_px", margin_px, 0)
+        if margin_px and policy not in WITH_MARGIN:
+            raise ValueError(
+                f"margin_px must be 0 under {policy!r}, whose sets grow themselves (got {margin_px})"
+            )
+        if salient_outputs and policy != "adaptive":
+            raise ValueError(f"salient_outputs are read under 'adaptive' only (got {salient_outputs!r})")
         if dtype not in (torch.float32, torch.float16):
             raise ValueError(f"dtype must be torch.float32 or torch.float16 (got {dtype})")
         if not isinstance(model, nn.Module):
@@ -149,6 +157,8 @@ class SparseExecutor:
         self.backend = backend
         self.block_px = block_px
         self.sampling = sampling
+        self.margin_px = margin_px
+        self.salient_outputs = tuple(salient_outputs)
         self.break_even = 1.0
         self.truncation = truncation or TruncationProfile.default()
         weight = next(model.parameters(), None)
@@ -164,7 +174,7 @@ class SparseExecutor:
     @_outside_modes
     def plan(self, frame: torch.Tensor) -> ExecutionPlan:
         """The plan for frames of this one's shape, made now if there is none yet."""
-        self._check_frame(frame)
+        check_frame(frame, self.device)
         return self._prepare(frame[:1]).plan
 
     @_outside_modes
@@ -182,7 +192,7 @@ class SparseExecutor:
             TypeError, ValueError: a frame of another dtype, shape or device, or that the model cannot take.
             UnsupportedModule: the module cannot be traced, or for N > 1 mixes the samples of a batch.
         """
-        self._check_frame(frame)
+        check_frame(frame, self.device)
         if len(frame) == 1:
             return self._dense(frame)
         samples = self._sample_axes(frame)
@@ -201,8 +211,8 @@ class SparseExecutor:
         """Measure where sparse runs stop paying on this machine: of each layer, and of the whole frame.
 
         Each layer's own goes to `plan(frame).break_even`, by node: at and past it, the layer is run in full.
-        Then, under "fixed", `break_even` is set: the time of a run is taken at 10 % and at 90 % active
-        blocks; the line through both meets the time of a dense run at the break-even.
+        Then, under "fixed" and "adaptive", `break_even` is set: the time of a run is taken at 10 % and at
+        90 % active blocks; the line through both meets the time of a dense run at the break-even.
 
         Nothing is measured unless this is called, so that runs are alike everywhere. It takes seconds, once
         for a process, machine and frame size, and is not kept beyond the process.
@@ -214,7 +224,7 @@ class SparseExecutor:
         Returns:
             `break_even`.
         """
-        self._check_frame(frame, most=1)
+        check_frame(frame, self.device, most=1)
         if repeats < 1:
             raise ValueError(f"repeats must be at least 1 (got {repeats})")
         prepared = self._prepare(frame)
@@ -222,7 +232,7 @@ class SparseExecutor:
         prepared.pool.compiled.clear()
         measured = measure_layers(prepared.plan, prepared.pool, frame, self.block_px, self.policy, repeats)
         prepared.plan.break_even.update(measured)
-        if self.policy != "fixed":
+        if self.policy not in WITH_MARGIN:
             return self.break_even
         shape = [-(-size // self.block_px) for size in frame.shape[2:]]
         order = torch.randperm(shape[0] * shape[1], generator=torch.Generator().manual_seed(0)).view(shape)
@@ -250,16 +260,33 @@ class SparseExecutor:
 
     @overload
     def sparse(
-        self, frame: torch.Tensor, active: torch.Tensor, vectors: torch.Tensor, cache: FeatureCache
+        self,
+        frame: torch.Tensor,
+        active: torch.Tensor,
+        vectors: torch.Tensor,
+        cache: FeatureCache,
+        salient: torch.Tensor | None = None,
     ) -> tuple[Any, FeatureCache, ReuseReport]: ...
 
     @overload
     def sparse(
-        self, frame: torch.Tensor, active: torch.Tensor, vectors: torch.Tensor, cache: Sequence[FeatureCache]
+        self,
+        frame: torch.Tensor,
+        active: torch.Tensor,
+        vectors: torch.Tensor,
+        cache: Sequence[FeatureCache],
+        salient: torch.Tensor | None = None,
     ) -> tuple[Any, list[FeatureCache], list[ReuseReport]]: ...
 
     @_outside_modes
-    def sparse(self, frame: torch.Tensor, active: torch.Tensor, vectors: torch.Tensor, cache: Any) -> Any:
+    def sparse(
+        self,
+        frame: torch.Tensor,
+        active: torch.Tensor,
+        vectors: torch.Tensor,
+        cache: Any,
+        salient: torch.Tensor | None = None,
+    ) -> Any:
         """Run what changed, and reuse the rest from `cache`, moved along `vectors`.
 
         An empty set returns the moved cache (`exact`: a full computation where the vectors reproduce
@@ -278,6 +305,9 @@ class SparseExecutor:
                 minus position in the frame; at most 16383 long. A vector may point outside: certificates
                 fail there, and other policies read the nearest position inside.
             cache: from this executor, of a frame of this size.
+            salient: bool, of the shape of active, under "adaptive" only: the blocks at which
+                `salient_outputs` matter, such as `kernels.motion.salience.salient_blocks` of the last result.
+                Salient blocks at which these are behind are computed, active or not. None for all blocks.
 
         Returns:
             What the module returns; the new cache, which under "exact" and "truncate" is `cache` itself for a
@@ -287,7 +317,7 @@ class SparseExecutor:
         Raises:
             TypeError, ValueError: naming the argument.
         """
-        self._check_frame(frame)
+        check_frame(frame, self.device)
         several = isinstance(cache, (list, tuple))
         caches: Sequence[FeatureCache] = cache if several else [cache]
         if len(caches) != len(frame):
@@ -305,13 +335,24 @@ class SparseExecutor:
                 )
         assert prepared is not None
         self._prepared[shape] = self._prepared.pop(shape)  # the last one used
-        self._check_blocks(frame, active, vectors, several)
+        check_blocks(frame, active, vectors, self.block_px, several)
+        if salient is not None:
+            if self.policy != "adaptive":
+                raise ValueError(f"salient must be None under {self.policy!r}, which reads none")
+            check_mask("salient", salient, tuple(active.shape))
         if not several:
-            return self._sparse(prepared, frame, active, vectors, caches[0])
+            return self._sparse(prepared, frame, active, vectors, caches[0], salient)
         samples = self._sample_axes(frame) if len(frame) > 1 else None
         runs = [
             self._sparse(prepared, *sample)
-            for sample in zip(frame.split(1), active, vectors, caches, strict=True)
+            for sample in zip(
+                frame.split(1),
+                active,
+                vectors,
+                caches,
+                [None] * len(frame) if salient is None else salient,
+                strict=True,
+            )
         ]
         outputs, made, reports = zip(*runs, strict=True)
         return outputs[0] if samples is None else samples.join(outputs), list(made), list(reports)
@@ -323,9 +364,17 @@ class SparseExecutor:
         active: torch.Tensor,
         vectors: torch.Tensor,
         cache: FeatureCache,
+        salient: torch.Tensor | None,
     ) -> tuple[Any, FeatureCache, ReuseReport]:
         request = policies.SparseRequest(
-            frame, active.cpu(), vectors.cpu().long(), cache, self.block_px, self.break_even
+            frame,
+            active.cpu(),
+            vectors.cpu().long(),
+            cache,
+            self.block_px,
+            self.break_even,
+            self.margin_px,
+            None if salient is None else salient.cpu(),
         )
         plan, pool = prepared.plan, prepared.pool
         if self.policy == "exact":
@@ -337,6 +386,8 @@ class SparseExecutor:
             runner, made, report = policies.run_truncate(
                 plan, pool, request, lambda index: factor * deviations.deviation[index]
             )
+        elif self.policy == "adaptive":
+            runner, made, report = policies.run_adaptive(plan, pool, request)
         else:
             runner, made, report = policies.run_fixed(plan, pool, request)
         return runner.outputs(), made, report
@@ -362,41 +413,18 @@ class SparseExecutor:
             verified = verified_trace(self.model, frame)
             graph = lower(verified.trace, self.model)
             bilinear = self.sampling == "bilinear" and self.policy != "exact"
-            plan = build_plan(graph, self.policy, self.backend, self.device, bilinear, self.dtype)
+            plan = build_plan(
+                graph,
+                self.policy,
+                self.backend,
+                self.device,
+                bilinear,
+                self.dtype,
+                self.salient_outputs,
+            )
             pool = ArenaPool(plan)
             policies.check_dense(plan, pool, verified, self.block_px)
             while len(self._prepared) >= MOST_SIZES:
                 del self._prepared[next(iter(self._prepared))]
             self._prepared[shape] = _PreparedSize(plan, pool)
         return self._prepared[shape]
-
-    def _check_frame(self, frame: torch.Tensor, most: int | None = None) -> None:
-        if not isinstance(frame, torch.Tensor) or frame.dtype != torch.float32:
-            kind = frame.dtype if isinstance(frame, torch.Tensor) else type(frame).__name__
-            raise TypeError(f"frame must be a float32 tensor (got {kind})")
-        if frame.dim() != 4 or 0 in frame.shape or (most is not None and len(frame) > most):
-            count = "N" if most is None else most
-            raise ValueError(f"frame must have shape ({count}, C, H, W) (got {tuple(frame.shape)})")
-        if frame.device != self.device:
-            raise ValueError(f"frame must be on the model's device {self.device} (got {frame.device})")
-
-    def _check_blocks(
-        self, frame: torch.Tensor, active: torch.Tensor, vectors: torch.Tensor, several: bool
-    ) -> None:
-        expected = tuple(-(-size // self.block_px) for size in frame.shape[2:])
-        expected = (len(frame), *expected) if several else expected
-        if not isinstance(active, torch.Tensor) or active.dtype != torch.bool:
-            kind = active.dtype if isinstance(active, torch.Tensor) else type(active).__name__
-            raise TypeError(f"active must be a bool tensor (got {kind})")
-        if tuple(active.shape) != expected:
-            raise ValueError(f"active must have shape {expected} (got {tuple(active.shape)})")
-        whole = (torch.int8, torch.int16, torch.int32, torch.int64)
-        if not isinstance(vectors, torch.Tensor) or vectors.dtype not in whole:
-            kind = vectors.dtype if isinstance(vectors, torch.Tensor) else type(vectors).__name__
-            raise TypeError(f"vectors must be a tensor of signed integers (got {kind})")
-        if tuple(vectors.shape) != (*expected, 2):
-            raise ValueError(f"vectors must have shape {(*expected, 2)} (got {tuple(vectors.shape)})")
-        # Not abs(): the most negative integer has none.
-        longest = max(int(vectors.max()), -int(vectors.min()))
-        if longest > 16383:
-            raise ValueError(f"vectors must be at most 16383 px long (got {longest})")

@@ -20,13 +20,23 @@ def main(arguments: list[str] | None = None) -> int:
     evaluate.add_argument("--step", type=int, default=1, help="evaluate every step-th frame")
     evaluate.add_argument("--output", type=Path, help="table to write: .csv or .md")
     evaluate.add_argument("--overlay", type=Path, help="folder for one picture a sequence")
-    sparse = commands.add_parser("evaluate-sparse", help="sparse against dense inference on DAVIS sequences")
-    sparse.add_argument("sequences", type=Path, help="folder with the DAVIS sequences")
+    sparse = commands.add_parser("evaluate-sparse", help="sparse against dense inference on sequences")
+    sparse.add_argument("sequences", type=Path, help="folder with sequences (folders of images), or one")
     sparse.add_argument("weights", type=Path, help="fused safetensors of the model")
     sparse.add_argument("--model", default="yolo11n-seg")
-    sparse.add_argument("--policies", default="fixed,truncate,exact")
+    sparse.add_argument("--policies", default="adaptive", help="of adaptive, fixed, truncate, exact")
     sparse.add_argument("--input-px", type=int, default=640, help="side of the network input")
-    sparse.add_argument("--threshold", type=float, default=0.025, help="τ of the miss classifier")
+    sparse.add_argument(
+        "--threshold", type=float, help="τ of the miss classifier; with --salience, away from what was found"
+    )
+    sparse.add_argument(
+        "--margin-px", type=int, help="computed beyond the active blocks by adaptive and fixed"
+    )
+    sparse.add_argument(
+        "--salience",
+        action=argparse.BooleanOptionalAction,
+        help="a lower τ near what the last result found; on for adaptive",
+    )
     sparse.add_argument("--truncation", type=Path, help="ε profile of the policy truncate")
     sparse.add_argument("--frames", type=int, help="frames of each sequence, at most")
     sparse.add_argument("--output", type=Path, help="table to write: .csv or .md")
@@ -102,32 +112,47 @@ def _evaluate_sparse(chosen: argparse.Namespace) -> None:
     import torch
 
     from kernels.executor.calibration.truncation_profile import TruncationProfile
+    from kernels.executor.executor import POLICIES, WITH_MARGIN
     from kernels.models import build_model, load_weights
-    from kernels.models.evaluation.evaluate import DAVIS_OBJECTS, write_table
-    from kernels.models.evaluation.evaluate_sparse import evaluate_sparse
+    from kernels.models.evaluation.evaluate import write_table
+    from kernels.models.evaluation.evaluate_sparse import evaluate_sparse, find_sequences
 
+    names = chosen.policies.split(",")
+    for name in names:
+        if name not in POLICIES:
+            raise ValueError(f"--policies must be of {', '.join(POLICIES)} (got {name!r})")
+    if chosen.frames is not None and chosen.frames < 2:
+        raise ValueError(f"--frames must be ≥ 2 (got {chosen.frames})")
+    if chosen.input_px <= 0 or chosen.input_px % 32:
+        raise ValueError(f"--input-px must be a positive multiple of 32 px (got {chosen.input_px})")
+    if chosen.margin_px is not None and chosen.margin_px < 0:
+        raise ValueError(f"--margin-px must be ≥ 0 (got {chosen.margin_px})")
+    if not chosen.model.endswith("-seg"):
+        raise ValueError(f"--model must be one with masks, such as yolo11n-seg (got {chosen.model!r})")
+    sequences = find_sequences(chosen.sequences)
     torch.set_num_threads(1)
     model = load_weights(build_model(chosen.model), chosen.weights).eval()
     profile = TruncationProfile.load(chosen.truncation) if chosen.truncation else None
     scores = []
-    for policy in chosen.policies.split(","):
-        for name in DAVIS_OBJECTS:
-            scores.append(
-                evaluate_sparse(
-                    model,
-                    chosen.sequences / name,
-                    policy,
-                    input_px=chosen.input_px,
-                    threshold=chosen.threshold,
-                    frames=chosen.frames,
-                    truncation=profile,
-                )
+    for policy in names:
+        for folder in sequences:
+            row = evaluate_sparse(
+                model,
+                folder,
+                policy,
+                input_px=chosen.input_px,
+                threshold=chosen.threshold,
+                salience=chosen.salience,
+                frames=chosen.frames,
+                truncation=profile,
+                **({"margin_px": chosen.margin_px} if policy in WITH_MARGIN else {}),
             )
-            row = scores[-1]
+            scores.append(row)
             print(
                 f"{row.policy:9s} {row.sequence:12s} {row.frames:3d} frames  active {row.active:.3f}  "
                 f"reused {row.reused:.3f}  agree {row.agreement:.3f}  foreground {row.iou_foreground:.3f}  "
-                f"dense {row.dense_ms:.1f} ms  sparse {row.sparse_ms:.1f} ms  ratio {row.ratio:.2f}",
+                f"dense {row.dense_ms:.1f} ms  sparse {row.sparse_ms:.1f} ms  ratio {row.ratio:.2f}  "
+                f"over fixed {row.ratio_to_fixed:.2f}",
                 flush=True,
             )
     if chosen.output:

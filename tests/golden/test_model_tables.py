@@ -38,12 +38,13 @@ def test_masks_agree_with_ground_truth_as_the_table_says(model, data_dir: Path) 
 
 
 @pytest.mark.data
-def test_sparse_inference_agrees_with_dense_as_the_table_says(model, data_dir: Path) -> None:
-    score = evaluate_sparse(model, data_dir / "videos" / "davis" / SEQUENCE, "fixed")
+@pytest.mark.parametrize("policy", ["adaptive", "fixed"])
+def test_sparse_inference_agrees_with_dense_as_the_table_says(model, data_dir: Path, policy: str) -> None:
+    score = evaluate_sparse(model, data_dir / "videos" / "davis" / SEQUENCE, policy)
     row = next(
         row
         for row in rows("yolo11n-seg_davis_sparse.csv")
-        if (row["sequence"], row["policy"]) == (SEQUENCE, "fixed")
+        if (row["sequence"], row["policy"]) == (SEQUENCE, policy)
     )
     assert score.frames == int(row["frames"])
     for name in ("active", "reused", "agreement", "iou_foreground"):
@@ -53,6 +54,6 @@ def test_sparse_inference_agrees_with_dense_as_the_table_says(model, data_dir: P
 def test_every_policy_and_sequence_is_in_the_table_and_exact_is_exact() -> None:
     table = {(row["sequence"], row["policy"]): row for row in rows("yolo11n-seg_davis_sparse.csv")}
     assert set(table) == {
-        (name, policy) for name in DAVIS_OBJECTS for policy in ("fixed", "truncate", "exact")
+        (name, policy) for name in DAVIS_OBJECTS for policy in ("adaptive", "fixed", "truncate", "exact")
     }
     assert all(float(table[name, "exact"]["agreement"]) == 1.0 for name in DAVIS_OBJECTS)

@@ -43,7 +43,7 @@ LAYERS = {
         ("state",),
         ("certificates", "reports"),
         ("policies",),
-        ("calibration", "samples"),
+        ("calibration", "samples", "arguments"),
         ("executor", "cuda_graph"),
     ),
     "profiler": (

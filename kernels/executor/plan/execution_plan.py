@@ -1,12 +1,13 @@
 """The execution plan of one graph: buffers of its maps, what a cache keeps, backends of its operations.
 
 Concatenation and splitting move no data where a map can be written straight into its slice of the wider
-buffer. What has to outlive a frame depends on the policy: `fixed` needs only maps that are read around an
-active position (halos), at another resolution, or whole; `exact` and `truncate` need every map.
+buffer. What has to outlive a frame depends on the policy: `fixed` and `adaptive` need only maps that are read
+around an active position (halos), at another resolution, or whole; `exact` and `truncate` need every map.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -26,6 +27,7 @@ from kernels.executor.graph.nodes import (
     Upsample,
 )
 from kernels.executor.plan.resolution import Resolution, find_resolutions
+from kernels.executor.plan.salient_outputs import salient_only_nodes
 from kernels.ops import registry
 from kernels.ops.maps import PackedConvolution, Window
 from kernels.ops.registry import ChosenBackend
@@ -53,6 +55,8 @@ class ExecutionPlan:
         copies: for a concatenation, the inputs that have to be copied into it: (input node, first channel).
         resolutions: the different resolutions of its maps.
         node_resolutions: for each map node, the index of its resolution; None for tensors that are no maps.
+        everywhere, salient_only: the resolutions at which maps are computed, by index: those of all active
+            blocks, and those of layers that are computed at salient ones only (`salient_outputs`).
         buffer_resolutions: the same for each buffer.
         offsets: first element of each buffer in the memory that holds it: a cache's arena or the workspace.
         cache_floats, workspace_floats: number of elements of these.
@@ -81,6 +85,8 @@ class ExecutionPlan:
     copies: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
     resolutions: list[Resolution] = field(default_factory=list)
     node_resolutions: list[int | None] = field(default_factory=list)
+    everywhere: dict[int, Resolution] = field(default_factory=dict)
+    salient_only: dict[int, Resolution] = field(default_factory=dict)
     buffer_resolutions: list[int] = field(default_factory=list)
     offsets: list[int] = field(default_factory=list)
     cache_floats: int = 0
@@ -142,16 +148,21 @@ def build_plan(
     device: torch.device,
     bilinear: bool = False,
     dtype: torch.dtype = torch.float32,
+    salient_outputs: Sequence[str] = (),
 ) -> ExecutionPlan:
     """Assign buffers to the maps of a graph, decide what is kept under `policy`, and choose the backends.
 
+    Args:
+        salient_outputs: keys of the module's result that matter at salient blocks only.
+
     Raises:
-        ValueError: a backend that was asked for cannot run here.
+        ValueError: a backend that was asked for cannot run here, or there is no such key.
     """
     plan = ExecutionPlan(graph=graph, bilinear=bilinear, device=device, dtype=dtype)
     plan.resolutions, plan.node_resolutions = find_resolutions(graph.nodes)
+    _separate(plan, salient_only_nodes(graph, salient_outputs))
     _assign_buffers(plan)
-    _mark_kept(plan, everything=policy != "fixed")
+    _mark_kept(plan, everything=policy not in ("fixed", "adaptive"))
     _lay_out(plan)
     _choose_backends(plan, backend)
     plan.reported = [
@@ -166,6 +177,23 @@ def build_plan(
             rows, columns = (interned.setdefault(tuple(edge.tolist()), edge) for edge in _border(plan, node))
             plan.borders[index] = (rows, columns)
     return plan
+
+
+def _separate(plan: ExecutionPlan, salient_only: frozenset[int]) -> None:
+    """Give the nodes that are computed at salient blocks only resolutions of their own."""
+    own: dict[int, int] = {}
+    for index in sorted(salient_only):
+        key = plan.resolution_of(index)
+        if key not in own:
+            own[key] = len(plan.resolutions)
+            plan.resolutions.append(plan.resolutions[key])
+        plan.node_resolutions[index] = own[key]
+    computed = {
+        plan.computed_resolution(index) for index, node in enumerate(plan.nodes) if node.is_map and index
+    }
+    computed |= {key for key in plan.node_resolutions[1:] if key is not None}
+    for key in sorted(computed):
+        (plan.salient_only if key in own.values() else plan.everywhere)[key] = plan.resolutions[key]
 
 
 def reads_neighbourhood(node: Node, position: int) -> bool:

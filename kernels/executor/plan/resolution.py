@@ -29,6 +29,11 @@ class Resolution:
     offset_y: tuple[int, int] = (0, 0)
     offset_x: tuple[int, int] = (0, 0)
 
+    def __hash__(self) -> int:
+        """Of whole numbers: fractions take a hundred times longer, and every frame looks up what it needs."""
+        scales = self.scale_y.numerator, self.scale_x.numerator
+        return hash((self.height, self.width, scales, self.offset_y, self.offset_x))
+
     @property
     def is_in_place(self) -> bool:
         """Whether position p stands for the pixels [p, p + 1) · scale."""

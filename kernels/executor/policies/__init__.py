@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kernels.executor.policies.adaptive import MARGIN_PX, run_adaptive
 from kernels.executor.policies.dense import run_dense
 from kernels.executor.policies.dense_check import check_dense
 from kernels.executor.policies.exact import run_exact
@@ -9,4 +10,13 @@ from kernels.executor.policies.fixed import run_fixed
 from kernels.executor.policies.sparse_request import SparseRequest
 from kernels.executor.policies.truncate import run_truncate
 
-__all__ = ["SparseRequest", "check_dense", "run_dense", "run_exact", "run_fixed", "run_truncate"]
+__all__ = [
+    "MARGIN_PX",
+    "SparseRequest",
+    "check_dense",
+    "run_adaptive",
+    "run_dense",
+    "run_exact",
+    "run_fixed",
+    "run_truncate",
+]

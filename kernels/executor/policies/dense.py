@@ -51,4 +51,9 @@ def dense_instead(
 ) -> tuple[NodeRunner, FeatureCache, ReuseReport]:
     """Run the whole frame densely, and report under `policy` that nothing was reused."""
     runner, cache = run_dense(plan, pool, request.frame, request.block_px)
-    return runner, cache, ReuseReport(policy, {plan.nodes[index].name: 0.0 for index in plan.reported})
+    reused = {plan.nodes[index].name: 0.0 for index in plan.reported}
+    return (
+        runner,
+        cache,
+        ReuseReport(policy, reused, given=request.active, computed=torch.ones_like(request.active)),
+    )

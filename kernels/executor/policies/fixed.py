@@ -1,4 +1,4 @@
-"""`fixed`: the active blocks are those that the classifier chose, at every layer."""
+"""`fixed`: the active blocks are those that the classifier chose, and a margin around them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def run_fixed(
     request: SparseRequest,
     host_sets: active_sets.HostActiveSets | None = None,
 ) -> tuple[NodeRunner, FeatureCache, ReuseReport]:
-    """Compute the active blocks at every layer; halos come from the cache along the vectors.
+    """Compute the active blocks and their margin at every layer; halos come from the cache along the vectors.
 
     A map reads its neighbourhood in this frame where that is active, elsewhere in the reference's map at the
     moved position (`Halo`). Cached maps are moved when they are needed; under bilinear sampling, all at once
@@ -50,7 +50,7 @@ def run_fixed(
     Args:
         host_sets: the result of `host_active_sets`, if the caller has it; no layer is then run in full.
     """
-    if float(request.active.float().mean()) >= request.break_even:
+    if request.runs_densely:
         return dense_instead(plan, pool, request, "fixed")
     request.cache.settle()
     source = request.cache.arena
@@ -63,7 +63,7 @@ def run_fixed(
     near = None
     margin = None if rest is None or complete else rest.margin_px
     if margin is not None and _whole_blocks(plan, request.block_px):
-        near = (request.active, request.block_px, margin)
+        near = (request.computed, request.block_px, margin)
     runner.load(request.frame, near)
     table = None
     if rest is not None:
@@ -103,7 +103,11 @@ def run_fixed(
             compute_fixed(plan, runner, source, sets, index, complete)
     for index in plan.graph.output_nodes():
         _settle(plan, cache, index)
-    return runner, cache, ReuseReport("fixed", _reused(plan, sets, complete))
+    return (
+        runner,
+        cache,
+        ReuseReport("fixed", _reused(plan, sets, complete), given=request.active, computed=request.computed),
+    )
 
 
 def complete_nodes(plan: ExecutionPlan, sets: Mapping[int, ActiveSet]) -> frozenset[int]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 
 from kernels.executor.certificates.certificate import same_bits
-from kernels.executor.plan.execution_plan import ExecutionPlan
+from kernels.executor.plan.execution_plan import ExecutionPlan, Resolution
 from kernels.executor.state.active_sets import ActiveSet, HostActiveSets, decide_active_sets
 from kernels.executor.state.feature_cache import FeatureCache
+from kernels.executor.state.margins import computed_blocks, computed_share
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,10 @@ class SparseRequest:
         vectors: int64 (rows, columns, 2), (dx, dy) in pixels, on the CPU.
         cache: what to reuse.
         block_px: side of a block.
-        break_even: share of active blocks from which the frame is run densely.
+        break_even: share of the frame within the margin from which the frame is run densely.
+        margin_px: how far beyond the active blocks every layer computes.
+        salient: bool (rows, columns), the blocks at which layers that feed only salient outputs are computed
+            where they are active; None for all.
     """
 
     frame: torch.Tensor
@@ -31,6 +36,18 @@ class SparseRequest:
     cache: FeatureCache
     block_px: int
     break_even: float = 1.0
+    margin_px: int = 0
+    salient: torch.Tensor | None = None
+
+    @property
+    def computed(self) -> torch.Tensor:
+        """The blocks of which anything lies within the margin: bool (rows, columns)."""
+        return computed_blocks(self.active, self.margin_px, self.block_px)
+
+    @property
+    def runs_densely(self) -> bool:
+        """Whether so much is to be computed that all is."""
+        return computed_share(self.active, self.margin_px, self.block_px) >= self.break_even
 
 
 def is_unchanged(request: SparseRequest, reference: torch.Tensor) -> bool:
@@ -54,22 +71,31 @@ def active_sets_of(
 
 def host_active_sets(plan: ExecutionPlan, request: SparseRequest, moves_only: bool = False) -> HostActiveSets:
     """`active_sets_of` before the copy to the device of the maps."""
-    computed = {
-        plan.node_resolutions[index] if not node.is_map else plan.computed_resolution(index)
-        for index, node in enumerate(plan.nodes)
-        if index > 0
-    }
-    resolutions = {
-        key: resolution
-        for key, resolution in enumerate(plan.resolutions)
-        if key in computed or key in plan.node_resolutions[1:]
-    }
+    made = _decide(plan, request, request.active, plan.everywhere, request.margin_px, moves_only)
+    if not plan.salient_only:
+        return made
+    salient = request.active if request.salient is None else request.active & request.salient
+    # Of a salient output, only what lies at salient blocks is read, which reach beyond what was found.
+    narrow_px = request.margin_px if request.salient is None else 0
+    narrow = _decide(plan, request, salient, plan.salient_only, narrow_px, moves_only)
+    return HostActiveSets({**made.by_resolution, **narrow.by_resolution}, made.blocks)
+
+
+def _decide(
+    plan: ExecutionPlan,
+    request: SparseRequest,
+    active: torch.Tensor,
+    resolutions: Mapping[int, Resolution],
+    margin_px: int,
+    moves_only: bool,
+) -> HostActiveSets:
     return decide_active_sets(
         resolutions,
-        request.active,
+        active,
         request.vectors,
         request.block_px,
         plan.bilinear,
         request.cache.residuals,
         moves_only,
+        margin_px,
     )

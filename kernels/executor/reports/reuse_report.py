@@ -18,11 +18,17 @@ class ReuseReport:
             layer is named by the path of its submodule. Layers that move no arithmetic (concatenation,
             splitting) are not listed.
         maps: bool (H, W) a layer under `exact`: where reuse was certified.
+        given: bool (rows, columns), the active blocks as the caller chose them; None under `exact` and
+            `truncate`, as the next.
+        computed: bool (rows, columns), the blocks that were computed: the given ones, and all of which
+            anything lies within their margin.
     """
 
     policy: str
     reused: Mapping[str, float]
     maps: Mapping[str, torch.Tensor] = field(default_factory=dict, repr=False)
+    given: torch.Tensor | None = field(default=None, repr=False)
+    computed: torch.Tensor | None = field(default=None, repr=False)
 
     def certified(self, layer: str) -> torch.Tensor:
         """Where `layer` was certified: bool (H, W) at its resolution.

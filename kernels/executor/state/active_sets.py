@@ -17,12 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from functools import lru_cache
 
 import torch
 
 from kernels.executor.plan.execution_plan import Resolution
+from kernels.executor.state.margins import CellGrid, grown, in_cells, margin_positions, on_grid
+from kernels.executor.state.position_axes import AxisPair, any_block, axis_of, mean_block, spread
 from kernels.ops.maps import list_tiles
 
 _ALIGNMENT_BYTES = 16  # of each tensor in what is copied
@@ -37,7 +38,7 @@ class ActiveSet:
         positions: how many positions they cover.
         fresh: (H, W) uint8, 1 at these positions.
         displacement: (H, W, 2) int16 or float32, (dx, dy) in positions into the reference.
-        residual: pixels that the rounding of `displacement` left over, by block or by cell (`_Axis`).
+        residual: pixels that the rounding of `displacement` left over, by block or by cell (`Axis`).
     """
 
     tiles: torch.Tensor
@@ -161,6 +162,7 @@ def decide_active_sets(
     bilinear: bool,
     residuals: Mapping[int, torch.Tensor | None],
     moves_only: bool = False,
+    margin_px: int = 0,
 ) -> HostActiveSets:
     """The active set of each resolution that follows from the active blocks.
 
@@ -174,42 +176,67 @@ def decide_active_sets(
             None, or nothing, for none.
         moves_only: whether displacements are all that is asked for: where sets are decided by position, these
             are then left empty.
+        margin_px: how far beyond the active blocks positions are active as well.
     """
     wanted: torch.Tensor | None = vectors.float()
     measured = (active.shape[0], active.shape[1])
     if not bool(vectors.any()) and not any(residuals.get(key) is not None for key in resolutions):
         wanted = None  # nothing moves, or has to catch up
-    whole = {key: value for key, value in resolutions.items() if _in_whole_tiles(value, block_px, measured)}
-    by_resolution: dict[int, _HostActiveSet] = {}
-    if whole:  # whole positions a block: decide by block, then repeat
-        before = [residuals.get(key) for key in whole]
-        cell = (float(block_px), float(block_px))
-        moved, left_over = [_unmoved(measured, bilinear)] * len(whole), None
-        if wanted is not None:
-            displaced, left_over = _displace(wanted, active, list(whole.values()), bilinear, before, cell)
-            moved = list(displaced)
-        corners = torch.nonzero(active).int()
-        sides = torch.tensor([tile_of(resolution, block_px) for resolution in whole.values()])
-        tiles = (corners[None] * sides.int()[:, None]).contiguous()
-        fresh = active.to(torch.uint8)
-        for number, (key, resolution) in enumerate(whole.items()):
-            tile, size = tile_of(resolution, block_px), (resolution.height, resolution.width)
-            if size == (active.shape[0] * tile[0], active.shape[1] * tile[1]):
-                positions = corners.shape[0] * tile[0] * tile[1]
-            else:
-                positions = int(_repeat(fresh, tile, size).sum())
-            rest = None if left_over is None else left_over[number]
-            by_resolution[key] = _HostActiveSet(
-                tiles[number], tile, positions, fresh, moved[number], rest, size, 1, size
-            )
+    grids: dict[CellGrid, list[int]] = {}
     for key, resolution in resolutions.items():
-        if key not in whole:
+        if _in_whole_tiles(resolution, block_px, measured):
+            tile, scales = tile_of(resolution, block_px), (resolution.scale_y, resolution.scale_x)
+            grids.setdefault(CellGrid.of(tile, scales, margin_px), []).append(key)
+    by_resolution: dict[int, _HostActiveSet] = {}
+    for grid, keys in grids.items():  # whole positions a cell: decide by cell, then repeat
+        members = {key: resolutions[key] for key in keys}
+        by_resolution.update(_by_cell(grid, members, active, wanted, block_px, bilinear, residuals))
+    for key, resolution in resolutions.items():
+        if key not in by_resolution:
             by_resolution[key] = _by_position(
-                resolution, active, wanted, block_px, bilinear, residuals.get(key), moves_only
+                resolution, active, wanted, block_px, bilinear, residuals.get(key), moves_only, margin_px
             )
     return HostActiveSets({key: by_resolution[key] for key in resolutions}, int(active.sum()))
 
 
+def _by_cell(
+    grid: CellGrid,
+    resolutions: Mapping[int, Resolution],
+    blocks: torch.Tensor,
+    vectors: torch.Tensor | None,
+    block_px: int,
+    bilinear: bool,
+    residuals: Mapping[int, torch.Tensor | None],
+) -> dict[int, _HostActiveSet]:
+    active = grid.grown(blocks)
+    shape = (active.shape[0], active.shape[1])
+    moved, left_over = [_unmoved(shape, bilinear)] * len(resolutions), None
+    if vectors is not None:
+        before = [on_grid(residuals.get(key), shape) for key in resolutions]
+        cell = (block_px / grid.cells[0], block_px / grid.cells[1])
+        wanted = in_cells(vectors, grid.cells)
+        displaced, left_over = _displace(wanted, active, list(resolutions.values()), bilinear, before, cell)
+        moved = list(displaced)
+    corners = torch.nonzero(active).int()
+    tile_sizes = [grid.tile(tile_of(resolution, block_px)) for resolution in resolutions.values()]
+    tiles = (corners[None] * torch.tensor(tile_sizes).int()[:, None]).contiguous()
+    fresh = active.to(torch.uint8)
+    made: dict[int, _HostActiveSet] = {}
+    for number, (key, resolution) in enumerate(resolutions.items()):
+        tile, size = tile_sizes[number], (resolution.height, resolution.width)
+        if size == (shape[0] * tile[0], shape[1] * tile[1]):
+            positions, listed = corners.shape[0] * tile[0] * tile[1], tiles[number]
+        else:
+            positions = int(_repeat(fresh, tile, size).sum())
+            listed = tiles[number][(tiles[number] < torch.tensor(size)).all(1)]
+        rest = None if left_over is None else left_over[number]
+        made[key] = _HostActiveSet(
+            listed, tile, positions, fresh, moved[number], rest, size, grid.most_a_block, size
+        )
+    return made
+
+
+@lru_cache(maxsize=1024)
 def _in_whole_tiles(resolution: Resolution, block_px: int, grid: tuple[int, int]) -> bool:
     """Whether a block is a whole number of positions, and no map reaches beyond the blocks.
 
@@ -230,33 +257,42 @@ def _by_position(
     bilinear: bool,
     residual: torch.Tensor | None,
     moves_only: bool,
+    margin_px: int,
 ) -> _HostActiveSet:
     """Decided by cell, and repeated for the positions of each: most positions are like their neighbours."""
-    rows = _axis(resolution.height, resolution.scale_y, resolution.offset_y, block_px, active.shape[0])
-    columns = _axis(resolution.width, resolution.scale_x, resolution.offset_x, block_px, active.shape[1])
-    mask = _any_block(active, *rows.blocks, *columns.blocks)
+    rows = axis_of(resolution.height, resolution.scale_y, resolution.offset_y, block_px, active.shape[0])
+    columns = axis_of(resolution.width, resolution.scale_x, resolution.offset_x, block_px, active.shape[1])
+    mask = any_block(active, *rows.blocks, *columns.blocks)
+    reach = [margin_positions(margin_px, scale) for scale in (resolution.scale_y, resolution.scale_x)]
     if moves_only:
         fresh = torch.empty(0, 0, dtype=torch.uint8)
     else:
-        fresh = _spread(mask.to(torch.uint8), rows, columns)
+        fresh = spread(mask.to(torch.uint8), rows, columns)
+    if margin_px:
+        fresh = grown(fresh, *reach).to(torch.uint8)
+        mask = fresh[rows.centre.long()[:, None], columns.centre.long()[None, :]].bool()
     rest = None
     if vectors is None:
         displacement = _unmoved((resolution.height, resolution.width), bilinear)
     else:
-        mean = _mean_block(vectors, *rows.middle, *columns.middle)
-        moved, left_over = _displace(mean, mask, [resolution], bilinear, [residual], _Grid(rows, columns))
+        mean = mean_block(vectors, *rows.middle, *columns.middle)
+        moved, left_over = _displace(mean, mask, [resolution], bilinear, [residual], AxisPair(rows, columns))
         displacement, rest = moved[0], None if left_over is None else left_over[0]
         if rows.count * columns.count < resolution.height * resolution.width:
             wide = displacement.view(torch.int64 if bilinear else torch.int32)[..., 0]
-            displacement = _spread(wide, rows, columns)[..., None].view(displacement.dtype)
+            displacement = spread(wide, rows, columns)[..., None].view(displacement.dtype)
     tiles, beyond = list_tiles(fresh), (resolution.height, resolution.width)
     per_block = 1
-    for scale, (least, most) in (
-        (resolution.scale_y, resolution.offset_y),
-        (resolution.scale_x, resolution.offset_x),
+    for scale, (least, last), reach_positions in (
+        (resolution.scale_y, resolution.offset_y, reach[0]),
+        (resolution.scale_x, resolution.offset_x, reach[1]),
     ):
-        if (scale / block_px).denominator != 1 or least < most:  # else a block lies within one position
-            per_block *= int(block_px / scale) + 2 + most - least
+        within = (scale / block_px).denominator == 1 and least == last  # a block lies within one position
+        clamped = max(
+            abs(least), abs(last)
+        )  # at a border, positions beyond all blocks count as the last one's
+        alone = 1 if within else int(block_px / scale) + 2 + last - least
+        per_block *= alone + clamped + 2 * reach_positions
     return _HostActiveSet(tiles, (1, 1), tiles.shape[0], fresh, displacement, rest, None, per_block, beyond)
 
 
@@ -266,57 +302,10 @@ def _unmoved(size: tuple[int, int], bilinear: bool) -> torch.Tensor:
     return torch.zeros(*size, 2, dtype=torch.float32 if bilinear else torch.int16)
 
 
-@dataclass(frozen=True, slots=True)
-class _Axis:
-    """An axis of a map in cells, runs of positions that overlap the same blocks.
-
-    Attributes:
-        blocks: first and last block that each cell overlaps.
-        middle: the same of the middle of where its maps lie; its vectors count.
-        centre: of each cell, in positions.
-        cell_of: cell of each position.
-    """
-
-    blocks: tuple[torch.Tensor, torch.Tensor]
-    middle: tuple[torch.Tensor, torch.Tensor]
-    centre: torch.Tensor
-    cell_of: torch.Tensor
-
-    @property
-    def count(self) -> int:
-        return self.centre.shape[0]
-
-    def cell_at(self, position: torch.Tensor) -> torch.Tensor:
-        """The cell of each position, the nearest for those outside."""
-        return self.cell_of[position.floor().long().clamp_(0, self.cell_of.shape[0] - 1)]
-
-
-@dataclass(frozen=True, slots=True)
-class _Grid:
-    """The axes of a map."""
-
-    rows: _Axis
-    columns: _Axis
-
-
-@lru_cache(maxsize=256)
-def _axis(size: int, scale: Fraction, offset: tuple[int, int], block_px: int, blocks: int) -> _Axis:
-    middle = sum(offset) // 2
-    overlaps = [*_overlap(size, scale, offset, block_px, blocks)]
-    if offset != (0, 0):  # vectors of the middle of where its maps lie
-        overlaps += _overlap(size, scale, (middle, middle), block_px, blocks)
-    both = torch.stack(overlaps)
-    begins = torch.ones(size, dtype=torch.bool)
-    begins[1:] = (both[:, 1:] != both[:, :-1]).any(0)
-    first = begins.nonzero()[:, 0]
-    end = torch.cat([first[1:], torch.tensor([size])])
-    found = both[:, first]
-    return _Axis((found[0], found[1]), (found[-2], found[-1]), (first + end) / 2, begins.cumsum(0) - 1)
-
-
-def _spread(values: torch.Tensor, rows: _Axis, columns: _Axis) -> torch.Tensor:
-    """Each of (cells, cells) values for the positions of its cell."""
-    return values.index_select(1, columns.cell_of).index_select(0, rows.cell_of)
+@lru_cache(maxsize=1024)
+def _scale_of(resolution: Resolution) -> tuple[float, ...]:
+    """(across, down) pixels of a position."""
+    return float(resolution.scale_x), float(resolution.scale_y)
 
 
 def _displace(
@@ -325,7 +314,7 @@ def _displace(
     resolutions: list[Resolution],
     bilinear: bool,
     residuals: list[torch.Tensor | None],
-    cells: tuple[float, float] | _Grid,
+    cells: tuple[float, float] | AxisPair,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Vectors of cells (h, w, 2) in pixels to positions; and what rounding leaves over, in pixels.
 
@@ -333,16 +322,16 @@ def _displace(
     that of the cell it came from. `cells` is the (height, width) of a cell in pixels, or the grid that they
     make of the one resolution.
     """
-    scales = [[float(one.scale_x), float(one.scale_y)] for one in resolutions]
-    if all(across == down for across, down in scales):  # one number a map: four times faster than a pair
-        scales = [[across] for across, _ in scales]
+    scales = [_scale_of(one) for one in resolutions]
+    if all(scale[0] == scale[1] for scale in scales):  # one number a map: four times faster than a pair
+        scales = [scale[:1] for scale in scales]
     scale = torch.tensor(scales)[:, None, None]
     if bilinear:
         return (vectors / scale).contiguous(), None
     total = vectors
     if any(residual is not None for residual in residuals):
         rows, columns = active.shape
-        if isinstance(cells, _Grid):
+        if isinstance(cells, AxisPair):
             steps = vectors / scale[0]
             y = cells.rows.cell_at(cells.rows.centre[:, None] + steps[..., 1])
             x = cells.columns.cell_at(cells.columns.centre[None, :] + steps[..., 0])
@@ -379,6 +368,7 @@ def full_tiles(
     return tiles.to(device), tile
 
 
+@lru_cache(maxsize=1024)
 def tile_of(resolution: Resolution, block_px: int) -> tuple[int, int]:
     """(height, width) of a block at a resolution, at least one position."""
     return max(1, int(block_px / resolution.scale_y)), max(1, int(block_px / resolution.scale_x))
@@ -389,46 +379,6 @@ def per_pixel(values: torch.Tensor, height: int, width: int, block_px: int) -> t
     rows = torch.arange(height) // block_px
     columns = torch.arange(width) // block_px
     return values.index_select(1, columns).index_select(0, rows)
-
-
-def _overlap(
-    size: int, scale: Fraction, offset: tuple[int, int], block_px: int, blocks: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """First and last block that overlap each position of one axis."""
-    position = torch.arange(size)
-    first = (position + offset[0]) * scale.numerator // (scale.denominator * block_px)
-    end = -((position + 1 + offset[1]) * scale.numerator // (-scale.denominator * block_px))
-    return first.clamp(0, blocks - 1), (end - 1).clamp(0, blocks - 1)
-
-
-def _any_block(
-    mask: torch.Tensor,
-    first_y: torch.Tensor,
-    last_y: torch.Tensor,
-    first_x: torch.Tensor,
-    last_x: torch.Tensor,
-) -> torch.Tensor:
-    rows = mask[first_y]
-    for step in range(1, int((last_y - first_y).max()) + 1):
-        rows = rows | mask[torch.minimum(first_y + step, last_y)]
-    result = rows[:, first_x]
-    for step in range(1, int((last_x - first_x).max()) + 1):
-        result = result | rows[:, torch.minimum(first_x + step, last_x)]
-    return result
-
-
-def _mean_block(
-    field: torch.Tensor,
-    first_y: torch.Tensor,
-    last_y: torch.Tensor,
-    first_x: torch.Tensor,
-    last_x: torch.Tensor,
-) -> torch.Tensor:
-    # A position that overlaps fewer blocks than its neighbours counts its last block again: blocks are whole
-    # multiples of the scale or the other way round in every usual network, where that never happens.
-    steps_y, steps_x = int((last_y - first_y).max()) + 1, int((last_x - first_x).max()) + 1
-    rows = torch.stack([field[torch.minimum(first_y + step, last_y)] for step in range(steps_y)]).mean(0)
-    return torch.stack([rows[:, torch.minimum(first_x + step, last_x)] for step in range(steps_x)]).mean(0)
 
 
 def _padded_bytes(tensor: torch.Tensor) -> int:

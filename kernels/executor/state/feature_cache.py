@@ -8,6 +8,7 @@ frame's result is out, or never, where every frame starts from the same referenc
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -39,10 +40,12 @@ class FeatureCache:
     Attributes:
         residuals: by resolution, the motion in pixels that its maps have not followed yet
             (`ActiveSet.residual`).
+        behind: bool (rows, columns) of blocks, under `adaptive`: where layers that are computed at salient
+            blocks only have not followed the others; None for nowhere.
         settled: kept slices that have been moved, where others have not.
     """
 
-    __slots__ = ("_arena", "_pending", "_pool", "residuals", "settled")
+    __slots__ = ("_arena", "_pending", "_pool", "behind", "residuals", "settled")
 
     def __init__(self, pool: ArenaPool, arena: Arena, pending: PendingRemap | None) -> None:
         self._pool = pool
@@ -50,6 +53,7 @@ class FeatureCache:
         self._pending = pending
         self.settled: set[BufferSlice] = set()
         self.residuals: dict[int, torch.Tensor | None] = {}
+        self.behind: torch.Tensor | None = None
 
     def __del__(self) -> None:
         self._pool.release(self._arena)
@@ -83,9 +87,17 @@ class FeatureCache:
         with self._pool.lock:
             if self._pending is None:
                 return
-            for parts in self.plan.kept.values():
-                for part in parts:
-                    self.settle_slice(part)
+            segments, table = self._pool.segments, self._pending.table
+            if segments is not None and table is not None:  # as few calls as there are runs of steps
+                source = self._pending.source.arena
+                memory = (self._arena.memory, self._pool.workspace.memory, source.memory)
+                done = {segments.remap_of[part] for part in self.settled}
+                for begin, end in _runs(len(segments.remaps), done):
+                    segments.remaps.run(begin, end, table, *memory)
+            else:
+                for parts in self.plan.kept.values():
+                    for part in parts:
+                        self.settle_slice(part)
             self._pending = None
             self.settled.clear()
 
@@ -109,3 +121,14 @@ class FeatureCache:
                     source.view(part), active_set.displacement, self._arena.view(part), active_set.fresh
                 )
             self.settled.add(part)
+
+
+def _runs(count: int, without: Collection[int]) -> Iterator[tuple[int, int]]:
+    """[begin, end) of the runs of 0 … count - 1 that are left when some numbers are taken out."""
+    begin = 0
+    for number in sorted(without):
+        if begin < number:
+            yield begin, number
+        begin = number + 1
+    if begin < count:
+        yield begin, count

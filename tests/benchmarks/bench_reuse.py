@@ -1,0 +1,448 @@
+"""Policies of reuse tried on real video: ``python -m tests.benchmarks.bench_reuse [--only TEXT]``.
+
+YOLO11n-seg at 640 × 640, each frame reusing the one before, no dense refresh after the first. Policies are
+chosen on the first half of each of four DAVIS sequences; what is chosen is reported on the other half
+(``--half report``). One row a policy: agreement and foreground IoU with dense inference, the share of
+multiply-adds that is computed, with ``--time`` the thread's own time over that of ``executor.dense``, in
+turns, settling included.
+
+What dense inference and motion search find is kept in ``--cache``, so that a policy takes seconds. The rows
+of ``kernels/models/evaluation/tables/reuse_policies.csv`` were made by this.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import label
+
+from kernels import SparseExecutor
+from kernels.executor.graph.nodes import Convolution, TransposedConvolution
+from kernels.executor.plan.execution_plan import ExecutionPlan
+from kernels.executor.policies import SparseRequest
+from kernels.executor.policies.adaptive import moved_blocks
+from kernels.executor.policies.fixed import run_fixed
+from kernels.executor.state.active_sets import HostActiveSets, decide_active_sets
+from kernels.models import build_model, load_weights
+from kernels.models.evaluation.evaluate import DAVIS_OBJECTS, mask_iou
+from kernels.models.evaluation.evaluate_sparse import SALIENT_OUTPUTS, letterboxed
+from kernels.models.predictions.decoding import assemble_masks, box_iou, decode
+from kernels.models.predictions.results import Segmentation, agreement, interpret
+from kernels.motion.global_motion import estimate_global_motion
+from kernels.motion.image_pyramid import build_pyramid
+from kernels.motion.salience import block_thresholds, salient_blocks
+from kernels.motion.search import search_motion
+
+DATA = Path(__file__).parents[3] / "shared" / "data"
+TABLE = Path(__file__).parents[2] / "kernels/models/evaluation/tables/reuse_policies.csv"
+SIZE_PX, BLOCK_PX, FRAMES = 640, 16, 60
+GRID = (SIZE_PX // BLOCK_PX, SIZE_PX // BLOCK_PX)
+Blocks = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How the blocks of a frame are chosen, and how far beyond them is computed.
+
+    Attributes:
+        elsewhere, near: τ of blocks, and of salient ones (None: the same).
+        reach: blocks around the last result's foreground, moved along, that are salient as well.
+        score: from which a detection counts as foreground.
+        lasting: frames for which what was salient stays so.
+        margin_px: computed beyond the active blocks; `strides`: another at some strides, "32=0,16=32".
+        fine: boxes, coefficients and prototypes are computed at salient blocks only, with `fine_reach` and
+            `fine_score` in place of `reach` and `score`, and `fine_margin_px` in place of `margin_px`.
+        summed, summed_near: blocks whose differences since they were last computed add up to this are active.
+        age, age_near: and blocks that were not computed for so many frames.
+        least: groups of so few active blocks that are not salient are left out.
+        share: so large a share of blocks, those with the largest sums of differences, instead of τ;
+            `weight`: by how much the sums of salient blocks count more.
+        doubtful: τ near detections with scores of 0.12 to 0.42, or with another class within 0.25.
+    """
+
+    elsewhere: float = 0.025
+    near: float | None = None
+    reach: int = 1
+    score: float = 0.25
+    lasting: int = 0
+    margin_px: int = 0
+    strides: str = ""
+    fine: bool = False
+    fine_reach: int | None = None
+    fine_score: float | None = None
+    fine_margin_px: int | None = None
+    summed: float = math.inf
+    summed_near: float | None = None
+    age: int = 0
+    age_near: int = 0
+    least: int = 0
+    share: float = 0.0
+    weight: float = 1.0
+    doubtful: float | None = None
+
+    def __str__(self) -> str:
+        changed = [
+            f"{one.name}={getattr(self, one.name):g}"
+            if isinstance(getattr(self, one.name), (int, float))
+            else f"{one.name}={getattr(self, one.name)}"
+            for one in fields(self)
+            if getattr(self, one.name) != one.default
+        ]
+        return " ".join(changed) or "fixed"
+
+    def margin_at(self, stride: int, margin_px: int) -> int:
+        """The margin of a layer."""
+        own = dict(part.split("=") for part in self.strides.split(",") if part)
+        return int(own.get(str(stride), margin_px))
+
+
+RING = {"margin_px": 16}
+SALIENT = {"elsewhere": 0.05, "near": 0.01, **RING}
+FINE = {"score": 0.1, "fine": True, **RING}
+NARROW = {"fine_reach": 1, "fine_margin_px": 0}
+
+
+def policies() -> list[Policy]:
+    """What was tried, in this order."""
+    made = [Policy(), Policy(margin_px=8), Policy(**RING)]
+    # Salience: how near, how sure, how long.
+    made += [Policy(**SALIENT), Policy(elsewhere=0.025, near=0.005, reach=2, **RING)]
+    made += [Policy(**SALIENT, score=score) for score in (0.1, 0.05)]
+    made += [Policy(**SALIENT, score=0.1, reach=0), Policy(**SALIENT, lasting=3)]
+    made += [Policy(**SALIENT, score=0.1, lasting=3)]
+    made += [
+        Policy(elsewhere=0.05, near=0.0075, margin_px=8),
+        Policy(elsewhere=1, near=0.01, score=0.05, **RING),
+    ]
+    # Sums of differences, ages, small groups, a share of blocks.
+    made += [Policy(**SALIENT, summed=0.1, summed_near=0.03)]
+    made += [
+        Policy(elsewhere=1, near=1, summed=a, summed_near=b, **RING) for a, b in ((0.1, 0.03), (0.06, 0.02))
+    ]
+    made += [Policy(elsewhere=1, near=1, summed=0.06, summed_near=0.02, margin_px=8)]
+    made += [Policy(**SALIENT, age_near=3), Policy(elsewhere=0.05, near=0.025, age_near=2, **RING)]
+    made += [Policy(**SALIENT, age=8), Policy(**SALIENT, least=2), Policy(**SALIENT, least=4)]
+    made += [Policy(share=0.15, weight=3, **RING)]
+    # What the last result was not sure of.
+    sure = {"score": 0.05, "least": 4}
+    made += [
+        Policy(elsewhere=0.08, near=0.01, **RING, **sure),
+        Policy(elsewhere=0.05, near=0.02, doubtful=0, **RING, **sure),
+        Policy(elsewhere=0.05, near=0.01, doubtful=0, margin_px=8, **sure),
+        Policy(elsewhere=0.05, near=0.03, doubtful=0.005, **RING, **sure),
+        Policy(elsewhere=0.05, near=0.01, reach=0, doubtful=0, **RING, **sure),
+        Policy(elsewhere=0.05, near=0.01, reach=2, margin_px=8, **sure),
+        Policy(elsewhere=0.05, near=0, margin_px=8, **sure),
+        Policy(elsewhere=0.05, near=0.01, score=0.05, least=8, **RING),
+        Policy(elsewhere=0.1, near=0.01, reach=2, **RING, **sure),
+        Policy(elsewhere=0.05, near=0.005, **RING, **sure),
+        Policy(elsewhere=0.05, near=0.01, score=0.02, least=4, **RING),
+        Policy(elsewhere=0.03, near=0.005, reach=2, **RING, **sure),
+        Policy(elsewhere=0.025, near=0.01, **RING, **sure),
+        Policy(elsewhere=0.025, near=0.01, margin_px=8, **sure),
+        Policy(elsewhere=0.015, near=0.01, **RING, **sure),
+    ]
+    # Layers that feed only boxes and masks, at salient blocks only.
+    made += [Policy(elsewhere=tau, near=0.01, **FINE) for tau in (0.05, 0.025, 0.02, 0.0175, 0.015)]
+    made += [Policy(elsewhere=0.025, near=0.01, **{**FINE, "score": 0.05})]
+    made += [Policy(elsewhere=tau, near=tau, **FINE) for tau in (0.02, 0.015)]
+    made += [Policy(elsewhere=tau, near=0.01, **{**FINE, "margin_px": 8}) for tau in (0.05, 0.015)]
+    # Margins by stride.
+    for tau, near, strides in (
+        (0.015, 0.01, "32=0"),
+        (0.035, 0.015, "32=0"),
+        (0.015, 0.01, "16=0,32=0"),
+        (0.015, 0.01, "2=8,4=8"),
+        (0.02, 0.01, "32=640"),
+        (0.02, 0.01, "2=8,4=8,16=32,32=640"),
+        (0.03, 0.01, "2=8,4=8,16=32,32=64"),
+        (0.04, 0.01, "2=8,4=8,8=8,16=48,32=640"),
+        (0.025, 0.01, "2=4,4=4,8=8,16=32,32=640"),
+    ):
+        made += [Policy(elsewhere=tau, near=near, strides=strides, **FINE)]
+    made += [Policy(elsewhere=0.0125, near=0.01, strides="32=0", **{**FINE, "margin_px": 8})]
+    # Reach and margin of those layers.
+    made += [Policy(elsewhere=0.0175, near=0.01, fine_reach=0, **FINE)]
+    made += [Policy(elsewhere=0.0175, near=0.01, fine_reach=0, fine_margin_px=0, **FINE)]
+    made += [Policy(elsewhere=0.0175, near=0.01, fine_reach=0, fine_margin_px=8, fine_score=0.25, **FINE)]
+    made += [Policy(elsewhere=0.0175, near=0.0175, fine_reach=0, fine_margin_px=8, **FINE)]
+    made += [Policy(elsewhere=0.03, near=0.03, fine_reach=0, fine_margin_px=0, **FINE)]
+    made += [
+        Policy(elsewhere=tau, near=near, **NARROW, **{**FINE, "margin_px": margin_px})
+        for tau, near, margin_px in (
+            (0.06, 0.015, 16),
+            (0.05, 0.01, 8),
+            (0.05, 0.01, 16),
+            (0.02, 0.015, 16),
+            (0.02, 0.01, 16),
+            (0.0175, 0.01, 8),
+            (0.0175, 0.01, 16),
+        )
+    ]
+    return made
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """Frames (n, H, W, 3) uint8, the classes that dense inference finds, the fields to the frame before."""
+
+    images: NDArray[np.uint8]
+    classes: NDArray[np.uint8]
+    vectors: NDArray[np.int16]
+    difference: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, folder: Path, executor: SparseExecutor, cache: Path) -> Sequence:
+        """Read from `cache`, or made and written there."""
+        path = cache / f"{folder.name}.npz"
+        if not path.is_file():
+            rows: list[tuple[Any, ...]] = []
+            before = None
+            for image in letterboxed(folder, SIZE_PX, FRAMES):
+                levels = build_pyramid(image)
+                vectors, difference = np.zeros((*GRID, 2), np.int16), np.zeros(GRID, np.float32)
+                if before is not None:
+                    moved = np.full((*GRID, 2), estimate_global_motion(levels, before), np.int16)
+                    vectors, difference = search_motion(levels, before, BLOCK_PX, predicted=moved)
+                found = interpret(executor.dense(tensor(image))[0], SIZE_PX, SIZE_PX)
+                assert isinstance(found, Segmentation)
+                rows.append((image, found.classes, vectors, difference))
+                before = levels
+            names = [one.name for one in fields(cls)]
+            cache.mkdir(parents=True, exist_ok=True)
+            np.savez(
+                path,
+                **{name: np.stack(part) for name, part in zip(names, zip(*rows, strict=True), strict=True)},
+            )
+        with np.load(path) as stored:
+            return cls(*(stored[one.name] for one in fields(cls)))
+
+
+def tensor(image: NDArray[np.uint8]) -> torch.Tensor:
+    return torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
+
+
+class Chooser:
+    """The active and the salient blocks of one frame after another, and what is remembered for that."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.summed, self.age = np.zeros(GRID, np.float32), np.zeros(GRID, int)
+        self.behind = np.zeros(GRID, bool)
+        self.past: list[Blocks] = []
+
+    def choose(
+        self, vectors: NDArray[np.int16], difference: NDArray[np.float32], outputs: Any
+    ) -> tuple[Blocks, Blocks]:
+        """Active blocks, and those at which fine layers are computed, after a result."""
+        policy = self.policy
+        moves = torch.from_numpy(vectors.astype(np.int64))
+        places = torch.arange(GRID[0] * GRID[1]).view(GRID)
+        came_from = moved_blocks(places, moves, BLOCK_PX)
+        assert came_from is not None
+        there = came_from.numpy()
+        self.summed = self.summed.flat[there] + difference
+        self.age = self.age.flat[there] + 1
+        self.past = [past.flat[there] for past in self.past]
+        salient = self._salient(found(outputs, policy.score), vectors, policy.reach)
+        fine = salient
+        if policy.fine_reach is not None:
+            score = policy.score if policy.fine_score is None else policy.fine_score
+            fine = salient_blocks(found(outputs, score), vectors, BLOCK_PX, policy.fine_reach)
+        near = policy.elsewhere if policy.near is None else policy.near
+        thresholds = block_thresholds(salient, near, policy.elsewhere)
+        if policy.doubtful is not None:
+            doubtful = salient_blocks(_doubted(outputs), vectors, BLOCK_PX, 1)
+            thresholds[doubtful] = policy.doubtful
+            salient = salient | doubtful
+        active: Blocks = difference >= thresholds
+        if policy.share:
+            worth = self.summed * np.where(salient, policy.weight, 1.0)
+            count = int(policy.share * worth.size)
+            active = worth >= max(float(np.partition(worth.ravel(), -count)[-count]), 1e-9)
+        limit_near = policy.summed if policy.summed_near is None else policy.summed_near
+        active = active | (self.summed >= np.where(salient, limit_near, policy.summed))
+        if policy.age:
+            active = active | (self.age >= policy.age)
+        if policy.age_near:
+            active = active | ((self.age >= policy.age_near) & salient)
+        if policy.least:
+            groups, _ = label(active, np.ones((3, 3)))
+            active = active & ((np.bincount(groups.ravel())[groups] > policy.least) | salient)
+        if policy.fine:
+            self.behind = self.behind.flat[there]
+            active = active | (self.behind & fine)
+        return active, fine
+
+    def _salient(self, foreground: Blocks, vectors: NDArray[np.int16], reach: int) -> Blocks:
+        if not self.policy.lasting:
+            return salient_blocks(foreground, vectors, BLOCK_PX, reach)
+        self.past = [*self.past, salient_blocks(foreground, vectors, BLOCK_PX, 0)][-self.policy.lasting :]
+        together = np.any(self.past, axis=0).repeat(BLOCK_PX, 0).repeat(BLOCK_PX, 1)
+        return salient_blocks(together, np.zeros_like(vectors), BLOCK_PX, reach)
+
+    def computed(self, blocks: Blocks, fine: Blocks) -> None:
+        """What was computed, and where the fine layers were."""
+        self.summed[blocks], self.age[blocks] = 0, 0
+        self.behind = (self.behind | blocks) & ~fine
+
+
+def found(outputs: Any, score: float) -> Blocks:
+    return interpret(outputs, SIZE_PX, SIZE_PX, score_threshold=score).foreground
+
+
+def _doubted(outputs: Any) -> Blocks:
+    seen = decode(outputs, score_threshold=0.05)
+    likely = seen.scores > 0.12
+    rival = (box_iou(seen.boxes, seen.boxes) > 0.5) & (seen.classes[:, None] != seen.classes[None])
+    rival &= (seen.scores[:, None] - seen.scores[None]).abs() < 0.25
+    doubted = likely & ((seen.scores < 0.42) | rival.any(1))
+    if not bool(doubted.any()):
+        return np.zeros((SIZE_PX, SIZE_PX), bool)
+    masks: Blocks = assemble_masks(seen[doubted], outputs["prototypes"][0], SIZE_PX, SIZE_PX).numpy()
+    return masks.any(0)
+
+
+def host_sets(plan: ExecutionPlan, policy: Policy, request: SparseRequest, fine: Blocks) -> HostActiveSets:
+    """The active sets with the policy's margins."""
+    inner_px = policy.margin_px if policy.fine_margin_px is None else policy.fine_margin_px
+    made = {}
+    for resolutions, active, margin_px in (
+        (plan.everywhere, request.active, policy.margin_px),
+        (plan.salient_only, request.active & torch.from_numpy(fine), inner_px),
+    ):
+        for key, resolution in resolutions.items():
+            own_px = policy.margin_at(int(resolution.scale_y), margin_px)
+            made.update(
+                decide_active_sets(
+                    {key: resolution},
+                    active,
+                    request.vectors,
+                    BLOCK_PX,
+                    False,
+                    request.cache.residuals,
+                    margin_px=own_px,
+                ).by_resolution
+            )
+    return HostActiveSets(made, int(request.active.sum()))
+
+
+def multiply_adds(plan: ExecutionPlan) -> Mapping[str, int]:
+    """Of every convolution of a plan."""
+    counts = {}
+    for index in plan.reported:
+        node = plan.nodes[index]
+        if isinstance(node.operation, (Convolution, TransposedConvolution)):
+            patches = isinstance(node.operation, TransposedConvolution)
+            height, width, _ = plan.nodes[node.inputs[0] if patches else index].map_shape()
+            counts[node.name] = height * width * node.operation.weight.numel()
+    return counts
+
+
+def run(
+    executor: SparseExecutor, sequence: Sequence, frames: range, policy: Policy, timed: bool
+) -> tuple[float, ...]:
+    """Active blocks, multiply-adds, agreement, foreground IoU (means), dense and sparse time (medians)."""
+    first = tensor(sequence.images[frames[0]])
+    outputs, cache = executor.dense(first)
+    plan, pool = cache.plan, cache._pool
+    counts = multiply_adds(plan)
+    chooser, rows = Chooser(policy), []
+    for index in frames[1:]:
+        frame, vectors = tensor(sequence.images[index]), sequence.vectors[index]
+        active, fine = chooser.choose(vectors, sequence.difference[index], outputs)
+        moves = torch.from_numpy(vectors.astype(np.int64))
+        request = SparseRequest(
+            frame, torch.from_numpy(active), moves, cache, BLOCK_PX, 1.0, policy.margin_px
+        )
+        dense_s = math.nan
+        if timed:
+            began_s = time.thread_time()
+            executor.dense(frame)
+            dense_s = time.thread_time() - began_s
+        began_s = time.thread_time()
+        with torch.no_grad():
+            runner, cache, report = run_fixed(plan, pool, request, host_sets(plan, policy, request, fine))
+            outputs = runner.outputs()
+        sparse_s = time.thread_time() - began_s
+        inner = active & fine
+        chooser.computed(
+            request.computed.numpy(), inner if policy.fine_margin_px == 0 else request.computed.numpy() & fine
+        )
+        result, truth = interpret(outputs, SIZE_PX, SIZE_PX), Segmentation(sequence.classes[index])
+        share = sum(count * (1 - report.reused[name]) for name, count in counts.items()) / sum(
+            counts.values()
+        )
+        overlap = mask_iou(result.foreground, truth.foreground)
+        rows.append((active.mean(), share, agreement(result, truth), overlap, dense_s, sparse_s))
+    columns = np.array(rows)
+    return (*columns[:, :4].mean(0).tolist(), *np.median(columns[:, 4:], axis=0).tolist())
+
+
+def measured(
+    half: str, sequences: Mapping[str, Sequence], chosen: list[Policy], timed: bool
+) -> Iterator[dict[str, str]]:
+    """One row a policy: means over sequences."""
+    torch.set_num_threads(1)
+    weights = DATA / "weights" / "yolo11n-seg_fused_fp16.safetensors"
+    model = load_weights(build_model("yolo11n-seg"), weights).eval()
+    executors = {
+        False: SparseExecutor(model, "fixed"),
+        True: SparseExecutor(model, "adaptive", salient_outputs=SALIENT_OUTPUTS),
+    }
+    for policy in chosen:
+        found_rows = []
+        for sequence in sequences.values():
+            count = len(sequence.images)
+            part = range(count // 2) if half == "research" else range(count // 2, count)
+            found_rows.append(run(executors[policy.fine], sequence, part, policy, timed))
+        active, share, agreed, overlap, dense_s, sparse_s = np.mean(found_rows, axis=0)
+        ratio = "" if math.isnan(dense_s) else f"{sparse_s / dense_s:.3f}"
+        yield {
+            "policy": str(policy),
+            "half": half,
+            "active": f"{active:.3f}",
+            "multiply_adds": f"{share:.3f}",
+            "agreement": f"{agreed:.3f}",
+            "iou_foreground": f"{overlap:.3f}",
+            "time": ratio,
+        }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--half", choices=("research", "report"), default="research")
+    parser.add_argument("--only", default="", help="policies whose name contains this")
+    parser.add_argument("--time", action="store_true", help="time against executor.dense as well")
+    parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "bench_reuse")
+    parser.add_argument("--output", type=Path, default=TABLE)
+    chosen = parser.parse_args()
+    weights = DATA / "weights" / "yolo11n-seg_fused_fp16.safetensors"
+    executor = SparseExecutor(load_weights(build_model("yolo11n-seg"), weights).eval(), "fixed")
+    folders = [DATA / "videos" / "davis" / name for name in DAVIS_OBJECTS]
+    sequences = {folder.name: Sequence.of(folder, executor, chosen.cache) for folder in folders}
+    tried = [policy for policy in policies() if chosen.only in str(policy)]
+    with chosen.output.open("w", newline="", encoding="utf-8") as stream:
+        writer: Any = None
+        for row in measured(chosen.half, sequences, tried, chosen.time):
+            writer = writer or csv.DictWriter(stream, list(row), lineterminator="\n")
+            if stream.tell() == 0:
+                writer.writeheader()
+            writer.writerow(row)
+            stream.flush()
+            print("  ".join(row.values()), flush=True)
+
+
+if __name__ == "__main__":
+    main()
