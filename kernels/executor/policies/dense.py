@@ -52,8 +52,7 @@ def dense_instead(
     """Run the whole frame densely, and report under `policy` that nothing was reused."""
     runner, cache = run_dense(plan, pool, request.frame, request.block_px)
     reused = {plan.nodes[index].name: 0.0 for index in plan.reported}
-    return (
-        runner,
-        cache,
-        ReuseReport(policy, reused, given=request.active, computed=torch.ones_like(request.active)),
-    )
+    if policy == "truncate":
+        return runner, cache, ReuseReport(policy, reused)
+    everywhere = torch.ones_like(request.active)
+    return runner, cache, ReuseReport(policy, reused, given=request.active, computed=everywhere)

@@ -27,8 +27,8 @@ class ReuseReport:
     policy: str
     reused: Mapping[str, float]
     maps: Mapping[str, torch.Tensor] = field(default_factory=dict, repr=False)
-    given: torch.Tensor | None = field(default=None, repr=False)
-    computed: torch.Tensor | None = field(default=None, repr=False)
+    given: torch.Tensor | None = field(default=None, repr=False, compare=False)
+    computed: torch.Tensor | None = field(default=None, repr=False, compare=False)
 
     def certified(self, layer: str) -> torch.Tensor:
         """Where `layer` was certified: bool (H, W) at its resolution.
