@@ -37,6 +37,13 @@ FRAMES = 120
 DELAY_S = 0.01  # of either link
 DOWNLINK_BYTES_PER_S = 100e6 / 8
 RESULT_BYTES = 4096
+WORLD = {  # what the model below knows of; codecs take no time in it
+    "link": {"delay_s": DELAY_S},
+    "downlink": {"mean_mbps": 8e-6 * DOWNLINK_BYTES_PER_S, "delay_s": DELAY_S},
+    "codec_time": "none",
+    "frames": FRAMES,
+    "in_flight": 4,
+}
 
 # -- full offload, in plain Python ------------------------------------------------------------------
 
@@ -124,8 +131,8 @@ def test_pipelined_full_offload_on_delivery_opportunities(tmp_path: Path, codec:
     path = tmp_path / "opportunities"
     path.write_text("".join(f"{ms}\n" for ms in [*times_ms, 501]), encoding="utf-8")
     trace = {"path": str(path), "format": "mahimahi"}
-    how = {"trace": trace, "frames": FRAMES, "in_flight": 4, "codec_time": "none"}
-    done = run(statistical("full_offload", options={"codec": codec}, **how))
+    options = {"codec": codec, "result_bytes": RESULT_BYTES}
+    done = run(statistical("full_offload", options=options, trace=trace, **WORLD))
     check(done, by_opportunities([*times_ms.tolist(), 501], 501))
 
 
@@ -138,8 +145,8 @@ def test_pipelined_full_offload_on_rates(tmp_path: Path, codec: str, seed: int) 
     rows = [f"{0.25 * i},{rate!r}" for i, rate in enumerate(rates_mbps.tolist())]
     path.write_text("\n".join(["time_s,rate_mbps", *rows]) + "\n", encoding="utf-8")
     trace = {"path": str(path)}
-    how = {"trace": trace, "frames": FRAMES, "in_flight": 4, "codec_time": "none"}
-    done = run(statistical("full_offload", options={"codec": codec}, **how))
+    options = {"codec": codec, "result_bytes": RESULT_BYTES}
+    done = run(statistical("full_offload", options=options, trace=trace, **WORLD))
     check(done, by_rates((1e6 * rates_mbps).tolist(), 0.25))
 
 
