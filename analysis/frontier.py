@@ -1,7 +1,9 @@
 """The frontier of systems: accuracy against latency and against bytes, over each system's own settings.
 
-A point is one setting of one system: the mean over its runs (videos, replicates, networks), with 95 percent
-intervals. A system's points are joined in the order of its settings. The grey steps are the frontier: what no
+A point is one setting of one system: the mean over its runs (videos, replicates, networks). Its 95 percent
+interval is over replicates, each the mean over its videos, since the videos are the same in all. Where there
+is one replicate of several videos it is between the videos, and says how far others of their kind may lie; of
+a single run it is the one from within it. A system's points are joined in the order of its settings. The grey steps are the frontier: what no
 other point beats in accuracy at that latency, or at those bytes, or less.
 """
 
@@ -20,8 +22,9 @@ from analysis.tables import system_name
 from sim.records.intervals import Interval, interval_keys, replicate_interval
 from traces.errors import InputError
 
-#: What tells the runs of one point apart: they are averaged over.
-REALISATION = ("replicate", "seed", "trace.seed", "trace.offset_s", "trace.path", "video.path", "video.seed")
+#: What tells the runs of one point apart, beside their videos: they are averaged over.
+REALISATION = ("replicate", "seed", "trace.seed", "trace.offset_s", "trace.path")
+VIDEOS = ("video.path", "video.seed")
 ANSWERED = 0.9  # a point whose system answers fewer of the captured frames is drawn hollow
 
 
@@ -34,9 +37,14 @@ class Estimate:
 
     @classmethod
     def over(cls, runs: Sequence[Mapping[str, Any]], key: str) -> Estimate:
-        """Of a quantity over runs; of a single run the interval is the one from within it."""
-        values = [float(run[key]) for run in runs]
+        """Of a quantity over runs, whose `realisation` says which are of one replicate."""
+        by_replicate: dict[Any, list[float]] = {}
+        for run in runs:
+            by_replicate.setdefault(run.get("realisation"), []).append(float(run[key]))
+        values = [value for group in by_replicate.values() for value in group]
         mean = sum(values) / len(values)
+        if len(by_replicate) > 1:
+            return cls(mean, replicate_interval([sum(group) / len(group) for group in by_replicate.values()]))
         if len(values) > 1:
             return cls(mean, replicate_interval(values))
         low, high = (runs[0].get(end) for end in interval_keys(key))
@@ -65,6 +73,7 @@ class Point:
         setting: what else tells it from the system's other points: "payload.quality=50"; may be empty.
         folder: of its first run.
         runs: how many were averaged.
+        replicates: on how many realisations of the network.
         answered: share of the captured frames that gave a result.
         accuracy: mean accuracy of results, by the ruler of the runs.
         latency_s: mean time from capture to result.
@@ -75,6 +84,7 @@ class Point:
     setting: str
     folder: Path
     runs: int
+    replicates: int
     answered: float
     accuracy: Estimate
     latency_s: Estimate
@@ -110,12 +120,13 @@ def points_of(rows: Sequence[Mapping[str, Any]]) -> list[Point]:
     keys = [
         key
         for key in swept_keys(jobs)
-        if key not in ("system", *REALISATION) and not key.startswith("experiment")
+        if key not in ("system", *REALISATION, *VIDEOS) and not key.startswith("experiment")
     ]
     grouped: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row, job, name in zip(done, jobs, names, strict=True):
         setting = ", ".join(f"{key}={job[key]}" for key in keys if key in job)
-        grouped.setdefault((name, setting), []).append(row)
+        realisation = tuple(job.get(key) for key in REALISATION)
+        grouped.setdefault((name, setting), []).append({**row, "realisation": realisation})
     return [_point(name, setting, runs) for (name, setting), runs in grouped.items()]
 
 
@@ -126,15 +137,23 @@ def _point(name: str, setting: str, runs: Sequence[Mapping[str, Any]]) -> Point:
         setting,
         Path(runs[0].get("folder", "")),
         len(runs),
+        len({run["realisation"] for run in runs}),
         sum(int(run["frames_completed"]) for run in runs) / captured,
         Estimate.over(runs, "accuracy_mean"),
         Estimate.over(runs, "latency_mean_s"),
-        Estimate.over([{**run, "frame_bytes": _frame_bytes(run)} for run in runs], "frame_bytes"),
+        Estimate.over([{**run, **_frame_bytes(run)} for run in runs], "frame_bytes"),
     )
 
 
-def _frame_bytes(run: Mapping[str, Any]) -> float:
-    return float((run["uplink_bytes"] + run["uplink_opportunistic_bytes"]) / run["frames_captured"])
+def _frame_bytes(run: Mapping[str, Any]) -> dict[str, float | None]:
+    """Bytes a captured frame of the whole run, with the interval that its rate has."""
+    found = float((run["uplink_bytes"] + run["uplink_opportunistic_bytes"]) / run["frames_captured"])
+    values: dict[str, float | None] = {"frame_bytes": found}
+    rate_bps = run.get("uplink_bps_mean")
+    for key, of_rate in zip(interval_keys("frame_bytes"), interval_keys("uplink_bps_mean"), strict=True):
+        end = run.get(of_rate)
+        values[key] = found * end / rate_bps if rate_bps and end is not None else None
+    return values
 
 
 def frontier(costs: Sequence[float], values: Sequence[float]) -> list[int]:
@@ -179,7 +198,16 @@ def frontier_table(found: Sequence[Point]) -> str:
         ).rstrip()
         for row in rows
     ]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], f"± 95 % {_over(found)}"])
+
+
+def _over(found: Sequence[Point]) -> str:
+    """What the intervals are over."""
+    if all(point.replicates > 1 for point in found):
+        return "over replicates"
+    if all(point.replicates == 1 < point.runs for point in found):
+        return "between videos, of which each has one run"
+    return "from within each run" if all(point.runs == 1 for point in found) else "over what runs there are"
 
 
 def draw_frontier(folders: Sequence[Path], target: Path) -> list[Point]:
@@ -296,6 +324,6 @@ def _title(found: Sequence[Point], rows: Sequence[Mapping[str, Any]]) -> str:
     runs = sorted({point.runs for point in found})
     count = str(runs[0]) if len(runs) == 1 else f"{runs[0]} to {runs[-1]}"
     return (
-        f"{'; '.join(shared)}; {count} run{'s' * (count != '1')} a point, 95 % intervals; "
+        f"{'; '.join(shared)}; {count} run{'s' * (count != '1')} a point; 95 % intervals {_over(found)}; "
         f"hollow: under {100 * ANSWERED:.0f} % of the frames answered"
     )

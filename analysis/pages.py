@@ -74,7 +74,7 @@ VOLATILE = ("folder", "wall_s", "git_sha", "version", "config_sha256", "error")
 # Beginnings of the columns that frontiers and ablations, with a row for each replicate, are made of.
 _NEEDED = (
     *("overrides", "status", "system", "model", "network", "trace", "video", "accuracy_", "ea_per_captured"),
-    *("frames_captured", "frames_completed", "latency_mean", "uplink_bytes", "uplink_opportunistic_bytes"),
+    *("frames_captured", "frames_completed", "latency_mean", "uplink_b", "uplink_opportunistic_bytes"),
 )
 
 
@@ -125,10 +125,12 @@ def update_page(name: str, folder: Path) -> None:
     if kind != "summary":
         kept = kept[[column for column in kept if column.startswith(_NEEDED)]]
     kept["overrides"] = kept["overrides"].map(portable)
-    kept.to_csv(GOLDEN / f"{name}.csv", index=False)
     page = ROOT / TABLES[name].page
     text = page.read_text(encoding="utf-8")
     begin, end = markers(name)
+    if text.count(begin) != 1 or text.count(end) != 1:
+        raise ValueError(f"{page}: expected the lines {begin!r} and {end!r}, each once")
     before, rest = text.split(begin)
     _, after = rest.split(end)
+    kept.to_csv(GOLDEN / f"{name}.csv", index=False)
     page.write_text(f"{before}{begin}\n{page_table(name)}\n{end}{after}", encoding="utf-8")

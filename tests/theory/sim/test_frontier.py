@@ -39,11 +39,30 @@ def test_nothing_beats_what_is_on_the_frontier_and_something_beats_the_rest(
 
 
 def test_over_a_few_runs_the_interval_is_students() -> None:
-    runs = [{"x": value} for value in (1.0, 2.0, 3.0, 4.0)]
+    runs = [{"x": value, "realisation": value} for value in (1.0, 2.0, 3.0, 4.0)]
     found = Estimate.over(runs, "x")
     half = 3.1824463 * np.std([1, 2, 3, 4], ddof=1) / 2.0  # t(0.975; 3)
     assert found.mean == 2.5
     assert found.interval == pytest.approx((2.5 - half, 2.5 + half))
+
+
+def test_videos_are_averaged_before_the_interval_over_replicates() -> None:
+    """Four replicates of two videos that differ a lot: what is the same in all replicates is no scatter."""
+    runs = [
+        {"x": base + plus, "realisation": replicate}
+        for replicate, plus in enumerate((0.0, 0.01, 0.02, 0.03))
+        for base in (0.2, 0.8)
+    ]
+    found = Estimate.over(runs, "x")
+    half = 3.1824463 * np.std([0.0, 0.01, 0.02, 0.03], ddof=1) / 2.0
+    assert found.mean == pytest.approx(0.515)
+    assert found.interval == pytest.approx((0.515 - half, 0.515 + half))
+
+
+def test_a_single_replicate_of_several_videos_says_how_far_they_lie_apart() -> None:
+    runs = [{"x": value, "realisation": (None,)} for value in (0.2, 0.4, 0.6, 0.8)]
+    half = 3.1824463 * np.std([0.2, 0.4, 0.6, 0.8], ddof=1) / 2.0
+    assert Estimate.over(runs, "x").interval == pytest.approx((0.5 - half, 0.5 + half))
 
 
 def test_of_one_run_the_interval_is_that_from_within_it() -> None:
@@ -101,6 +120,7 @@ def test_replicates_are_one_point_and_settings_are_several(results: Results) -> 
     ]
     assert [point.accuracy.mean for point in found] == pytest.approx([0.85, 0.96])
     assert found[0].frame_bytes.mean == 50_000
+    assert [point.replicates for point in found] == [2, 2]
     assert found[0].answered == 1.0
 
 
