@@ -5,8 +5,8 @@ interval is over replicates, each the mean over its videos, since the videos are
 is one replicate of several videos it is between the videos, and says how far others of their kind may lie; of
 a single run it is the one from within it.
 
-A system's points are joined in the order of its settings. The grey steps are the frontier: what no other point
-beats in accuracy at that latency, or at those bytes, or less.
+A system's points are joined in the order of its settings. The grey steps are the frontier: what no other
+point beats in accuracy at that latency, or at those bytes, or less.
 """
 
 from __future__ import annotations
