@@ -59,7 +59,7 @@ MESSAGE = decode_blocks(encode_blocks(IMAGE, [0]))
     (lambda: encode_blocks(IMAGE, [-1]), "indices must be in 0 to 5"),
     (lambda: encode_blocks(IMAGE, [1, 2, 1]), "indices must name each block once (got 1 repeated)"),
     (lambda: encode_blocks(IMAGE, [0.5]), "indices must be a flat array of integers"),
-    (lambda: block_codec("webp"), "codec must be one of raw, png, jpeg (got 'webp')"),
+    (lambda: block_codec("webp"), "codec must be one of raw, png, jpeg, jpeg_420 (got 'webp')"),
     (lambda: block_codec("jpeg", 0), "quality: expected 1 to 95, found 0"),
     (lambda: encode_blocks(IMAGE, [0], ZERO[:, :2]), "vectors must have the shape (2, 3, 2)"),
     (lambda: encode_blocks(FLOAT, [0]), "image must be a numpy array of uint8"),

@@ -173,7 +173,7 @@ def test_unknown_devices_are_refused() -> None:
         (["model=yolo11n", "repeats=5", "repeats=6"], "repeats: expected once"),
         (["model=yolo11n", "budget_s=0"], "budget_s: expected a number above 0 (seconds)"),
         (["model=yolo11n", "device=cuda:99"], "device: expected one of"),
-        (["measure"], "expected key=value, refit, compare, plan or table"),
+        (["measure"], "expected key=value, codecs, refit, compare, plan or table"),
         (["compare", "one.parquet"], "compare: expected two profiles"),
         (["compare", "one.parquet", "two.parquet"], "samples: expected a Parquet file"),
         (["refit"], "refit: expected one samples file"),

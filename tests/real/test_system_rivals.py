@@ -12,7 +12,6 @@ from sim.physics.arrivals import ClosedLoop
 from sim.systems.coach import Coach
 from sim.systems.deltacnn import DeltaCnn
 from sim.systems.full_offload import FullOffload
-from sim.systems.full_offload.system import CODECS
 from sim.systems.spinn import Spinn
 from tests.strategies.systems import run
 from traces.video.loading import load_video
@@ -20,6 +19,7 @@ from traces.video.loading import load_video
 pytestmark = pytest.mark.data
 SEQUENCES = ("blackswan", "bmx-trees", "car-shadow", "dance-twirl")
 COUNT = 10
+CODECS = ("raw", "png", "jpeg", "h264")  # each loses more, or knows more, than the one before
 MEDIUM = [(0.0, 56e6)]
 EDGE = load_profile("jetson_xavier_nx", "yolo11m-seg")
 CLOUD = load_profile("rtx_3080", "yolo11m-seg")
@@ -52,15 +52,32 @@ def test_pixel_deltas_of_a_moving_camera_reuse_little(frames):
     assert 0.0 <= reuse < 0.6
     assert rows["blocks_stale"][0] == 0
     assert 0 < rows["blocks_stale"][1:].mean() < 400  # ε = 0.15 hides what τ₀ = 0.025 sees
-    assert (rows["uplink_bytes"][1:] < rows["uplink_bytes"][0]).all()
+    whole = offload(FullOffload, frames)["uplink_bytes"]  # of the same frames, by the same codec
+    assert (rows["uplink_bytes"] < whole).all()
+
+
+def test_pixel_deltas_alone_cost_less_than_the_frame_that_opens_them(frames):
+    """The first frame's pixels all change, and go losslessly."""
+    alone = offload((DeltaCnn, DeltaCnn.Options(placement="cloud", codec="delta")), frames)["uplink_bytes"]
+    assert alone[0] >= 320 * 320 * 3
+    assert (alone[1:] < 0.5 * alone[0]).all()
 
 
 def test_coach_sends_six_bits_a_value_and_rarely_reuses(frames):
-    rows = offload(Coach, frames)
+    rows = offload((Coach, Coach.Options(codec="quantised")), frames)
     sent = rows["path"] == 1
     assert sent.mean() >= 0.5
-    png = offload(FullOffload, frames)["uplink_bytes"].mean()
+    png = offload((FullOffload, FullOffload.Options("png")), frames)["uplink_bytes"].mean()
     assert 0.5 * png < rows["uplink_bytes"][sent].mean() < png
+
+
+def test_coach_sends_frames_as_full_offload_does(frames):
+    """One payload codec for all: what COACH saves is what it does not send."""
+    rows, all_rows = offload(Coach, frames), offload(FullOffload, frames)
+    sent = rows["path"] == 1
+    assert sent.mean() >= 0.5
+    assert rows["uplink_bytes"][sent].tolist() == all_rows["uplink_bytes"][sent].tolist()
+    assert not rows["uplink_bytes"][~sent].any()
 
 
 def test_coach_that_asks_less_likeness_reuses_more_and_is_more_often_wrong(frames):
