@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
 
 import profiler.__main__
 import traces.__main__
+from profiler.latency import read_profile
 from traces import load_trace
 
 
@@ -59,7 +61,17 @@ def test_the_commands_of_the_profiler_page_run(
     others = [
         one for one in found if one not in measured and not any(word.startswith("out=prof") for word in one)
     ]
-    assert {one[0] for one in others} == {"refit", "compare", "plan", "table"}
+    assert {one[0] for one in others} == {"codecs", "refit", "compare", "plan", "table"}
+    own = tmp_path / "mybox"  # a device of the user's, measured before its codecs are
+    own.mkdir()
+    shutil.copy(repository / "conf" / "profile" / "epyc_zen5_1thread" / "default.yaml", own)
+    quick = ["resolution=64", "clock=thread", "repeats=3", f"out={tmp_path}"]
     for arguments in others:
+        if arguments[0] == "codecs":
+            assert profiler.__main__.main([*arguments, *quick]) == 0, arguments
+            table = read_profile(own / "default.yaml").codecs
+            assert table is not None
+            assert table.provenance["resolution_px"] == [64, 64]
+            continue
         assert profiler.__main__.main(arguments) in (0, 3), arguments  # 3: a comparison may be undecided
     assert (tmp_path / "refit.yaml").is_file()

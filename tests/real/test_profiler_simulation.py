@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from profiler.__main__ import main
+from profiler.codecs import CodecOptions, profile_codecs
 from profiler.latency import PiecewiseLinear, Profile, load_profile, read_profile, save_profile
 from profiler.measure.devices import HostClock
 from profiler.measure.masks import available_masks, collect_frame_pairs
@@ -58,6 +59,8 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     plan = SamplingPlan(repeats=4, budget_s=20.0, masks=tuple(available_masks(pairs)))
     measure(profiled, HostClock(), store, plan, pairs.difference)
     store.flush(complete=True)
+    quick = CodecOptions("here", resolution_px=RESOLUTION_PX, clock="thread", repeats=3, out=str(folder))
+    profile_codecs(quick, lambda _: None, pairs)
     fit_and_write(store.path, folder / "here" / "small.yaml")
     return folder
 
