@@ -80,20 +80,31 @@ class Payload:
         return world.encoding_s(self.timed_as, message.blocks * self.block_pixels, message.size_bytes)
 
 
-def check_recorded(codec: BlockCodec, recorded: Iterable[str], key: str = "payload.codec") -> None:
+def check_recorded(
+    codec: BlockCodec, recorded: Iterable[str], own_codec: str | None, own_quality: int | None
+) -> None:
     """Refuse a codec whose sizes the statistics of a video do not hold.
 
     Args:
         codec: what is asked for.
         recorded: the codecs of the recording.
-        key: what asks for it, for the message.
+        own_codec, own_quality: the system's own options; None: the payload's. The message names the one that
+            asks for what was not recorded.
 
     Raises:
         InputError: the recording lacks it, or has it in another quality; names what is recorded.
     """
     names = tuple(recorded)
-    if codec.name not in names or (codec.quality or RECORDED_QUALITY) != RECORDED_QUALITY:
+    if codec.name in names and (codec.quality or RECORDED_QUALITY) == RECORDED_QUALITY:
+        return
+    elsewhere = "use video=scene or video=file"
+    if codec.name in names and own_quality is not None:
         raise InputError(
-            f"{key}: statistics are recorded with {', '.join(names)} of quality {RECORDED_QUALITY}, found "
-            f"{codec.name!r} of quality {codec.quality}; use video=scene or video=file"
+            f"system.quality: statistics are recorded with {RECORDED_QUALITY}, found {own_quality}; "
+            f"{elsewhere}"
         )
+    key = "payload.codec" if own_codec is None else "system.codec"
+    raise InputError(
+        f"{key}: statistics are recorded with {', '.join(names)} of quality {RECORDED_QUALITY}, found "
+        f"{codec.name!r} of quality {codec.quality}; {elsewhere}"
+    )

@@ -56,8 +56,10 @@ class CodecLane:
         times = profile.codec_times(codec)
         found: CodecTime | None = None if times is None else getattr(times, way)
         if found is None:
+            unknown = "encode or decode" if times is None else way
             warn_once(
                 f"codec_time: the profile of {profile.model} on {profile.device} does not say how long it "
-                f"takes to {way} {codec!r}: it takes no time here (`codecs` in the profile's YAML says so)"
+                f"takes to {unknown} {codec!r}, which is taken to be no time; the section `codecs` of the "
+                f"profile's YAML may say it"
             )
         return found

@@ -20,7 +20,16 @@ def test_a_run_needs_nothing_but_yamls(chosen: tuple[str, ...], tmp_path: Path, 
     done = subprocess.run(
         [*command, f"hydra.run.dir={tmp_path / 'out'}"], cwd=repository, capture_output=True, text=True
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    # All that is said: of no device is known how long it codes blocks that are squeezed.
+    squeezed = "payload.codec=squeeze" in chosen
+    assert done.stderr.splitlines() == [
+        f"note: codec_time: the profile of yolo11m-seg on {device} does not say how long it takes to encode "
+        "or decode 'squeeze_blocks', which is taken to be no time; the section `codecs` of the profile's "
+        "YAML may say it"
+        for device in ("jetson_xavier_nx", "rtx_3080")
+        if squeezed
+    ]
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["system"] == chosen[0].partition("=")[2]
     assert summary["frames_completed"] >= 2

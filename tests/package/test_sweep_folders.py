@@ -106,7 +106,7 @@ def test_a_new_run_takes_the_place_of_the_old_one(command: Command, tmp_path: Pa
     assert json.loads((folder / "summary.json").read_text())["seed"] == 1
     assert "seed=1" in (folder / ".hydra" / "overrides.yaml").read_text()
     assert {path.name for path in folder.iterdir()} == {
-        *("summary.json", "frames.parquet", "run.png", "run.log", ".hydra")
+        *("summary.json", "frames.parquet", "cameras.csv", "run.png", "run.log", ".hydra")
     }
 
 
@@ -115,7 +115,7 @@ def test_what_a_killed_run_had_put_aside_is_found_again(command: Command, tmp_pa
     command(*FAST, f"hydra.run.dir={folder}")
     before = contents(folder)
     (folder / ".earlier").mkdir()
-    for name in ("summary.json", "frames.parquet", "run.png", "run.log", ".hydra"):
+    for name in ("summary.json", "frames.parquet", "cameras.csv", "run.png", "run.log", ".hydra"):
         (folder / name).rename(folder / ".earlier" / name)
     (folder / ".hydra").mkdir()
     (folder / "run.log").write_text("of the killed run")

@@ -58,7 +58,7 @@ def own_folder(tmp_path: Path) -> Path:
     (folder / "system").mkdir(parents=True)
     (folder / "experiment").mkdir()
     (folder / "system" / "photos.yaml").write_text("defaults:\n  - full_offload\n\ncodec: jpeg\n")
-    params = {"system": "photos,coach", "system.variant": "split", "system.quality": "50,60"}
+    params = {"system": "photos,spinn", "system.bits": "8", "system.codec": "png,raw"}
     experiment = {"hydra": {"mode": "MULTIRUN", "sweeper": {"params": params}}}
     text = f"# @package _global_\n{yaml.safe_dump(experiment)}"
     (folder / "experiment" / "mine.yaml").write_text(text)
@@ -77,12 +77,12 @@ def test_each_system_gets_the_options_that_it_has(sweep: Run) -> None:
 
 
 def test_an_option_that_the_yaml_leaves_at_its_default_is_an_option_too(sweep: Run, own_folder: Path) -> None:
-    target = "_target_: sim.systems.full_offload.FullOffload\ncodec: jpeg\n"
+    target = "_target_: sim.systems.full_offload.FullOffload\ncrf: 23.0\n"
     (own_folder / "system" / "plain.yaml").write_text(target)
-    done = sweep("--config-dir", str(own_folder), "-m", "system=plain,edge_only", "system.quality=20,90")
+    done = sweep("--config-dir", str(own_folder), "-m", "system=plain,edge_only", "system.codec=png,h264")
     assert done.jobs == [
-        ["system=plain", "+system.quality=20"],
-        ["system=plain", "+system.quality=90"],
+        ["system=plain", "+system.codec=png"],
+        ["system=plain", "+system.codec=h264"],
         ["system=edge_only"],
     ]
     assert (done.table["status"] == "completed").all()
@@ -106,28 +106,57 @@ def test_jobs_that_differ_in_a_skipped_option_alone_run_once(sweep: Run) -> None
 
 
 def test_nothing_is_said_where_nothing_is_skipped(sweep: Run) -> None:
-    done = sweep("-m", "system=full_offload,full_offload_h264", "system.quality=50,60")
+    done = sweep("-m", "system=full_offload,full_offload_h264", "system.result_bytes=500,6000")
     assert len(done.jobs) == 4
+    assert (done.table["status"] == "completed").all()
     assert done.notes == []
+
+
+def test_a_quality_that_was_not_recorded_fails_its_jobs_by_name(
+    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Sizes of another quality would be made up; with pixels they are known, and differ."""
+    folder = tmp_path / "sweep"
+    swept = ("-m", "system=full_offload,fluxshard_ea", "system.quality=20,85", f"hydra.sweep.dir={folder}")
+    with pytest.raises(SystemExit) as ended:
+        command(*swept)
+    assert ended.value.code == 2
+    table = pd.read_csv(folder / "results.csv")
+    assert table["status"].tolist() == ["failed", "completed"] * 2
+    refusal = "system.quality: statistics are recorded with 85, found 20; use video=scene or video=file"
+    assert table["error"].fillna("").tolist() == [f"InputError: {refusal}", ""] * 2
+
+
+def test_a_quality_is_swept_with_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "sweep"
+    scene = ("video=scene", "accuracy=coverage", "frames=6", f"hydra.sweep.dir={folder}")
+    monkeypatch.setattr(sys, "argv", ["sim", "-m", "system=full_offload", "system.quality=20,85", *scene])
+    command_line.main()
+    table = pd.read_csv(folder / "results.csv")
+    assert table["quality"].tolist() == [20.0, 85.0]
+    coarse, fine = table["uplink_bytes"]
+    assert 0 < coarse < 0.6 * fine
 
 
 def test_a_sweep_that_yaml_describes_is_dealt_out_alike(sweep: Run, own_folder: Path) -> None:
     done = sweep("--config-dir", str(own_folder), "experiment=mine")
     assert [sorted(set(job) - {"experiment=mine"}) for job in done.jobs] == [
-        ["system.quality=50", "system=photos"],
-        ["system.quality=60", "system=photos"],
-        ["system.variant=split", "system=coach"],
+        ["system.codec=png", "system=photos"],
+        ["system.codec=raw", "system=photos"],
+        ["system.bits=8", "system=spinn"],
     ]
-    assert "system.variant skipped for photos" in done.notes[0]
+    assert (done.table["status"] == "completed").all()
+    assert "system.bits skipped for photos" in done.notes[0]
 
 
 def test_the_command_line_goes_before_the_yaml(sweep: Run, own_folder: Path) -> None:
-    given = ("experiment=mine", "system.quality=70", "system=photos,coach")
+    given = ("experiment=mine", "system.codec=jpeg", "system=photos,spinn")
     done = sweep(f"--config-dir={own_folder}", *given)
     assert [sorted(set(job) - {"experiment=mine"}) for job in done.jobs] == [
-        ["system.quality=70", "system=photos"],
-        ["system.variant=split", "system=coach"],
+        ["system.codec=jpeg", "system=photos"],
+        ["system.bits=8", "system=spinn"],
     ]
+    assert (done.table["status"] == "completed").all()
 
 
 def test_joblib_gets_the_same_jobs(sweep: Run) -> None:

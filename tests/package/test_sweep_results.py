@@ -80,16 +80,29 @@ def test_an_option_that_not_all_have_is_empty_elsewhere(sweep: Sweep) -> None:
 
 
 def test_effective_accuracy_per_captured_frame_is_there(sweep: Sweep) -> None:
-    table = pd.read_csv(sweep("system=edge_only,full_offload", "frames=20") / "results.csv")
+    table = pd.read_csv(sweep("system=edge_only,full_offload", "frames=20", "warmup_s=0") / "results.csv")
     expected = table["ea_mean"] * table["frames_completed"] / table["frames_captured"]
     assert table["ea_per_captured"].tolist() == pytest.approx(expected.tolist())
     assert (table["ea_per_captured"] < table["ea_mean"]).all()
 
 
+def test_start_up_is_left_out_of_effective_accuracy_per_captured_frame_too(sweep: Sweep) -> None:
+    """Frames 0 to 4, captured within 0.15 s, do not count; all others do, with or without a result."""
+    folder = sweep("system=edge_only,full_offload", "frames=20", "fps=30", "warmup_s=0.15")
+    table = pd.read_csv(folder / "results.csv")
+    assert table["warmup_s"].tolist() == [0.15, 0.15]
+    for _, row in table.iterrows():
+        counted = pd.read_parquet(folder / str(row["folder"]) / "frames.parquet").iloc[5:]
+        results = counted["ea"][counted["outcome"] == "completed"]
+        assert len(results) > 0
+        assert row["ea_per_captured"] == pytest.approx(results.sum() / 15)
+        assert row["ea_mean"] == pytest.approx(results.mean())
+
+
 def test_a_job_without_any_result_has_completed(sweep: Sweep, capsys: pytest.CaptureFixture[str]) -> None:
     folder = sweep("system=full_offload", "link.outages_s=[[0,99]]", "seed=0,1")
     assert pd.read_csv(folder / "results.csv")["status"].tolist() == ["completed", "completed"]
-    assert "seed=1: EA –," in capsys.readouterr().out
+    assert "seed=1: EA – (coverage)," in capsys.readouterr().out
 
 
 # -- show and merge --------------------------------------------------------------------------------
@@ -151,7 +164,7 @@ def test_runs_and_sweeps_are_shown_together_with_what_they_were_given(
     capsys.readouterr()
     analysis(["show", str(folder), str(tmp_path / "run"), str(folder / "1")])
     rows = capsys.readouterr().out.splitlines()
-    assert rows[0].split()[:5] == ["run", "system", "trace", "video", "swept"]
+    assert rows[0].split()[:6] == ["run", "system", "trace", "video", "codec", "swept"]
     assert [row.split()[0] for row in rows[2:]] == [
         str(folder / "0"),
         str(folder / "1"),

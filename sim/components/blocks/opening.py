@@ -26,8 +26,7 @@ def open_blocks(
     if context.counts is not None:
         from sim.components.blocks.counts import CountedBlocks
 
-        key = "payload.codec" if codec_name is None and quality is None else "system.codec"
-        check_recorded(codec, context.counts.statistics.block_bytes, key)
+        check_recorded(codec, context.counts.statistics.block_bytes, codec_name, quality)
         return CountedBlocks(context.counts, context.geometry.blocks_total, payload)
     if codec.name == "jpeg_420" and context.geometry.block_px % 16:
         raise InputError(

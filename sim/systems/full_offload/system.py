@@ -90,9 +90,8 @@ class FullOffload:
                 check_recorded_stream(options.crf, options.keyframe_interval)
                 return DrawnFrameEncoder(context.counts, STREAM)
             codec = context.block_codec(options.codec, options.quality)
-            own = options.codec is not None or options.quality is not None
-            key = "system.codec" if own else "payload.codec"
-            check_recorded(codec, context.counts.statistics.frame_bytes, key)
+            recorded = context.counts.statistics.frame_bytes
+            check_recorded(codec, recorded, options.codec, options.quality)
             return DrawnFrameEncoder(context.counts, codec.name)
         if options.codec == STREAM:
             return PixelFrameEncoder.stream(options.crf, options.keyframe_interval)
