@@ -165,14 +165,17 @@ def test_runs_and_sweeps_are_shown_together_with_what_they_were_given(
     analysis(["show", str(folder), str(tmp_path / "run"), str(folder / "1")])
     rows = capsys.readouterr().out.splitlines()
     assert rows[0].split()[:6] == ["run", "system", "trace", "video", "codec", "swept"]
-    assert [row.split()[0] for row in rows[2:]] == [
+    jobs, notes = rows[2:5], rows[5:]
+    assert [row.split()[0] for row in jobs] == [
         str(folder / "0"),
         str(folder / "1"),
         str(tmp_path / "run"),
     ]
-    assert [next(word for word in row.split() if "=" in word) for row in rows[2:]] == [
+    assert [next(word for word in row.split() if "=" in word) for row in jobs] == [
         *("link.delay_s=0", "link.delay_s=0.1", "link.delay_s=0.1")
     ]
+    assert notes
+    assert all(note.startswith("no interval for ") for note in notes)  # runs of three frames
 
 
 def test_a_single_run_is_no_sweep(tmp_path: Path) -> None:
