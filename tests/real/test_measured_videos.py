@@ -17,8 +17,12 @@ def detector(data_dir: Path) -> dict[str, str]:
     return {"name": "yolo11m-seg", "network": "yolo11n-seg", "weights": str(weights)}
 
 
-@pytest.mark.parametrize("system", [{"name": "fluxshard_ea"}, {"name": "full_offload", "codec": "h264"}])
-def test_a_detector_finds_nearly_the_same(system: dict[str, str], data_dir: Path) -> None:
+@pytest.mark.parametrize(
+    ("system", "coverage"),
+    # JPEG at 85 leaves no block 0.025 apart; H.264 at CRF 23 some of the water's, with chroma at half.
+    [({"name": "fluxshard_ea"}, 0.99), ({"name": "full_offload", "codec": "h264"}, 0.95)],
+)
+def test_a_detector_finds_nearly_the_same(system: dict[str, str], coverage: float, data_dir: Path) -> None:
     content = {
         "system": system,
         "video": {"kind": "file", "path": str(data_dir / "videos" / "davis" / "blackswan")},
@@ -29,7 +33,10 @@ def test_a_detector_finds_nearly_the_same(system: dict[str, str], data_dir: Path
     }
     summary = run_once(content).record.summary
     assert summary["network"] == "yolo11n-seg (stand-in)"
-    assert summary["accuracy_mean"] > 0.99
+    assert summary["accuracy_ruler"] == "measured"
+    assert summary["accuracy_mean"] == summary["measured_accuracy_mean"]
+    assert coverage < summary["coverage_accuracy_mean"] <= 1.0
+    assert summary["measured_accuracy_mean"] < summary["coverage_accuracy_mean"]
     assert 0.85 < summary["foreground_iou_mean"] < 1.0
     assert 0.2 < summary["measured_accuracy_mean"] < 1.0
     assert summary["streaming_accuracy_mean"] < summary["measured_accuracy_mean"]

@@ -33,7 +33,6 @@ def run_dense(
             begin, end, index = segments.spans[index]
             segments.program.run(begin, end, table, arena.memory, pool.workspace.memory, None)
             continue
-        plan.nodes[index]
         if runs_whole(plan, index):
             runner.run_whole(index)
         elif index in plan.torch_weights:
@@ -49,10 +48,13 @@ def run_dense(
 def dense_instead(
     plan: ExecutionPlan, pool: ArenaPool, request: SparseRequest, policy: str
 ) -> tuple[NodeRunner, FeatureCache, ReuseReport]:
-    """Run the whole frame densely, and report under `policy` that nothing was reused."""
+    """Run the whole frame densely, and report under `policy` that nothing was reused.
+
+    Under `truncate` no blocks are reported, as ever there: what it computes are positions.
+    """
     runner, cache = run_dense(plan, pool, request.frame, request.block_px)
     reused = {plan.nodes[index].name: 0.0 for index in plan.reported}
     if policy == "truncate":
         return runner, cache, ReuseReport(policy, reused)
-    everywhere = torch.ones_like(request.active)
-    return runner, cache, ReuseReport(policy, reused, given=request.active, computed=everywhere)
+    everything = torch.ones_like(request.active)
+    return runner, cache, ReuseReport(policy, reused, given=request.active, computed=everything)

@@ -131,8 +131,11 @@ class _FrameState:
 
     def displacement(self, resolution: int) -> torch.Tensor:
         """The displacement of a resolution; any will do for the frame's own, by which no map moves."""
-        active_set = self.sets.get(resolution) or next(iter(self.sets.values()))
-        return active_set.displacement
+        active_set = self.sets.get(resolution) or next(iter(self.sets.values()), None)
+        if active_set is not None:
+            return active_set.displacement
+        frame = self.plan.resolutions[resolution]  # of a network that computes no map
+        return torch.zeros(frame.height, frame.width, 2, dtype=torch.int16, device=self.plan.device)
 
     def mark(self, index: int, mask: torch.Tensor) -> None:
         """Set what changed in a node."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import torch
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ReuseReport:
-    """How much one sparse run reused.
+    """How much one sparse run reused; equal where all of it is, to the last position.
 
     Attributes:
         policy: the propagation policy.
@@ -30,6 +30,16 @@ class ReuseReport:
     given: torch.Tensor | None = field(default=None, repr=False, compare=False)
     computed: torch.Tensor | None = field(default=None, repr=False, compare=False)
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ReuseReport):
+            return NotImplemented
+        return (
+            (self.policy, self.reused, self.maps.keys()) == (other.policy, other.reused, other.maps.keys())
+            and all(torch.equal(mine, other.maps[layer]) for layer, mine in self.maps.items())
+            and _same(self.given, other.given)
+            and _same(self.computed, other.computed)
+        )
+
     def certified(self, layer: str) -> torch.Tensor:
         """Where `layer` was certified: bool (H, W) at its resolution.
 
@@ -41,3 +51,9 @@ class ReuseReport:
         if layer not in self.maps:
             raise ValueError(f"layer must be one of {sorted(self.maps)} (got {layer!r})")
         return self.maps[layer]
+
+
+def _same(one: torch.Tensor | None, other: torch.Tensor | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return torch.equal(one, other)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -35,6 +36,32 @@ def test_a_full_set_is_a_dense_run(policy: str, case: tuple[RandomNetwork, Movin
         expected = network(motion.frame)
     assert all(torch.equal(one, other) for one, other in zip(outputs, expected, strict=True))
     assert set(report.reused.values()) <= {0.0}
+    if policy == "fixed":
+        assert report.computed is not None
+        assert bool(report.computed.all())
+    else:  # what these compute are positions
+        assert report.given is None
+        assert report.computed is None
+
+
+@pytest.mark.parametrize("policy", ["exact", "fixed", "truncate"])
+def test_reports_are_equal_where_all_of_them_is(policy: str) -> None:
+    layer, still = nn.Conv2d(1, 3, 3, 2, 1).eval(), torch.zeros(4, 4, 2, dtype=torch.int16)
+    executor = SparseExecutor(layer, policy, block_px=8, margin_px=0)
+    image = torch.zeros(1, 1, 32, 32)
+    _, cache = executor.dense(image)
+    one, other = torch.zeros(2, 4, 4, dtype=torch.bool)
+    one[1, 1] = other[2, 2] = True
+
+    def report(active: torch.Tensor) -> Any:
+        frame = image + active.repeat_interleave(8, 0).repeat_interleave(8, 1).float()
+        return executor.sparse(frame, active, still, cache)[2]
+
+    assert report(one) == report(one)
+    assert report(one) != report(torch.ones_like(one))
+    assert report(one) != "a report"
+    # As much is reused, at other places, which `truncate` does not report.
+    assert (report(one) == report(other)) == (policy == "truncate")
 
 
 @pytest.mark.parametrize("sampling", ["nearest", "bilinear"])

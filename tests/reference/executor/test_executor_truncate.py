@@ -153,6 +153,18 @@ def test_one_call_does_what_single_operations_do(
     assert reports[0] == reports[1]
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_network_that_computes_no_map_hands_the_frame_on(backend: str) -> None:
+    frame = torch.arange(32.0 * 32).reshape(1, 1, 32, 32)
+    active = torch.zeros(4, 4, dtype=torch.bool)
+    active[1, 2] = True
+    with poisoned_memory():
+        runner = Runner(torch.nn.Identity(), backend, torch.zeros_like(frame))
+        outputs, report = runner.run(frame, active, torch.zeros(4, 4, 2, dtype=torch.int16), 0.0)
+    assert torch.equal(outputs.reshape(32, 32), frame[0, 0])
+    assert not report.reused
+
+
 @pytest.mark.parametrize("chained", [True, False])
 @pytest.mark.parametrize("backend", BACKENDS)
 @settings(max_examples=20, deadline=None)

@@ -126,7 +126,7 @@ class Watch:
 
 FAULTS: dict[str, dict[str, Any]] = {
     "none": {},
-    "slow": {  # and fewer frames: else the edge, where all blocks are computed until its refresh, is never idle
+    "slow": {  # and fewer frames, so that the edge, where all blocks are computed until a refresh, is idle
         "trace": {"mean_mbps": 3.0, "duration_s": 5.0, "seed": 7},
         "fps": 24.0,
     },
