@@ -27,8 +27,8 @@ class ReuseReport:
     policy: str
     reused: Mapping[str, float]
     maps: Mapping[str, torch.Tensor] = field(default_factory=dict, repr=False)
-    given: torch.Tensor | None = field(default=None, repr=False, compare=False)
-    computed: torch.Tensor | None = field(default=None, repr=False, compare=False)
+    given: torch.Tensor | None = field(default=None, repr=False)
+    computed: torch.Tensor | None = field(default=None, repr=False)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ReuseReport):
