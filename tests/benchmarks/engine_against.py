@@ -1,10 +1,11 @@
-"""The engine of this checkout against that of another one, in turn: a ratio that a busy machine does not move.
+"""The engine of this checkout against that of another one, in turn: a ratio that a busy machine cannot move.
 
     python -m tests.benchmarks.engine_against CHECKOUT [pairs]
 
-Each pair runs `bench_engine`'s configurations once in either checkout, each in a process of its own, and takes
-processor time. Prints the median of the ratios of rates, here over there, with the smallest and the largest:
-below 1 this checkout is slower. Both must have `tests/benchmarks/bench_engine.py`, whose own configuration is used.
+Each pair runs `bench_engine`'s configurations once in either checkout, each in a process of its own, and
+takes processor time. Prints the median of the ratios of rates, here over there, with the smallest and the
+largest: below 1 this checkout is slower. Both must have `tests/benchmarks/bench_engine.py`, whose own
+configuration is used.
 """
 
 from __future__ import annotations
