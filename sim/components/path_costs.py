@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
+from profiler.latency import CodecTime
 from sim.components.blocks import Match, Message
 from sim.components.payload import Payload
 from sim.schedulers import (
@@ -72,8 +72,9 @@ class PathCosts:
         bandwidth_bps = world.bandwidth_bps()
         if not reachable:
             return Observation(edge, None)
-        encode_base_s, encode_block_s = self._affine(world.encoding_s)
-        decode_base_s, decode_block_s = self._affine(world.decoding_s)
+        camera, codec = world.camera, self.payload.timed_as
+        encode_base_s, encode_block_s = self._affine(camera.edge_codecs.time("encode", codec))
+        decode_base_s, decode_block_s = self._affine(camera.cloud_codecs.time("decode", codec))
         elapsed_s = world.now_s - world.account.captured_s
         around_s = world.uplink.conditions.delay_s + world.downlink.conditions.delay_s
         cloud = cloud_cost(
@@ -101,18 +102,20 @@ class PathCosts:
         )
         return Observation(edge, cloud, uplink)
 
-    def _affine(self, seconds: Callable[[str, float, float], float]) -> tuple[float, float]:
+    def _affine(self, time: CodecTime | None) -> tuple[float, float]:
         """What coding a message takes: its constant part, and the part of each block.
 
         Args:
-            seconds: time by codec, pixels and bytes, affine in both.
+            time: of the codec, affine in pixels and bytes; None: it takes none.
         """
-        codec, pixels = self.payload.timed_as, self.payload.block_pixels
-        without_bytes_s = seconds(codec, pixels, 0.0)
-        if without_bytes_s == 0.0 == seconds(codec, pixels, self.block_bytes):
+        if time is None:
             return 0.0, 0.0
-        per_block_s = seconds(codec, 2 * pixels, self.block_bytes) - without_bytes_s
-        base_s = seconds(codec, pixels, self.overhead_bytes + self.block_bytes) - per_block_s
+        pixels, seconds = self.payload.block_pixels, time.seconds
+        without_bytes_s = seconds(pixels, 0.0)
+        if without_bytes_s == 0.0 == seconds(pixels, self.block_bytes):
+            return 0.0, 0.0
+        per_block_s = seconds(2 * pixels, self.block_bytes) - without_bytes_s
+        base_s = seconds(pixels, self.overhead_bytes + self.block_bytes) - per_block_s
         return base_s, per_block_s
 
     def regret(self, observation: Observation, decision: Decision) -> float | None:

@@ -7,7 +7,7 @@ system's own `codec` and `quality` replace it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from profiler.latency import BLOCKS
@@ -46,17 +46,16 @@ class Payload:
     quality: float | None
     lossless: bool = False
     block_pixels: int = 256
+    timed_as: str = field(init=False, compare=False)  # what profiles call the codec on messages of blocks
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "timed_as", self.codec + BLOCKS)
 
     @classmethod
     def of(cls, codec: BlockCodec, block_px: int = 16) -> Payload:
         """The payload of blocks, or frames, that a block codec codes."""
         lossless = bool(getattr(codec, "lossless", False))
         return cls(codec.name, codec.quality or None, lossless, block_px**2)
-
-    @property
-    def timed_as(self) -> str:
-        """What profiles call the codec on messages of blocks."""
-        return self.codec + BLOCKS
 
     def encode(self, message: Sized, world: FrameWorld) -> Awaitable:
         """Encode a message of blocks on the edge."""

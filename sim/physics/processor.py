@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -44,11 +45,12 @@ def _nothing() -> None:
     """What happens where nobody asked to be told."""
 
 
-def operators(total_s: float, count: int) -> list[float]:
+@lru_cache(maxsize=64)  # one object for refreshes that are alike: a processor adds them up once
+def operators(total_s: float, count: int) -> tuple[float, ...]:
     """`count` operators of equal length that last `total_s` together."""
     if count < 1:
         raise InputError(f"refresh.operators: expected at least 1 operator, found {count}")
-    return [total_s / count] * count
+    return (total_s / count,) * count
 
 
 @dataclass(slots=True, eq=False)
@@ -74,6 +76,8 @@ class Processor:
     _waiting: deque[BackgroundJob] = field(default_factory=deque)
     _resume_s: float = 0.0  # when the background job's next operator began or may begin
     _timer_armed: bool = field(default=False)
+    _operators_s: tuple[float, ...] = ()  # of the last refresh, and what they add up to
+    _ends_s: tuple[float, ...] = (0.0,)
 
     # -- critical work ------------------------------------------------------------------------------
 
@@ -97,7 +101,10 @@ class Processor:
 
     def is_down(self) -> bool:
         """Whether the device is crashed now."""
-        return any(start_s <= self.env.now < end_s for start_s, end_s in self.crashes_s)
+        if not self.crashes_s:  # asked of every message
+            return False
+        now_s = self.env.now
+        return any(start_s <= now_s < end_s for start_s, end_s in self.crashes_s)
 
     def backlog_s(self) -> float:
         """Seconds of critical work that wait or run."""
@@ -132,8 +139,10 @@ class Processor:
         Background jobs run one after the other in the order they came, so that cameras take turns.
         `on_begun` runs when the job begins, then either `on_done` or, after a crash in between, `on_lost`.
         """
-        ends_s = list(accumulate(operators_s, initial=0.0))
-        self._waiting.append(BackgroundJob(ends_s, on_begun, on_done, on_lost))
+        asked_s = tuple(operators_s)  # a tuple itself
+        if asked_s is not self._operators_s:
+            self._operators_s, self._ends_s = asked_s, tuple(accumulate(asked_s, initial=0.0))
+        self._waiting.append(BackgroundJob(self._ends_s, on_begun, on_done, on_lost))
         self._begin_next()
 
     def _begin_next(self) -> None:

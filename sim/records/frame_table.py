@@ -154,7 +154,7 @@ class FrameTable:
         """Book a frame whose result is out."""
         path, active, processed, stale, edge, cloud, extrapolated, ea_regret, _, _, computed, sent = outcome
         if account.belief is not None:
-            self._beliefs.add((camera, account.frame, *account.belief))
+            self._beliefs.add(camera, account.frame, *account.belief)
         self._values.frombytes(
             _packed(
                 camera,
@@ -212,7 +212,7 @@ class FrameTable:
 
     def _note_belief(self, camera: int, account: FrameAccount) -> None:
         if account.belief is not None:
-            self._beliefs.add((camera, account.frame, *account.belief))
+            self._beliefs.add(camera, account.frame, *account.belief)
 
     def skip(self, camera: int, frame: int, captured_s: float, outcome: str) -> None:
         """Book a frame that was never begun: "replaced", "dropped", or still waiting: "in_flight"."""
@@ -224,7 +224,7 @@ class FrameTable:
 
     def add_bytes(self, camera: int, frame: int, uplink_bytes: int, downlink_bytes: int) -> None:
         """Book a message that was sent beside a frame, before or after the frame's row."""
-        self._beside.add((camera, frame, uplink_bytes, downlink_bytes))
+        self._beside.add(camera, frame, uplink_bytes, downlink_bytes)
 
     def add_opportunistic(self, camera: int, pieces: array[float]) -> None:
         """Where begin, end, bytes and frame are written of all that leaves of messages that give way."""
@@ -278,7 +278,7 @@ class FrameTable:
             pieces = np.array(numbers[: self._counted[camera] if self._counted else None]).reshape(-1, 4)
             of_frames = np.bincount(pieces[:, 3].astype(np.int64), pieces[:, 2])
             for frame in np.flatnonzero(of_frames).tolist():
-                notes.add((camera, frame, of_frames[frame]))
+                notes.add(camera, frame, of_frames[frame])
         return notes
 
     def to_frame(

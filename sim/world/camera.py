@@ -155,9 +155,9 @@ class Camera:
             self.on_frame(self.number, account.frame)
 
     def _measured(self, outcome: Outcome, image: NDArray[Any] | None) -> Outcome:
-        """The outcome with its stale blocks counted in what it rests on; without pixels its own count."""
+        """The outcome with its stale blocks counted in what it rests on; without pixels as it is."""
         if self.ruler is None or image is None:
-            return outcome._replace(rests_on=None)
+            return outcome
         return self.ruler(outcome, image, self._place)
 
     def _show(self, index: int, captured_s: float, image: NDArray[Any] | None, outcome: Outcome) -> None:

@@ -22,10 +22,11 @@ class CodecLane:
         profile: knows how long codecs take; None: they take no time.
     """
 
-    __slots__ = ("_profile", "_times", "free_s")
+    __slots__ = ("_profile", "_times", "free_s", "timed")
 
     def __init__(self, profile: Profile | None) -> None:
         self._profile = profile
+        self.timed = profile is not None  # whether anything takes time here
         self._times: dict[tuple[str, str], CodecTime | None] = {}
         self.free_s = 0.0  # when the thread is through with what was asked of it
 
@@ -43,13 +44,18 @@ class CodecLane:
         self.free_s = began_s + service_s
         return began_s, self.free_s
 
-    def _seconds(self, way: str, codec: str, pixels: float, size_bytes: float) -> float:
+    def time(self, way: str, codec: str) -> CodecTime | None:
+        """What a codec takes to "encode" or "decode"; None: no time, or nobody knows, which is said."""
         if self._profile is None:
-            return 0.0
+            return None
         try:
-            time = self._times[way, codec]
+            return self._times[way, codec]
         except KeyError:
             time = self._times[way, codec] = self._look_up(self._profile, way, codec)
+            return time
+
+    def _seconds(self, way: str, codec: str, pixels: float, size_bytes: float) -> float:
+        time = self.time(way, codec)
         return 0.0 if time is None else time.seconds(pixels, size_bytes)
 
     def _look_up(self, profile: Profile, way: str, codec: str) -> CodecTime | None:

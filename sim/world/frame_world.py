@@ -121,6 +121,8 @@ class FrameWorld:
             size_bytes: of the message.
         """
         lane = self.camera.edge_codecs
+        if not lane.timed:
+            return self.camera.no_time
         return self._on_codec("edge", lane, "encode", lane.encoding_s(codec, pixels, size_bytes))
 
     def decode_edge(self, codec: str, pixels: int, size_bytes: int) -> Awaitable:
@@ -134,7 +136,8 @@ class FrameWorld:
         No frame waits for it; the codec's thread is busy with it.
         """
         lane = self.camera.edge_codecs
-        lane.reserve(float(self.env.now), lane.decoding_s(codec, pixels, size_bytes))
+        if lane.timed:
+            lane.reserve(float(self.env.now), lane.decoding_s(codec, pixels, size_bytes))
 
     def encoding_s(self, codec: str, pixels: float, size_bytes: float) -> float:
         """How long :meth:`encode` should take, waiting excluded."""
@@ -202,6 +205,8 @@ class FrameWorld:
     def decode(self, codec: str, pixels: int, size_bytes: int) -> Awaitable:
         """Decode on the server what has arrived; arguments as those of :meth:`encode`."""
         lane = self.camera.cloud_codecs
+        if not lane.timed:
+            return self.camera.no_time
         return self._on_codec("cloud", lane, "decode", lane.decoding_s(codec, pixels, size_bytes))
 
     def encode_cloud(self, codec: str, pixels: int, size_bytes: int) -> Awaitable:
@@ -212,7 +217,8 @@ class FrameWorld:
     def decode_beside(self, codec: str, pixels: int, size_bytes: int) -> None:
         """Decode on the server what no frame waits for: the camera's thread there is busy with it."""
         lane = self.camera.cloud_codecs
-        lane.reserve(float(self.env.now), lane.decoding_s(codec, pixels, size_bytes))
+        if lane.timed:
+            lane.reserve(float(self.env.now), lane.decoding_s(codec, pixels, size_bytes))
 
     def decoding_s(self, codec: str, pixels: float, size_bytes: float) -> float:
         """How long :meth:`decode` should take, waiting excluded."""

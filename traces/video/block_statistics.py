@@ -14,9 +14,9 @@ dependence on the one before; it loses longer dependence and that between activi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -333,19 +333,15 @@ class BlockSampler:
             for rho, previous, positions in zip(self._correlations, self._levels, kept, strict=True):
                 shocks = rng.standard_normal(_CHUNK_FRAMES)
                 shocks[chunk == 0 :] *= np.sqrt(1.0 - rho**2)  # the very first level is stationary as it is
-                levels = list(accumulate(shocks.tolist(), _follower(rho), initial=previous))[1:]
+                level, levels = previous, []
+                for shock in shocks.tolist():
+                    level = rho * level + shock
+                    levels.append(level)
                 # Φ rounds to 1 beyond 8 standard deviations; the last step of the table must still exist.
                 place = np.minimum(ndtr(levels) * self._steps, self._steps * (1 - 1e-12))
                 positions.extend(place.tolist())
                 last.append(levels[-1])
             self._levels = (last[0], last[1])
-
-
-def _follower(rho: float) -> Callable[[float, float], float]:
-    def follow(level: float, shock: float) -> float:
-        return rho * level + shock
-
-    return follow
 
 
 def level_correlation(samples: NDArray[np.floating[Any]], clips: NDArray[np.integer[Any]]) -> float:

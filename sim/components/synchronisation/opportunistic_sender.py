@@ -74,30 +74,28 @@ class OpportunisticSender:
                 self._send_chunk(frame, remote, blocks, stop, world)
 
         def on_arrived() -> None:
-            lost = partial(self._on_lost_state, message.epoch, world)
             if world.cloud.processor.is_down():
+                lost = partial(self._on_lost_state, message.epoch, world)
                 world.later(state.patience_s, lost)  # no acknowledgement comes
             elif state.server.receive(message, world) is None:
-                world.notify(NOTICE_BYTES, lost)
+                world.notify(NOTICE_BYTES, partial(self._on_lost_state, message.epoch, world))
             else:
                 payload.decode_beside(message, world)
                 state.refresh_server(world)
 
-        def send() -> None:
+        encode_s = payload.encoding_s(message, world)
+        self._encoded_s += encode_s
+        if encode_s == 0.0 or (wait_s := self._encoded_s - world.now_s) <= 0.0:
             self._under_way = world.send_background(message.size_bytes, on_sent, on_arrived)
+            return
 
         def send_if_wanted() -> None:
             if self._encoding is message:
                 self._encoding = None
-                send()
+                self._under_way = world.send_background(message.size_bytes, on_sent, on_arrived)
 
-        self._encoded_s += payload.encoding_s(message, world)
-        wait_s = self._encoded_s - world.now_s
-        if wait_s <= 0.0:
-            send()
-        else:
-            self._encoding = message
-            world.later(wait_s, send_if_wanted)
+        self._encoding = message
+        world.later(wait_s, send_if_wanted)
 
     def withdraw(self, world: FrameWorld) -> None:
         """Take back what has not left: it would be older than what the next message builds on."""

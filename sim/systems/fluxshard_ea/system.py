@@ -173,12 +173,16 @@ class FluxShard:
             frame, remote.active[: decision.k], remote, state.epoch, inferred=True, realign=True
         )
         self.costs.learn(message)
-        yield payload.encode(message, world)
+        encoding = payload.encode(message, world)
+        if not encoding.processed:  # otherwise there is nothing to wait for
+            yield encoding
         payload.reconstruct(message, world)
         state.proxy.apply(message)
         try:
             yield world.send(message.size_bytes)
-            yield payload.decode(message, world)
+            decoding = payload.decode(message, world)
+            if not decoding.processed:
+                yield decoding
             blocks = state.server.receive(message, world, densely=decision.dense)
             result, rests_on = state.server.result, state.server.image.rests_on()
             if blocks is None:

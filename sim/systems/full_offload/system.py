@@ -107,8 +107,10 @@ class FullOffload:
         total = self.blocks_total
         needs_decoder = self._in_stream
         message = self.encoder.encode(frame)
-        codec = self.payload_codec + KEYFRAME * message.keyframe
-        yield world.encode(codec, self.pixels, message.size_bytes)
+        codec = self.payload_codec + KEYFRAME if message.keyframe else self.payload_codec
+        encoding = world.encode(codec, self.pixels, message.size_bytes)
+        if not encoding.processed:  # otherwise there is nothing to wait for
+            yield encoding
         try:
             yield world.send(message.size_bytes)
             if needs_decoder and self._decoder.lost(world):
@@ -116,7 +118,9 @@ class FullOffload:
                 raise Unreachable("the server has lost its decoder")
             if self._stream:
                 self._decoder.fill(world)
-            yield world.decode(codec, self.pixels, message.size_bytes)
+            decoding = world.decode(codec, self.pixels, message.size_bytes)
+            if not decoding.processed:
+                yield decoding
             result = self.network.dense(frame, message.decoded)
             yield world.infer_cloud_dense()
             yield world.reply(result_bytes(self.options.result_bytes, result))
