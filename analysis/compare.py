@@ -30,6 +30,7 @@ from sim.records.intervals import (
     COSINES,
     MIN_SAMPLES,
     UNKNOWN,
+    CameraGrid,
     Interval,
     influence,
     long_enough,
@@ -171,10 +172,10 @@ def _within(quantity: Quantity, pair: Pair, difference: float) -> tuple[Interval
     one, other = (_series(Path(row["folder"]), quantity) for row in (pair.a, pair.b))
     if one is None or other is None or not one.index.equals(other.index):
         return UNKNOWN, None, "their frames were not captured at the same times"
-    series = influence(_rows(one)) - influence(_rows(other))
-    interval_s = float(np.median(np.diff(np.unique(one.index.get_level_values("captured_s")))))
+    grid = CameraGrid(*(one.index.get_level_values(name).to_numpy() for name in ("camera", "captured_s")))
+    series = influence(grid.rows(one.to_numpy())) - influence(grid.rows(other.to_numpy()))
     correlation_s = max(row.get("link_correlation_s") or 0.0 for row in (pair.a, pair.b))
-    if series.size < MIN_SAMPLES or not long_enough(series, interval_s, correlation_s):
+    if series.size < MIN_SAMPLES or not long_enough(series, grid.interval_s, correlation_s):
         return UNKNOWN, None, "a single pair of so short runs; replicates=8 tells"
     error = math.sqrt(mean_variance(series))
     return (
@@ -201,16 +202,6 @@ def _series(folder: Path, quantity: Quantity) -> pd.Series | None:
     if quantity.missing is not None:
         values = values.fillna(quantity.missing)
     return pd.Series(values.to_numpy(), index=pd.MultiIndex.from_frame(frames[["camera", "captured_s"]]))
-
-
-def _rows(series: pd.Series) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """(cameras, frames), in order of time."""
-    cameras = [part.to_numpy() for _, part in series.groupby(level="camera", sort=True)]
-    longest = max(map(len, cameras))
-    rows = np.full((len(cameras), longest), np.nan)
-    for row, values in zip(rows, cameras, strict=True):
-        row[: len(values)] = values
-    return rows
 
 
 # -- verdicts --------------------------------------------------------------------------------------

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.records.intervals import UNKNOWN, influence, interval_keys, run_mean_interval, run_quantile_interval
+from sim.records.intervals import (
+    UNKNOWN,
+    CameraGrid,
+    influence,
+    interval_keys,
+    run_mean_interval,
+    run_quantile_interval,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,7 +64,7 @@ def interval_columns(
         correlation_s: of the network (:func:`sim.records.intervals.long_enough`).
         measured: further columns whose means are over all frames that have a value.
     """
-    grid = _Grid(counted)
+    grid = CameraGrid(counted["camera"].to_numpy(), counted["captured_s"].to_numpy())
     completed = (counted["outcome"] == "completed").to_numpy()
     if not float(counted["uplink_bytes"].sum()):
         correlation_s = 0.0  # nothing depends on the network
@@ -96,29 +103,8 @@ def _floats(column: pd.Series) -> NDArray[np.float64]:
     return column.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
-class _Grid:
-    """Frames by camera and place in time, so that neighbours are neighbours."""
-
-    def __init__(self, counted: pd.DataFrame) -> None:
-        cameras = counted["camera"].to_numpy()
-        self._cameras = [np.flatnonzero(cameras == camera) for camera in np.unique(cameras)]
-        self._length = max(map(len, self._cameras), default=0)
-        captured_s = counted["captured_s"].to_numpy()
-        spans = [
-            (captured_s[at[-1]] - captured_s[at[0]]) / (len(at) - 1) for at in self._cameras if len(at) > 1
-        ]
-        self.interval_s = float(np.mean(spans)) if spans else 0.0
-
-    def rows(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(cameras, frames), NaN where a camera has fewer."""
-        rows = np.full((len(self._cameras), self._length), np.nan)
-        for row, at in zip(rows, self._cameras, strict=True):
-            row[: len(at)] = values[at]
-        return rows
-
-
 def _rate(
-    counted: pd.DataFrame, summary: Mapping[str, Any], grid: _Grid, correlation_s: float
+    counted: pd.DataFrame, summary: Mapping[str, Any], grid: CameraGrid, correlation_s: float
 ) -> tuple[float | None, float | None]:
     """The uplink's interval, from what the frames sent; unknown where they do not say all of it."""
     rate_bps = summary.get("uplink_bps_mean")
