@@ -29,6 +29,7 @@ from sim.records.intervals import (
     CONFIDENCE,
     COSINES,
     MIN_SAMPLES,
+    QUANTILE_LEVELS,
     UNKNOWN,
     CameraGrid,
     Interval,
@@ -52,7 +53,6 @@ class Quantity:
         scale, unit, digits: how it is printed.
         column: of the frames' table, for the interval of a single pair; None: it has none.
         missing: what a frame without a result counts as; None: it does not count.
-        level: of a quantile.
     """
 
     name: str
@@ -63,7 +63,11 @@ class Quantity:
     unit: str = ""
     column: str | None = None
     missing: float | None = None
-    level: float | None = None
+
+    @property
+    def level(self) -> float | None:
+        """Of a quantile; None of what is none."""
+        return QUANTILE_LEVELS.get(self.key)
 
 
 QUANTITIES = (
@@ -72,8 +76,8 @@ QUANTITIES = (
     Quantity("accuracy", "accuracy_mean", True, column="accuracy"),
     Quantity("streaming accuracy", "streaming_accuracy_mean", True, column="streaming_accuracy"),
     Quantity("latency mean", "latency_mean_s", False, 1, 1e3, " ms", "latency_s"),
-    Quantity("latency p95", "latency_p95_s", False, 1, 1e3, " ms", level=0.95),
-    Quantity("latency p99", "latency_p99_s", False, 1, 1e3, " ms", level=0.99),
+    Quantity("latency p95", "latency_p95_s", False, 1, 1e3, " ms"),
+    Quantity("latency p99", "latency_p99_s", False, 1, 1e3, " ms"),
     Quantity("uplink kB/frame", "uplink_bytes", False, 2, 1e-3, " kB", "uplink_bytes", 0.0),
 )
 

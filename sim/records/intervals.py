@@ -46,6 +46,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
+#: The latency quantiles that are reported, by their keys.
+QUANTILE_LEVELS = {"latency_p50_s": 0.50, "latency_p95_s": 0.95, "latency_p99_s": 0.99}
 MIN_EXCEEDANCES = 20.0
 # Measured on the synthetic network: runs of 21 of its correlation times cover 91 %, of 42 94 %, of 64 95 %;
 # more cosines make narrower intervals that cover less (eight: 86, 92 and 94 %).

@@ -7,6 +7,7 @@ knowledge, and a client with nothing to show. A frame counts if it was captured 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.records.intervals import (
+    QUANTILE_LEVELS,
     UNKNOWN,
     CameraGrid,
     influence,
@@ -21,12 +23,12 @@ from sim.records.intervals import (
     run_mean_interval,
     run_quantile_interval,
 )
+from sim.records.outcome import OFFLOADED
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MOST_LEFT_OUT = 4  # at most one frame in so many is start-up
-LEVELS = {"latency_p50_s": 0.50, "latency_p95_s": 0.95, "latency_p99_s": 0.99}
 # Means over results, and the columns they are of.
 _OF_RESULTS = {
     "accuracy_mean": "accuracy",
@@ -36,6 +38,19 @@ _OF_RESULTS = {
     "latency_mean_s": "latency_s",
     "reuse_ratio_mean": "reuse_ratio",
 }
+
+
+def mean(values: pd.Series | NDArray[np.float64]) -> float | None:
+    """The mean; None of nothing, or where it is not finite."""
+    return float(values.mean()) if len(values) and math.isfinite(values.mean()) else None
+
+
+def latency_quantiles(latency_s: NDArray[np.float64]) -> dict[str, float | None]:
+    """The reported quantiles of latencies, (frames,), by their keys; None of nothing."""
+    return {
+        key: float(np.quantile(latency_s, level)) if len(latency_s) else None
+        for key, level in QUANTILE_LEVELS.items()
+    }
 
 
 def warmup_end_s(frames: pd.DataFrame, warmup_s: float) -> float:
@@ -76,7 +91,7 @@ def interval_columns(
         series["active_blocks_mean"] = series["reuse_ratio_mean"]
     ea = series["ea_mean"]
     series["ea_per_captured"] = np.where(np.isfinite(ea), ea, 0.0)
-    series["offload_ratio"] = np.where(completed, counted["path"].isin(["cloud", "split"]), np.nan)
+    series["offload_ratio"] = np.where(completed, counted["path"].isin(OFFLOADED), np.nan)
     for column in measured:
         series[f"{column}_mean"] = _floats(counted[column])
     columns: dict[str, float | None] = {}
@@ -93,7 +108,7 @@ def interval_columns(
     rate = _rate(counted, summary, grid, correlation_s)
     columns.update(zip(interval_keys("uplink_bps_mean"), rate, strict=True))
     latency_s = grid.rows(series["latency_mean_s"])
-    for key, level in LEVELS.items():
+    for key, level in QUANTILE_LEVELS.items():
         found = run_quantile_interval(latency_s, level, grid.interval_s, correlation_s)
         columns.update(zip(interval_keys(key), found, strict=True))
     return columns
