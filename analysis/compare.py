@@ -29,7 +29,9 @@ from sim.records.intervals import (
     CONFIDENCE,
     COSINES,
     MIN_SAMPLES,
+    QUANTILE_LEVELS,
     UNKNOWN,
+    CameraGrid,
     Interval,
     influence,
     long_enough,
@@ -51,7 +53,6 @@ class Quantity:
         scale, unit, digits: how it is printed.
         column: of the frames' table, for the interval of a single pair; None: it has none.
         missing: what a frame without a result counts as; None: it does not count.
-        level: of a quantile.
     """
 
     name: str
@@ -62,7 +63,11 @@ class Quantity:
     unit: str = ""
     column: str | None = None
     missing: float | None = None
-    level: float | None = None
+
+    @property
+    def level(self) -> float | None:
+        """Of a quantile; None of what is none."""
+        return QUANTILE_LEVELS.get(self.key)
 
 
 QUANTITIES = (
@@ -71,8 +76,8 @@ QUANTITIES = (
     Quantity("accuracy", "accuracy_mean", True, column="accuracy"),
     Quantity("streaming accuracy", "streaming_accuracy_mean", True, column="streaming_accuracy"),
     Quantity("latency mean", "latency_mean_s", False, 1, 1e3, " ms", "latency_s"),
-    Quantity("latency p95", "latency_p95_s", False, 1, 1e3, " ms", level=0.95),
-    Quantity("latency p99", "latency_p99_s", False, 1, 1e3, " ms", level=0.99),
+    Quantity("latency p95", "latency_p95_s", False, 1, 1e3, " ms"),
+    Quantity("latency p99", "latency_p99_s", False, 1, 1e3, " ms"),
     Quantity("uplink kB/frame", "uplink_bytes", False, 2, 1e-3, " kB", "uplink_bytes", 0.0),
 )
 
@@ -171,10 +176,10 @@ def _within(quantity: Quantity, pair: Pair, difference: float) -> tuple[Interval
     one, other = (_series(Path(row["folder"]), quantity) for row in (pair.a, pair.b))
     if one is None or other is None or not one.index.equals(other.index):
         return UNKNOWN, None, "their frames were not captured at the same times"
-    series = influence(_rows(one)) - influence(_rows(other))
-    interval_s = float(np.median(np.diff(np.unique(one.index.get_level_values("captured_s")))))
+    grid = CameraGrid(*(one.index.get_level_values(name).to_numpy() for name in ("camera", "captured_s")))
+    series = influence(grid.rows(one.to_numpy())) - influence(grid.rows(other.to_numpy()))
     correlation_s = max(row.get("link_correlation_s") or 0.0 for row in (pair.a, pair.b))
-    if series.size < MIN_SAMPLES or not long_enough(series, interval_s, correlation_s):
+    if series.size < MIN_SAMPLES or not long_enough(series, grid.interval_s, correlation_s):
         return UNKNOWN, None, "a single pair of so short runs; replicates=8 tells"
     error = math.sqrt(mean_variance(series))
     return (
@@ -201,16 +206,6 @@ def _series(folder: Path, quantity: Quantity) -> pd.Series | None:
     if quantity.missing is not None:
         values = values.fillna(quantity.missing)
     return pd.Series(values.to_numpy(), index=pd.MultiIndex.from_frame(frames[["camera", "captured_s"]]))
-
-
-def _rows(series: pd.Series) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """(cameras, frames), in order of time."""
-    cameras = [part.to_numpy() for _, part in series.groupby(level="camera", sort=True)]
-    longest = max(map(len, cameras))
-    rows = np.full((len(cameras), longest), np.nan)
-    for row, values in zip(rows, cameras, strict=True):
-        row[: len(values)] = values
-    return rows
 
 
 # -- verdicts --------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ import pandas as pd
 
 from analysis.settings import join_overrides, split_overrides, without_replicate
 from sim.records.intervals import (
+    QUANTILE_LEVELS,
     UNKNOWN,
     Interval,
     interval_keys,
@@ -23,7 +24,6 @@ from sim.records.intervals import (
     replicate_quantile_interval,
 )
 
-LEVELS = {"latency_p50_s": 0.50, "latency_p95_s": 0.95, "latency_p99_s": 0.99}
 # Added up over replicates; all other numbers are averaged.
 _ADDED = ("uplink_bytes", "uplink_opportunistic_bytes", "downlink_bytes", "simulated_s", "wall_s")
 # Of what a run was, not what came of it: no interval.
@@ -97,7 +97,7 @@ def _quantiles(folders: Iterable[Path]) -> dict[str, float | None]:
     runs = [latencies(folder) for folder in folders]
     pooled = np.concatenate([run.values_s for run in runs])
     found: dict[str, float | None] = {}
-    for key, level in LEVELS.items():
+    for key, level in QUANTILE_LEVELS.items():
         found[key] = float(np.quantile(pooled, level)) if pooled.size else None
         found.update(zip(interval_keys(key), latency_interval(runs, level), strict=True))
     return found

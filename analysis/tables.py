@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.results import ea_per_captured
 from analysis.settings import split_overrides, swept_settings
-from sim.records.intervals import MIN_EXCEEDANCES, MIN_TIMES, interval_keys
+from sim.records.intervals import MIN_EXCEEDANCES, MIN_TIMES, QUANTILE_LEVELS, interval_keys
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,7 +78,6 @@ _WHERE_KNOWN = (
 )
 # Ends of keys that say how much is given up.
 _LOSSY = ("threshold", "quality", ".crf", ".similarity", "_bits", ".bits")
-_QUANTILES = ("latency_p50_s", "latency_p95_s", "latency_p99_s")
 _COUNTS = ("frames_captured", "frames_completed", "frames_replaced", "frames_dropped")
 
 
@@ -133,7 +132,7 @@ def _cell(row: Mapping[str, Any], key: str, show: Callable[[Any], str]) -> str:
     if not all(map(_known, ends)):
         return show(row[key])
     low, high = (float(end) for end in ends if end is not None)
-    if key in _QUANTILES:
+    if key in QUANTILE_LEVELS:
         return f"{show(row[key])} [{show(low)}, {show(high)}]"
     half = show((high - low) / 2.0)
     return f"{show(row[key])} ±{half.lstrip('0') if half.startswith('0.') else half}"
@@ -159,7 +158,7 @@ def _interval_notes(rows: Sequence[Mapping[str, Any]], shown: Collection[str]) -
             f"times{f' ({wanted_s:.0f} s on this network)' if wanted_s else ''} tells nothing of its own "
             "spread; replicates=8 does"
         )
-    quantiles = [key for key in _QUANTILES if key in shown]
+    quantiles = [key for key in QUANTILE_LEVELS if key in shown]
     few = [row for row in known if any(not _known(row.get(interval_keys(key)[0])) for key in quantiles)]
     if few and quantiles:
         notes.append(

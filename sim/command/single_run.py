@@ -13,15 +13,15 @@ from sim.assembly import Assembly, assemble
 from sim.command.camera_accounts import camera_accounts, energy_columns
 from sim.configuration import RunConfig, read_config
 from sim.records.calibration import latency_prediction_errors_s
-from sim.records.run_statistics import ea_per_captured, interval_columns, warmup_end_s
-from sim.records.summary import (
-    SUMMARY_KEYS,
-    RunRecord,
-    config_sha256,
-    git_sha,
+from sim.records.outcome import OFFLOADED
+from sim.records.run_statistics import (
+    ea_per_captured,
+    interval_columns,
+    latency_quantiles,
     mean,
-    quantile,
+    warmup_end_s,
 )
+from sim.records.summary import SUMMARY_KEYS, RunRecord, config_sha256, git_sha
 from sim.world.simulation import RunResult
 
 
@@ -112,7 +112,6 @@ def summarise(
     counted = frames[frames["captured_s"] >= warmup_s]
     completed = counted[counted["outcome"] == "completed"]
     counts = frames["outcome"].value_counts()
-    latency_s = completed["latency_s"].to_numpy()
     edge_s, cloud_s = completed["edge_compute_s"].sum(), completed["cloud_compute_s"].sum()
     simulated_s = result.simulated_s
     opportunistic = result.uplink.opportunistic_delivered_bytes
@@ -144,9 +143,7 @@ def summarise(
         ea_mean=mean(completed["ea"]),
         ea_per_captured=ea_per_captured(counted),
         latency_mean_s=mean(completed["latency_s"]),
-        latency_p50_s=quantile(latency_s, 0.50),
-        latency_p95_s=quantile(latency_s, 0.95),
-        latency_p99_s=quantile(latency_s, 0.99),
+        **latency_quantiles(completed["latency_s"].to_numpy()),
         uplink_bytes=uplink_bytes,
         uplink_opportunistic_bytes=int(opportunistic),
         downlink_bytes=int(result.downlink.offered_bytes),
@@ -155,7 +152,7 @@ def summarise(
         ),
         reuse_ratio_mean=mean(completed["reuse_ratio"]),
         active_blocks_mean=mean((1.0 - completed["reuse_ratio"]) * assembly.metric.blocks_total),
-        offload_ratio=mean(completed["path"].isin(["cloud", "split"])),
+        offload_ratio=mean(completed["path"].isin(OFFLOADED)),
         edge_compute_fraction=float(edge_s / (edge_s + cloud_s)) if edge_s + cloud_s > 0 else None,
         edge_busy_ratio=edge_busy_s / edge_time_s if edge_time_s > 0 else None,
         cloud_busy_ratio=(

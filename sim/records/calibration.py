@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sim.records.summary import mean
+from sim.records.run_statistics import mean
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sim.records.summary import mean, quantile
+from sim.records.frame_table import OUTCOMES
+from sim.records.outcome import OFFLOADED
+from sim.records.run_statistics import ea_per_captured, latency_quantiles, mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,23 +42,17 @@ def _row(camera: int, frames: pd.DataFrame, warmup_s: float) -> dict[str, Any]:
     completed = counted[counted["outcome"] == "completed"]
     counts = frames["outcome"].value_counts()
     latency_s = completed["latency_s"].to_numpy()
-    ea_mean = mean(completed["ea"])
     return {
         "camera": camera,
         "frames_captured": len(frames),
-        **{
-            f"frames_{outcome}": int(counts.get(outcome, 0))
-            for outcome in ("completed", "replaced", "dropped", "in_flight")
-        },
+        **{f"frames_{outcome}": int(counts.get(outcome, 0)) for outcome in OUTCOMES},
         "accuracy_mean": mean(completed["accuracy"]),
-        "ea_mean": ea_mean,
-        "ea_per_captured": None if ea_mean is None else ea_mean * len(completed) / len(counted),
+        "ea_mean": mean(completed["ea"]),
+        "ea_per_captured": ea_per_captured(counted),
         "latency_mean_s": mean(latency_s),
-        "latency_p50_s": quantile(latency_s, 0.50),
-        "latency_p95_s": quantile(latency_s, 0.95),
-        "latency_p99_s": quantile(latency_s, 0.99),
+        **latency_quantiles(latency_s),
         "queue_mean_s": mean(completed["queue_s"]),
-        "offload_ratio": mean(completed["path"].isin(["cloud", "split"])),
+        "offload_ratio": mean(completed["path"].isin(OFFLOADED)),
         "uplink_bytes": int(frames["uplink_bytes"].sum()),
         "uplink_opportunistic_bytes": int(frames["uplink_opportunistic_bytes"].sum()),
         "downlink_bytes": int(frames["downlink_bytes"].sum()),

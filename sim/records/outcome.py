@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 PATHS = ("edge", "cloud", "split", "reused")
+OFFLOADED = ("cloud", "split")  # paths that wait for the server
 PATH_CODES = {path: code for code, path in enumerate(PATHS)}
 
 RestsOn: TypeAlias = NDArray[np.uint8] | Callable[[], NDArray[np.uint8]]

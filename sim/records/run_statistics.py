@@ -7,19 +7,28 @@ knowledge, and a client with nothing to show. A frame counts if it was captured 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.records.intervals import UNKNOWN, influence, interval_keys, run_mean_interval, run_quantile_interval
+from sim.records.intervals import (
+    QUANTILE_LEVELS,
+    UNKNOWN,
+    CameraGrid,
+    influence,
+    interval_keys,
+    run_mean_interval,
+    run_quantile_interval,
+)
+from sim.records.outcome import OFFLOADED
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MOST_LEFT_OUT = 4  # at most one frame in so many is start-up
-LEVELS = {"latency_p50_s": 0.50, "latency_p95_s": 0.95, "latency_p99_s": 0.99}
 # Means over results, and the columns they are of.
 _OF_RESULTS = {
     "accuracy_mean": "accuracy",
@@ -29,6 +38,19 @@ _OF_RESULTS = {
     "latency_mean_s": "latency_s",
     "reuse_ratio_mean": "reuse_ratio",
 }
+
+
+def mean(values: pd.Series | NDArray[np.float64]) -> float | None:
+    """The mean; None of nothing, or where it is not finite."""
+    return float(values.mean()) if len(values) and math.isfinite(values.mean()) else None
+
+
+def latency_quantiles(latency_s: NDArray[np.float64]) -> dict[str, float | None]:
+    """The reported quantiles of latencies, (frames,), by their keys; None of nothing."""
+    return {
+        key: float(np.quantile(latency_s, level)) if len(latency_s) else None
+        for key, level in QUANTILE_LEVELS.items()
+    }
 
 
 def warmup_end_s(frames: pd.DataFrame, warmup_s: float) -> float:
@@ -57,7 +79,7 @@ def interval_columns(
         correlation_s: of the network (:func:`sim.records.intervals.long_enough`).
         measured: further columns whose means are over all frames that have a value.
     """
-    grid = _Grid(counted)
+    grid = CameraGrid(counted["camera"].to_numpy(), counted["captured_s"].to_numpy())
     completed = (counted["outcome"] == "completed").to_numpy()
     if not float(counted["uplink_bytes"].sum()):
         correlation_s = 0.0  # nothing depends on the network
@@ -69,7 +91,7 @@ def interval_columns(
         series["active_blocks_mean"] = series["reuse_ratio_mean"]
     ea = series["ea_mean"]
     series["ea_per_captured"] = np.where(np.isfinite(ea), ea, 0.0)
-    series["offload_ratio"] = np.where(completed, counted["path"].isin(["cloud", "split"]), np.nan)
+    series["offload_ratio"] = np.where(completed, counted["path"].isin(OFFLOADED), np.nan)
     for column in measured:
         series[f"{column}_mean"] = _floats(counted[column])
     columns: dict[str, float | None] = {}
@@ -86,7 +108,7 @@ def interval_columns(
     rate = _rate(counted, summary, grid, correlation_s)
     columns.update(zip(interval_keys("uplink_bps_mean"), rate, strict=True))
     latency_s = grid.rows(series["latency_mean_s"])
-    for key, level in LEVELS.items():
+    for key, level in QUANTILE_LEVELS.items():
         found = run_quantile_interval(latency_s, level, grid.interval_s, correlation_s)
         columns.update(zip(interval_keys(key), found, strict=True))
     return columns
@@ -96,29 +118,8 @@ def _floats(column: pd.Series) -> NDArray[np.float64]:
     return column.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
-class _Grid:
-    """Frames by camera and place in time, so that neighbours are neighbours."""
-
-    def __init__(self, counted: pd.DataFrame) -> None:
-        cameras = counted["camera"].to_numpy()
-        self._cameras = [np.flatnonzero(cameras == camera) for camera in np.unique(cameras)]
-        self._length = max(map(len, self._cameras), default=0)
-        captured_s = counted["captured_s"].to_numpy()
-        spans = [
-            (captured_s[at[-1]] - captured_s[at[0]]) / (len(at) - 1) for at in self._cameras if len(at) > 1
-        ]
-        self.interval_s = float(np.mean(spans)) if spans else 0.0
-
-    def rows(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(cameras, frames), NaN where a camera has fewer."""
-        rows = np.full((len(self._cameras), self._length), np.nan)
-        for row, at in zip(rows, self._cameras, strict=True):
-            row[: len(at)] = values[at]
-        return rows
-
-
 def _rate(
-    counted: pd.DataFrame, summary: Mapping[str, Any], grid: _Grid, correlation_s: float
+    counted: pd.DataFrame, summary: Mapping[str, Any], grid: CameraGrid, correlation_s: float
 ) -> tuple[float | None, float | None]:
     """The uplink's interval, from what the frames sent; unknown where they do not say all of it."""
     rate_bps = summary.get("uplink_bps_mean")

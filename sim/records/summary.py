@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from conf.search_path import checkout_folder
-from sim.records.intervals import interval_keys
+from sim.records.intervals import QUANTILE_LEVELS, interval_keys
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,9 +23,7 @@ WITH_INTERVAL = (
     "ea_mean",
     "ea_per_captured",
     "latency_mean_s",
-    "latency_p50_s",
-    "latency_p95_s",
-    "latency_p99_s",
+    *QUANTILE_LEVELS,
     "uplink_bps_mean",
     "reuse_ratio_mean",
     "active_blocks_mean",
@@ -64,9 +58,7 @@ _KEYS = (
     "ea_mean",
     "ea_per_captured",
     "latency_mean_s",
-    "latency_p50_s",
-    "latency_p95_s",
-    "latency_p99_s",
+    *QUANTILE_LEVELS,
     "uplink_bytes",
     "uplink_opportunistic_bytes",
     "downlink_bytes",
@@ -131,16 +123,6 @@ def _replace_whole(path: Path, write: Callable[[Path], object]) -> None:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
-
-
-def mean(values: pd.Series | NDArray[np.float64]) -> float | None:
-    """The mean; None of nothing, or where it is not finite."""
-    return float(values.mean()) if len(values) and math.isfinite(values.mean()) else None
-
-
-def quantile(values: NDArray[np.float64], level: float) -> float | None:
-    """The quantile at a level in [0, 1]; None of nothing."""
-    return float(np.quantile(values, level)) if len(values) else None
 
 
 def git_sha() -> str | None:

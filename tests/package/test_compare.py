@@ -106,9 +106,10 @@ def test_a_seed_that_changes_nothing_is_one_pair(sim: Callable[..., Path]) -> No
     assert all(one.interval == UNKNOWN for one in found if one.quantity.name == "EA")
 
 
-def test_one_long_pair_has_intervals_from_within(sim: Callable[..., Path]) -> None:
-    """Five minutes at 5 frames/s: more than forty correlation times of the network."""
-    folder = sim("long", "system=fluxshard_ea,full_offload", "fps=5", "frames=1500")
+@pytest.mark.parametrize("rate", [("fps=5", "frames=1500"), ("fps=1", "frames=300", "cameras=4")])
+def test_one_long_pair_has_intervals_from_within(sim: Callable[..., Path], rate: tuple[str, ...]) -> None:
+    """Five minutes: more than forty correlation times of the network, however many cameras take turns."""
+    folder = sim(f"long{len(rate)}", "system=fluxshard_ea,full_offload", *rate)
     sides = [read_side(folder, "system", name) for name in ("fluxshard_ea", "full_offload")]
     found = {one.quantity.name: one for one in compare(pair_up(*sides))}
     for name in ("EA", "EA/captured", "latency mean"):
