@@ -14,14 +14,13 @@ from typing import Any
 
 from analysis.axes import plain_axis
 from analysis.display import run_styles, system_display
-from analysis.results import run_rows
-from analysis.settings import settings, split_overrides, swept_keys
-from analysis.tables import system_name
+from analysis.results import run_rows, write_whole
+from analysis.settings import REALISATION, settings, split_overrides, swept_keys
+from analysis.tables import aligned, system_name
 from sim.records.intervals import Interval, interval_keys, replicate_interval
 from traces.errors import InputError
 
-#: What tells the runs of one point apart: they are averaged over.
-REALISATION = ("replicate", "seed", "trace.seed", "trace.offset_s", "trace.path", "video.path", "video.seed")
+AVERAGED = (*REALISATION, "trace.path", "video.path")  # what tells the runs of one point apart
 ANSWERED = 0.9  # a point whose system answers fewer of the captured frames is drawn hollow
 
 
@@ -110,7 +109,7 @@ def points_of(rows: Sequence[Mapping[str, Any]]) -> list[Point]:
     keys = [
         key
         for key in swept_keys(jobs)
-        if key not in ("system", *REALISATION) and not key.startswith("experiment")
+        if key not in ("system", *AVERAGED) and not key.startswith("experiment")
     ]
     grouped: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row, job, name in zip(done, jobs, names, strict=True):
@@ -171,15 +170,7 @@ def frontier_table(found: Sequence[Point]) -> str:
         )
         for place, point in enumerate(found)
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(heading))]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if column in (0, 1, 7) else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+    return "\n".join(aligned(rows, left=(0, 1, 7)))
 
 
 def draw_frontier(folders: Sequence[Path], target: Path) -> list[Point]:
@@ -235,12 +226,7 @@ def draw_frontier(folders: Sequence[Path], target: Path) -> list[Point]:
     axes[0].set_ylabel(f"accuracy of results ({first_rows[0].get('accuracy_ruler')})")
     axes[1].legend(fontsize=8, loc="lower right")
     figure.suptitle(_title(found, first_rows), fontsize=9)
-    part = target.with_name(target.name + ".part")
-    try:
-        figure.savefig(part, format=target.suffix[1:].lower(), dpi=120)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+    write_whole(target, lambda part: figure.savefig(part, format=target.suffix[1:].lower(), dpi=120))
     return found
 
 

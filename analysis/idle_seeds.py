@@ -7,9 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.settings import settings, split_overrides
-
-SEEDS = ("seed", "trace.seed", "video.seed")
+from analysis.settings import SEEDS, settings, split_overrides
 
 
 def seeds_without_effect(rows: Sequence[Mapping[str, Any]], root: Path) -> str | None:
