@@ -29,7 +29,7 @@ from analysis.ablation import ablation_table, effects
 from analysis.pages import TABLES, update_page
 from analysis.pictures import check_format, draw_runs
 from analysis.replicates import pooled_rows
-from analysis.results import merge_results, run_rows
+from analysis.results import merge_results, run_rows, write_whole
 from analysis.tables import summary_table
 from traces.errors import InputError
 
@@ -112,12 +112,7 @@ def _compare(folders: list[Path], by: list[str] | None, out: Path) -> None:
     found = compare(pair_up(*sides))
     print(f"{names[0]} against {names[1]}")
     print(comparison_text(found, names))
-    part = out.with_name(out.name + ".part")
-    try:
-        comparison_table(found, names).to_csv(part, index=False)
-        part.replace(out)
-    finally:
-        part.unlink(missing_ok=True)
+    write_whole(out, lambda part: comparison_table(found, names).to_csv(part, index=False))
     print(f"written to {out}")
 
 

@@ -2,8 +2,8 @@
 
 Of a sweep's keys, those that only some jobs were given are what was left out, and the jobs without any of
 them are the whole system. Those that all jobs were given, with different values, are the regimes. A
-difference is taken pair by pair on the same network and video (`replicate`), so that it loses what both met
-alike.
+difference is taken pair by pair on the same network and video (the same replicate and seeds), so that it
+loses what both met alike.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from analysis.compare import difference_over_pairs, holm
-from analysis.settings import settings, split_overrides
+from analysis.settings import REALISATION, settings, split_overrides
+from analysis.tables import aligned
 from sim.records.intervals import Interval
 from traces.errors import InputError
 
@@ -56,7 +57,7 @@ def effects(rows: Sequence[Mapping[str, Any]]) -> list[Effect]:
         InputError: there is no whole system to compare with, or a job that has no result or no partner.
     """
     jobs = [settings(split_overrides(row["overrides"])) for row in rows]
-    given = {key for job in jobs for key in job} - {"replicate", "experiment"}
+    given = {key for job in jobs for key in job} - {*REALISATION, "experiment"}
     left_out = sorted(key for key in given if any(key not in job for job in jobs))
     shared = [key for key in dict.fromkeys(key for job in jobs for key in job) if key in given]
     regimes = [key for key in shared if key not in left_out and len({job[key] for job in jobs}) > 1]
@@ -66,7 +67,8 @@ def effects(rows: Sequence[Mapping[str, Any]]) -> list[Effect]:
             raise InputError(f"{row['overrides']}: expected a completed run, found {row['status']}")
         regime = ", ".join(f"{key}={job[key]}" for key in regimes)
         without = ", ".join(f"{key}={job[key]}" for key in left_out if key in job)
-        found.setdefault(regime, {}).setdefault(without, {})[job.get("replicate", "0")] = float(row[QUANTITY])
+        drawn = ", ".join(f"{key}={job[key]}" for key in REALISATION if key in job)
+        found.setdefault(regime, {}).setdefault(without, {})[drawn] = float(row[QUANTITY])
     made = [
         _effect(regime, without, variants)
         for regime, variants in found.items()
@@ -86,7 +88,7 @@ def _effect(
     if set(whole) != set(changed):
         raise InputError(
             f"ablation: expected the replicates of {without} ({regime}) with nothing left out, too: "
-            f"{', '.join(sorted(changed))}; found {', '.join(sorted(whole)) or 'none'}"
+            f"{' and '.join(sorted(changed))}; found {' and '.join(sorted(whole)) or 'none'}"
         )
     differences = [changed[name] - whole[name] for name in changed]
     mean, interval, p_value = difference_over_pairs(differences)
@@ -100,24 +102,14 @@ def ablation_table(found: Sequence[Effect]) -> str:
     columns = list(dict.fromkeys(effect.without for effect in found))
     regimes = list(dict.fromkeys(effect.regime for effect in found))
     cells = {(effect.regime, effect.without): effect for effect in found}
-    rows: list[list[Any]] = [["regime", "EA/captured", *columns]]
+    rows: list[list[str]] = [["regime", "EA/captured", *columns]]
     for regime in regimes:
         whole = next(effect.whole for effect in found if effect.regime == regime)
         rows.append([regime or "all", f"{whole:.3f}", *(_cell(cells.get((regime, one))) for one in columns)])
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if place == 0 else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
     pairs = sorted({effect.pairs for effect in found})
     return "\n".join(
         [
-            lines[0],
-            "-" * len(lines[0]),
-            *lines[1:],
+            *aligned(rows, left=(0,)),
             f"EA/captured with the part left out minus with it; {' or '.join(map(str, pairs))} pairs, "
             "± 95 % by itself; * a difference",
             "among all of the table (Holm); = the same to the last bit in every pair",

@@ -18,15 +18,14 @@ from typing import Any
 
 from analysis.axes import plain_axis
 from analysis.display import run_styles, system_display
-from analysis.results import run_rows
-from analysis.settings import settings, split_overrides, swept_keys
-from analysis.tables import system_name
+from analysis.results import file_digest, run_rows, write_whole
+from analysis.settings import REALISATION, settings, split_overrides, swept_keys
+from analysis.tables import aligned, system_name
 from sim.records.intervals import Interval, interval_keys, replicate_interval
 from traces.errors import InputError
 
-#: What tells the runs of one point apart, beside their videos: they are averaged over.
-REALISATION = ("replicate", "seed", "trace.seed", "trace.offset_s", "trace.path")
-VIDEOS = ("video.path", "video.seed")
+AVERAGED = (*REALISATION, "trace.path", "video.path")  # what tells the runs of one point apart
+STREAMING = "streaming_accuracy_mean"
 ANSWERED = 0.9  # a point whose system answers fewer of the captured frames is drawn hollow
 
 
@@ -78,6 +77,7 @@ class Point:
         replicates: on how many realisations of the network.
         answered: share of the captured frames that gave a result.
         accuracy: mean accuracy of results, by the ruler of the runs.
+        streaming: mean accuracy of what is shown at every captured frame; None where it was not measured.
         latency_s: mean time from capture to result.
         frame_bytes: bytes on the uplink, opportunistic ones included, a captured frame.
     """
@@ -89,15 +89,29 @@ class Point:
     replicates: int
     answered: float
     accuracy: Estimate
+    streaming: Estimate | None
     latency_s: Estimate
     frame_bytes: Estimate
 
 
 def points(folders: Sequence[Path]) -> list[Point]:
-    """The points of all completed runs in some folders; raises as :func:`points_of`."""
-    return points_of(
-        [{**row, "folder": folder / row["folder"]} for folder in folders for row in run_rows(folder)]
-    )
+    """The points of all completed runs in some folders; raises as :func:`points_of`.
+
+    A run counts once, however often its folder is named, and so does one whose frames are those of another
+    of the same setting: a seed that changes nothing makes no further observation.
+    """
+    rows = {
+        (folder / row["folder"]).resolve(): {**row, "folder": folder / row["folder"]}
+        for folder in folders
+        for row in run_rows(folder)
+    }
+    distinct: dict[Any, Mapping[str, Any]] = {}
+    for place, row in rows.items():
+        given = settings(split_overrides(row["overrides"]))
+        setting = tuple((key, value) for key, value in given.items() if key not in REALISATION)
+        frames = place / "frames.parquet"
+        distinct.setdefault((setting, file_digest(frames) if frames.is_file() else place), row)
+    return points_of(list(distinct.values()))
 
 
 def points_of(rows: Sequence[Mapping[str, Any]]) -> list[Point]:
@@ -122,7 +136,7 @@ def points_of(rows: Sequence[Mapping[str, Any]]) -> list[Point]:
     keys = [
         key
         for key in swept_keys(jobs)
-        if key not in ("system", *REALISATION, *VIDEOS) and not key.startswith("experiment")
+        if key not in ("system", *AVERAGED) and not key.startswith("experiment")
     ]
     grouped: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row, job, name in zip(done, jobs, names, strict=True):
@@ -142,9 +156,14 @@ def _point(name: str, setting: str, runs: Sequence[Mapping[str, Any]]) -> Point:
         len({run["realisation"] for run in runs}),
         sum(int(run["frames_completed"]) for run in runs) / captured,
         Estimate.over(runs, "accuracy_mean"),
+        Estimate.over(runs, STREAMING) if all(_known(run.get(STREAMING)) for run in runs) else None,
         Estimate.over(runs, "latency_mean_s"),
         Estimate.over([{**run, **_frame_bytes(run)} for run in runs], "frame_bytes"),
     )
+
+
+def _known(value: Any) -> bool:
+    return value is not None and value == value
 
 
 def _frame_bytes(run: Mapping[str, Any]) -> dict[str, float | None]:
@@ -172,11 +191,21 @@ def frontier(costs: Sequence[float], values: Sequence[float]) -> list[int]:
 
 
 def frontier_table(found: Sequence[Point]) -> str:
-    """The points as text, one a row; F marks those on the frontier of latency (l) or of bytes (b)."""
+    """The points as text, one a row, with the frontier that each is on: of latency, of bytes, or none.
+
+    What sends nothing is on no frontier of bytes: it would be the only one.
+    """
     accuracy = [point.accuracy.mean for point in found]
     by_latency = set(frontier([point.latency_s.mean for point in found], accuracy))
-    by_bytes = set(frontier([point.frame_bytes.mean for point in found], accuracy))
-    heading = ("system", "setting", "runs", "answered %", "accuracy", "latency ms", "kB a frame", "frontier")
+    sending = [place for place, point in enumerate(found) if point.frame_bytes.mean > 0.0]
+    best = frontier(
+        [found[place].frame_bytes.mean for place in sending], [accuracy[place] for place in sending]
+    )
+    by_bytes = {sending[place] for place in best}
+    heading = (
+        *("system", "setting", "runs", "answered %", "accuracy", "streaming accuracy", "latency ms"),
+        *("kB a frame", "frontier"),
+    )
     rows = [heading] + [
         (
             point.system,
@@ -184,6 +213,7 @@ def frontier_table(found: Sequence[Point]) -> str:
             str(point.runs),
             f"{100 * point.answered:.0f}",
             point.accuracy.text(1.0, 3),
+            "–" if point.streaming is None else point.streaming.text(1.0, 3),
             point.latency_s.text(1e3, 1),
             point.frame_bytes.text(1e-3, 1),
             " ".join(
@@ -192,15 +222,7 @@ def frontier_table(found: Sequence[Point]) -> str:
         )
         for place, point in enumerate(found)
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(heading))]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if column in (0, 1, 7) else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], f"± 95 % {_over(found)}"])
+    return "\n".join([*aligned(rows, left=(0, 1, 8)), f"± 95 % {_over(found)}"])
 
 
 def _over(found: Sequence[Point]) -> str:
@@ -265,12 +287,7 @@ def draw_frontier(folders: Sequence[Path], target: Path) -> list[Point]:
     axes[0].set_ylabel(f"accuracy of results ({first_rows[0].get('accuracy_ruler')})")
     axes[1].legend(fontsize=8, loc="lower right")
     figure.suptitle(_title(found, first_rows), fontsize=9)
-    part = target.with_name(target.name + ".part")
-    try:
-        figure.savefig(part, format=target.suffix[1:].lower(), dpi=120)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+    write_whole(target, lambda part: figure.savefig(part, format=target.suffix[1:].lower(), dpi=120))
     return found
 
 

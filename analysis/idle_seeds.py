@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.settings import settings, split_overrides
-
-SEEDS = ("seed", "trace.seed", "video.seed")
+from analysis.results import file_digest
+from analysis.settings import SEEDS, settings, split_overrides
 
 
 def seeds_without_effect(rows: Sequence[Mapping[str, Any]], root: Path) -> str | None:
@@ -44,7 +42,7 @@ def _alike(rows: Sequence[Mapping[str, Any]], root: Path) -> bool:
     digests = set()
     for row in rows:
         path = root / str(row["folder"]) / "frames.parquet"
-        digests.add(hashlib.sha256(path.read_bytes()).digest())
+        digests.add(file_digest(path))
         if len(digests) > 1:
             return False
     return True

@@ -74,7 +74,14 @@ VOLATILE = ("folder", "wall_s", "git_sha", "version", "config_sha256", "error")
 # Beginnings of the columns that frontiers and ablations, with a row for each replicate, are made of.
 _NEEDED = (
     *("overrides", "status", "system", "model", "network", "trace", "video", "accuracy_", "ea_per_captured"),
-    *("frames_captured", "frames_completed", "latency_mean", "uplink_b", "uplink_opportunistic_bytes"),
+    *(
+        "frames_captured",
+        "frames_completed",
+        "latency_mean",
+        "streaming_accuracy_mean",
+        "uplink_b",
+        "uplink_opportunistic_bytes",
+    ),
 )
 
 

@@ -6,7 +6,6 @@ a side was swept; what is the same within each but differs between them is what 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +13,11 @@ from typing import Any
 
 import yaml
 
-from analysis.results import run_rows
-from analysis.settings import settings, split_overrides, swept_keys
+from analysis.results import file_digest, run_rows
+from analysis.settings import REALISATION, settings, split_overrides, swept_keys
 from analysis.tables import system_name
 from traces.errors import InputError
 
-_DRAWN = ("replicate", "seed", "trace.seed", "video.seed")  # what draws another realisation
 # Keys and sections in which two runs must be the same to have met the same.
 _MET = ("trace", "video", "arrival", "frames", "fps", "cameras", "seed", "replicate", "link.outages_s")
 _NO_MATTER = ("trace.name", "video.name", "replicates", "timeline", "overlay", "regret")
@@ -162,7 +160,7 @@ def _signature(config: Mapping[str, str], keys: Sequence[str]) -> tuple[str | No
 def _settings(side: Side) -> list[str]:
     """What was swept on a side, run by run, but for what only draws another realisation."""
     given = [settings(split_overrides(row.get("overrides"))) for row in side.rows]
-    shown = [key for key in swept_keys(given) if key not in _DRAWN]
+    shown = [key for key in swept_keys(given) if key not in REALISATION]
     return [", ".join(f"{key}={job[key]}" for key in shown if key in job) for job in given]
 
 
@@ -181,4 +179,4 @@ def _why_not(config: Mapping[str, str], other: Side, tell: Sequence[str], found:
 
 
 def _digest(row: Mapping[str, Any]) -> str:
-    return hashlib.sha256((Path(row["folder"]) / "frames.parquet").read_bytes()).hexdigest()
+    return file_digest(Path(row["folder"]) / "frames.parquet")

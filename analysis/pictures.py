@@ -14,7 +14,7 @@ import pandas as pd
 
 from analysis.axes import plain_axis
 from analysis.display import Display, run_styles, system_display
-from analysis.results import read_overrides
+from analysis.results import read_overrides, write_whole
 from analysis.settings import short, swept_settings, without_replicate
 from analysis.tables import system_name
 from traces.errors import InputError
@@ -124,12 +124,7 @@ def draw_runs(folders: Sequence[Path], target: Path) -> None:
         strip.legend(
             handles=handles, ncols=len(handles), fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0)
         )
-    part = target.with_name(target.name + ".part")
-    try:
-        figure.savefig(part, format=target.suffix[1:].lower(), dpi=120)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+    write_whole(target, lambda part: figure.savefig(part, format=target.suffix[1:].lower(), dpi=120))
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:

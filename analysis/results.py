@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +64,23 @@ def merge_results(folder: Path) -> pd.DataFrame:
     if len(pooled) < len(rows):
         whole["pooled.csv"] = _table(folder, pooled).drop(columns=["folder", "replicate"]).to_csv
     for name, write in whole.items():
-        part = folder / f"{name}.part"
-        write(part, index=False)
-        part.replace(folder / name)
+        write_whole(folder / name, partial(write, index=False))
     return table
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file aside and put it in its place at once, so that it is whole or not there.
+
+    Args:
+        path: of the file.
+        write: writes it to the path that it is given.
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        write(part)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _table(folder: Path, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -76,6 +91,11 @@ def _table(folder: Path, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         table.insert(place, "ea_per_captured", None)
     table["ea_per_captured"] = pd.array([ea_per_captured(row) for row in rows], dtype="Float64")
     return table
+
+
+def file_digest(path: Path) -> str:
+    """What a file's content is known by: equal for equal frames."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def ea_per_captured(summary: Mapping[str, Any]) -> float | None:

@@ -8,6 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 _LABELLED = {"trace.path": "trace", "video.path": "video"}  # a file, and the column that names it
+SEEDS = ("seed", "trace.seed", "video.seed")
+#: What tells runs of one setting apart: each draws another realisation of the same.
+REALISATION = ("replicate", *SEEDS, "trace.offset_s")
 LONGEST = 44  # characters of a value in a table or picture
 
 

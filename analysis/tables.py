@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from analysis.results import ea_per_captured
 from analysis.settings import split_overrides, swept_settings
@@ -14,45 +14,50 @@ from sim.records.intervals import MIN_EXCEEDANCES, MIN_TIMES, QUANTILE_LEVELS, i
 if TYPE_CHECKING:
     import pandas as pd
 
-# heading, key of the summary, how to print its value
-_COLUMNS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
-    ("run", "run", str),
-    ("system", "system", str),
-    ("trace", "trace", str),
-    ("video", "video", str),
-    ("network", "network", str),
-    ("codec", "coded", str),
-    ("swept", "swept", str),
-    ("replicates", "replicates", lambda value: f"{int(value)}"),
-    ("frames", "frames_completed", lambda value: f"{int(value)}"),
-    ("of", "frames_captured", lambda value: f"{int(value)}"),
-    ("EA", "ea_mean", lambda value: f"{value:.3f}"),
-    ("EA/captured", "ea_per_captured", lambda value: f"{value:.3f}"),
-    ("EA regret", "ea_regret_mean", lambda value: f"{value:.4f}"),
-    ("accuracy", "accuracy_mean", lambda value: f"{value:.3f}"),
-    ("by", "accuracy_ruler", str),
-    ("coverage", "coverage_accuracy_mean", lambda value: f"{value:.3f}"),
-    ("measured EA", "measured_ea_mean", lambda value: f"{value:.3f}"),
-    ("measured accuracy", "measured_accuracy_mean", lambda value: f"{value:.3f}"),
-    ("foreground IoU", "foreground_iou_mean", lambda value: f"{value:.3f}"),
-    ("streaming accuracy", "streaming_accuracy_mean", lambda value: f"{value:.3f}"),
-    ("J", "region_similarity_mean", lambda value: f"{value:.3f}"),
-    ("J of dense", "dense_region_similarity_mean", lambda value: f"{value:.3f}"),
-    ("EA of J", "region_similarity_ea_mean", lambda value: f"{value:.3f}"),
-    ("streaming J", "streaming_region_similarity_mean", lambda value: f"{value:.3f}"),
-    ("latency ms", "latency_mean_s", lambda value: f"{1e3 * value:.1f}"),
-    ("p99 ms", "latency_p99_s", lambda value: f"{1e3 * value:.1f}"),
-    ("uplink Mbit/s", "uplink_bps_mean", lambda value: f"{1e-6 * value:.2f}"),
-    ("reuse %", "reuse_ratio_mean", lambda value: f"{100 * value:.1f}"),
-    ("offload %", "offload_ratio", lambda value: f"{100 * value:.1f}"),
-    ("edge busy %", "edge_busy_ratio", lambda value: f"{100 * value:.1f}"),
-    ("J/frame", "edge_energy_per_frame_j", lambda value: f"{value:.2f}"),
-    ("EA fairness", "ea_fairness", lambda value: f"{value:.3f}"),
-    ("uplink fairness", "uplink_fairness", lambda value: f"{value:.3f}"),
+
+class _Column(NamedTuple):
+    heading: str
+    key: str  # of the summary
+    show: Callable[[Any], str]  # how to print its value
+    is_name: bool = False  # flush left
+
+
+_COLUMNS = (
+    _Column("run", "run", str, is_name=True),
+    _Column("system", "system", str, is_name=True),
+    _Column("trace", "trace", str, is_name=True),
+    _Column("video", "video", str, is_name=True),
+    _Column("network", "network", str, is_name=True),
+    _Column("codec", "coded", str, is_name=True),
+    _Column("swept", "swept", str, is_name=True),
+    _Column("replicates", "replicates", lambda value: f"{int(value)}"),
+    _Column("frames", "frames_completed", lambda value: f"{int(value)}"),
+    _Column("of", "frames_captured", lambda value: f"{int(value)}"),
+    _Column("EA", "ea_mean", lambda value: f"{value:.3f}"),
+    _Column("EA/captured", "ea_per_captured", lambda value: f"{value:.3f}"),
+    _Column("EA regret", "ea_regret_mean", lambda value: f"{value:.4f}"),
+    _Column("accuracy", "accuracy_mean", lambda value: f"{value:.3f}"),
+    _Column("by", "accuracy_ruler", str),
+    _Column("coverage", "coverage_accuracy_mean", lambda value: f"{value:.3f}"),
+    _Column("measured EA", "measured_ea_mean", lambda value: f"{value:.3f}"),
+    _Column("measured accuracy", "measured_accuracy_mean", lambda value: f"{value:.3f}"),
+    _Column("foreground IoU", "foreground_iou_mean", lambda value: f"{value:.3f}"),
+    _Column("streaming accuracy", "streaming_accuracy_mean", lambda value: f"{value:.3f}"),
+    _Column("J", "region_similarity_mean", lambda value: f"{value:.3f}"),
+    _Column("J of dense", "dense_region_similarity_mean", lambda value: f"{value:.3f}"),
+    _Column("EA of J", "region_similarity_ea_mean", lambda value: f"{value:.3f}"),
+    _Column("streaming J", "streaming_region_similarity_mean", lambda value: f"{value:.3f}"),
+    _Column("latency ms", "latency_mean_s", lambda value: f"{1e3 * value:.1f}"),
+    _Column("p99 ms", "latency_p99_s", lambda value: f"{1e3 * value:.1f}"),
+    _Column("uplink Mbit/s", "uplink_bps_mean", lambda value: f"{1e-6 * value:.2f}"),
+    _Column("reuse %", "reuse_ratio_mean", lambda value: f"{100 * value:.1f}"),
+    _Column("offload %", "offload_ratio", lambda value: f"{100 * value:.1f}"),
+    _Column("edge busy %", "edge_busy_ratio", lambda value: f"{100 * value:.1f}"),
+    _Column("J/frame", "edge_energy_per_frame_j", lambda value: f"{value:.2f}"),
+    _Column("EA fairness", "ea_fairness", lambda value: f"{value:.3f}"),
+    _Column("uplink fairness", "uplink_fairness", lambda value: f"{value:.3f}"),
 )
 
-
-_NAMES = 7  # the first columns are names, the rest numbers
 # Columns that are shown only where they are asked for: they say again what others say.
 _WHERE_ASKED = ("coverage_accuracy_mean",)
 # Columns that most tables do without.
@@ -105,23 +110,34 @@ def summary_table(summaries: Sequence[Mapping[str, Any]], headings: Sequence[str
     if len(set(names)) < len(names):
         derived = [{**row, "run": row.get("folder")} for row in derived]
     columns = [
-        (place, column)
-        for place, column in enumerate(_COLUMNS)
-        if (not headings or column[0] in headings)
-        and (_worth_showing(column[1], derived) or (column[0] in headings and column[1] != "coded"))
+        column
+        for column in _COLUMNS
+        if (not headings or column.heading in headings)
+        and (_worth_showing(column.key, derived) or (column.heading in headings and column.key != "coded"))
     ]
-    rows = [[heading for _, (heading, _, _) in columns]]
-    rows += [[_cell(row, key, show) for _, (_, key, show) in columns] for row in derived]
+    rows = [[column.heading for column in columns]]
+    rows += [[_cell(row, column.key, column.show) for column in columns] for row in derived]
+    left = {place for place, column in enumerate(columns) if column.is_name}
+    below = [*_interval_notes(derived, {column.key for column in columns}), *_notes(derived)]
+    return "\n".join([*aligned(rows, left), *below])
+
+
+def aligned(rows: Sequence[Sequence[str]], left: Collection[int]) -> list[str]:
+    """The lines of a table of texts whose first row is its heading, with a rule below that.
+
+    Args:
+        rows: cells, as many in each row.
+        left: which columns are flush left; the others are flush right.
+    """
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
     lines = [
         "  ".join(
-            cell.ljust(width) if place < _NAMES else cell.rjust(width)
-            for (place, _), cell, width in zip(columns, cells, widths, strict=True)
+            cell.ljust(width) if place in left else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
-        for cells in rows
+        for row in rows
     ]
-    below = [*_interval_notes(derived, {key for _, (_, key, _) in columns}), *_notes(derived)]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], *below])
+    return [lines[0], "-" * len(lines[0]), *lines[1:]]
 
 
 def _cell(row: Mapping[str, Any], key: str, show: Callable[[Any], str]) -> str:

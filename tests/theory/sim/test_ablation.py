@@ -60,6 +60,13 @@ def test_what_changes_nothing_is_said_to_be_the_same_and_noise_is_not_called() -
     assert " = " in f"{row} "
 
 
+@pytest.mark.parametrize("key", ["seed", "trace.seed", "trace.offset_s"])
+def test_a_swept_seed_is_a_replicate(key: str) -> None:
+    change = {"system.opportunistic=false": (-0.10, -0.12, -0.08, -0.10)}
+    rows = [{**row, "overrides": row["overrides"].replace("replicate", key)} for row in _sweep(change)]
+    assert effects(rows) == effects(_sweep(change))
+
+
 def test_replicates_without_a_partner_are_refused() -> None:
     rows = _sweep({"scheduler=latency": (0.0,) * 4})[:-1]
     with pytest.raises(InputError, match="expected the replicates of scheduler=latency"):

@@ -124,6 +124,21 @@ def test_replicates_are_one_point_and_settings_are_several(results: Results) -> 
     assert found[0].answered == 1.0
 
 
+def test_a_run_counts_once_however_often_its_folder_is_named(results: Results) -> None:
+    folder = results([_job(50, 0, 0.8), _job(50, 1, 0.9)])
+    assert [point.runs for point in points([folder, folder, folder / "0"])] == [2]
+
+
+def test_a_seed_that_changes_nothing_is_no_further_observation(results: Results) -> None:
+    folder = results([_job(50, replicate, 0.8) for replicate in range(3)] + [_job(85, 0, 0.8)])
+    for number, content in enumerate((b"same", b"same", b"other", b"same")):
+        (folder / str(number) / "frames.parquet").write_bytes(content)
+    assert [(point.setting, point.runs) for point in points([folder])] == [
+        ("payload.quality=50", 2),
+        ("payload.quality=85", 1),
+    ]
+
+
 def test_opportunistic_bytes_are_bytes(results: Results) -> None:
     folder = results([_job(50, 0, 0.8, uplink_opportunistic_bytes=1_000_000)])
     assert points([folder])[0].frame_bytes.mean == 60_000
@@ -147,6 +162,6 @@ def test_the_picture_and_the_table_name_the_points(results: Results, tmp_path: P
     found = draw_frontier([folder], target)
     assert "<svg" in target.read_text()
     lines = frontier_table(found).splitlines()
-    assert lines[2].split()[-1] == "latency"  # 95 sends nothing and is better
+    assert lines[2].endswith("latency bytes")
     assert lines[3].split()[-1] not in ("latency", "bytes")
-    assert lines[4].endswith("latency bytes")
+    assert lines[4].split()[-1] == "latency"  # and is on no frontier of bytes
