@@ -145,6 +145,7 @@ def peak_memory_mib(system: str, seconds: float, config: str) -> float:
             f"system={system}",
             "video=statistical",
             "trace.mean_mbps=3584",
+            "trace.duration_s=60",  # as in `configuration`: it is the frames that are weighed, not the trace
             "link.delay_s=0.001",
             "downlink.mean_mbps=10000",
             "edge=fast",
