@@ -80,6 +80,11 @@ class Payload:
         return world.encoding_s(self.timed_as, message.blocks * self.block_pixels, message.size_bytes)
 
 
+def codec_key(name: str | None, quality: float | None) -> str:
+    """The key that a codec follows from: the system's own where it has a name or a quality of its own."""
+    return "payload.codec" if name is None and quality is None else "system.codec"
+
+
 def check_recorded(codec: BlockCodec, recorded: Iterable[str], key: str = "payload.codec") -> None:
     """Refuse a codec whose sizes the statistics of a video do not hold.
 

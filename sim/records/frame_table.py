@@ -108,7 +108,7 @@ def _labels(codes: NDArray[np.float64], names: tuple[str, ...]) -> Any:
 
 
 def _whole(values: NDArray[np.float64]) -> Any:
-    """Whole numbers as a pandas array that can hold unknown ones, from floats; NaN is unknown."""
+    """Floats as whole numbers, in a pandas array that can hold unknown ones: NaN becomes null."""
     import pandas as pd
 
     unknown = np.isnan(values)

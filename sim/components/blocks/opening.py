@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sim.components.blocks.interface import BlockContent
 from sim.components.context import SystemContext
-from sim.components.payload import Payload, check_recorded
+from sim.components.payload import Payload, check_recorded, codec_key
 from traces.errors import InputError
 
 
@@ -26,7 +26,7 @@ def open_blocks(
     if context.counts is not None:
         from sim.components.blocks.counts import CountedBlocks
 
-        key = "payload.codec" if codec_name is None and quality is None else "system.codec"
+        key = codec_key(codec_name, quality)
         check_recorded(codec, context.counts.statistics.block_bytes, key)
         return CountedBlocks(context.counts, context.geometry.blocks_total, payload)
     if codec.name == "jpeg_420" and context.geometry.block_px % 16:

@@ -12,7 +12,7 @@ from typing import Any
 from profiler.latency import KEYFRAME
 from sim.components.context import SystemContext
 from sim.components.message_sizes import NOTICE_BYTES, check_result_bytes, result_bytes
-from sim.components.payload import Payload, check_recorded
+from sim.components.payload import Payload, check_recorded, codec_key
 from sim.components.server_memory import ServerMemory
 from sim.physics.events import Unreachable
 from sim.records.outcome import Outcome
@@ -90,8 +90,7 @@ class FullOffload:
                 check_recorded_stream(options.crf, options.keyframe_interval)
                 return DrawnFrameEncoder(context.counts, STREAM)
             codec = context.block_codec(options.codec, options.quality)
-            own = options.codec is not None or options.quality is not None
-            key = "system.codec" if own else "payload.codec"
+            key = codec_key(options.codec, options.quality)
             check_recorded(codec, context.counts.statistics.frame_bytes, key)
             return DrawnFrameEncoder(context.counts, codec.name)
         if options.codec == STREAM:
