@@ -1,5 +1,4 @@
-"""Several frames in one call: whether a module treats the samples of a batch apart, and their
-results.
+"""Several frames in one call: whether a module treats the samples of a batch apart, and their results.
 
 The executor runs the samples of a batch one after another, so it gives what as many calls would. That is the
 module's own result only if it does not mix them, which is tried once a frame size: the module on two frames

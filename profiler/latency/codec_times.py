@@ -33,7 +33,7 @@ BLOCKS = "_blocks"  # after a codec's name: of messages of blocks, with what gat
 
 @dataclass(frozen=True, slots=True)
 class CodecTime:
-    """One direction of one codec."""
+    """One direction of one codec: affine in pixels and bytes for pixels > 0, and nothing for none."""
 
     base_s: float
     per_pixel_s: float

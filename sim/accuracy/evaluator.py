@@ -54,7 +54,8 @@ class Evaluator:
         system: its name, for messages.
         truths: dense results of each camera; none: results are not compared with them.
         masks: ground truth of each camera; none: the same.
-        must: whether results must be measured; else a system that hands over none is valued by coverage.
+        must: whether results must be measured; else one frame without a result has the whole run valued by
+            coverage.
     """
 
     system: str

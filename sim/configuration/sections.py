@@ -92,7 +92,7 @@ class LinkConfig:
     loss: float = 0.0
     retransmission_delay_s: float = 0.008
     outages_s: tuple[tuple[float, float], ...] = ()
-    probe_s: float | None = 1.0
+    probe_s: float | None = 1.0  # half of the two seconds in which a step is to be followed
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,9 +103,11 @@ class HarmonicMean:
 
     @dataclass(frozen=True, slots=True)
     class Options:
-        """Args:
-        window: how many samples at most.
-        memory_s: samples older than the newest by more are forgotten.
+        """What is remembered.
+
+        Args:
+            window: how many samples at most.
+            memory_s: samples older than the newest by more are forgotten.
         """
 
         window: int = 5

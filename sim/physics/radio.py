@@ -104,16 +104,16 @@ class Radio(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NoRadio:
-    """None: its energy is no part of the edge's."""
+    """No modem: nothing is added to the edge's energy."""
 
     @dataclass(frozen=True, slots=True)
     class Options:
-        """Nothing."""
+        """Nothing to choose."""
 
     options: Options = Options()
 
     def use(self, up: NDArray[np.float64], down: NDArray[np.float64], simulated_s: float) -> RadioUse | None:
-        """None."""
+        """No time and no energy: there is no radio."""
         return None
 
 
@@ -182,26 +182,26 @@ class RrcRadio:
 
     def powers_w(self) -> dict[str, float]:
         """The mean power of each state, without what throughput adds to `transfer`."""
-        o = self.options
-        short, long = o.short_on_s / o.short_cycle_s, o.long_on_s / o.long_cycle_s
+        options = self.options
+        short, long = options.short_on_s / options.short_cycle_s, options.long_on_s / options.long_cycle_s
         return {
-            "promotion": o.promotion_w,
-            "transfer": o.connected_w,
-            "inactivity": o.connected_w,
-            "short_drx": o.tail_w + short * (o.short_on_w - o.tail_w),
-            "long_drx": o.tail_w + long * (o.long_on_w - o.tail_w),
-            "idle": o.idle_on_w * o.idle_on_s / o.idle_cycle_s,
+            "promotion": options.promotion_w,
+            "transfer": options.connected_w,
+            "inactivity": options.connected_w,
+            "short_drx": options.tail_w + short * (options.short_on_w - options.tail_w),
+            "long_drx": options.tail_w + long * (options.long_on_w - options.tail_w),
+            "idle": options.idle_on_w * options.idle_on_s / options.idle_cycle_s,
         }
 
     def use(self, up: NDArray[np.float64], down: NDArray[np.float64], simulated_s: float) -> RadioUse | None:
         """Time and energy of a run; see :class:`Radio`."""
         seconds = self._seconds(merged(np.concatenate((up, down)), simulated_s), simulated_s)
         joules = {state: power_w * seconds[state] for state, power_w in self.powers_w().items()}
-        o = self.options
+        options = self.options
         extrapolated = False
         for messages, w_per_mbps, limit_mbps in (
-            (up, o.uplink_w_per_mbps, o.uplink_limit_mbps),
-            (down, o.downlink_w_per_mbps, o.downlink_limit_mbps),
+            (up, options.uplink_w_per_mbps, options.uplink_limit_mbps),
+            (down, options.downlink_w_per_mbps, options.downlink_limit_mbps),
         ):
             mbit = 8e-6 * carried_bytes(messages, simulated_s)
             joules["transfer"] += w_per_mbps * mbit
@@ -211,16 +211,18 @@ class RrcRadio:
 
     def _seconds(self, busy: NDArray[np.float64], simulated_s: float) -> dict[str, float]:
         """How long the radio was in each state, given the disjoint intervals in which it was busy."""
-        o = self.options
+        options = self.options
         if not len(busy):
             return {**dict.fromkeys(self.powers_w(), 0.0), "idle": simulated_s}
         gaps_s = np.append(busy[1:, 0], simulated_s) - busy[:, 1]  # after each busy time
-        listening_s = np.minimum(gaps_s, o.inactivity_s)
-        short_s = np.minimum(gaps_s - listening_s, o.short_drx_s)
-        long_s = np.minimum(gaps_s - listening_s - short_s, o.tail_s - o.inactivity_s - o.short_drx_s)
-        rest_s = np.maximum(gaps_s - o.tail_s, 0.0)
+        listening_s = np.minimum(gaps_s, options.inactivity_s)
+        short_s = np.minimum(gaps_s - listening_s, options.short_drx_s)
+        long_s = np.minimum(
+            gaps_s - listening_s - short_s, options.tail_s - options.inactivity_s - options.short_drx_s
+        )
+        rest_s = np.maximum(gaps_s - options.tail_s, 0.0)
         before_message_s = np.append(busy[0, 0], rest_s[:-1])  # idle, but for the promotion
-        promotion_s = np.minimum(before_message_s, o.promotion_s)
+        promotion_s = np.minimum(before_message_s, options.promotion_s)
         return {
             "promotion": float(promotion_s.sum()),
             "transfer": float((busy[:, 1] - busy[:, 0]).sum()),

@@ -13,10 +13,8 @@ class FrameAccount:
 
     For a frame whose steps follow one another, latency = extract + encode + decode + queue + transmit
     + edge compute + cloud compute; `queue_s` counts every wait: for the camera, for a processor, for the
-    link.
-    `belief` is what was expected when a path was chosen, in the order of `frame_table.BELIEF`; None: nobody
-    said.
-    The times of messages are those of the last one of each direction, at the link.
+    link. `belief` is what was expected when a path was chosen, in the order of `frame_table.BELIEF`; None:
+    nobody said. The times of messages are those of the last one of each direction, at the link.
     """
 
     __slots__ = (

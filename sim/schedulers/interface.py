@@ -76,7 +76,10 @@ class Decision(NamedTuple):
 
 
 class Scheduler(Protocol):
-    """Chooses a path and a number of blocks for each frame."""
+    """Chooses a path and a number of blocks for each frame.
+
+    One that has an attribute `wants_truth` that is true finds the link's true future in `observation.uplink`.
+    """
 
     def decide(self, observation: Observation) -> Decision:
         """Decide for one frame.

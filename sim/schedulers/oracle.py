@@ -16,6 +16,7 @@ from __future__ import annotations
 import heapq
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from sim.schedulers.effective_accuracy import effective_accuracy
 from sim.schedulers.interface import Decision, ExecutionPath, Observation, UplinkOracle
@@ -69,6 +70,8 @@ def regret(
 @dataclass(frozen=True, slots=True)
 class OracleScheduler(EffectiveAccuracyScheduler):
     """The best path and k given how the uplink will really behave (the observation carries it)."""
+
+    wants_truth: ClassVar[bool] = True  # systems put the link's future into its observations
 
     def best_offload(self, cost: PathCost, observation: Observation) -> tuple[int, float, float]:
         """The exact best k, its true latency and its score."""

@@ -20,7 +20,7 @@ from sim.physics.radio import Activity
 from sim.world.beside import driven, spawned
 from sim.world.codec_lane import CodecLane
 from sim.world.device import Device
-from sim.world.uplink_meter import PROBE_AFTER_S, UplinkMeter
+from sim.world.uplink_meter import UplinkMeter
 
 Process: TypeAlias = Generator[Event, Any, Any]
 PATIENCE_S = 5.0
@@ -74,7 +74,8 @@ class CameraWorld:
         refresh_operators: int = 100,
         on_trace: Callable[[int, str, str, float, float], None] | None = None,
         codec_time: bool = True,
-        probe_s: float | None = PROBE_AFTER_S,
+        *,
+        probe_s: float | None,
     ) -> None:
         self.env = env
         self.edge = edge

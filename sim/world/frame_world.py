@@ -340,11 +340,6 @@ class FrameWorld:
 
     # -- beside the critical path: the camera's ----------------------------------------------------
 
-    @property
-    def last_observed_s(self) -> float:
-        """When the uplink's rate was last learnt from."""
-        return self.camera.meter.learnt_s
-
     def observe(self, size_bytes: float, seconds: float) -> None:
         """Tell of a transfer that the world has not seen; see :meth:`CameraWorld.observe`."""
         self.camera.observe(size_bytes, seconds)

@@ -28,7 +28,6 @@ from sim.physics.estimators import BandwidthEstimator
 from sim.physics.link import BackgroundTransfer, Link, Transfer
 from sim.physics.trace_replay import PACKET_BYTES
 
-PROBE_AFTER_S = 1.0  # how old knowledge may grow: half of the two seconds in which a step is to be followed
 SAMPLE_BYTES = 8 * PACKET_BYTES  # a message of this size is a sample of its own
 SAMPLE_S = 0.02  # so is one that has taken so long: the wait for a grant is then a twentieth
 SPAN_S = 0.25  # a sample never covers more than this
@@ -44,10 +43,6 @@ MOST_PROBE_BYTES = 64_000  # and at most: what is faster than 170 Mbit/s need no
 MOST_WATCHED = 64  # messages that nobody asks about
 
 
-def _nothing() -> None:
-    """A probe has no content."""
-
-
 class UplinkMeter:
     """One camera's view of the uplink, and what its estimator has been told of it.
 
@@ -56,8 +51,7 @@ class UplinkMeter:
         link: the uplink.
         estimator: the camera's own.
         probe_s: how long nothing may be learnt before a probe is sent; None: for ever.
-        send_probe: sends so many bytes that give way to all others, and has them watched; None: over the
-            link at once, on nobody's books.
+        send_probe: sends so many bytes that give way to all others, and has them watched.
     """
 
     __slots__ = (
@@ -89,13 +83,13 @@ class UplinkMeter:
         env: Environment,
         link: Link,
         estimator: BandwidthEstimator,
-        probe_s: float | None = PROBE_AFTER_S,
-        send_probe: Callable[[int], None] | None = None,
+        probe_s: float | None,
+        send_probe: Callable[[int], None],
     ) -> None:
         self._env = env
         self._link = link
         self._estimator = estimator
-        self._send_probe = self._unbooked if send_probe is None else send_probe
+        self._send_probe = send_probe
         self._elapse = getattr(estimator, "elapse", None)
         learns = probe_s is not None and getattr(estimator, "learns", True)
         self._probe_s = probe_s if learns and probe_s is not None else math.inf
@@ -164,9 +158,6 @@ class UplinkMeter:
     def probe(self, size_bytes: int) -> None:
         """Send bytes without content that give way to all others, and learn from how they leave."""
         self._send_probe(size_bytes)
-
-    def _unbooked(self, size_bytes: int) -> None:
-        self.watch(self._link.send_background(size_bytes, _nothing, _nothing))
 
     def _probe(self) -> None:
         self._doubt = False

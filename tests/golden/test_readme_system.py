@@ -65,9 +65,37 @@ def test_its_option_and_its_result_count(lab: Path) -> None:
 
 
 def test_a_value_that_its_codec_refuses_is_one_line(lab: Path) -> None:
-    with pytest.raises(ValueError, match=r"mine\.py:\d+: system=mine: quality") as caught:
+    with pytest.raises(ValueError, match=r"^system\.codec\.quality: expected 1 to 95") as caught:
         run(["system=mine", "system.quality=300", "frames=3"], config_dir=lab)
     assert "300" in str(caught.value)
+
+
+ORACLE = """
+from sim.schedulers import OracleScheduler
+
+
+class Seer:
+    wants_truth = True
+
+    def __init__(self, objective, options):
+        self.oracle = OracleScheduler(objective)
+
+    def decide(self, observation):
+        return self.oracle.decide(observation)
+"""
+
+
+def test_a_scheduler_of_ones_own_that_wants_the_truth_is_told_it(repository: Path, tmp_path: Path) -> None:
+    (tmp_path / "seer.py").write_text(ORACLE, encoding="utf-8")
+    (tmp_path / "scheduler").mkdir()
+    ours = (repository / "conf" / "scheduler" / "oracle.yaml").read_text(encoding="utf-8")
+    own = ours.replace("sim.schedulers.OracleScheduler", "seer.Seer")
+    (tmp_path / "scheduler" / "seer.yaml").write_text(own, encoding="utf-8")
+    seer, oracle = (
+        run(["video=statistical", "trace=low", f"scheduler={name}", "frames=40"], config_dir=tmp_path)
+        for name in ("seer", "oracle")
+    )
+    assert seer.frames.equals(oracle.frames)
 
 
 def test_the_readmes_call_works(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,7 @@ import yaml
 from omegaconf import open_dict
 
 from sim import __main__ as command_line
+from sim.accuracy.evaluator import BOTH_NAMES, DENSE_NAMES, MASK_NAMES
 from sim.assembly import assemble
 from sim.command.camera_accounts import camera_accounts
 from sim.command.hydra_compose import compose_run, run_content
@@ -396,6 +397,14 @@ def test_the_page_lists_the_columns_of_both_tables() -> None:
     states += ["radio_short_drx_s", "radio_long_drx_s", "radio_idle_s"]
     assert sorted(listed[1]) == sorted([*(set(cameras.columns) - set(states)), "radio_STATE_s"])
     assert set(states) <= set(cameras.columns)
+
+
+def test_the_page_lists_what_accuracy_adds_where_it_is_measured() -> None:
+    (rows,) = tables(page(PAGE), "measured column")
+    listed = [(name, row["with"]) for row in rows for name in quoted(row["measured column"])]
+    dense, masks = [(name, "dense") for name in DENSE_NAMES], [(name, "masks") for name in MASK_NAMES]
+    both = [(name, "`both`") for name in BOTH_NAMES]
+    assert listed == [("coverage_accuracy", "any"), *dense, *masks, *both]
 
 
 def test_the_page_lists_energies_that_the_summary_has() -> None:

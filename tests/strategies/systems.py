@@ -36,6 +36,7 @@ RULER = CoverageRuler(0.025, 16)
 FPS = 10.0
 UPLINK_BPS = 8e6  # a byte a microsecond
 DOWNLINK_BPS = 80e6
+PROBE_S = 1.0
 DELAY_S = 0.004
 
 
@@ -139,7 +140,15 @@ def run(
     near, far = Processor(env, "edge"), Processor(env, "cloud", crashes_s)
     estimator = Ewma()
     world = CameraWorld(
-        env, Device(near, edge), Device(far, cloud), up, down, estimator, patience_s, codec_time=codec_time
+        env,
+        Device(near, edge),
+        Device(far, cloud),
+        up,
+        down,
+        estimator,
+        patience_s,
+        codec_time=codec_time,
+        probe_s=PROBE_S,
     )
     height, width = frames[0].shape[:2]
     given = replace(context(height, width, edge=edge, cloud=cloud), estimator=estimator)

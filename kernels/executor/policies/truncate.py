@@ -157,12 +157,11 @@ class _FrameState:
         if isinstance(node.operation, TensorToMap):
             self._entered(index)
             return
-        else:
-            reached = [
-                tap_tables.max_over_taps(self.changed[read].bool(), *taps)
-                for read, taps in zip(node.inputs, node.taps, strict=True)
-            ]
-            candidates = torch.stack(reached).any(0)
+        reached = [
+            tap_tables.max_over_taps(self.changed[read].bool(), *taps)
+            for read, taps in zip(node.inputs, node.taps, strict=True)
+        ]
+        candidates = torch.stack(reached).any(0)
         if runs_whole(plan, index):
             self._run_whole(index, candidates)
         elif isinstance(node.operation, Concat):

@@ -183,7 +183,9 @@ class Coach:
         similar = self.history.most_similar(frame)
         if similar is not None and similar.similarity >= options.similarity:
             earlier = next(lent for lent in self._results if lent.frame_index == similar.frame_index)
-            return Outcome("reused", 0, 0, 0, None, None, False, None, earlier.result, earlier.rests_on, 0, 0)
+            return Outcome(
+                "reused", 0, 0, 0, result=earlier.result, rests_on=earlier.rests_on, computed=0, sent=0
+            )
         assert self.payload_codec is not None
         codec: FrameCodec
         if self.payload_codec == QUANTISED:
@@ -202,7 +204,17 @@ class Coach:
         yield world.reply(result_bytes(options.result_bytes, result))
         self.history.remember(frame)
         self._results.append(_Inferred(frame.index, result, arrived))
-        return Outcome("cloud", total, total, 0, None, total, False, None, result, arrived, total, total)
+        return Outcome(
+            "cloud",
+            total,
+            total,
+            0,
+            active_cloud=total,
+            result=result,
+            rests_on=arrived,
+            computed=total,
+            sent=total,
+        )
 
     def _quantiser(self, world: FrameWorld) -> QuantisedCodec:
         """COACH's own codec, in the precision that the bandwidth allows."""
@@ -236,7 +248,7 @@ class Coach:
         yield world.send(feature_bytes(cut, bits))
         yield world.infer_cloud_dense(1.0 - share)
         yield world.reply(result_bytes(options.result_bytes, None))
-        return Outcome("split", total, total, 0, total, total, computed=total)
+        return Outcome("split", total, total, 0, active_edge=total, active_cloud=total, computed=total)
 
     def _precision(self, size_bytes: Callable[[int], float], world: FrameWorld, stage_s: float) -> int:
         """Bits of the next message; before the first transfer, the fewest."""

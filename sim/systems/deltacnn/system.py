@@ -1,10 +1,10 @@
 """DeltaCNN as the papers use it: changed pixels cross the link, a sparse network computes what they touch.
 
 A pixel is active iff it differs by more than ε from an accumulated reference, which takes on the new value
-at active pixels only: what is truncated adds up until it is sent. The blocks that hold
-active pixels are sent with the payload's codec, as FluxShard's are; `codec: delta` sends the pixels alone, as
-values with a mask. What the papers leave open, and what was
-chosen for it (time, place, coding, accuracy, ε): README.md beside this module.
+at active pixels only: what is truncated adds up until it is sent. The blocks that hold active pixels are sent
+with the payload's codec, as FluxShard's are; `codec: delta` sends the pixels alone, as values with a mask.
+What the papers leave open, and what was chosen for it (time, place, coding, accuracy, ε): README.md beside
+this module.
 """
 
 from __future__ import annotations
@@ -136,9 +136,9 @@ class DeltaCnn:
             blocks,
             blocks,
             0,
-            blocks,
-            _blocks(other),
-            extrapolated,
+            active_edge=blocks,
+            active_cloud=_blocks(other),
+            extrapolated=extrapolated,
             result=result,
             rests_on=delta.reference,
             computed=computed,
@@ -177,9 +177,9 @@ class DeltaCnn:
             blocks,
             blocks,
             0,
-            _blocks(other),
-            blocks,
-            extrapolated,
+            active_edge=_blocks(other),
+            active_cloud=blocks,
+            extrapolated=extrapolated,
             result=result,
             rests_on=delta.reference,
             computed=computed,

@@ -30,4 +30,4 @@ class EdgeOnly:
         total = self.blocks_total
         yield world.infer_edge_dense()
         result = self.network.dense(frame)
-        return Outcome("edge", total, total, 0, total, None, False, None, result, None, total, 0)
+        return Outcome("edge", total, total, 0, active_edge=total, result=result, computed=total, sent=0)

@@ -19,7 +19,7 @@ from sim.components.path_costs import PathCosts
 from sim.components.synchronisation import OpportunisticSender, ServerHalf, Synchronisation
 from sim.physics.events import Unreachable
 from sim.records.outcome import Outcome
-from sim.schedulers import Decision, ExecutionPath, Observation, OracleScheduler
+from sim.schedulers import Decision, ExecutionPath, Observation
 from sim.world.frame import Frame
 from sim.world.frame_world import FrameWorld
 from traces.errors import InputError
@@ -77,7 +77,7 @@ class FluxShard:
         )
         self.sender = OpportunisticSender(self.state, options.chunk_blocks)
         oracle = context.regret_against
-        wants_truth = oracle is not None or isinstance(context.scheduler, OracleScheduler)
+        wants_truth = oracle is not None or getattr(context.scheduler, "wants_truth", False)
         self.costs = PathCosts(
             content.block_bytes(), content.payload, options.dense_fallback, oracle, wants_truth
         )
@@ -154,14 +154,13 @@ class FluxShard:
             len(local.active),
             decision.k,
             len(local.active) - decision.k,
-            len(local.active),
-            len(remote.active),
-            decision.extrapolated,
-            None,  # the caller knows what was lost
-            result,
-            rests_on,
-            self.content.blocks_total if decision.dense else decision.k,
-            0,
+            active_edge=len(local.active),
+            active_cloud=len(remote.active),
+            extrapolated=decision.extrapolated,
+            result=result,
+            rests_on=rests_on,
+            computed=self.content.blocks_total if decision.dense else decision.k,
+            sent=0,
         )
 
     def _on_cloud(
@@ -204,14 +203,13 @@ class FluxShard:
             active,
             decision.k,
             active - decision.k,
-            len(local.active),
-            active,
-            extrapolated,
-            None,  # the caller knows what was lost
-            result,
-            rests_on,
-            computed,
-            decision.k,
+            active_edge=len(local.active),
+            active_cloud=active,
+            extrapolated=extrapolated,
+            result=result,
+            rests_on=rests_on,
+            computed=computed,
+            sent=decision.k,
         )
 
     def _initialise(self, frame: Frame, world: FrameWorld) -> Generator[Any, Any, Outcome]:
@@ -237,11 +235,30 @@ class FluxShard:
             yield world.infer_edge_dense()
             self._refreshed = frame
             result = self.edge.dense(frame)
-            return Outcome("edge", total, total, 0, total, total, result=result, computed=total, sent=total)
+            return Outcome(
+                "edge",
+                total,
+                total,
+                0,
+                active_edge=total,
+                active_cloud=total,
+                result=result,
+                computed=total,
+                sent=total,
+            )
         state.synchronised = True
         result = state.server.result
         return Outcome(
-            "cloud", total, total, 0, total, total, False, None, result, rests_on, computed=total, sent=total
+            "cloud",
+            total,
+            total,
+            0,
+            active_edge=total,
+            active_cloud=total,
+            result=result,
+            rests_on=rests_on,
+            computed=total,
+            sent=total,
         )
 
     def _lose_server(self, world: FrameWorld) -> None:

@@ -130,4 +130,14 @@ class FullOffload:
             raise
         self._in_stream = self._stream
         rests_on = None if self._lossless else message.decoded
-        return Outcome("cloud", total, total, 0, None, total, False, None, result, rests_on, total, total)
+        return Outcome(
+            "cloud",
+            total,
+            total,
+            0,
+            active_cloud=total,
+            result=result,
+            rests_on=rests_on,
+            computed=total,
+            sent=total,
+        )

@@ -86,4 +86,13 @@ class Spinn:
         result = self.network.dense(frame)
         yield world.reply(result_bytes(options.result_bytes, result))
         total = self.blocks_total
-        return Outcome("split", total, total, 0, total, total, result=result, computed=total)
+        return Outcome(
+            "split",
+            total,
+            total,
+            0,
+            active_edge=total,
+            active_cloud=total,
+            result=result,
+            computed=total,
+        )

@@ -29,7 +29,7 @@ from sim.world.camera_world import CameraWorld
 from sim.world.device import Device
 from sim.world.simulation import Simulation
 from tests.strategies.sim import pixels, run, statistical
-from tests.strategies.systems import CLOUD, EDGE, rate
+from tests.strategies.systems import CLOUD, EDGE, PROBE_S, rate
 from traces.errors import InputError
 
 FPS = 30.0
@@ -218,7 +218,7 @@ def sleep(
     env = Environment()
     up, down = (Link(env, replay(rate([(0.0, 8e6)]))) for _ in range(2))
     near, far = Processor(env, "edge"), Processor(env, "cloud")
-    world = CameraWorld(env, Device(near, EDGE), Device(far, CLOUD), up, down, Ewma())
+    world = CameraWorld(env, Device(near, EDGE), Device(far, CLOUD), up, down, Ewma(), probe_s=PROBE_S)
     system, table = kind(times_s), FrameTable()
     shown: list[int] = []
     camera = Camera(

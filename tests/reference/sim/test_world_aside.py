@@ -28,7 +28,7 @@ from sim.world.camera_world import CameraWorld
 from sim.world.contract import checked_bound, checked_input
 from sim.world.device import Device
 from sim.world.simulation import RunResult, Simulation
-from tests.strategies.systems import CLOUD, EDGE, crashes, outages, rate
+from tests.strategies.systems import CLOUD, EDGE, PROBE_S, crashes, outages, rate
 from traces.errors import InputError
 
 Process = Generator[Any, Any, Any]
@@ -63,7 +63,9 @@ def run(
     env = Environment()
     up, down = (link(env, replay(rate(rates))) for rates in (uplink, [(0.0, UPLINK_BPS)]))
     near, far = Processor(env, "edge"), Processor(env, "cloud", crashes_s)
-    world = CameraWorld(env, Device(near, EDGE), Device(far, CLOUD), up, down, Ewma(), patience_s)
+    world = CameraWorld(
+        env, Device(near, EDGE), Device(far, CLOUD), up, down, Ewma(), patience_s, probe_s=PROBE_S
+    )
     table = FrameTable()
     shown: list[tuple[int, Any]] = []
     frames_an_input = checked_input(system)
