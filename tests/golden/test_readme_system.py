@@ -71,11 +71,17 @@ def test_a_value_that_its_codec_refuses_is_one_line(lab: Path) -> None:
 
 
 ORACLE = """
+from dataclasses import dataclass
+
 from sim.schedulers import OracleScheduler
 
 
 class Seer:
     wants_truth = True
+
+    @dataclass(frozen=True)
+    class Options:
+        pass
 
     def __init__(self, objective, options):
         self.oracle = OracleScheduler(objective)
