@@ -3,11 +3,15 @@
 A modem knows when its own messages were handed to it, how much of them has left, and what it was granted.
 From that come samples (bytes, seconds that the link was busy with them), which an estimator learns from.
 
-- **Messages are combined** until they amount to something: a few packets, some time, or all that a quarter of
-  a second brought. A short message alone says little, since grants come once a millisecond.
-- **A bound is used as one.** Up to a millisecond of each message's time may have been the wait for a grant.
-  Where that could be most of a sample's time, the rate lies between bytes over time and bytes over what
-  is left of the time. A belief between the two stands; one outside moves to the nearer bound.
+- **Messages are combined** until they amount to something: a few packets and grants, some time, or all that a
+  quarter of a second brought. A short message alone says little, since grants come once a millisecond.
+- **A bound is used as one.** Up to a millisecond of each message's time may have been the wait for a grant;
+  and a grant covers a whole millisecond, of which the message may have waited for the last instant only. Of
+  N messages in s seconds, the rate therefore lies between bytes / (s + N ms) and bytes / (s - N ms). Where s
+  is more than 2 N ms, bytes / s is told, at most 1.5 times the first. Otherwise a belief between the two
+  stands; one outside moves to the nearer bound. (Bytes that flow, as in a trace of rates, need no grant.)
+- **A grant counts once.** What gives way and leaves in the room of a grant that has been counted has taken no
+  time of its own; it is one message more in the sample in the making, with the millisecond of its grant.
 - **What is under way teaches** once it is late: the modem sees its queue drain, so a message over a link
   that has collapsed need not end first. (One that only waits for its turn on a shared link is not late.)
   What gives way teaches at any time: opportunistic bytes, and probes.
@@ -26,9 +30,10 @@ from simpy import Environment
 
 from sim.physics.estimators import BandwidthEstimator
 from sim.physics.link import BackgroundTransfer, Link, Transfer
-from sim.physics.trace_replay import PACKET_BYTES
+from sim.physics.trace_replay import CLOCK_TOLERANCE_S, PACKET_BYTES
 
-SAMPLE_BYTES = 8 * PACKET_BYTES  # a message of this size is a sample of its own
+SAMPLE_BYTES = 8 * PACKET_BYTES  # a message of this size is a sample of its own,
+LEAST_S = 0.002  # if it kept the link busy for two grants: what a single one carries may be a burst
 SAMPLE_S = 0.02  # so is one that has taken so long: the wait for a grant is then a twentieth
 SPAN_S = 0.25  # a sample never covers more than this
 # Of the first grant that a message waits for: on average it waits half a gap between evenly spaced grants and
@@ -37,9 +42,12 @@ FIRST_GRANT = 0.75
 ACCESS_S = 1e-3  # longest wait for a grant on an idle link: LTE's transmission time interval
 LATE = 1.5  # times what a message should take by what is believed
 AGREEMENT = 1.1  # a bound is broken by more than this factor
-PROBE_S = 0.003  # of the link's time: three grants, and 0.3 % of the link at a probe a second
+# Of the link's time: six grants, and 0.6 % of the link at a probe a second. What is through in two grants
+# gives no more than bounds, and the lower one is then down to two thirds of the rate: a probe of what was
+# believed must tell more while the belief is still there.
+PROBE_S = 0.006
 PROBE_BYTES = 4 * PACKET_BYTES  # at least,
-MOST_PROBE_BYTES = 64_000  # and at most: what is faster than 170 Mbit/s need not be known as well
+MOST_PROBE_BYTES = 128_000  # and at most: what is faster than 170 Mbit/s need not be known as well
 MOST_WATCHED = 64  # messages that nobody asks about
 
 
@@ -61,6 +69,7 @@ class UplinkMeter:
         "_env",
         "_estimator",
         "_free_s",
+        "_grant_s",
         "_late",
         "_link",
         "_looked_s",
@@ -94,6 +103,9 @@ class UplinkMeter:
         learns = probe_s is not None and getattr(estimator, "learns", True)
         self._probe_s = probe_s if learns and probe_s is not None else math.inf
         self._waited_bytes = (1.0 - FIRST_GRANT) * link.replay.grant_bytes
+        self._grant_s = (
+            ACCESS_S if self._waited_bytes else 0.0
+        )  # what a grant covers; bytes that flow need none
         self.learnt_s = 0.0  # when the link last told its rate
         # Critical transfers whose end has not been looked at; a system that never asks keeps the newest.
         self.unobserved: deque[Transfer] = deque(maxlen=MOST_WATCHED)
@@ -125,7 +137,7 @@ class UplinkMeter:
             # From when it was handed to the link, or the camera's own earlier message was through: what
             # other cameras sent before it, it has waited for.
             seconds = delivered_s - max(transfer.enqueued_s, self._free_s)
-            if seconds > 0.0:  # otherwise it has used the room of a grant that has been counted
+            if seconds > CLOCK_TOLERANCE_S:  # otherwise it has used the room of a grant that has been counted
                 self._own(delivered_s, seconds)
                 # It was granted whole opportunities, and paid for them with its time.
                 granted = transfer.size_bytes + transfer.room_bytes - self._waited_bytes
@@ -136,8 +148,7 @@ class UplinkMeter:
         ):  # the most common: in short
             message, left_bytes = watched.pop()
             seconds = message.ended_s - self._looked_s - self._own_s
-            if seconds > 0.0:
-                self.add(left_bytes - message.remaining_bytes, seconds, message.ended_s)
+            self.add(left_bytes - message.remaining_bytes, seconds, message.ended_s)
         elif watched:
             self._look(now_s)
         old = now_s - self.learnt_s > self._probe_s or self._doubt
@@ -220,25 +231,33 @@ class UplinkMeter:
         if self.unobserved:  # one is under way
             seconds -= max(0.0, until_s - max(looked_s, self.unobserved[0].enqueued_s))
         self._looked_s, self._own_s = until_s, 0.0
-        if seconds > 0.0:
+        if seconds > 0.0 or carried > 0.0:
             self.add(carried, seconds, until_s)
 
     def add(self, size_bytes: float, seconds: float, at_s: float) -> None:
         """Bytes have left in some seconds of the link's time, until `at_s`."""
+        if size_bytes >= SAMPLE_BYTES and seconds > 2.0 * ACCESS_S:  # more than what waits could add to it
+            self._bytes = self._seconds = 0.0
+            self._messages = 0
         if self._messages == 0:
             self._since_s = at_s - seconds
         self._messages += 1
         self._bytes += size_bytes
-        self._seconds += seconds
         if (
-            self._bytes >= SAMPLE_BYTES or self._seconds >= SAMPLE_S or at_s - self._since_s >= SPAN_S
+            seconds > CLOCK_TOLERANCE_S
+        ):  # otherwise they have left in the room of a grant that has been counted
+            self._seconds += seconds
+        if (
+            (self._bytes >= SAMPLE_BYTES and self._seconds >= LEAST_S)
+            or self._seconds >= SAMPLE_S
+            or at_s - self._since_s >= SPAN_S
         ) and self._seconds > 0.0:
             self._sample(at_s)
 
     def _sample(self, at_s: float) -> None:
         """Tell the estimator, unless what it believes explains the sample as well."""
         size_bytes, seconds = self._bytes, self._seconds
-        access_s = self._messages * ACCESS_S
+        access_s, granted_s = self._messages * ACCESS_S, self._messages * self._grant_s
         self._bytes = self._seconds = 0.0
         self._messages = 0
         estimator = self._estimator
@@ -253,12 +272,16 @@ class UplinkMeter:
             self._stalled_s = 0.0
         if seconds > 2.0 * access_s:
             self.learnt_s = at_s
-        elif (believed_bps := estimator.estimate_bps()) is not None:
-            bits, spare_s = 8.0 * size_bytes, seconds - access_s
-            if believed_bps * seconds * AGREEMENT >= bits:
-                if believed_bps * spare_s <= bits * AGREEMENT:
-                    return
-                seconds = spare_s
+        else:
+            bits = 8.0 * size_bytes
+            most_s, least_s = seconds + granted_s, seconds - access_s
+            believed_bps = estimator.estimate_bps()
+            if believed_bps is None or believed_bps * most_s * AGREEMENT < bits:
+                seconds = most_s
+            elif believed_bps * least_s <= bits * AGREEMENT:
+                return
+            else:
+                seconds = least_s
             self._doubt = True
         if self._elapse is not None:
             self._elapse(at_s - self._sampled_s)

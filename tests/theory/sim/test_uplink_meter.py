@@ -23,6 +23,7 @@ from sim.world.device import Device
 from sim.world.frame import Frame
 from sim.world.frame_world import FrameWorld
 from sim.world.simulation import RunResult, Simulation
+from sim.world.uplink_meter import UplinkMeter
 from tests.strategies.systems import CLOUD, EDGE, rate
 from traces.bandwidth.trace import OpportunityTrace
 
@@ -177,3 +178,77 @@ def test_an_estimator_that_knows_no_clock_still_learns() -> None:
 
     (system,), _ = run([300], [(0.0, FAST_BPS), (STEP_S, SLOW_BPS)], Last)
     assert system.factor(SLOW_BPS, STEP_S + 2.0, END_S) < 1.3
+
+
+BURST_PACKETS, BURST_MS = 32, 40
+
+
+class Told:
+    """An estimator that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.samples: list[tuple[float, float]] = []
+
+    def observe(self, size_bytes: float, seconds: float) -> None:
+        self.samples.append((size_bytes, seconds))
+
+    def estimate_bps(self) -> float | None:
+        return 8.0 * self.samples[-1][0] / self.samples[-1][1] if self.samples else None
+
+
+def bursts() -> OpportunityTrace:
+    """A burst of 384 kbit in one millisecond of every forty: 9.6 Mbit/s."""
+    return OpportunityTrace("bursts", np.repeat(np.arange(0, 4000, BURST_MS), BURST_PACKETS), 4000)
+
+
+def test_what_leaves_in_the_rest_of_a_grant_takes_no_time_of_its_own() -> None:
+    """A message waits 1 µs for a burst; one that gives way follows at once in what the burst has left."""
+    env, told = Environment(), Told()
+    link = Link(env, replay(bursts()), LinkConditions())
+    meter = UplinkMeter(env, link, told, probe_s=None)
+    for burst in range(1, 20):
+        env.run(until=burst * BURST_MS / 1000 - 1e-6)
+        meter.unobserved.append(link.reserve(1500))
+        env.run(until=burst * BURST_MS / 1000)
+        meter.estimate_bps()
+        meter.watch(link.send_background(31 * 1500, lambda: None, lambda: None))
+        env.run(until=burst * BURST_MS / 1000 + 0.002)
+        meter.estimate_bps()
+    assert told.samples
+    # Never more than the burst's own rate: 384 kbit/ms.
+    assert max(8.0 * size / seconds for size, seconds in told.samples) <= BURST_PACKETS * 12_000 / 1e-3
+    # All of them was told, and no byte twice.
+    assert sum(size for size, _ in told.samples) <= 19 * BURST_PACKETS * 1500
+
+
+@pytest.mark.parametrize("wait_s", [1e-6, 3e-4, 9e-4])
+@pytest.mark.parametrize("size_bytes", [1_500, 12_000, 48_000])
+def test_a_short_sample_tells_no_more_than_a_grant_can_carry(wait_s: float, size_bytes: int) -> None:
+    """However late in its millisecond a message comes, what left in the grant took up to a millisecond."""
+    env, told = Environment(), Told()
+    link = Link(env, replay(bursts()), LinkConditions())
+    meter = UplinkMeter(env, link, told, probe_s=None)
+    for burst in range(1, 30):
+        env.run(until=burst * BURST_MS / 1000 - wait_s)
+        meter.unobserved.append(link.reserve(size_bytes))
+        env.run(until=burst * BURST_MS / 1000 + 0.001)
+        meter.estimate_bps()
+    assert told.samples
+    most_bps = 8.0 * max(size_bytes, 1500) / 1e-3
+    assert max(8.0 * size / seconds for size, seconds in told.samples) <= most_bps
+
+
+def test_messages_that_fill_a_few_grants_tell_the_rate() -> None:
+    """Not only bounds: 12 packets a millisecond, messages of three and a half grants at any place."""
+    env, told = Environment(), Told()
+    link = Link(env, replay(OpportunityTrace("even", np.repeat(np.arange(1000), 12), 1000)), LinkConditions())
+    meter = UplinkMeter(env, link, told, probe_s=None)
+    for place in range(1, 50):
+        env.run(until=0.02 * place + 0.00037 * (place % 3))
+        meter.unobserved.append(link.reserve(42 * 1500))
+        env.run(until=0.02 * place + 0.01)
+        meter.estimate_bps()
+    rates = [8.0 * size / seconds for size, seconds in told.samples]
+    assert len(rates) == 49
+    assert 12 * 12e6 / 1.5 < min(rates) <= max(rates) < 12 * 12e6 * 1.5
+    assert float(np.median(rates)) == pytest.approx(12 * 12e6, rel=0.2)
