@@ -168,9 +168,7 @@ def differing(paired: Sequence[PairedRuns], a: Side, b: Side) -> list[tuple[str,
     Keys that only one of two systems has are part of which system it is.
     """
     configs = {
-        row["folder"]: config
-        for side in (a, b)
-        for row, config in zip(side.rows, side.configs, strict=True)
+        row["folder"]: config for side in (a, b) for row, config in zip(side.rows, side.configs, strict=True)
     }
     found: dict[tuple[str, str, str], None] = {}
     for pair in (pair for runs in paired for pair in runs.pairs):

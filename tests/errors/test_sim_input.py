@@ -125,7 +125,10 @@ def refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
             ["payload.quality", "recorded with 85", "70"],
         ),
         *(
-            (["video=scene", f"{key}.codec={codec}", f"{key}.quality=20"], [f"{key}.quality", repr(codec), "20"])
+            (
+                ["video=scene", f"{key}.codec={codec}", f"{key}.quality=20"],
+                [f"{key}.quality", repr(codec), "20"],
+            )
             for key, codec in (("payload", "png"), ("payload", "raw"), ("system", "raw"), ("system", "png"))
         ),
         (

@@ -118,7 +118,9 @@ def test_rulers_are_not_mixed(sim: Callable[..., Path]) -> None:
     with pytest.raises(InputError, match=r"found accuracy_ruler='coverage' here, 'measured' there"):
         pair_up(*sides)
     found = pair_up(read_side(folder, "system", "edge_only"), read_side(folder, "system", "full_offload"))
-    assert [pair.a["accuracy_ruler"] == pair.b["accuracy_ruler"] for runs in found for pair in runs.pairs] == [
+    assert [
+        pair.a["accuracy_ruler"] == pair.b["accuracy_ruler"] for runs in found for pair in runs.pairs
+    ] == [
         True,
         True,
     ]
