@@ -96,7 +96,7 @@ def _show(folders: list[Path], picture: Path | None) -> None:
 
 def _compare(folders: list[Path], by: list[str] | None, out: Path) -> None:
     from analysis.compare import compare, comparison_table, comparison_text
-    from analysis.pairing import pair_up, read_side
+    from analysis.pairing import differing, pair_up, read_side
 
     if len(folders) != (1 if by else 2):
         wanted = "one sweep with --by KEY A B" if by else "two folders, or one with --by KEY A B"
@@ -109,8 +109,11 @@ def _compare(folders: list[Path], by: list[str] | None, out: Path) -> None:
     names = sides[0].name, sides[1].name
     if names[0] == names[1]:
         names = str(folders[0]), str(folders[1])
-    found = compare(pair_up(*sides))
+    paired = pair_up(*sides)
+    found = compare(paired)
     print(f"{names[0]} against {names[1]}")
+    for key, one, other in differing(paired, *sides):
+        print(f"  not the same: {key} = {one} against {other}")
     print(comparison_text(found, names))
     write_whole(out, lambda part: comparison_table(found, names).to_csv(part, index=False))
     print(f"written to {out}")

@@ -1,4 +1,4 @@
-"""Which runs of two sides met the same network and the same frames.
+"""Which runs of two sides met the same network and the same frames, and are valued by the same ruler.
 
 A side is a run, a sweep, or those jobs of a sweep that have one value of a key. What was not the same within
 a side was swept; what is the same within each but differs between them is what is compared.
@@ -20,7 +20,15 @@ from traces.errors import InputError
 
 # Keys and sections in which two runs must be the same to have met the same.
 _MET = ("trace", "video", "arrival", "frames", "fps", "cameras", "seed", "replicate", "link.outages_s")
-_NO_MATTER = ("trace.name", "video.name", "replicates", "timeline", "overlay", "regret")
+# And in which their results are valued alike: EA 0.8 at one λ, or by one ruler, is not EA 0.8 at another.
+_RULER = "accuracy_ruler"  # of the summary: what `accuracy.mode` came to
+_VALUED = (
+    _RULER,
+    *("accuracy.dense", "accuracy.coverage_threshold", "accuracy.reference", "accuracy.classes"),
+    *("accuracy.mask_ids", "scheduler.lambda_per_s", "warmup_s"),
+)
+_NO_MATTER = ("trace.name", "video.name", "replicates", "timeline", "overlay", "regret", "cache")
+_SYSTEMS_OWN = ("system._target_", "system.name", "system.display")  # follow from which system it is
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -81,7 +89,9 @@ def read_side(folder: Path, key: str | None = None, value: str | None = None) ->
             f"{folder}: expected completed runs, found {len(unfinished)} of {len(rows)} that have not "
             f"({unfinished[0]['folder']})"
         )
-    configs = [_flat(_config(Path(row["folder"]))) for row in rows]
+    configs = [
+        {**_flat(_config(Path(row["folder"]))), _RULER: repr(row.get("accuracy_ruler"))} for row in rows
+    ]
     name = value if value is not None else (_common_system(rows) or str(folder))
     return Side(name, tuple(rows), tuple(configs))
 
@@ -124,8 +134,13 @@ def pair_up(a: Side, b: Side) -> list[PairedRuns]:
     """
     if {row["folder"] for row in a.rows} & {row["folder"] for row in b.rows}:
         raise InputError(f"compare: expected two sides, found {a.rows[0]['folder']} on both")
-    keys = {key for side in (a, b) for config in side.configs for key in config} - set(_NO_MATTER)
-    tell = sorted(key for key in keys if _is_met(key) or _varies(key, a) or _varies(key, b))
+    keys = {key for side in (a, b) for config in side.configs for key in config}
+    tell = sorted(
+        key
+        for key in keys
+        if not _is_of(key, _NO_MATTER)
+        and (_is_of(key, (*_MET, *_VALUED)) or _varies(key, a) or _varies(key, b))
+    )
     partners: dict[tuple[str | None, ...], list[int]] = {}
     for place, config in enumerate(b.configs):
         partners.setdefault(_signature(config, tell), []).append(place)
@@ -145,16 +160,49 @@ def pair_up(a: Side, b: Side) -> list[PairedRuns]:
     return [PairedRuns(setting, tuple(pairs)) for setting, pairs in groups.items()]
 
 
-def _is_met(key: str) -> bool:
-    return any(key == met or key.startswith(f"{met}.") for met in _MET)
+def differing(paired: Sequence[PairedRuns], a: Side, b: Side) -> list[tuple[str, str, str]]:
+    """What the runs of a pair do not share beside the system: key, value of the first, of the second.
+
+    Keys that only one of two systems has are part of which system it is.
+    """
+    configs = {
+        row["folder"]: config for side in (a, b) for row, config in zip(side.rows, side.configs, strict=True)
+    }
+    found: dict[tuple[str, str, str], None] = {}
+    for pair in (pair for runs in paired for pair in runs.pairs):
+        one, other = configs[pair.a["folder"]], configs[pair.b["folder"]]
+        same_system = one.get("system._target_") == other.get("system._target_")
+        for key in dict.fromkeys((*one, *other)):
+            missing = key not in one or key not in other
+            if _is_of(key, (*_NO_MATTER, *_SYSTEMS_OWN)) or (
+                missing and key.startswith("system.") and not same_system
+            ):
+                continue
+            values = one.get(key, "none"), other.get(key, "none")
+            if _comparable(values[0]) != _comparable(values[1]):
+                found[key, *values] = None
+    return sorted(found)
+
+
+def _is_of(key: str, sections: Sequence[str]) -> bool:
+    """Whether a key is one of these, or lies in one of them."""
+    return any(key == section or key.startswith(f"{section}.") for section in sections)
 
 
 def _varies(key: str, side: Side) -> bool:
-    return len({config.get(key) for config in side.configs}) > 1
+    return len({_comparable(config.get(key)) for config in side.configs}) > 1
 
 
-def _signature(config: Mapping[str, str], keys: Sequence[str]) -> tuple[str | None, ...]:
-    return tuple(config.get(key) for key in keys)
+def _signature(config: Mapping[str, str], keys: Sequence[str]) -> tuple[str | float | None, ...]:
+    return tuple(_comparable(config.get(key)) for key in keys)
+
+
+def _comparable(value: str | None) -> str | float | None:
+    """A value as it is compared: 1 and 1.0 are one number."""
+    try:
+        return value if value is None else float(value)
+    except ValueError:
+        return value
 
 
 def _settings(side: Side) -> list[str]:
@@ -170,12 +218,16 @@ def _why_not(config: Mapping[str, str], other: Side, tell: Sequence[str], found:
         return (
             f"is not told apart from others by what it met: expected one partner on the side of {other.name}"
         )
-    differing, nearest = min(
-        (([key for key in tell if config.get(key) != one.get(key)], one) for one in other.configs),
+    apart, nearest = min(
+        (
+            ([key for key in tell if _comparable(config.get(key)) != _comparable(one.get(key))], one)
+            for one in other.configs
+        ),
         key=lambda entry: len(entry[0]),
     )
-    said = ", ".join(f"{key}={config.get(key)} here, {nearest.get(key)} there" for key in differing[:3])
-    return f"has no partner on the side of {other.name}: expected a run that met the same, found {said}"
+    said = ", ".join(f"{key}={config.get(key)} here, {nearest.get(key)} there" for key in apart[:3])
+    met = "met the same" if any(not _is_of(key, _VALUED) for key in apart) else "is valued alike"
+    return f"has no partner on the side of {other.name}: expected a run that {met}, found {said}"
 
 
 def _digest(row: Mapping[str, Any]) -> str:

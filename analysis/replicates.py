@@ -26,6 +26,7 @@ from sim.records.intervals import (
 
 # Added up over replicates; all other numbers are averaged.
 _ADDED = ("uplink_bytes", "uplink_opportunistic_bytes", "downlink_bytes", "simulated_s", "wall_s")
+MIXED = "mixed"  # of texts: replicates do not say the same
 # Of what a run was, not what came of it: no interval.
 _GIVEN = ("cameras", "seed", "in_flight", "warmup_s", "link_correlation_s", "quality")
 
@@ -34,7 +35,8 @@ def pooled_rows(rows: Sequence[Mapping[str, Any]], root: Path = Path()) -> list[
     """The rows with all completed replicates of a configuration as one, in the place of the first.
 
     Such a row has `replicates`, their number; counts and bytes of all of them; means over them, and for each
-    the two keys of its interval; latency quantiles of all their frames. Runs that have no siblings, have
+    the two keys of its interval; latency quantiles of all their frames; of yes and no whether it was so in any
+    of them, and of texts what all say, or :data:`MIXED`. Runs that have no siblings, have
     failed or have not finished stay as they are.
 
     Args:
@@ -69,8 +71,17 @@ def _pooled(members: Sequence[Mapping[str, Any]], root: Path) -> dict[str, Any]:
         values = [member.get(key) for member in members]
         if all(value is None or _is_number(value) for value in values):
             row.update(_averaged(key, values, has_interval=interval_keys(key)[0] in first))
+        elif key not in ("folder", "overrides"):  # which say where the first is, and what all were given
+            row[key] = _of_all(values)
     row.update(_quantiles([root / str(member["folder"]) for member in members]))
     return row
+
+
+def _of_all(values: Sequence[Any]) -> Any:
+    """What all replicates say; where they do not agree, whether any does, or :data:`MIXED`."""
+    if any(isinstance(value, (bool, np.bool_)) for value in values):
+        return True if any(values) else None if None in values else False
+    return values[0] if all(value == values[0] for value in values) else MIXED
 
 
 def _is_number(value: Any) -> bool:

@@ -235,17 +235,22 @@ def _profile(device: str, card: ModelConfig, folders: tuple[str, ...], key: str)
 
 
 def _codec(config: RunConfig, folders: tuple[str, ...], name: str | None, quality: int | None) -> BlockCodec:
-    """A codec of blocks: the payload's, or one of a system's own name or quality."""
+    """A codec of blocks: the payload's, or one of a system's own name or quality.
+
+    The payload's quality is that of its codec, whoever names it; of another codec it says nothing.
+
+    Raises:
+        InputError: no such codec, or a quality that it refuses or does not have.
+    """
+    payload = config.payload
     own = name is not None or quality is not None
-    if quality is None and name is None:
-        quality = config.payload.quality
-    plugin = find_plugin(
-        "payload/codec",
-        config.payload.codec if name is None else name,
-        folders,
-        "system.codec" if own else None,
-        quality=quality,
-    )
+    key = "payload.quality" if quality is None else "system.quality"
+    name = payload.codec if name is None else name
+    if quality is None and name == payload.codec:
+        quality = payload.quality
+    plugin = find_plugin("payload/codec", name, folders, "system.codec" if own else None, quality=quality)
+    if quality is not None and getattr(plugin.options, "quality", None) != quality:
+        raise InputError(f"{key}: expected null with {name!r}, whose YAML has no quality, found {quality}")
     made: BlockCodec = plugin.make()
     return made
 

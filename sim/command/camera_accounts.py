@@ -50,8 +50,8 @@ def camera_accounts(
         result: what the run left.
         warmup_s: when start-up is over: means and quantiles are over frames captured from then on.
     """
-    up = _messages(result, "uplink")
-    down = _messages(result, "downlink")
+    up = _sent(result)
+    down = _messages(result, "downlink", [activity.received_messages() for activity in result.activities])
     delay_s = assembly.simulation.downlink.conditions.delay_s  # what comes down is at the radio so much later
     completed = frames.loc[frames["outcome"] == "completed", "camera"].value_counts()
     radio = assembly.radio
@@ -74,6 +74,7 @@ def camera_accounts(
             }
         )
     table = camera_table(frames, further, warmup_s)
+    table["downlink_bytes"] += np.array(result.notice_bytes, dtype=np.int64)
     radios = [use for use in uses if use is not None]
     return CameraAccounts(
         table=table,
@@ -100,14 +101,40 @@ def _state_times(use: RadioUse | None) -> dict[str, Any]:
     return {} if use is None else {f"radio_{state}_s": seconds for state, seconds in use.seconds.items()}
 
 
-def _messages(result: RunResult, direction: str) -> Sequence[NDArray[np.float64]]:
+def _sent(result: RunResult) -> list[NDArray[np.float64]]:
+    """Begin, end and bytes of each camera's messages up, cut at the end of the run.
+
+    What has left by then of those that are not through is what the link says, not a share of their time: an
+    outage carries nothing. Links serve in the order in which messages begin.
+    """
+    end_s = result.simulated_s
+    up = _messages(result, "uplink", [activity.up_messages() for activity in result.activities])
+    under_way = [
+        (messages[row, 0], camera, row)
+        for camera, messages in enumerate(up)
+        for row in np.flatnonzero(messages[:, 1] > end_s)
+    ]
+    left_bytes = result.uplink.carried_bytes - sum(
+        float(messages[messages[:, 1] <= end_s, 2].sum()) for messages in up
+    )
+    for began_s, camera, row in sorted(under_way):
+        carried_bytes = min(max(left_bytes, 0.0), up[camera][row, 2])
+        left_bytes -= carried_bytes
+        up[camera][row] = min(began_s, end_s), end_s, carried_bytes
+    for camera, activity in enumerate(result.activities):
+        pieces = activity.pieces()
+        pieces = pieces[pieces[:, 0] < end_s]  # a link that has drained has carried more since
+        pieces[:, 1] = np.minimum(pieces[:, 1], end_s)  # the packet that was leaving is counted whole
+        up[camera] = np.concatenate((up[camera], pieces))
+    return up
+
+
+def _messages(
+    result: RunResult, direction: str, beside: Sequence[NDArray[np.float64]]
+) -> list[NDArray[np.float64]]:
     """Begin, end and bytes of each camera's messages: the frames' own, and what was noted beside them."""
     cameras, messages = result.table.messages(direction)
     order = np.argsort(cameras, kind="stable")
     bounds = np.searchsorted(cameras[order], np.arange(len(result.activities) + 1))
     own = [messages[order[begin:end]] for begin, end in pairwise(bounds)]
-    beside = [
-        activity.sent_messages() if direction == "uplink" else activity.received_messages()
-        for activity in result.activities
-    ]
     return [np.concatenate(pair) for pair in zip(own, beside, strict=True)]

@@ -91,7 +91,8 @@ def summarise(
     Means and quantiles are over the completed frames that count, those captured after start-up, every
     camera's alike; frames, bytes and busy times are of the whole run (:mod:`sim.records.run_statistics`).
     `uplink_bytes` are critical bytes (the sum of the frames', what still waits in the link included),
-    `uplink_bps_mean` is what the link has carried of both classes over the simulated time.
+    `uplink_bps_mean` is what the link has carried of both classes by the end, byte by byte, over the
+    simulated time.
     `edge_compute_fraction` is the edge's share of the critical path's compute time; busy ratios include
     background work. Energy is that of all edges over the whole run (:mod:`sim.records.energy`). `accuracy`
     and `ea` are by `accuracy_ruler`, measured or coverage. Where accuracy is measured, streaming means are
@@ -148,7 +149,7 @@ def summarise(
         uplink_opportunistic_bytes=int(opportunistic),
         downlink_bytes=int(result.downlink.offered_bytes),
         uplink_bps_mean=(
-            8.0 * (result.uplink.delivered_bytes + opportunistic) / simulated_s if simulated_s > 0 else None
+            8.0 * (result.uplink.carried_bytes + opportunistic) / simulated_s if simulated_s > 0 else None
         ),
         reuse_ratio_mean=mean(completed["reuse_ratio"]),
         active_blocks_mean=mean((1.0 - completed["reuse_ratio"]) * assembly.metric.blocks_total),

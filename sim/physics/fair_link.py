@@ -86,6 +86,9 @@ class FairLink(Link):
     def backlog_bytes(self) -> int:
         return sum(flow.size_bytes for _, _, flow in self._flows)
 
+    def _carried_of_waiting(self) -> float:
+        return max(0.0, self._carried_bytes - self._count.delivered) if self._flows else 0.0
+
     def _settle(self, now_s: float) -> None:
         self._advance(now_s)
         if not self._flows:

@@ -73,7 +73,7 @@ class LinkStatistics:
     """Bytes of a link up to an instant: offered = delivered + queued + dropped, in either class.
 
     A critical message counts as queued until its last byte has left; an opportunistic one counts
-    byte by byte, since it can be cut.
+    byte by byte, since it can be cut. `carried_bytes` counts critical messages byte by byte too, each once.
     """
 
     offered_bytes: float
@@ -85,6 +85,7 @@ class LinkStatistics:
     opportunistic_queued_bytes: float
     opportunistic_dropped_bytes: float
     retransmitted_bytes: float
+    carried_bytes: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +212,16 @@ class Link:
         now_s = self.env.now
         return sum(transfer.size_bytes for transfer in self._outstanding if transfer.delivered_s > now_s)
 
+    def _carried_of_waiting(self) -> float:
+        """What has left by now of the critical messages that are not through yet."""
+        if self.conditions.loss > 0.0:  # retransmissions pause: message by message
+            return sum(
+                self.carried_bytes(transfer)
+                for transfer in self._outstanding
+                if transfer.delivered_s > self.env.now
+            )
+        return max(0.0, self.backlog_bytes() - self.replay.owed_bytes(self.env.now))
+
     def _retransmit(self, size_bytes: int, delivered_s: float) -> float:
         """Lost packets leave again, in order and at once behind the message; each round waits to notice."""
         assert self.rng is not None
@@ -331,4 +342,5 @@ class Link:
             opportunistic_queued_bytes=sum(message.remaining_bytes for message in self._background),
             opportunistic_dropped_bytes=count.opportunistic_dropped,
             retransmitted_bytes=count.retransmitted,
+            carried_bytes=delivered + self._carried_of_waiting(),
         )

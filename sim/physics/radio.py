@@ -43,14 +43,16 @@ class Activity:
         up, down: begin, end, bytes of each message.
         opportunistic: begin, end, bytes, frame of each piece of a message that gives way: the frame beside
             which it was sent.
+        notice_bytes: of the messages down that no frame waited for: they are in no frame's row.
     """
 
-    __slots__ = ("down", "opportunistic", "up")
+    __slots__ = ("down", "notice_bytes", "opportunistic", "up")
 
     def __init__(self) -> None:
         self.up = array("d")
         self.down = array("d")
         self.opportunistic = array("d")
+        self.notice_bytes = 0
 
     def sent(self, transfer: Transfer) -> None:
         """Note a message up."""
@@ -60,13 +62,21 @@ class Activity:
         """Note a message down."""
         self.down.extend((transfer.began_s, transfer.delivered_s, transfer.size_bytes))
 
-    def sent_messages(self) -> NDArray[np.float64]:
-        """Begin, end and bytes of what was noted of the uplink, (messages, 3)."""
-        pieces = np.array(self.opportunistic).reshape(-1, 4)[:, :3]
-        return np.concatenate((np.array(self.up).reshape(-1, 3), pieces))
+    def noticed(self, transfer: Transfer) -> None:
+        """Note a message down that no frame waited for."""
+        self.received(transfer)
+        self.notice_bytes += transfer.size_bytes
+
+    def up_messages(self) -> NDArray[np.float64]:
+        """Begin, end and bytes of what was noted of messages up that do not give way, (messages, 3)."""
+        return np.array(self.up).reshape(-1, 3)
+
+    def pieces(self) -> NDArray[np.float64]:
+        """Begin, end and bytes of each piece of messages up that give way, (pieces, 3)."""
+        return np.array(self.opportunistic).reshape(-1, 4)[:, :3].copy()
 
     def received_messages(self) -> NDArray[np.float64]:
-        """The same of the downlink."""
+        """The same of messages down."""
         return np.array(self.down).reshape(-1, 3)
 
 

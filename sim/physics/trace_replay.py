@@ -45,6 +45,9 @@ class TraceReplay(Protocol):
         A packet that has begun to leave is finished even where it ends after `until_s`.
         """
 
+    def owed_bytes(self, now_s: float) -> float:
+        """What of the bytes that were taken leaves only after `now_s`, if the link does not pause before."""
+
     def free_s(self) -> float:
         """The time up to which the link is known to be busy with what was taken."""
 
@@ -191,6 +194,13 @@ class OpportunityReplay:
             self.room_bytes = 0.0
         return min(taken, limit_bytes)
 
+    def owed_bytes(self, now_s: float) -> float:
+        first, end = self._first_at_or_after((now_s + CLOCK_TOLERANCE_S) * 1e3), self._index + 1
+        if first >= end:
+            return 0.0
+        lost = sum(max(0, min(over, end) - max(begun, first)) for begun, over in self._dead)
+        return (end - first - lost) * self._packet_bytes - self.room_bytes
+
     def free_s(self) -> float:
         return max(self._last_ms, 0) / 1e3
 
@@ -314,6 +324,9 @@ class RateReplay:
             finish_s = self._finish_s(limit_bytes, start_s)
         self._busy_until_s = finish_s
         return limit_bytes
+
+    def owed_bytes(self, now_s: float) -> float:
+        return self.capacity_bytes(now_s, self._busy_until_s) if self._busy_until_s > now_s else 0.0
 
     def free_s(self) -> float:
         return self._busy_until_s

@@ -48,7 +48,8 @@ def _row(camera: int, frames: pd.DataFrame, warmup_s: float) -> dict[str, Any]:
         **{f"frames_{outcome}": int(counts.get(outcome, 0)) for outcome in OUTCOMES},
         "accuracy_mean": mean(completed["accuracy"]),
         "ea_mean": mean(completed["ea"]),
-        "ea_per_captured": ea_per_captured(counted),
+        # One without any result has got nothing, even where it captured only during start-up.
+        "ea_per_captured": ea_per_captured(counted) if counts.get("completed", 0) or not len(frames) else 0.0,
         "latency_mean_s": mean(latency_s),
         **latency_quantiles(latency_s),
         "queue_mean_s": mean(completed["queue_s"]),

@@ -115,7 +115,7 @@ class CameraWorld:
 
     def notify(self, size_bytes: int, on_arrived: Callable[[], None]) -> None:
         """Send something down that no frame waits for."""
-        event = self.downlink.send(size_bytes, math.inf, self.activity.received)
+        event = self.downlink.send(size_bytes, math.inf, self.activity.noticed)
         assert event.callbacks is not None
         event.callbacks.append(lambda _: on_arrived())
 

@@ -32,6 +32,7 @@ class RunResult:
     cloud_busy_s: float
     cloud_background_s: float
     activities: Sequence[Activity] = ()
+    notice_bytes: Sequence[int] = ()  # of each camera, down
 
 
 @dataclass(slots=True, eq=False)
@@ -131,6 +132,7 @@ class Simulation:
             cloud_busy_s=self.cloud.critical_busy_s(),
             cloud_background_s=self.cloud.background_busy_s(),
             activities=[camera.world.activity for camera in self.cameras],
+            notice_bytes=[camera.world.activity.notice_bytes for camera in self.cameras],
         )
         self.table.seal()
         return result

@@ -124,7 +124,19 @@ def refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
             ["system=full_offload", "payload.quality=70"],
             ["payload.quality", "recorded with 85", "70"],
         ),
-        (["system=full_offload", "system.quality=70"], ["system.codec", "of quality 85", "quality 70"]),
+        *(
+            (
+                ["video=scene", f"{key}.codec={codec}", f"{key}.quality=20"],
+                [f"{key}.quality", repr(codec), "20"],
+            )
+            for key, codec in (("payload", "png"), ("payload", "raw"), ("system", "raw"), ("system", "png"))
+        ),
+        (
+            ["video=scene", "system=edge_only", "payload.codec=raw", "payload.quality=20"],
+            ["payload.quality", "null", "20"],
+        ),
+        (["video=scene", "payload.codec=png", "system.quality=20"], ["system.quality", "null", "20"]),
+        (["system=full_offload", "system.quality=70"], ["system.quality", "recorded with 85", "found 70"]),
         (
             ["system=full_offload", "payload.codec=jpeg_420"],
             ["payload.codec", "raw, png, jpeg", "'jpeg_420'"],

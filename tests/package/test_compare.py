@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -86,6 +87,54 @@ def test_runs_that_met_something_else_are_refused(sweep: Path, sim: Callable[...
     fewer = sim("fewer", "system=edge_only", "trace=low,medium", "replicates=2")
     with pytest.raises(InputError, match=r"has no partner on the side of edge_only: .*replicate=2 here"):
         pair_up(read_side(sweep, "system", "full_offload"), read_side(fewer))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "other"),
+    [
+        ("scheduler.lambda_per_s", "6.931471805599452", "2.0"),
+        ("accuracy.dense", "1.0", "0.5"),
+        ("accuracy.coverage_threshold", "0.025", "0.05"),
+        ("warmup_s", "1.0", "0.5"),
+    ],
+)
+def test_runs_that_are_valued_otherwise_are_refused(
+    sim: Callable[..., Path], key: str, value: str, other: str
+) -> None:
+    """Better by another ruler is not better."""
+    scene = ("video=scene", "accuracy=coverage", "frames=5")
+    folder = sim(f"valued-{key}", "system=edge_only", *scene, f"{key}={value},{other}")
+    message = f"expected a run that is valued alike, found {key}={value} here, {other} there"
+    with pytest.raises(InputError, match=re.escape(message)):
+        pair_up(*(read_side(folder, key, one) for one in (value, other)))
+
+
+def test_rulers_are_not_mixed(sim: Callable[..., Path]) -> None:
+    still = ("video=scene", "frames=4", "system=edge_only,full_offload")
+    folder = sim("rulers", *still, "accuracy=coverage,measured")
+    rows = read_side(folder).rows
+    assert {row["accuracy_ruler"] for row in rows} == {"coverage", "measured"}
+    sides = [read_side(folder / place) for place in ("0", "3")]
+    with pytest.raises(InputError, match=r"found accuracy_ruler='coverage' here, 'measured' there"):
+        pair_up(*sides)
+    found = pair_up(read_side(folder, "system", "edge_only"), read_side(folder, "system", "full_offload"))
+    assert [
+        pair.a["accuracy_ruler"] == pair.b["accuracy_ruler"] for runs in found for pair in runs.pairs
+    ] == [
+        True,
+        True,
+    ]
+
+
+def test_what_else_differs_is_printed(
+    sim: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    near = sim("near", "system=full_offload", "frames=5", "warmup_s=1")
+    far = sim("far", "system=fluxshard_ea", "frames=5", "warmup_s=1.0", "link.delay_s=0.1")
+    capsys.readouterr()
+    analysis(["compare", str(near), str(far), "--out", str(tmp_path / "out.csv")])
+    said = [line for line in capsys.readouterr().out.splitlines() if "not the same" in line]
+    assert said == ["  not the same: link.delay_s = 0.025 against 0.1"]
 
 
 def test_two_folders_are_two_sides(sweep: Path, sim: Callable[..., Path]) -> None:

@@ -168,6 +168,22 @@ def test_a_replicate_that_failed_is_not_pooled(sim: Command) -> None:
     assert [(row["status"], row.get("replicates")) for row in pooled] == [("completed", 2), ("failed", None)]
 
 
+def test_what_is_no_number_is_of_all_replicates(sim: Command) -> None:
+    rows = run_rows(folder := sim("replicates=3", *FAST))
+    for place, (extrapolated, radio, ruler) in enumerate(
+        [(False, None, "coverage"), (True, False, "measured"), (False, False, "coverage")]
+    ):
+        rows[place] = {
+            **rows[place],
+            **{"radio_extrapolated": extrapolated, "asked": radio, "accuracy_ruler": ruler},
+        }
+    (pooled,) = pooled_rows(rows, folder)
+    assert pooled["radio_extrapolated"] is True
+    assert pooled["asked"] is None  # one does not know
+    assert pooled["accuracy_ruler"] == "mixed"
+    assert pooled["system"] == "fluxshard_ea"
+
+
 def test_a_seed_that_changes_nothing_says_so(sim: Command, capsys: pytest.CaptureFixture[str]) -> None:
     still = ("system=full_offload,edge_only", "deterministic=true", "link.loss=0")
     sim("-m", "seed=0,1,2", *still, *FAST, into="idle")

@@ -29,6 +29,9 @@ def test_the_payload_is_that_of_every_system_that_sends_pixels(system: str) -> N
             ("payload.codec=raw",),
             ("payload.codec=png", "system.codec=jpeg", "system.quality=40"),
             ("system.quality=40",),
+            ("payload.quality=50", "system.codec=jpeg"),
+            ("payload.quality=50", "system.codec=jpeg_420"),
+            ("payload.quality=50", "system.codec=png"),
         )
     }
     said = [(one["codec"], one["quality"]) for one in found.values()]
@@ -40,11 +43,15 @@ def test_the_payload_is_that_of_every_system_that_sends_pixels(system: str) -> N
         ("raw", None),
         ("jpeg", 40),
         ("jpeg", 40),
+        ("jpeg", 50),  # the payload's codec by its name: the payload's quality
+        ("jpeg_420", 85),  # of another it says nothing
+        ("png", None),
     ]
     first_bytes = [one["uplink_bytes"] / one["frames_completed"] for one in found.values()]
-    default, coarse, half, lossless, plain, own, own_quality = first_bytes
+    default, coarse, half, lossless, plain, own, own_quality, named, _, _ = first_bytes
     assert own == own_quality < coarse < default < lossless < plain
     assert half < default
+    assert named == coarse
 
 
 @pytest.mark.parametrize(

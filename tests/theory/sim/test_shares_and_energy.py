@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from profiler.latency import Power
+from sim.records.camera_table import camera_table
 from sim.records.energy import edge_energy, together
 from sim.records.fairness import jain_index
 
@@ -67,3 +69,22 @@ def test_an_unknown_part_is_not_nothing(
     known = edge_energy(Power(2.0, 10.0), 50.0, 100.0, 1.0, True)
     both = together([known, energy])
     assert (both.total_j is None) == (energy.total_j is None or not with_radio)
+
+
+def test_a_camera_that_got_nothing_has_no_effective_accuracy() -> None:
+    """Cameras: a dropped frame of start-up; a result of start-up; that and a dropped frame; no frame."""
+    frames = pd.DataFrame(
+        {
+            "camera": [0, 1, 2, 2],
+            "captured_s": [0.0, 0.1, 0.2, 3.0],
+            "outcome": ["dropped", "completed", "completed", "dropped"],
+            "path": [None, "edge", "edge", None],
+            **dict.fromkeys(
+                ("accuracy", "ea", "latency_s", "queue_s"), [float("nan"), 0.5, 0.5, float("nan")]
+            ),
+            **dict.fromkeys(("uplink_bytes", "uplink_opportunistic_bytes", "downlink_bytes"), 0),
+        }
+    )
+    table = camera_table(frames, [{}, {}, {}, {}], warmup_s=1.0)
+    assert table["ea_per_captured"].iloc[[0, 2]].tolist() == [0.0, 0.0]
+    assert table["ea_per_captured"].iloc[[1, 3]].isna().all()  # nothing of it counts; nothing was captured
