@@ -182,7 +182,7 @@ def differing(paired: Sequence[PairedRuns], a: Side, b: Side) -> list[tuple[str,
                 continue
             values = one.get(key, "none"), other.get(key, "none")
             if _comparable(values[0]) != _comparable(values[1]):
-                found[key, *values] = None
+                found[(key, *values)] = None
     return sorted(found)
 
 

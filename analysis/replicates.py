@@ -35,9 +35,9 @@ def pooled_rows(rows: Sequence[Mapping[str, Any]], root: Path = Path()) -> list[
     """The rows with all completed replicates of a configuration as one, in the place of the first.
 
     Such a row has `replicates`, their number; counts and bytes of all of them; means over them, and for each
-    the two keys of its interval; latency quantiles of all their frames; of yes and no whether it was so in any
-    of them, and of texts what all say, or :data:`MIXED`. Runs that have no siblings, have
-    failed or have not finished stay as they are.
+    the two keys of its interval; latency quantiles of all their frames; of yes and no whether it was so in
+    any of them, and of texts what all say, or :data:`MIXED`. Runs that have no siblings, have failed or have
+    not finished stay as they are.
 
     Args:
         rows: as :func:`analysis.results.run_rows` makes them.

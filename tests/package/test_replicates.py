@@ -175,7 +175,9 @@ def test_what_is_no_number_is_of_all_replicates(sim: Command) -> None:
     ):
         rows[place] = {
             **rows[place],
-            **{"radio_extrapolated": extrapolated, "asked": radio, "accuracy_ruler": ruler},
+            "radio_extrapolated": extrapolated,
+            "asked": radio,
+            "accuracy_ruler": ruler,
         }
     (pooled,) = pooled_rows(rows, folder)
     assert pooled["radio_extrapolated"] is True

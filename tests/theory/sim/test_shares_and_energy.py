@@ -79,9 +79,10 @@ def test_a_camera_that_got_nothing_has_no_effective_accuracy() -> None:
             "captured_s": [0.0, 0.1, 0.2, 3.0],
             "outcome": ["dropped", "completed", "completed", "dropped"],
             "path": [None, "edge", "edge", None],
-            **dict.fromkeys(
-                ("accuracy", "ea", "latency_s", "queue_s"), [float("nan"), 0.5, 0.5, float("nan")]
-            ),
+            **{
+                name: [float("nan"), 0.5, 0.5, float("nan")]
+                for name in ("accuracy", "ea", "latency_s", "queue_s")
+            },
             **dict.fromkeys(("uplink_bytes", "uplink_opportunistic_bytes", "downlink_bytes"), 0),
         }
     )
