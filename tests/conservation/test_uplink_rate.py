@@ -35,7 +35,7 @@ def test_overloaded_uplink_reports_no_more_than_it_carries() -> None:
 def test_what_has_left_of_messages_that_never_got_through_counts(
     tmp_path: Path, sharing: str, kind: str
 ) -> None:
-    """Messages of megabytes before and in an outage: the link carries what its trace offers since."""
+    """Messages of megabytes before and in an outage: what its trace offers since the first has left."""
     trace: dict[str, Any] = {"mean_mbps": 25.0, "duration_s": 20.0}
     if kind == "rates":
         path = tmp_path / "steady.csv"
