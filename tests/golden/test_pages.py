@@ -169,9 +169,9 @@ def with_figures(text: str) -> str:
         cells = cells_of(line)
         if cells and heads and heads[0] == "experiment" and not line.startswith("|---"):
             (experiment,), (system,) = quoted(cells[0]), quoted(cells[1])
-            head, _, figures = summary_table([golden_row(experiment, system)], heads[2:]).splitlines()
-            assert re.split(r"\s{2,}", head) == heads[2:]
-            line = f"| {' | '.join([*cells[:2], *figures.split()])} |"
+            head, _, figures, *_ = summary_table([golden_row(experiment, system)], heads[2:]).splitlines()
+            assert re.split(r"\s{2,}", head.strip()) == heads[2:]
+            line = f"| {' | '.join([*cells[:2], *re.split(r'\s{2,}', figures.strip())])} |"
         heads = (heads or cells) if cells else []
         lines.append(line)
     return "\n".join([*lines, ""])
