@@ -50,7 +50,7 @@ TABLES = {
     "ablation": PageTable("README.md", kind="ablation"),
     "propagation_delay": PageTable(
         "sim/README.md",
-        ("system", "swept", "frames", "of", "EA", "latency ms", "p99 ms", "offload %"),
+        ("system", "swept", "frames", "of", "EA", "EA/captured", "by", "latency ms", "offload %"),
     ),
     "measured": PageTable(
         "sim/accuracy/README.md",

@@ -171,7 +171,8 @@ def with_figures(text: str) -> str:
             (experiment,), (system,) = quoted(cells[0]), quoted(cells[1])
             head, _, figures, *_ = summary_table([golden_row(experiment, system)], heads[2:]).splitlines()
             assert re.split(r"\s{2,}", head.strip()) == heads[2:]
-            line = f"| {' | '.join([*cells[:2], *re.split(r'\s{2,}', figures.strip())])} |"
+            values = re.split(r"\s{2,}", figures.strip())
+            line = f"| {' | '.join([*cells[:2], *values])} |"
         heads = (heads or cells) if cells else []
         lines.append(line)
     return "\n".join([*lines, ""])
