@@ -5,9 +5,9 @@
 writes `tests/golden/tables/estimators.csv`, which `sim/README.md` shows. The links are a step from 56 to 0.4
 Mbit/s and back, one that goes on and off every two seconds, and real traces of each family in
 `../shared/data/traces`, as they are and scaled to 10 and to 56 Mbit/s (the contested regime and the papers'
-medium level). The synthetic traces of the papers' levels are in the table too: like the real ones of the family
-`mahimahi`, they leave packets in bursts. Messages are small (`fluxshard_ea`, JPEG blocks), raw (the same, blocks
-as they are) or large (`coach`, whole frames).
+medium level). The synthetic traces of the papers' levels are in the table too: like the real ones of the
+family `mahimahi`, they leave packets in bursts. Messages are small (`fluxshard_ea`, JPEG blocks), raw (the
+same, blocks as they are) or large (`coach`, whole frames).
 
 Regret is in EA (the mean of the frames that were completed) and in EA by captured frame (dropped ones are 0).
 
