@@ -75,7 +75,7 @@ def test_the_page_shows_the_estimators_table(repository: Path) -> None:
 
 
 def test_the_default_estimator_loses_little_against_the_oracle_on_every_real_trace() -> None:
-    """The README says 0.02 EA; every family is there, at its own rate, contested and at the papers' level."""
+    """The README says 0.02 EA, 0.04 by captured frame; every family is there, at its own rate, contested and at the papers' level."""
     rows = [row for row in bench_estimators.recorded() if row["family"] and row["estimator"] == "kalman"]
     small = [row for row in rows if row["messages"] == "small"]
     assert {row["family"] for row in small} >= {"mahimahi", "ghent4g", "sigcomm21_uplink", "wifi_solis"}
@@ -84,6 +84,7 @@ def test_the_default_estimator_loses_little_against_the_oracle_on_every_real_tra
     for row in rows:
         assert float(row["regret"]) == pytest.approx(float(row["ea_oracle"]) - float(row["ea"]), abs=1.1e-4)
         assert float(row["regret"]) <= 0.02, (row["link"], row["mean_mbps"], row["video"])
+        assert float(row["regret_per_captured"]) <= 0.04, (row["link"], row["mean_mbps"], row["video"])
 
 
 def test_a_step_is_followed_within_two_seconds_by_who_asks() -> None:
@@ -91,7 +92,7 @@ def test_a_step_is_followed_within_two_seconds_by_who_asks() -> None:
     rows = [row for row in bench_estimators.recorded() if row["link"].startswith("step")]
     assert {(row["messages"], row["estimator"]) for row in rows} == {
         (messages, estimator)
-        for messages in bench_estimators.SYSTEMS
+        for messages in ("small", "large")
         for estimator in bench_estimators.ESTIMATORS
     }
     assert all(float(row["follow_s"]) <= 2.0 for row in rows if row["messages"] == "small")
