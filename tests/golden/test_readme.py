@@ -75,7 +75,10 @@ def test_the_page_shows_the_estimators_table(repository: Path) -> None:
 
 
 def test_the_default_estimator_loses_little_against_the_oracle_on_every_real_trace() -> None:
-    """The README says 0.02 EA, 0.04 by captured frame; every family is there, at its own rate, contested and at the papers' level."""
+    """The README says 0.02 EA, and 0.04 by captured frame.
+
+    Every family is there, at its own rate, contested and at the papers' level.
+    """
     rows = [row for row in bench_estimators.recorded() if row["family"] and row["estimator"] == "kalman"]
     small = [row for row in rows if row["messages"] == "small"]
     assert {row["family"] for row in small} >= {"mahimahi", "ghent4g", "sigcomm21_uplink", "wifi_solis"}
@@ -91,9 +94,7 @@ def test_a_step_is_followed_within_two_seconds_by_who_asks() -> None:
     """Large messages: only once the one that the step caught is given up, which is after five seconds."""
     rows = [row for row in bench_estimators.recorded() if row["link"].startswith("step")]
     assert {(row["messages"], row["estimator"]) for row in rows} == {
-        (messages, estimator)
-        for messages in ("small", "large")
-        for estimator in bench_estimators.ESTIMATORS
+        (messages, estimator) for messages in ("small", "large") for estimator in bench_estimators.ESTIMATORS
     }
     assert all(float(row["follow_s"]) <= 2.0 for row in rows if row["messages"] == "small")
 
