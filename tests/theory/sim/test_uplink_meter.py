@@ -196,6 +196,10 @@ class Told:
         return 8.0 * self.samples[-1][0] / self.samples[-1][1] if self.samples else None
 
 
+def never(size_bytes: int) -> None:
+    raise AssertionError(f"a probe of {size_bytes} bytes, where none is wanted")
+
+
 def bursts() -> OpportunityTrace:
     """A burst of 384 kbit in one millisecond of every forty: 9.6 Mbit/s."""
     return OpportunityTrace("bursts", np.repeat(np.arange(0, 4000, BURST_MS), BURST_PACKETS), 4000)
@@ -205,7 +209,7 @@ def test_what_leaves_in_the_rest_of_a_grant_takes_no_time_of_its_own() -> None:
     """A message waits 1 µs for a burst; one that gives way follows at once in what the burst has left."""
     env, told = Environment(), Told()
     link = Link(env, replay(bursts()), LinkConditions())
-    meter = UplinkMeter(env, link, told, probe_s=None)
+    meter = UplinkMeter(env, link, told, probe_s=None, send_probe=never)
     for burst in range(1, 20):
         env.run(until=burst * BURST_MS / 1000 - 1e-6)
         meter.unobserved.append(link.reserve(1500))
@@ -217,7 +221,7 @@ def test_what_leaves_in_the_rest_of_a_grant_takes_no_time_of_its_own() -> None:
     assert told.samples
     # Never more than the burst's own rate: 384 kbit/ms.
     assert max(8.0 * size / seconds for size, seconds in told.samples) <= BURST_PACKETS * 12_000 / 1e-3
-    # All of them was told, and no byte twice.
+    # And no byte twice.
     assert sum(size for size, _ in told.samples) <= 19 * BURST_PACKETS * 1500
 
 
@@ -227,7 +231,7 @@ def test_a_short_sample_tells_no_more_than_a_grant_can_carry(wait_s: float, size
     """However late in its millisecond a message comes, what left in the grant took up to a millisecond."""
     env, told = Environment(), Told()
     link = Link(env, replay(bursts()), LinkConditions())
-    meter = UplinkMeter(env, link, told, probe_s=None)
+    meter = UplinkMeter(env, link, told, probe_s=None, send_probe=never)
     for burst in range(1, 30):
         env.run(until=burst * BURST_MS / 1000 - wait_s)
         meter.unobserved.append(link.reserve(size_bytes))
@@ -242,7 +246,7 @@ def test_messages_that_fill_a_few_grants_tell_the_rate() -> None:
     """Not only bounds: 12 packets a millisecond, messages of three and a half grants at any place."""
     env, told = Environment(), Told()
     link = Link(env, replay(OpportunityTrace("even", np.repeat(np.arange(1000), 12), 1000)), LinkConditions())
-    meter = UplinkMeter(env, link, told, probe_s=None)
+    meter = UplinkMeter(env, link, told, probe_s=None, send_probe=never)
     for place in range(1, 50):
         env.run(until=0.02 * place + 0.00037 * (place % 3))
         meter.unobserved.append(link.reserve(42 * 1500))
