@@ -176,7 +176,8 @@ def test_either_side_encodes_and_decodes_and_a_reconstruction_keeps_its_thread_b
 def test_a_codec_that_nobody_measured_takes_no_time_and_says_so_once():
     known = {name: value for name, value in EDGE_TIMES.items() if name != "png"}
     edge = replace(with_codecs(EDGE, known), device="without_png")
-    with pytest.warns(InputWarning, match=r"invented on without_png does not say .* encode or decode 'png'") as said:
+    notice = r"invented on without_png does not say .* encode or decode 'png'"
+    with pytest.warns(InputWarning, match=notice) as said:
         rows = timed((FullOffload, FullOffload.Options("png")), edge=edge).rows
     assert len(said) == 1
     assert list(rows["encode_s"]) == [0.0] * 3
