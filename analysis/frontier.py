@@ -286,7 +286,8 @@ def draw_frontier(folders: Sequence[Path], target: Path) -> list[Point]:
             axis.set_title(f"not shown, sends nothing: {without}", fontsize=8)
     axes[0].set_ylabel(f"accuracy of results ({first_rows[0].get('accuracy_ruler')})")
     axes[1].legend(fontsize=8, loc="lower right")
-    figure.suptitle(_title(found, first_rows), fontsize=9)
+    everything = [row for folder in folders for row in run_rows(folder) if row["status"] == "completed"]
+    figure.suptitle(_title(found, everything), fontsize=9)
     write_whole(target, lambda part: figure.savefig(part, format=target.suffix[1:].lower(), dpi=120))
     return found
 
@@ -335,14 +336,15 @@ def _families(own: Sequence[Point]) -> list[list[Point]]:
 
 
 def _title(found: Sequence[Point], rows: Sequence[Mapping[str, Any]]) -> str:
-    shared = [
-        str(rows[0][key])
-        for key in ("model", "network", "trace", "video")
-        if len({str(row.get(key)) for row in rows}) == 1 and rows[0].get(key) is not None
-    ]
+    """What all runs share, in how many they differ, and what is drawn; on two lines."""
+    shared = []
+    for key in ("model", "network", "trace", "video"):
+        values = {str(row[key]) for row in rows if row.get(key) is not None}
+        if values:
+            shared.append(values.pop() if len(values) == 1 else f"{len(values)} {key}s")
     runs = sorted({point.runs for point in found})
     count = str(runs[0]) if len(runs) == 1 else f"{runs[0]} to {runs[-1]}"
     return (
-        f"{'; '.join(shared)}; {count} run{'s' * (count != '1')} a point; 95 % intervals {_over(found)}; "
+        f"{'; '.join(shared)}\n{count} run{'s' * (count != '1')} a point; 95 % intervals {_over(found)}; "
         f"hollow: under {100 * ANSWERED:.0f} % of the frames answered"
     )
