@@ -46,6 +46,7 @@ TABLES = {
             *("streaming accuracy", "latency ms", "p99 ms", "uplink Mbit/s", "reuse %", "edge busy %"),
         ),
     ),
+    "frontier": PageTable("sim/accuracy/README.md", kind="frontier"),
     "ablation": PageTable("README.md", kind="ablation"),
     "propagation_delay": PageTable(
         "sim/README.md",
