@@ -123,6 +123,7 @@ def open_inference(
     geometry: FrameGeometry,
     policy: str = "fixed",
     sampling: str = "bilinear",
+    margin_px: int = 0,
 ) -> Inference:
     """The network that runs, for frames of one size.
 
@@ -131,6 +132,7 @@ def open_inference(
         config: may replace the policy and the sampling.
         geometry: size of the frames and their blocks.
         policy, sampling: of the executor, where the configuration leaves them to the system.
+        margin_px: how far beyond the computed blocks every layer computes, under "fixed".
 
     Warns:
         UserWarning: "exact" was asked for, which latencies do not account for.
@@ -156,8 +158,13 @@ def open_inference(
     except (ValueError, FileNotFoundError) as error:
         raise InputError(f"model.weights: network {choice.name!r}: {error}") from None
     try:
+        policy = config.policy or policy
         executor = SparseExecutor(
-            model, config.policy or policy, block_px=geometry.block_px, sampling=config.sampling or sampling
+            model,
+            policy,
+            block_px=geometry.block_px,
+            sampling=config.sampling or sampling,
+            margin_px=margin_px if policy == "fixed" else 0,
         )
     except ValueError as error:
         raise InputError(f"model.network: {choice.name}: {error}") from None
@@ -172,7 +179,14 @@ def _identity(choice: NetworkChoice, executor: SparseExecutor, geometry: FrameGe
         *("result of", code_digest("kernels", "sim.accuracy"), _machine()),
         *(kind.__qualname__, repr(choice.network)),
         None if choice.weights is None else file_digest(choice.weights),
-        *(executor.policy, executor.sampling, executor.block_px, str(executor.dtype), str(executor.device)),
+        *(
+            executor.policy,
+            executor.sampling,
+            executor.margin_px,
+            executor.block_px,
+            str(executor.dtype),
+            str(executor.device),
+        ),
         *(geometry.height_px, geometry.width_px),
     )
 

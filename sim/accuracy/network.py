@@ -76,9 +76,9 @@ class IdleNetwork:
 
 
 IDLE = IdleNetwork()
-NetworkMaker: TypeAlias = Callable[[str, str], NetworkInLoop]  # by policy and sampling
+NetworkMaker: TypeAlias = Callable[[str, str, int], NetworkInLoop]  # by policy, sampling and margin in px
 
 
-def no_network(policy: str, sampling: str) -> NetworkInLoop:
+def no_network(policy: str, sampling: str, margin_px: int) -> NetworkInLoop:
     """What stands for a network where accuracy is known by coverage."""
     return IDLE

@@ -158,18 +158,21 @@ def _measured(
     work = open_store(config.cache.enabled, config.cache.max_bytes)
 
     @cache
-    def steps(policy: str, sampling: str) -> Steps:
-        return Steps(open_inference(choice, config.accuracy, view.geometry, policy, sampling), work)
+    def steps(policy: str, sampling: str, margin_px: int) -> Steps:
+        inference = open_inference(choice, config.accuracy, view.geometry, policy, sampling, margin_px)
+        return Steps(inference, work)
 
     cameras = range(config.cameras)
     reference = config.accuracy.reference
     masks: Sequence[MaskTruth] = ()
     if reference != "dense":
         masks = open_masks(config.accuracy, choice, video, [mask(camera) for camera in cameras])
-    dense = [Truth(steps("fixed", "bilinear"), images(camera)) for camera in cameras]
+    dense = [Truth(steps("fixed", "bilinear", 0), images(camera)) for camera in cameras]
 
     def networks(camera: int) -> NetworkMaker:
-        return lambda policy, sampling: RunningNetwork(steps(policy, sampling), dense[camera])
+        return lambda policy, sampling, margin_px: RunningNetwork(
+            steps(policy, sampling, margin_px), dense[camera]
+        )
 
     return VideoView(
         view.name,

@@ -80,7 +80,7 @@ class SystemContext:
 
         return frame_codec_of(self.block_codec(name, quality), self.geometry.block_px)
 
-    def network(self, policy: str = "fixed", sampling: str = "bilinear") -> NetworkInLoop:
+    def network(self, policy: str = "fixed", sampling: str = "bilinear", margin_px: int = 0) -> NetworkInLoop:
         """The network that runs in the loop.
 
         Args:
@@ -88,8 +88,9 @@ class SystemContext:
                 they change spreads, and is pruned where it is small). `accuracy.policy` may override it.
             sampling: how maps are read along vectors: "bilinear" or "nearest". `accuracy.sampling` may
                 override it.
+            margin_px: how far beyond the computed blocks every layer computes; see `kernels/executor`.
         """
-        return self.networks(policy, sampling)
+        return self.networks(policy, sampling, margin_px)
 
     def need_pixels(self, what: str) -> None:
         """Refuse a video without pixels.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from profiler.latency import CodecTime
-from sim.components.blocks import Match, Message
+from sim.components.blocks import BlockContent, Computed, Match, Message
 from sim.components.payload import Payload
 from sim.schedulers import (
     Decision,
@@ -27,19 +27,26 @@ class PathCosts:
     """Running means of what blocks weigh, and the costs that follow from them.
 
     Args:
-        block_bytes: what a block should take before one was sent.
-        payload: what codes blocks.
+        content: codes blocks, and says what one should take before one was sent.
         dense_fallback: either side infers densely where that is faster.
         regret_against: an oracle to report regret against; None reports none.
         wants_truth: whether the scheduler looks at the link's true future.
     """
 
-    block_bytes: float
-    payload: Payload
+    content: BlockContent
     dense_fallback: bool
     regret_against: OracleScheduler | None
     wants_truth: bool
+    block_bytes: float = field(init=False)
     overhead_bytes: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.block_bytes = self.content.block_bytes()
+
+    @property
+    def payload(self) -> Payload:
+        """What codes blocks."""
+        return self.content.payload
 
     def learn(self, message: Message) -> None:
         """Keep running means of what a block and the rest of a message cost."""
@@ -48,27 +55,35 @@ class PathCosts:
             per_block = (message.size_bytes - message.overhead_bytes) / message.blocks
             self.block_bytes += BYTES_MEMORY * (per_block - self.block_bytes)
 
-    def edge(self, local: Match, world: FrameWorld) -> PathCost:
-        """The edge's path."""
+    def edge(self, local: Match, computed: Computed, world: FrameWorld) -> PathCost:
+        """The edge's path, with what it computes for the active blocks of `local`."""
         waited_s = world.now_s - world.account.captured_s
         return edge_cost(
             world.edge.profile,
             len(local.active),
             waited_s + world.edge.processor.backlog_s(),
+            computed=computed.counts,
             dense_fallback=self.dense_fallback,
         )
 
     def observe(
-        self, local: Match, remote: Match, dirty: int, reachable: bool, world: FrameWorld
+        self,
+        local: Match,
+        remote: Match,
+        on_edge: Computed,
+        on_cloud: Computed,
+        reachable: bool,
+        world: FrameWorld,
     ) -> Observation:
         """Both paths, as far as they exist.
 
         Args:
             local, remote: the frame, searched in the edge's reference and in the proxy.
-            dirty: blocks of the server's image that inference has not covered, once moved along.
+            on_edge, on_cloud: what inference computes for the active blocks of either; on the cloud with the
+                blocks of the server's image that inference has not covered, once moved along.
             reachable: whether there is a server to offload to.
         """
-        edge = self.edge(local, world)
+        edge = self.edge(local, on_edge, world)
         bandwidth_bps = world.bandwidth_bps()
         if not reachable:
             return Observation(edge, None)
@@ -85,7 +100,8 @@ class PathCosts:
             block_bytes=self.block_bytes,
             header_bytes=self.overhead_bytes,
             encode_per_block_s=encode_block_s + decode_block_s,
-            unsent=dirty,
+            unsent=on_cloud.others,
+            computed=on_cloud.counts,
             dense_fallback=self.dense_fallback,
         )
         if not self.wants_truth:

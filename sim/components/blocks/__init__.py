@@ -7,13 +7,25 @@ pixels gives counts drawn from a recording (`counts`). Systems work with either 
 from __future__ import annotations
 
 from sim.components.blocks.features import BlockFeatures
-from sim.components.blocks.interface import BlockContent, BlockReference, Match, Message, SharedImage
+from sim.components.blocks.interface import (
+    NOTHING_MORE,
+    BlockContent,
+    BlockReference,
+    Classifier,
+    Computed,
+    Match,
+    Message,
+    SharedImage,
+)
 from sim.components.blocks.opening import open_blocks
 
 __all__ = [
+    "NOTHING_MORE",
     "BlockContent",
     "BlockFeatures",
     "BlockReference",
+    "Classifier",
+    "Computed",
     "Match",
     "Message",
     "SharedImage",

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.components.blocks.interface import Match, Message, SharedImage
+from sim.components.blocks.interface import NOTHING_MORE, Classifier, Computed, Match, Message, SharedImage
 from sim.components.payload import Payload
 from sim.world.frame import Frame
 from traces.video.block_statistics import BlockSampler
@@ -30,7 +30,7 @@ class CountReference:
     frame_index: int = -1
     stale: int = 0
 
-    def match(self, frame: Frame) -> Match:
+    def match(self, frame: Frame, classify: Classifier | None = None) -> Match:
         if self.frame_index < 0:
             return Match(range(self.blocks_total), None, frame.index)
         age = frame.index - self.frame_index
@@ -41,6 +41,9 @@ class CountReference:
     def replace(self, frame: Frame) -> None:
         self.frame_index = frame.index
         self.stale = 0
+
+    def computed(self, match: Match) -> Computed:
+        return NOTHING_MORE
 
     def moved(self, frame: Frame, match: Match, processed: int) -> None:
         return None
@@ -72,6 +75,9 @@ class CountSharedImage(CountReference):
         computed = min(self.blocks_total, message.blocks + self.dirty_blocks())
         self._dirty.clear()
         return computed
+
+    def computed(self, match: Match) -> Computed:
+        return Computed(self.dirty_blocks())
 
     def dirty_blocks(self, match: Match | None = None) -> int:
         return min(self.blocks_total, sum(blocks for _, blocks in self._dirty)) if self._dirty else 0

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,12 @@ from numpy.typing import NDArray
 from sim.components.payload import Payload
 from sim.records.outcome import RestsOn
 from sim.world.frame import Frame
+
+if TYPE_CHECKING:
+    from kernels.motion.field import MotionField
+
+# What of a motion field to recompute: flat indices, the first to be processed first.
+Classifier: TypeAlias = "Callable[[MotionField], NDArray[np.int32]]"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,11 +30,30 @@ class Match:
         vectors: (rows, columns, 2) int16 motion vectors; None where only counts are known, or where there
             was no reference to search.
         frame_index: the frame that was searched.
+        difference: (rows, columns) float32, D of each block; None like the vectors.
     """
 
     active: Sequence[int] | NDArray[np.int32]
     vectors: NDArray[np.int16] | None
     frame_index: int
+    difference: NDArray[np.float32] | None = None
+
+
+class Computed(NamedTuple):
+    """How many blocks inference computes when the first k active ones are processed.
+
+    Without a margin k + `others`; with one `counts[k]`, for k = 0, …, N, where the others are counted in.
+    """
+
+    others: int = 0
+    counts: NDArray[np.int64] | None = None
+
+    def for_first(self, k: int) -> int:
+        """Blocks computed for the first k."""
+        return k + self.others if self.counts is None else int(self.counts[k])
+
+
+NOTHING_MORE = Computed()  # but the k blocks themselves
 
 
 @dataclass(slots=True, eq=False)
@@ -65,8 +90,15 @@ class Message:
 class BlockReference(Protocol):
     """An image that frames are searched in: the frame of a dense refresh, or the server's view."""
 
-    def match(self, frame: Frame) -> Match:
-        """Search `frame` here and classify its blocks; with nothing to search in, all blocks are active."""
+    def match(self, frame: Frame, classify: Classifier | None = None) -> Match:
+        """Search `frame` here and classify its blocks; with nothing to search in, all blocks are active.
+
+        Args:
+            classify: which blocks are active; None: those with D ≥ τ. Blocks without pixels do not ask it.
+        """
+
+    def computed(self, match: Match) -> Computed:
+        """What inference computes for the active blocks of a match in this reference."""
 
     def replace(self, frame: Frame) -> None:
         """Make `frame` the reference."""

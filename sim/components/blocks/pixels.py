@@ -21,7 +21,8 @@ from kernels.motion.field import MotionField
 from kernels.motion.image_pyramid import ImagePyramid, build_pyramid
 from kernels.motion.warp import warp_blocks_map, warp_image
 from sim.components.blocks.alignment import ALIGNERS, Aligner, Target, make_aligner
-from sim.components.blocks.interface import Match, Message, SharedImage
+from sim.components.blocks.interface import Classifier, Computed, Match, Message, SharedImage
+from sim.components.blocks.margin import check_margin, computed_count, computed_counts, margin_reach
 from sim.components.payload import Payload
 from sim.records.outcome import RestsOn
 from sim.shared_work import NOTHING_KEPT, SharedWork, code_digest, digest
@@ -39,6 +40,7 @@ class BlockOptions:
         aligner: one of ALIGNERS.
         codec: how blocks are encoded.
         work: where searches are shared with other runs.
+        margin_px: how far beyond given blocks inference computes.
     """
 
     threshold: float = 0.025
@@ -46,6 +48,7 @@ class BlockOptions:
     aligner: str = "search"
     codec: BlockCodec = field(default_factory=lambda: JpegAtlas(JpegAtlas.Options()))
     work: SharedWork = NOTHING_KEPT
+    margin_px: int = 0
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.threshold <= 1.0:
@@ -58,6 +61,7 @@ class BlockOptions:
             )
         if self.radius_px < 0:
             raise InputError(f"matching.radius_px: expected a radius >= 0 px, found {self.radius_px}")
+        check_margin(self.margin_px)
 
 
 @dataclass(slots=True, eq=False)
@@ -72,12 +76,26 @@ class PixelReference:
     _levels: ImagePyramid | None = None
     _last: Match | None = None
 
-    def match(self, frame: Frame) -> Match:
+    def match(self, frame: Frame, classify: Classifier | None = None) -> Match:
         if self.image is None:
             return Match(np.arange(self.geometry.blocks_total, dtype=np.int32), None, frame.index)
         found = self._shared(frame) if self.options.work.kept else self._align(frame)
-        self._last = Match(active_blocks(found, self.options.threshold), found.vectors, frame.index)
+        active = active_blocks(found, self.options.threshold) if classify is None else classify(found)
+        self._last = Match(active, found.vectors, frame.index, found.difference)
         return self._last
+
+    def computed(self, match: Match) -> Computed:
+        return self._computed_with(match, np.empty(0, np.int32))
+
+    def _computed_with(self, match: Match, others: NDArray[np.integer]) -> Computed:
+        reach = self._reach
+        if not reach:
+            return Computed(len(others))
+        return Computed(counts=computed_counts(self.geometry, np.asarray(match.active), reach, others))
+
+    @property
+    def _reach(self) -> int:
+        return margin_reach(self.options.margin_px, self.geometry.block_px)
 
     def _shared(self, frame: Frame) -> MotionField:
         """The motion field, from another run that has searched the same pixels from the same start."""
@@ -143,11 +161,11 @@ class PixelReference:
 class PixelSharedImage(PixelReference):
     """The server's image, as edge and server each build it from the messages.
 
-    `computed` are the flat indices of the blocks that inference computes for the last message.
+    `covered` are the flat indices of the blocks that inference is given for the last message.
     """
 
     version: int = 0
-    computed: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
+    covered: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
     _dirty_since: NDArray[np.int32] | None = field(default=None)  # version a block became dirty at; 0: clean
 
     def apply(self, message: Message) -> int:
@@ -175,18 +193,24 @@ class PixelSharedImage(PixelReference):
             self.frame_index = message.frame_index
         dirty = self._dirty_since.reshape(-1)
         dirty[decoded.indices] = self.version
-        self.computed = np.flatnonzero(dirty) if message.inferred else np.empty(0, np.intp)
+        self.covered = np.flatnonzero(dirty) if message.inferred else np.empty(0, np.intp)
         if message.inferred:
             dirty[:] = 0
-        return len(self.computed)
+        return computed_count(self.geometry, self.covered, self._reach)
+
+    def computed(self, match: Match) -> Computed:
+        return self._computed_with(match, self._dirty(match))
 
     def dirty_blocks(self, match: Match | None = None) -> int:
-        if self._dirty_since is None or not self._dirty_since.any():
-            return 0
-        if match is None or match.vectors is None:
-            return int(np.count_nonzero(self._dirty_since))
-        moved = warp_blocks_map(self._dirty_since, match.vectors, self.geometry.block_px)
-        return int(np.count_nonzero(moved))
+        return len(self._dirty(match))
+
+    def _dirty(self, match: Match | None) -> NDArray[np.intp]:
+        dirty = self._dirty_since
+        if dirty is None or not dirty.any():
+            return np.empty(0, np.intp)
+        if match is not None and match.vectors is not None:
+            dirty = warp_blocks_map(dirty, match.vectors, self.geometry.block_px)
+        return np.flatnonzero(dirty)
 
     def clean(self, version: int) -> None:
         if self._dirty_since is not None:
@@ -194,7 +218,7 @@ class PixelSharedImage(PixelReference):
 
     def computed_blocks(self) -> tuple[NDArray[np.uint8], NDArray[np.intp]]:
         assert self.image is not None
-        return self.image, self.computed
+        return self.image, self.covered
 
     def rests_on(self) -> RestsOn:
         assert self.image is not None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from sim.components.synchronisation.offload import Offload, Served
 from sim.components.synchronisation.opportunistic_sender import OpportunisticSender
 from sim.components.synchronisation.server_half import ServerHalf
 from sim.components.synchronisation.synchronisation import Synchronisation
 
-__all__ = ["OpportunisticSender", "ServerHalf", "Synchronisation"]
+__all__ = ["Offload", "OpportunisticSender", "Served", "ServerHalf", "Synchronisation"]

@@ -12,11 +12,11 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
-from sim.components.blocks import BlockFeatures, Match, SharedImage, open_blocks
+from sim.components.blocks import NOTHING_MORE, BlockFeatures, Match, SharedImage, open_blocks
 from sim.components.context import SystemContext
-from sim.components.message_sizes import NOTICE_BYTES, check_result_bytes, result_bytes
+from sim.components.message_sizes import check_result_bytes
 from sim.components.path_costs import PathCosts
-from sim.components.synchronisation import OpportunisticSender, ServerHalf, Synchronisation
+from sim.components.synchronisation import Offload, OpportunisticSender, ServerHalf, Synchronisation
 from sim.physics.events import Unreachable
 from sim.records.outcome import Outcome
 from sim.schedulers import Decision, ExecutionPath, Observation
@@ -41,6 +41,8 @@ class FluxShard:
             dense_fallback: infer the whole frame densely where that is worth more than sparse inference. The
                 papers' executors cannot; with their own coefficients sparse inference over every block costs
                 twice as much as dense.
+            margin_px: how far beyond active blocks inference computes, so that no seam moves into what is
+                reused; 0 is the papers' executor. It costs computation and no bytes.
             patience_s: how long an answer may take before the edge falls back to its own path.
             codec, quality: what blocks are coded with; None: the payload's.
             result_bytes: size of a result on the downlink; None: of the network's result.
@@ -51,6 +53,7 @@ class FluxShard:
         refresh_edge: bool = True
         refresh_cloud: bool = True
         dense_fallback: bool = False
+        margin_px: int = 0
         patience_s: float = 1.0
         codec: str | None = None
         quality: int | None = None
@@ -66,22 +69,22 @@ class FluxShard:
     def __init__(self, context: SystemContext, options: Options) -> None:
         self.options = options
         self.scheduler = context.scheduler
-        content = open_blocks(context, options.codec, options.quality)
+        content = open_blocks(context, options.codec, options.quality, options.margin_px)
         self.content = content
         self.payload_codec, self.payload_quality = content.payload.codec, content.payload.quality
+        network = context.network(margin_px=options.margin_px)
         self.local = content.reference()
-        self.edge = BlockFeatures(context.network(), context.geometry)
-        server = ServerHalf(content.shared_image(), BlockFeatures(context.network(), context.geometry))
+        self.edge = BlockFeatures(network, context.geometry)
+        server = ServerHalf(content.shared_image(), BlockFeatures(network, context.geometry))
         self.state = Synchronisation(
             content, content.shared_image(), server, options.refresh_cloud, options.patience_s
         )
         self.sender = OpportunisticSender(self.state, options.chunk_blocks)
         oracle = context.regret_against
         wants_truth = oracle is not None or getattr(context.scheduler, "wants_truth", False)
-        self.costs = PathCosts(
-            content.block_bytes(), content.payload, options.dense_fallback, oracle, wants_truth
-        )
-        # The frame of the edge's last dense refresh, the reference from the next frame on.
+        self.costs = PathCosts(content, options.dense_fallback, oracle, wants_truth)
+        self.cloud = Offload(content, self.state, self.costs, self.sender, options.result_bytes)
+        # The frame of the edge's last dense inference, the reference from the next frame on.
         self._refreshed: Frame | None = None
         self._shown: Match | None = None  # of the last frame, on the path it took
 
@@ -115,8 +118,11 @@ class FluxShard:
             self._refreshed = None
         local, remote = self.local.match(frame), state.match(frame)
         yield world.extract()
-        dirty = state.proxy.dirty_blocks(remote) if state.reachable else 0
-        observation = self.costs.observe(local, remote, dirty, state.reachable, world)
+        reachable = state.reachable
+        in_cloud = state.proxy.computed(remote) if reachable else NOTHING_MORE
+        observation = self.costs.observe(
+            local, remote, self.local.computed(local), in_cloud, reachable, world
+        )
         decision = self.scheduler.decide(observation)
         lost_ea = self.costs.regret(observation, decision)
         on_edge = decision.path is ExecutionPath.EDGE
@@ -142,13 +148,18 @@ class FluxShard:
         self, frame: Frame, local: Match, remote: Match, decision: Decision, world: FrameWorld
     ) -> Generator[Any, Any, Outcome]:
         self._shown = local
+        computed = self.content.blocks_total if decision.dense else decision.blocks_computed
         if self.state.reachable and self.options.opportunistic:
-            compute_s = world.edge.profile.sparse_s(decision.k)
+            compute_s = (
+                world.edge.profile.dense_s if decision.dense else world.edge.profile.sparse_s(computed)
+            )
             self.sender.send(frame, remote, compute_s, self.costs.block_bytes, world)
         result = self.edge.dense(frame) if decision.dense else self.edge.sparse(frame, local, decision.k)
         rests_on = None if decision.dense else self.local.moved(frame, local, decision.k)
-        yield world.infer_edge_dense() if decision.dense else world.infer_edge(decision.k)
+        yield world.infer_edge_dense() if decision.dense else world.infer_edge(computed)
         self.sender.withdraw(world)
+        if decision.dense:
+            self._refreshed = frame  # dense inference it was, whoever asked for it
         return Outcome(
             "edge",
             len(local.active),
@@ -159,7 +170,7 @@ class FluxShard:
             extrapolated=decision.extrapolated,
             result=result,
             rests_on=rests_on,
-            computed=self.content.blocks_total if decision.dense else decision.k,
+            computed=computed,
             sent=0,
         )
 
@@ -167,37 +178,14 @@ class FluxShard:
         self, frame: Frame, local: Match, remote: Match, decision: Decision, world: FrameWorld
     ) -> Generator[Any, Any, Outcome]:
         self._shown = remote
-        state, payload = self.state, self.content.payload
-        message = self.content.message(
-            frame, remote.active[: decision.k], remote, state.epoch, inferred=True, realign=True
-        )
-        self.costs.learn(message)
-        encoding = payload.encode(message, world)
-        if not encoding.processed:  # otherwise there is nothing to wait for
-            yield encoding
-        payload.reconstruct(message, world)
-        state.proxy.apply(message)
         try:
-            yield world.send(message.size_bytes)
-            decoding = payload.decode(message, world)
-            if not decoding.processed:
-                yield decoding
-            blocks = state.server.receive(message, world, densely=decision.dense)
-            result, rests_on = state.server.result, state.server.image.rests_on()
-            if blocks is None:
-                yield world.reply(NOTICE_BYTES)
-                raise Unreachable("the server has lost its state")
-            yield world.infer_cloud_dense() if decision.dense else world.infer_cloud(blocks)
-            state.refresh_server(world)
-            yield world.reply(result_bytes(self.options.result_bytes, result))
+            served = yield from self.cloud.blocks(frame, remote, decision.k, decision.dense, world)
         except Unreachable:
-            self._lose_server(world)
-            fallback = self.scheduler.decide(Observation(self.costs.edge(local, world), None))
+            alone = self.costs.edge(local, self.local.computed(local), world)
+            fallback = self.scheduler.decide(Observation(alone, None))
             outcome = yield from self._on_edge(frame, local, remote, fallback, world)
             return outcome._replace(sent=decision.k)  # in vain
         active = len(remote.active)
-        extrapolated = not decision.dense and world.cloud.profile.is_extrapolated(blocks)
-        computed = self.content.blocks_total if decision.dense else blocks
         return Outcome(
             "cloud",
             active,
@@ -205,67 +193,27 @@ class FluxShard:
             active - decision.k,
             active_edge=len(local.active),
             active_cloud=active,
-            extrapolated=extrapolated,
-            result=result,
-            rests_on=rests_on,
-            computed=computed,
+            extrapolated=served.extrapolated,
+            result=served.result,
+            rests_on=served.rests_on,
+            computed=served.computed,
             sent=decision.k,
         )
 
     def _initialise(self, frame: Frame, world: FrameWorld) -> Generator[Any, Any, Outcome]:
         """The first frame: whole to the server, inferred densely there; the edge begins its first refresh."""
-        state, payload, total = self.state, self.content.payload, self.content.blocks_total
-        message = state.begin(frame)
-        self.costs.learn(message)
+        total = self.content.blocks_total
+        everything = Outcome(
+            "cloud", total, total, 0, active_edge=total, active_cloud=total, computed=total, sent=total
+        )
         self._refresh_edge(frame, world, force=True)
-        yield payload.encode(message, world)
-        payload.reconstruct(message, world)
-        state.proxy.apply(message)
         try:
-            yield world.send(message.size_bytes)
-            yield payload.decode(message, world)
-            if state.server.receive(message, world) is None:
-                raise Unreachable("the server is down")
-            rests_on = state.server.image.rests_on()
-            yield world.infer_cloud_dense()
-            state.server.refreshed_version = state.server.image.version
-            yield world.reply(result_bytes(self.options.result_bytes, state.server.result))
+            served = yield from self.cloud.first_frame(frame, world)
         except Unreachable:
-            self._lose_server(world)
             yield world.infer_edge_dense()
             self._refreshed = frame
-            result = self.edge.dense(frame)
-            return Outcome(
-                "edge",
-                total,
-                total,
-                0,
-                active_edge=total,
-                active_cloud=total,
-                result=result,
-                computed=total,
-                sent=total,
-            )
-        state.synchronised = True
-        result = state.server.result
-        return Outcome(
-            "cloud",
-            total,
-            total,
-            0,
-            active_edge=total,
-            active_cloud=total,
-            result=result,
-            rests_on=rests_on,
-            computed=total,
-            sent=total,
-        )
-
-    def _lose_server(self, world: FrameWorld) -> None:
-        """An offload was not answered: book the wait, and start over."""
-        self.sender.withdraw(world)
-        world.give_up()
-        self.state.start_over(world)
+            return everything._replace(path="edge", result=self.edge.dense(frame))
+        return everything._replace(result=served.result, rests_on=served.rests_on)
 
     def _refresh_edge(self, frame: Frame, world: FrameWorld, force: bool = False) -> None:
         """Resume or begin the edge's dense refresh on the latest frame."""

@@ -116,11 +116,11 @@ def test_blocks_that_wait_for_inference_show_with_the_next(server: Server) -> No
     """Nothing is shown for them, and once they are computed it is as if they had come with the offload."""
     server.start(0)
     assert server.take(server.message(4, inferred=False)) is None
-    assert len(server.view.computed) == 0
+    assert len(server.view.covered) == 0
     waiting = server.view.dirty_blocks()
     assert waiting > 0
     late = server.take(server.message(4))
-    assert len(server.view.computed) >= waiting
+    assert len(server.view.covered) >= waiting
     assert agreement_of(late, server.network.truth.of(4)) > 0.85
 
 

@@ -1,0 +1,127 @@
+"""The cloud path of a frame: blocks and vectors to the server, inference there, the result back.
+
+A server that does not answer, or that has lost its state, is given up: what was under way is withdrawn, a
+resynchronisation begins in the background, and `Unreachable` is raised for the system to fall back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from sim.components.blocks import BlockContent, Match
+from sim.components.message_sizes import NOTICE_BYTES, result_bytes
+from sim.components.path_costs import PathCosts
+from sim.components.synchronisation.opportunistic_sender import OpportunisticSender
+from sim.components.synchronisation.synchronisation import Synchronisation
+from sim.physics.events import Unreachable
+from sim.records.outcome import RestsOn
+from sim.world.frame import Frame
+from sim.world.frame_world import FrameWorld
+
+
+class Served(NamedTuple):
+    """What came back.
+
+    Args:
+        result: of the server's network; None where none runs.
+        rests_on: the server's image as it was inferred; None where there are no pixels.
+        computed: blocks that inference computed; all where it was dense.
+        extrapolated: whether nobody has profiled so many.
+    """
+
+    result: Any
+    rests_on: RestsOn | None
+    computed: int
+    extrapolated: bool
+
+
+@dataclass(slots=True, eq=False)
+class Offload:
+    """Sends frames of one camera to its server half.
+
+    Args:
+        content: encodes them.
+        state: of edge and server, which messages build on.
+        costs: learns from every message what blocks weigh.
+        sender: withdrawn when the server is given up.
+        result_bytes: size of a result on the downlink; None: of the network's result.
+    """
+
+    content: BlockContent
+    state: Synchronisation
+    costs: PathCosts
+    sender: OpportunisticSender
+    result_bytes: int | None = None
+
+    def blocks(
+        self, frame: Frame, match: Match, k: int, densely: bool, world: FrameWorld
+    ) -> Generator[Any, Any, Served]:
+        """The first k active blocks of a frame, and all vectors.
+
+        Raises:
+            Unreachable: there was no answer; the server is being resynchronised.
+        """
+        state, payload = self.state, self.content.payload
+        message = self.content.message(
+            frame, match.active[:k], match, state.epoch, inferred=True, realign=True
+        )
+        self.costs.learn(message)
+        encoding = payload.encode(message, world)
+        if not encoding.processed:  # otherwise there is nothing to wait for
+            yield encoding
+        payload.reconstruct(message, world)
+        state.proxy.apply(message)
+        try:
+            yield world.send(message.size_bytes)
+            decoding = payload.decode(message, world)
+            if not decoding.processed:
+                yield decoding
+            blocks = state.server.receive(message, world, densely=densely)
+            result, rests_on = state.server.result, state.server.image.rests_on()
+            if blocks is None:
+                yield world.reply(NOTICE_BYTES)
+                raise Unreachable("the server has lost its state")
+            yield world.infer_cloud_dense() if densely else world.infer_cloud(blocks)
+            state.refresh_server(world)
+            yield world.reply(result_bytes(self.result_bytes, result))
+        except Unreachable:
+            self._give_up(world)
+            raise
+        if densely:
+            return Served(result, rests_on, self.content.blocks_total, False)
+        return Served(result, rests_on, blocks, world.cloud.profile.is_extrapolated(blocks))
+
+    def first_frame(self, frame: Frame, world: FrameWorld) -> Generator[Any, Any, Served]:
+        """The first frame: whole, and inferred densely.
+
+        Raises:
+            Unreachable: there was no answer; the server is being synchronised in the background.
+        """
+        state, payload = self.state, self.content.payload
+        message = state.begin(frame)
+        self.costs.learn(message)
+        yield payload.encode(message, world)
+        payload.reconstruct(message, world)
+        state.proxy.apply(message)
+        try:
+            yield world.send(message.size_bytes)
+            yield payload.decode(message, world)
+            if state.server.receive(message, world) is None:
+                raise Unreachable("the server is down")
+            rests_on = state.server.image.rests_on()
+            yield world.infer_cloud_dense()
+            state.server.refreshed_version = state.server.image.version
+            yield world.reply(result_bytes(self.result_bytes, state.server.result))
+        except Unreachable:
+            self._give_up(world)
+            raise
+        state.synchronised = True
+        return Served(state.server.result, rests_on, self.content.blocks_total, False)
+
+    def _give_up(self, world: FrameWorld) -> None:
+        """Book the wait, and start over."""
+        self.sender.withdraw(world)
+        world.give_up()
+        self.state.start_over(world)
