@@ -29,12 +29,26 @@ def salient_blocks(
     Raises:
         TypeError, ValueError: an argument of another kind or shape, by name.
     """
+    if isinstance(reach_blocks, bool) or not isinstance(reach_blocks, (int, np.integer)) or reach_blocks < 0:
+        raise ValueError(f"reach_blocks must be an integer >= 0 (got {reach_blocks!r})")
+    return _grown(foreground_share(foreground, vectors, block_px) > 0.0, int(reach_blocks))
+
+
+def foreground_share(
+    foreground: NDArray[np.bool_], vectors: NDArray[np.int16], block_px: int = 16
+) -> NDArray[np.float64]:
+    """Which share of each block was foreground where its vector points; arguments as above.
+
+    Returns:
+        (⌈H/b⌉, ⌈W/b⌉) in [0, 1]; of what lies outside the frame nothing is foreground.
+
+    Raises:
+        TypeError, ValueError: an argument of another kind or shape, by name.
+    """
     if not isinstance(foreground, np.ndarray) or foreground.dtype != np.bool_ or foreground.ndim != 2:
         raise TypeError(
             f"foreground must be a bool array (H, W) (got {getattr(foreground, 'dtype', foreground)})"
         )
-    if isinstance(reach_blocks, bool) or not isinstance(reach_blocks, (int, np.integer)) or reach_blocks < 0:
-        raise ValueError(f"reach_blocks must be an integer >= 0 (got {reach_blocks!r})")
     height, width = foreground.shape
     grid = -(-height // block_px), -(-width // block_px)
     moves = check_vectors(vectors, grid, "vectors").astype(np.int64)
@@ -45,8 +59,9 @@ def salient_blocks(
     left = np.arange(grid[1])[None, :] * block_px + moves[..., 0]
     first_y, end_y = top.clip(0, height), (top + block_px).clip(0, height)
     first_x, end_x = left.clip(0, width), (left + block_px).clip(0, width)
-    found = (sums[end_y, end_x] - sums[first_y, end_x] - sums[end_y, first_x] + sums[first_y, first_x]) > 0
-    return _grown(found, int(reach_blocks))
+    found = sums[end_y, end_x] - sums[first_y, end_x] - sums[end_y, first_x] + sums[first_y, first_x]
+    share: NDArray[np.float64] = found / float(block_px**2)
+    return share
 
 
 def block_thresholds(salient: NDArray[np.bool_], near: float, elsewhere: float) -> NDArray[np.float32]:

@@ -29,6 +29,7 @@ class PathCosts:
     Args:
         content: codes blocks, and says what one should take before one was sent.
         dense_fallback: either side infers densely where that is faster.
+        dense_only: either side always does.
         regret_against: an oracle to report regret against; None reports none.
         wants_truth: whether the scheduler looks at the link's true future.
     """
@@ -37,6 +38,7 @@ class PathCosts:
     dense_fallback: bool
     regret_against: OracleScheduler | None
     wants_truth: bool
+    dense_only: bool = False
     block_bytes: float = field(init=False)
     overhead_bytes: float = 0.0
 
@@ -64,6 +66,7 @@ class PathCosts:
             waited_s + world.edge.processor.backlog_s(),
             computed=computed.counts,
             dense_fallback=self.dense_fallback,
+            dense_only=self.dense_only,
         )
 
     def observe(
@@ -103,6 +106,7 @@ class PathCosts:
             unsent=on_cloud.others,
             computed=on_cloud.counts,
             dense_fallback=self.dense_fallback,
+            dense_only=self.dense_only,
         )
         if not self.wants_truth:
             return Observation(edge, cloud)

@@ -80,8 +80,14 @@ def edge_cost(
     *,
     computed: Counts | None = None,
     dense_fallback: bool = False,
+    dense_only: bool = False,
 ) -> PathCost:
-    """The edge path: ``wait_s`` covers the search and whatever the processor must finish first."""
+    """The edge path: ``wait_s`` covers the search and whatever the processor must finish first.
+
+    With ``dense_only`` everything is recomputed, whatever k is.
+    """
+    if dense_only:
+        return PathCost(active, wait_s + profile.dense_s, 0.0, INSTANT)
     k_min, k_max = profile.domain
     dense_s = profile.dense_s if dense_fallback else math.inf
     return PathCost(active, wait_s, 0.0, profile.curve, 0, computed, dense_s, k_min, k_max)
@@ -99,6 +105,7 @@ def cloud_cost(
     unsent: int = 0,
     computed: Counts | None = None,
     dense_fallback: bool = False,
+    dense_only: bool = False,
 ) -> PathCost:
     """The cloud path over an uplink of an estimated ``bandwidth_bps`` (0: never arrives).
 
@@ -106,11 +113,15 @@ def cloud_cost(
     the server; ``header_bytes`` all that is sent whatever k is.
     """
     byte_s = 8.0 / bandwidth_bps if bandwidth_bps > 0.0 else math.inf
+    wait_s += header_bytes * byte_s if header_bytes else 0.0
+    per_block_s = (block_bytes * byte_s if block_bytes else 0.0) + encode_per_block_s
+    if dense_only:
+        return PathCost(active, wait_s + profile.dense_s, per_block_s, INSTANT)
     k_min, k_max = profile.domain
     return PathCost(
         active,
-        wait_s + (header_bytes * byte_s if header_bytes else 0.0),
-        (block_bytes * byte_s if block_bytes else 0.0) + encode_per_block_s,
+        wait_s,
+        per_block_s,
         profile.curve,
         unsent,
         computed,

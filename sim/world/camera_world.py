@@ -207,12 +207,14 @@ class CameraWorld:
         frame: Callable[[], int],
         on_begun: Callable[[], None],
         on_done: Callable[[], None],
+        blocks: int | None = None,
     ) -> None:
-        """Queue a dense refresh on an idle device, unless this camera has one there.
+        """Queue a refresh on an idle device, unless this camera has one there.
 
         Args:
             device: the edge or the cloud.
             frame: the number of the frame under way, for timelines.
+            blocks: how many blocks sparse inference computes; None: dense inference.
             on_begun, on_done: told when it begins and ends; a crash in between swallows `on_done`.
         """
         processor = device.processor
@@ -236,4 +238,11 @@ class CameraWorld:
         def lost() -> None:
             self._refreshing.remove(processor)
 
-        processor.refresh(operators(device.dense_s(), self.refresh_operators), done, begun, lost)
+        processor.refresh(
+            operators(
+                device.dense_s() if blocks is None else device.sparse_s(blocks), self.refresh_operators
+            ),
+            done,
+            begun,
+            lost,
+        )

@@ -407,9 +407,11 @@ class FrameWorld:
         """Call something after a while."""
         self.camera.later(seconds, call)
 
-    def refresh_edge(self, on_begun: Callable[[], None], on_done: Callable[[], None]) -> None:
-        """Queue a dense refresh on the idle edge, unless this camera has one there."""
-        self.camera.refresh(self.edge, self._frame, on_begun, on_done)
+    def refresh_edge(
+        self, on_begun: Callable[[], None], on_done: Callable[[], None], blocks: int | None = None
+    ) -> None:
+        """Queue a refresh on the idle edge, unless this camera has one there: dense, or of some blocks."""
+        self.camera.refresh(self.edge, self._frame, on_begun, on_done, blocks)
 
     def refresh_cloud(self, on_begun: Callable[[], None], on_done: Callable[[], None]) -> None:
         """Queue a dense refresh on the idle server, unless this camera has one there."""

@@ -43,11 +43,19 @@ class BlockFeatures:
         along the vectors elsewhere, stale blocks included. What was kept stays."""
         if not self.network.runs:
             return None
-        vectors = self._still() if match.vectors is None else match.vectors
-        outputs, _ = self.network.sparse(
-            frame.pixels, self._chosen(match.active[:processed]), vectors, self._features
-        )
+        return self.network.result(self._inferred(frame, match, processed)[0])
+
+    def advance(self, frame: Frame, match: Match, processed: int) -> Any:
+        """The same, and keep what was made: the frame is the reference from now on."""
+        if not self.network.runs:
+            return None
+        outputs, self._features = self._inferred(frame, match, processed)
         return self.network.result(outputs)
+
+    def _inferred(self, frame: Frame, match: Match, processed: int) -> tuple[Any, Any]:
+        vectors = self._still() if match.vectors is None else match.vectors
+        chosen = self._chosen(match.active[:processed])
+        return self.network.sparse(frame.pixels, chosen, vectors, self._features)
 
     def follow(self, image: SharedImage, message: Message, *, densely: bool = False) -> Any:
         """Take the features along with a message that `image` has just taken in.

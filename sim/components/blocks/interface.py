@@ -88,7 +88,12 @@ class Message:
 
 
 class BlockReference(Protocol):
-    """An image that frames are searched in: the frame of a dense refresh, or the server's view."""
+    """An image that frames are searched in: an earlier frame, or the server's view.
+
+    `frame_index` is that of the frame that its content is aligned with; -1 where there is none yet.
+    """
+
+    frame_index: int
 
     def match(self, frame: Frame, classify: Classifier | None = None) -> Match:
         """Search `frame` here and classify its blocks; with nothing to search in, all blocks are active.

@@ -6,7 +6,7 @@ resynchronisation begins in the background, and `Unreachable` is raised for the 
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -56,9 +56,21 @@ class Offload:
     result_bytes: int | None = None
 
     def blocks(
-        self, frame: Frame, match: Match, k: int, densely: bool, world: FrameWorld
+        self,
+        frame: Frame,
+        match: Match,
+        k: int,
+        densely: bool,
+        world: FrameWorld,
+        beside: Callable[[], None] | None = None,
     ) -> Generator[Any, Any, Served]:
         """The first k active blocks of a frame, and all vectors.
+
+        Args:
+            frame, match: the frame, searched in the proxy.
+            k: how many blocks are sent.
+            densely: whether the server infers everything.
+            beside: called once the message is on its way.
 
         Raises:
             Unreachable: there was no answer; the server is being resynchronised.
@@ -74,12 +86,16 @@ class Offload:
         payload.reconstruct(message, world)
         state.proxy.apply(message)
         try:
-            yield world.send(message.size_bytes)
+            sending = world.send(message.size_bytes)
+            if beside is not None:
+                beside()
+            yield sending
             decoding = payload.decode(message, world)
             if not decoding.processed:
                 yield decoding
             blocks = state.server.receive(message, world, densely=densely)
             result, rests_on = state.server.result, state.server.image.rests_on()
+            state.server.take_early()
             if blocks is None:
                 yield world.reply(NOTICE_BYTES)
                 raise Unreachable("the server has lost its state")

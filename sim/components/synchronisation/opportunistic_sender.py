@@ -38,42 +38,59 @@ class OpportunisticSender:
     _encoding: object = None  # the chunk that waits for that
 
     def send(
-        self, frame: Frame, remote: Match, compute_s: float, block_bytes: float, world: FrameWorld
+        self,
+        frame: Frame,
+        remote: Match,
+        blocks: Any,
+        room_s: float,
+        block_bytes: float,
+        world: FrameWorld,
+        *,
+        realign: bool = True,
     ) -> None:
-        """Queue the most different blocks, as many as should be through while the edge computes.
+        """Queue blocks, as many as should be through in the time that there is, the first ones first.
 
         Never fewer than an estimator can learn from: an estimate that is too low, after an outage say, would
         otherwise keep every frame on the edge and never be corrected. What does not fit is withdrawn anyway.
 
         Args:
             frame, remote: the frame, searched in the proxy.
-            compute_s: how long the edge will compute.
+            blocks: flat indices, the most useful first.
+            room_s: how long they may take; what has not left when the frame is done is withdrawn.
             block_bytes: what a block should take.
+            realign: whether the server's image is still to be moved along the vectors.
         """
         room_bytes = LEAST_BYTES
         if (bandwidth_bps := world.account.bandwidth_estimate_bps) > 0.0:  # what the scheduler was told
-            room_bytes = max(compute_s * bandwidth_bps / 8.0, room_bytes)
-        blocks = remote.active[: int(room_bytes / max(block_bytes, 1.0))]
+            room_bytes = max(room_s * bandwidth_bps / 8.0, room_bytes)
+        blocks = blocks[: int(room_bytes / max(block_bytes, 1.0))]
         self._encoded_s = world.now_s
         if len(blocks):
-            self._send_chunk(frame, remote, blocks, 0, world)
+            self._send_chunk(frame, remote, blocks, 0, realign, world)
 
-    def _send_chunk(self, frame: Frame, remote: Match, blocks: Any, start: int, world: FrameWorld) -> None:
-        """Send one chunk; the next one follows when it has left. The first realigns the server's image."""
+    def _send_chunk(
+        self, frame: Frame, remote: Match, blocks: Any, start: int, realign: bool, world: FrameWorld
+    ) -> None:
+        """Send one chunk; the next one follows when it has left. The first may realign the server's image."""
         state, payload = self.state, self.state.content.payload
         stop = start + self.chunk_blocks
         message = state.content.message(
-            frame, blocks[start:stop], remote, state.epoch, inferred=False, realign=start == 0
+            frame, blocks[start:stop], remote, state.epoch, inferred=False, realign=realign
         )
+
+        builds_on = state.proxy.version
 
         def on_sent() -> None:
             self._under_way = None
             payload.reconstruct(message, world)
             state.proxy.apply(message)
             if stop < len(blocks):
-                self._send_chunk(frame, remote, blocks, stop, world)
+                self._send_chunk(frame, remote, blocks, stop, False, world)
 
         def on_arrived() -> None:
+            state.server.in_turn(message.epoch, builds_on, take)
+
+        def take() -> None:
             if world.cloud.processor.is_down():
                 lost = partial(self._on_lost_state, message.epoch, world)
                 world.later(state.patience_s, lost)  # no acknowledgement comes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +28,26 @@ class ServerHalf:
     refreshed_version: int = 0
     result: Any = None
     _memory: ServerMemory = field(default_factory=ServerMemory)
+    _early: list[tuple[int, int, Callable[[], None]]] = field(default_factory=list)
+
+    def in_turn(self, epoch: int, builds_on: int, take: Callable[[], None]) -> None:
+        """Take a message in once those before it have been: at once, unless one is still being decoded.
+
+        Args:
+            epoch, builds_on: of the message, and how many messages of that epoch it builds on.
+            take: called then, by :meth:`take_early`; never, if the epoch ends before.
+        """
+        if epoch == self.epoch and self.image.version < builds_on:
+            self._early.append((epoch, builds_on, take))
+        else:
+            take()
+
+    def take_early(self) -> None:
+        """Take in what came while the last message was being decoded; its result must have been read."""
+        while self._early and self._early[0][1] <= self.image.version:
+            epoch, _, take = self._early.pop(0)
+            if epoch == self.epoch:
+                take()
 
     def receive(self, message: Message, world: FrameWorld, *, densely: bool = False) -> int | None:
         """Take a message in; return the blocks to compute, or None if it builds on a state that is lost.
@@ -37,6 +58,7 @@ class ServerHalf:
             self.epoch = -1
         if message.whole and message.epoch > self.epoch:
             self.epoch = message.epoch
+            self._early.clear()
         if message.epoch != self.epoch:
             return None
         self._memory.fill(world)

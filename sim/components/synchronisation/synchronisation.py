@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from sim.components.blocks import BlockContent, Match, Message, SharedImage
+from sim.components.blocks import BlockContent, Classifier, Match, Message, SharedImage
 from sim.components.message_sizes import NOTICE_BYTES
 from sim.components.synchronisation.server_half import ServerHalf
 from sim.world.frame import Frame
@@ -53,9 +53,9 @@ class Synchronisation:
         """
         return self.synchronised and self._matched_epoch == self.epoch
 
-    def match(self, frame: Frame) -> Match:
-        """Search a frame in the proxy."""
-        found = self.proxy.match(frame)
+    def match(self, frame: Frame, classify: Classifier | None = None) -> Match:
+        """Search a frame in the proxy; see :meth:`BlockReference.match`."""
+        found = self.proxy.match(frame, classify)
         self._matched_epoch = self.epoch if self.synchronised else -1
         return found
 

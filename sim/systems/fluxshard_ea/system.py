@@ -153,7 +153,7 @@ class FluxShard:
             compute_s = (
                 world.edge.profile.dense_s if decision.dense else world.edge.profile.sparse_s(computed)
             )
-            self.sender.send(frame, remote, compute_s, self.costs.block_bytes, world)
+            self.sender.send(frame, remote, remote.active, compute_s, self.costs.block_bytes, world)
         result = self.edge.dense(frame) if decision.dense else self.edge.sparse(frame, local, decision.k)
         rests_on = None if decision.dense else self.local.moved(frame, local, decision.k)
         yield world.infer_edge_dense() if decision.dense else world.infer_edge(computed)

@@ -1,0 +1,159 @@
+"""The salience propagator and the miss classifier (remap paper, §IV-B and §IV-C).
+
+What the last result found is moved along the motion vectors into the next frame, for either reference; how
+much a block must have changed to be recomputed depends on whether it shows, or borders on, any of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.motion.salience import block_thresholds, foreground_share, salient_blocks
+from sim.components.blocks import Classifier, Match
+
+if TYPE_CHECKING:
+    from kernels.motion.field import MotionField
+
+RULES = ("threshold", "filter")
+
+
+@dataclass(frozen=True, slots=True)
+class MissRule:
+    """Which blocks are critical.
+
+    Args:
+        rule: "threshold": D ≥ τ, and near what was found D ≥ τ_near already (`notes` of the README beside
+            this module); "filter": D ≥ τ and s ≥ σ, the paper's own.
+        threshold: τ. near_threshold: τ_near. least_share: σ.
+    """
+
+    rule: str
+    threshold: float
+    near_threshold: float
+    least_share: float
+
+    def limits(
+        self, found: NDArray[np.bool_], vectors: NDArray[np.int16], block_px: int
+    ) -> NDArray[np.float32]:
+        """The D from which each block is critical, (rows, columns); above 1 for one that never is.
+
+        Args:
+            found: (H, W), where the last result found something, in the reference.
+            vectors: (rows, columns, 2), from the frame into the reference.
+        """
+        if self.rule == "threshold":
+            near = salient_blocks(found, vectors, block_px)
+            return block_thresholds(near, self.near_threshold, self.threshold)
+        share = foreground_share(found, vectors, block_px)
+        return np.where(share >= self.least_share, np.float32(self.threshold), np.float32(2.0))
+
+
+@dataclass(slots=True, eq=False)
+class Salience:
+    """Where the last result found something.
+
+    Args:
+        rule: what follows from it; None: nothing does, and every block has the same threshold.
+        threshold: τ, where nothing is known or nothing follows.
+        block_px: side of a block.
+    """
+
+    rule: MissRule | None
+    threshold: float
+    block_px: int
+    _found: NDArray[np.bool_] | None = None
+    _frame_index: int = -1
+    _matches: tuple[tuple[int, Match], ...] = ()  # of that frame, with the frame of the reference
+
+    def remember(self, result: Any, *matches: tuple[int, Match]) -> None:
+        """Keep what a result found.
+
+        Args:
+            result: packed, as it crosses the downlink; None: no network runs.
+            matches: of its frame in each reference, each with the index of the reference's frame.
+        """
+        if result is None or self.rule is None:
+            return
+        self._found = foreground_of(result)
+        self._frame_index = matches[0][1].frame_index
+        self._matches = matches
+
+    def classifier(self, reference_index: int) -> Classifier:
+        """Tells the critical blocks of a frame that is searched in the reference of some frame.
+
+        They are ordered by how far above its limit each is, the farthest first.
+        """
+        found = self._found_in(reference_index)
+
+        def classify(field: MotionField) -> NDArray[np.int32]:
+            if self.rule is None or found is None:
+                limits = np.full(field.difference.shape, self.threshold, np.float32)
+            else:
+                limits = self.rule.limits(found, field.vectors, self.block_px)
+            return by_urgency(field.difference, limits)
+
+        return classify
+
+    def _found_in(self, reference_index: int) -> NDArray[np.bool_] | None:
+        """Where the last result found something, in the coordinates of a reference."""
+        if self._found is None or reference_index == self._frame_index:
+            return self._found
+        for index, match in self._matches:
+            if index == reference_index and match.vectors is not None:
+                return placed_back(self._found, match.vectors, self.block_px)
+        return self._found  # how it has moved since is not known
+
+
+def by_urgency(
+    difference: NDArray[np.float32], limits: NDArray[np.float32], behind: NDArray[np.bool_] | None = None
+) -> NDArray[np.int32]:
+    """Flat indices of the blocks with D ≥ their limit, those the farthest above it first.
+
+    Args:
+        difference, limits: (rows, columns).
+        behind: blocks that count whatever their D is; they rank as if it were at their limit at least.
+    """
+    urgency = difference.reshape(-1) / np.maximum(limits.reshape(-1), np.float32(1e-6))
+    critical = difference.reshape(-1) >= limits.reshape(-1)
+    if behind is not None:
+        critical |= behind.reshape(-1)
+        urgency = np.where(behind.reshape(-1), np.maximum(urgency, 1.0), urgency)
+    chosen = np.flatnonzero(critical)
+    return chosen[np.argsort(-urgency[chosen], kind="stable")].astype(np.int32)
+
+
+def placed_back(found: NDArray[np.bool_], vectors: NDArray[np.int16], block_px: int) -> NDArray[np.bool_]:
+    """(H, W) of a frame in the reference that its blocks' vectors point into."""
+    height, width = found.shape
+    y, x = np.nonzero(found)
+    rows, columns = vectors.shape[:2]
+    move = vectors[np.minimum(y // block_px, rows - 1), np.minimum(x // block_px, columns - 1)]
+    placed = np.zeros_like(found)
+    placed[np.clip(y + move[:, 1], 0, height - 1), np.clip(x + move[:, 0], 0, width - 1)] = True
+    return placed
+
+
+def foreground_of(result: bytes) -> NDArray[np.bool_]:
+    """(H, W), where a packed result has found something: masks, boxes, or the box around keypoints."""
+    from kernels.codecs.result_codec import decode_result
+
+    said = decode_result(result)
+    if said.kind == "classes":
+        assert said.classes is not None
+        return said.classes > 0
+    found = np.zeros((said.height_px, said.width_px), np.bool_)
+    corners: NDArray[np.floating]
+    if said.kind == "boxes":
+        assert said.boxes is not None
+        corners = said.boxes
+    else:
+        assert said.points is not None
+        xy = said.points[:, :2]
+        corners = np.concatenate((xy.min(0), xy.max(0)))[None] if len(xy) else np.zeros((0, 4), np.float32)
+    for left, top, right, bottom in np.rint(np.maximum(corners, 0.0)).astype(int):
+        found[top:bottom, left:right] = True
+    return found
