@@ -400,6 +400,13 @@ class FrameWorld:
             event.callbacks.append(lambda _: self._waited(since_s))
         return event
 
+    def wait_turn(self, event: SharedEvent) -> Awaitable:
+        """Wait on the edge for the frame before this one to be through with what both work on.
+
+        The time is booked as waiting.
+        """
+        return FrameWorld.wait_for(self, event)
+
     def _waited(self, since_s: float) -> None:
         self.account.queue_s += self.env.now - since_s
 

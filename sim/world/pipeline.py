@@ -60,6 +60,11 @@ class TrackedFrameWorld(FrameWorld):
             self._come_to(FELLOWS)
         return super().wait_for(event)
 
+    def wait_turn(self, event: SharedEvent) -> Awaitable:
+        if event.callbacks is not None:
+            self._come_to(EDGE)
+        return super().wait_turn(event)
+
     def _waited(self, since_s: float) -> None:
         super()._waited(since_s)
         now_s = float(self.env.now)

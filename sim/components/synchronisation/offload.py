@@ -15,7 +15,7 @@ from sim.components.message_sizes import NOTICE_BYTES, result_bytes
 from sim.components.path_costs import PathCosts
 from sim.components.synchronisation.opportunistic_sender import OpportunisticSender
 from sim.components.synchronisation.synchronisation import Synchronisation
-from sim.physics.events import Unreachable
+from sim.physics.events import SharedEvent, Unreachable
 from sim.records.outcome import RestsOn
 from sim.world.frame import Frame
 from sim.world.frame_world import FrameWorld
@@ -76,6 +76,7 @@ class Offload:
             Unreachable: there was no answer; the server is being resynchronised.
         """
         state, payload = self.state, self.content.payload
+        self.sender.withdraw(world)
         message = self.content.message(
             frame, match.active[:k], match, state.epoch, inferred=True, realign=True
         )
@@ -84,6 +85,7 @@ class Offload:
         if not encoding.processed:  # otherwise there is nothing to wait for
             yield encoding
         payload.reconstruct(message, world)
+        builds_on = state.proxy.version
         state.proxy.apply(message)
         try:
             sending = world.send(message.size_bytes)
@@ -93,6 +95,10 @@ class Offload:
             decoding = payload.decode(message, world)
             if not decoding.processed:
                 yield decoding
+            if state.server.waits_for(message.epoch, builds_on):
+                before = world.event()
+                state.server.in_turn(message.epoch, builds_on, lambda: _tell(before))
+                yield world.wait_for(before)
             blocks = state.server.receive(message, world, densely=densely)
             result, rests_on = state.server.result, state.server.image.rests_on()
             state.server.take_early()
@@ -103,7 +109,7 @@ class Offload:
             state.refresh_server(world)
             yield world.reply(result_bytes(self.result_bytes, result))
         except Unreachable:
-            self._give_up(world)
+            self._give_up(message.epoch, world)
             raise
         if densely:
             return Served(result, rests_on, self.content.blocks_total, False)
@@ -131,13 +137,19 @@ class Offload:
             state.server.refreshed_version = state.server.image.version
             yield world.reply(result_bytes(self.result_bytes, state.server.result))
         except Unreachable:
-            self._give_up(world)
+            world.give_up()
+            state.start_over(world)
             raise
         state.synchronised = True
         return Served(state.server.result, rests_on, self.content.blocks_total, False)
 
-    def _give_up(self, world: FrameWorld) -> None:
-        """Book the wait, and start over."""
-        self.sender.withdraw(world)
+    def _give_up(self, epoch: int, world: FrameWorld) -> None:
+        """Book the wait, and start over, unless a frame that was under way beside this one has done so."""
         world.give_up()
-        self.state.start_over(world)
+        if self.state.synchronised and epoch == self.state.epoch:
+            self.sender.withdraw(world)
+            self.state.start_over(world)
+
+
+def _tell(event: SharedEvent) -> None:
+    event.succeed(None)

@@ -30,14 +30,18 @@ class ServerHalf:
     _memory: ServerMemory = field(default_factory=ServerMemory)
     _early: list[tuple[int, int, Callable[[], None]]] = field(default_factory=list)
 
+    def waits_for(self, epoch: int, builds_on: int) -> bool:
+        """Whether a message that builds on so many others of its epoch has come before one of them."""
+        return epoch == self.epoch and self.image.version < builds_on
+
     def in_turn(self, epoch: int, builds_on: int, take: Callable[[], None]) -> None:
         """Take a message in once those before it have been: at once, unless one is still being decoded.
 
         Args:
             epoch, builds_on: of the message, and how many messages of that epoch it builds on.
-            take: called then, by :meth:`take_early`; never, if the epoch ends before.
+            take: called then, by :meth:`take_early`, or when the epoch has ended.
         """
-        if epoch == self.epoch and self.image.version < builds_on:
+        if self.waits_for(epoch, builds_on):
             self._early.append((epoch, builds_on, take))
         else:
             take()
@@ -45,9 +49,7 @@ class ServerHalf:
     def take_early(self) -> None:
         """Take in what came while the last message was being decoded; its result must have been read."""
         while self._early and self._early[0][1] <= self.image.version:
-            epoch, _, take = self._early.pop(0)
-            if epoch == self.epoch:
-                take()
+            self._early.pop(0)[2]()
 
     def receive(self, message: Message, world: FrameWorld, *, densely: bool = False) -> int | None:
         """Take a message in; return the blocks to compute, or None if it builds on a state that is lost.
@@ -58,7 +60,9 @@ class ServerHalf:
             self.epoch = -1
         if message.whole and message.epoch > self.epoch:
             self.epoch = message.epoch
-            self._early.clear()
+            early, self._early = self._early, []
+            for _, _, take in early:
+                take()  # they find that what they build on is gone
         if message.epoch != self.epoch:
             return None
         self._memory.fill(world)

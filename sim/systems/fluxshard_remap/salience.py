@@ -6,7 +6,8 @@ much a block must have changed to be recomputed depends on whether it shows, or 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from kernels.motion.field import MotionField
 
 RULES = ("threshold", "filter")
+REMEMBERED = 32  # searches, of which a frame makes two
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,20 +69,22 @@ class Salience:
     block_px: int
     _found: NDArray[np.bool_] | None = None
     _frame_index: int = -1
-    _matches: tuple[tuple[int, Match], ...] = ()  # of that frame, with the frame of the reference
+    _moves: deque[tuple[int, Match]] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
 
-    def remember(self, result: Any, *matches: tuple[int, Match]) -> None:
-        """Keep what a result found.
+    def note(self, reference_index: int, match: Match) -> None:
+        """Keep how a frame has moved against a reference, with the index of the reference's frame."""
+        if match.vectors is not None:
+            self._moves.append((reference_index, match))
+
+    def remember(self, result: Any, frame_index: int) -> None:
+        """Keep what the result of a frame found, unless that of a later one is known.
 
         Args:
             result: packed, as it crosses the downlink; None: no network runs.
-            matches: of its frame in each reference, each with the index of the reference's frame.
+            frame_index: of the frame.
         """
-        if result is None or self.rule is None:
-            return
-        self._found = foreground_of(result)
-        self._frame_index = matches[0][1].frame_index
-        self._matches = matches
+        if result is not None and self.rule is not None and frame_index > self._frame_index:
+            self._found, self._frame_index = foreground_of(result), frame_index
 
     def classifier(self, reference_index: int) -> Classifier:
         """Tells the critical blocks of a frame that is searched in the reference of some frame.
@@ -99,13 +103,33 @@ class Salience:
         return classify
 
     def _found_in(self, reference_index: int) -> NDArray[np.bool_] | None:
-        """Where the last result found something, in the coordinates of a reference."""
-        if self._found is None or reference_index == self._frame_index:
-            return self._found
-        for index, match in self._matches:
-            if index == reference_index and match.vectors is not None:
-                return placed_back(self._found, match.vectors, self.block_px)
-        return self._found  # how it has moved since is not known
+        """Where the last result found something, in the coordinates of a reference.
+
+        Frames that have been searched since lead from one to the next; where the way ends early, what is
+        left of the motion is not followed.
+        """
+        found, at = self._found, self._frame_index
+        while found is not None and at != reference_index:
+            step = self._step(at, reference_index)
+            if step is None:
+                break
+            forward, match = step
+            assert match.vectors is not None
+            if forward:
+                found, at = moved_on(found, match.vectors, self.block_px), match.frame_index
+            else:
+                return placed_back(found, match.vectors, self.block_px)
+        return found
+
+    def _step(self, at: int, reference_index: int) -> tuple[bool, Match] | None:
+        """From a frame into the reference itself, or on to a later frame that was searched in it."""
+        onward = None
+        for index, match in self._moves:
+            if index == reference_index and match.frame_index == at:
+                return False, match
+            if index == at < match.frame_index <= reference_index:
+                onward = True, match
+        return onward
 
 
 def by_urgency(
@@ -124,6 +148,16 @@ def by_urgency(
         urgency = np.where(behind.reshape(-1), np.maximum(urgency, 1.0), urgency)
     chosen = np.flatnonzero(critical)
     return chosen[np.argsort(-urgency[chosen], kind="stable")].astype(np.int32)
+
+
+def moved_on(found: NDArray[np.bool_], vectors: NDArray[np.int16], block_px: int) -> NDArray[np.bool_]:
+    """(H, W) of a reference in the frame whose blocks' vectors point into it."""
+    height, width = found.shape
+    spread = vectors.repeat(block_px, 0).repeat(block_px, 1)[:height, :width]
+    y = np.clip(np.arange(height)[:, None] + spread[..., 1], 0, height - 1)
+    x = np.clip(np.arange(width)[None, :] + spread[..., 0], 0, width - 1)
+    moved: NDArray[np.bool_] = found[y, x]
+    return moved
 
 
 def placed_back(found: NDArray[np.bool_], vectors: NDArray[np.int16], block_px: int) -> NDArray[np.bool_]:

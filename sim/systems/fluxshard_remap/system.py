@@ -10,7 +10,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Generator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from sim.components.context import SystemContext
 from sim.components.message_sizes import check_result_bytes
 from sim.components.path_costs import PathCosts
 from sim.components.synchronisation import Offload, OpportunisticSender, ServerHalf, Synchronisation
+from sim.components.turns import Turn, Turns
 from sim.physics.events import Unreachable
 from sim.records.outcome import Outcome
 from sim.schedulers import Decision, ExecutionPath, LatencyScheduler, Observation
@@ -128,6 +128,7 @@ class FluxShardRemap:
             content, options.dense_fallback, oracle, wants_truth, dense_only=not options.sparse
         )
         self.cloud = Offload(content, self.state, self.costs, self.sender, options.result_bytes)
+        self.turns = Turns()
         self._caught_up: tuple[int, Frame, Match | None] | None = None
         self._shown: Match | None = None  # of the last frame, on the path it took
 
@@ -146,18 +147,33 @@ class FluxShardRemap:
         """Critical blocks of the last frame on the path it took, the most urgent first."""
         return () if self._shown is None else self._shown.active
 
+    @property
+    def max_in_flight(self) -> int:
+        """A frame may enter once the one before it has been inferred here, or is on its way to the server."""
+        return 4
+
     def process(self, frame: Frame, world: FrameWorld) -> Generator[Any, Any, Outcome]:
         """Algorithm 1 for one frame."""
-        state = self.state
         world.patience_s = self.options.patience_s
+        turn = yield from self.turns.take(world)
+        try:
+            outcome = yield from self._in_turn(frame, turn, world)
+        finally:
+            turn.pass_on()
+        self.salience.remember(outcome.result, frame.index)
+        return outcome
+
+    def _in_turn(self, frame: Frame, turn: Turn, world: FrameWorld) -> Generator[Any, Any, Outcome]:
+        state = self.state
         state.newest = frame
         if not state.begun:
             outcome = yield from self._initialise(frame, world)
             return outcome
         self._adopt_catch_up()
-        local = self.edge.match(frame, self.salience)
-        local_index, remote_index = self.edge.reference.frame_index, state.proxy.frame_index
+        local = self._search_local(frame)
+        remote_index = state.proxy.frame_index
         remote = state.match(frame, self.salience.classifier(remote_index))
+        self.salience.note(remote_index, remote)
         yield world.extract()
         reachable = state.reachable
         in_cloud = state.proxy.computed(remote) if reachable else NOTHING_MORE
@@ -177,11 +193,16 @@ class FluxShardRemap:
         if on_edge:
             outcome = yield from self._on_edge(frame, local, remote, decision, world)
         else:
-            outcome = yield from self._on_cloud(frame, local, remote, decision, world)
-        self.salience.remember(outcome.result, (local_index, local), (remote_index, remote))
+            outcome = yield from self._on_cloud(frame, local, remote, decision, turn, world)
         if self.options.proxy == "perfect":
             self._perfect_proxy(frame, remote, outcome, world)
         return outcome if lost_ea is None else outcome._replace(ea_regret=lost_ea)
+
+    def _search_local(self, frame: Frame) -> Match:
+        local_index = self.edge.reference.frame_index
+        local = self.edge.match(frame, self.salience)
+        self.salience.note(local_index, local)
+        return local
 
     # -- the two paths ------------------------------------------------------------------------------
 
@@ -191,6 +212,7 @@ class FluxShardRemap:
         self._shown = local
         dense = decision.dense or not self.options.sparse
         computed = self.content.blocks_total if dense else decision.blocks_computed
+        self.sender.withdraw(world)  # an earlier frame's
         if self.state.reachable and self._sends_unasked:
             profile = world.edge.profile
             room_s = profile.dense_s if dense else profile.sparse_s(computed)
@@ -219,26 +241,22 @@ class FluxShardRemap:
         )
 
     def _on_cloud(
-        self, frame: Frame, local: Match, remote: Match, decision: Decision, world: FrameWorld
+        self, frame: Frame, local: Match, remote: Match, decision: Decision, turn: Turn, world: FrameWorld
     ) -> Generator[Any, Any, Outcome]:
         self._shown = remote
         dense = decision.dense or not self.options.sparse
         self._catch_up(frame, local, world)
+
+        def on_its_way() -> None:
+            self._spare_blocks(frame, remote, world)
+            if self.options.proxy == "tracked":  # otherwise the next frame's reference is not there yet
+                turn.pass_on()
+
         try:
-            served = yield from self.cloud.blocks(
-                frame,
-                remote,
-                decision.k,
-                dense,
-                world,
-                beside=partial(self._spare_blocks, frame, remote, world),
-            )
+            served = yield from self.cloud.blocks(frame, remote, decision.k, dense, world, on_its_way)
         except Unreachable:
-            alone = self.costs.edge(local, self.edge.computed(local), world)
-            fallback = self.scheduler.decide(Observation(alone, None))
-            outcome = yield from self._on_edge(frame, local, remote, fallback, world)
+            outcome = yield from self._alone(frame, remote, turn, world)
             return outcome._replace(sent=decision.k)  # in vain
-        self.sender.withdraw(world)
         active = len(remote.active)
         return Outcome(
             "cloud",
@@ -254,6 +272,25 @@ class FluxShardRemap:
             sent=decision.k,
         )
 
+    def _alone(
+        self, frame: Frame, remote: Match, turn: Turn, world: FrameWorld
+    ) -> Generator[Any, Any, Outcome]:
+        """The server has not answered: the edge infers the frame, unless it has gone on to later ones."""
+        turn.pass_on()
+        again = yield from self.turns.take(world)
+        try:
+            if self.edge.reference.frame_index > frame.index:
+                raise Unreachable("the edge has gone on to later frames")
+            self._adopt_catch_up()
+            local = self._search_local(frame)
+            yield world.extract()
+            alone = self.costs.edge(local, self.edge.computed(local), world)
+            decision = self.scheduler.decide(Observation(alone, None))
+            outcome = yield from self._on_edge(frame, local, remote, decision, world)
+        finally:
+            again.pass_on()
+        return outcome
+
     def _initialise(self, frame: Frame, world: FrameWorld) -> Generator[Any, Any, Outcome]:
         """The first frame: whole to the server, inferred densely there; the edge infers it in idle time."""
         total = self.content.blocks_total
@@ -266,12 +303,8 @@ class FluxShardRemap:
         except Unreachable:
             yield world.infer_edge_dense()
             self.edge.renew(frame)
-            outcome = everything._replace(path="edge", result=self.edge.features.dense(frame))
-        else:
-            outcome = everything._replace(result=served.result, rests_on=served.rests_on)
-        unmoved = Match((), None, frame.index)
-        self.salience.remember(outcome.result, (frame.index, unmoved))
-        return outcome
+            return everything._replace(path="edge", result=self.edge.features.dense(frame))
+        return everything._replace(result=served.result, rests_on=served.rests_on)
 
     # -- beside the critical path -------------------------------------------------------------------
 
