@@ -17,6 +17,7 @@ from sim.components.blocks import BlockFeatures, BlockReference, Computed, Match
 from sim.records.outcome import RestsOn
 from sim.systems.fluxshard_remap.salience import Salience
 from sim.world.frame import Frame, FrameGeometry
+from sim.world.frame_world import FrameWorld
 
 if TYPE_CHECKING:
     from kernels.motion.field import MotionField
@@ -30,66 +31,100 @@ class EdgeState:
         reference: the frame that the features belong to.
         features: of it.
         geometry: size of the frames and their blocks.
-
-    `inferred` counts what has changed them.
+        salience: tells the critical blocks.
+        catches_up: whether features follow, in idle time, to frames that the server infers.
     """
 
     reference: BlockReference
     features: BlockFeatures
     geometry: FrameGeometry
-    inferred: int = 0
+    salience: Salience
+    catches_up: bool
     _behind: NDArray[np.bool_] | None = None  # (rows, columns) of the reference: critical and not computed
+    _inferred: int = 0  # counts what has changed the features
+    _ready: tuple[int, Frame, Match | None] | None = None  # a frame caught up with, since which count
 
     @property
-    def begun(self) -> bool:
-        """Whether it has features of any frame."""
-        return self.inferred > 0
+    def frame_index(self) -> int:
+        """The frame of the reference."""
+        return self.reference.frame_index
 
-    def match(self, frame: Frame, salience: Salience) -> Match:
+    def begin_frame(self) -> None:
+        """Take over a frame that was caught up with, unless the edge has inferred another one since."""
+        ready, self._ready = self._ready, None
+        if ready is not None and ready[0] == self._inferred:
+            _, frame, match = ready
+            if match is None:
+                self._renew(frame)
+            else:
+                self._advance(frame, match, len(match.active))
+
+    def match(self, frame: Frame) -> Match:
         """Search a frame; critical is what the classifier says, and what is behind."""
-        classify = salience.classifier(self.reference.frame_index)
-        behind = self._behind
-        if behind is None:
-            return self.reference.match(frame, classify)
+        index, behind = self.reference.frame_index, self._behind
+        classify = self.salience.classifier(index)
 
         def with_behind(field: MotionField) -> NDArray[np.int32]:
             critical = classify(field)
+            if behind is None:
+                return critical
             late = self._moved(behind, field.vectors)
             late.reshape(-1)[critical] = False
             return np.concatenate((critical, np.flatnonzero(late).astype(np.int32)))
 
-        return self.reference.match(frame, with_behind)
+        found = self.reference.match(frame, with_behind)
+        self.salience.note(index, found)
+        return found
 
     def computed(self, match: Match) -> Computed:
         """What inference computes for the critical blocks of a match."""
         return self.reference.computed(match)
 
-    def rests_on(self, frame: Frame, match: Match, processed: int) -> RestsOn | None:
-        """The image that a result with the first blocks computed rests on."""
-        return self.reference.moved(frame, match, processed)
+    def infer(self, frame: Frame, match: Match | None, k: int, densely: bool) -> tuple[Any, RestsOn | None]:
+        """Compute the first k critical blocks, or all, and move the rest along; the frame is the reference
+        from now on."""
+        if densely or match is None:
+            result = self.features.dense(frame)
+            self._renew(frame)
+            return result, None
+        rests_on = self.reference.moved(frame, match, k)
+        return self._advance(frame, match, k), rests_on
 
-    def advance(self, frame: Frame, match: Match, processed: int) -> Any:
-        """Compute the first blocks of a match, move the rest along; the frame is the reference from now on.
+    def refresh(self, frame: Frame, match: Match | None, world: FrameWorld) -> None:
+        """Bring the features to a frame that the server infers, in idle time: the critical blocks, or all
+        where that is faster. It is lost if the edge infers another frame meanwhile."""
+        if match is not None and (not self.catches_up or self.reference.frame_index == frame.index):
+            return
+        blocks = None
+        if match is not None and self._inferred:
+            profile = world.edge.profile
+            blocks = self.computed(match).for_first(len(match.active))
+            if profile.sparse_s(blocks) >= profile.dense_s:
+                blocks, match = None, None
+        since, searched = self._inferred, match
 
-        Returns the result, None where no network runs.
-        """
-        result = self.features.advance(frame, match, processed)
+        def on_done() -> None:
+            self._ready = since, frame, searched
+
+        world.refresh_edge(lambda: None, on_done, blocks)
+
+    def _advance(self, frame: Frame, match: Match, k: int) -> Any:
+        result = self.features.advance(frame, match, k)
         self._behind = None
-        if processed < len(match.active):
+        if k < len(match.active):
             self._behind = np.zeros((self.geometry.rows, self.geometry.columns), np.bool_)
-            self._behind.reshape(-1)[np.asarray(match.active[processed:], np.intp)] = True
+            self._behind.reshape(-1)[np.asarray(match.active[k:], np.intp)] = True
         self._refer_to(frame)
         return result
 
-    def renew(self, frame: Frame) -> None:
-        """Dense inference on a frame: it is the reference from now on, and nothing is behind."""
+    def _renew(self, frame: Frame) -> None:
         self.features.keep(frame)
         self._behind = None
         self._refer_to(frame)
 
     def _refer_to(self, frame: Frame) -> None:
         self.reference.replace(frame)
-        self.inferred += 1
+        self._inferred += 1
 
     def _moved(self, blocks: NDArray[np.bool_], vectors: NDArray[np.int16]) -> NDArray[np.bool_]:
         from kernels.motion.warp import warp_blocks_map

@@ -1,0 +1,318 @@
+"""Systems that reuse features along motion vectors on both sides: FluxShard's family.
+
+A frame is searched in what the edge has inferred from and, through the proxy, in what the server has; a
+scheduler picks the side and the number of blocks. Members differ in what the edge keeps (:class:`EdgeSide`),
+in which blocks count as active, and in what is sent unasked: methods that a subclass has.
+
+Frames overlap: a frame's turn ends when its message is on its way to the server, or its result is there. The
+papers' algorithms do not say; anything else would leave link and server idle for a round trip a frame, which
+`in_flight=1` shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sim.accuracy.network import NetworkInLoop
+from sim.components.blocks import (
+    NOTHING_MORE,
+    BlockContent,
+    BlockFeatures,
+    Computed,
+    Match,
+    SharedImage,
+    open_blocks,
+)
+from sim.components.context import SystemContext
+from sim.components.message_sizes import check_result_bytes
+from sim.components.path_costs import PathCosts
+from sim.components.synchronisation import Offload, OpportunisticSender, ServerHalf, Synchronisation
+from sim.components.turns import Turn, Turns
+from sim.physics.events import Unreachable
+from sim.records.outcome import Outcome, RestsOn
+from sim.schedulers import Decision, ExecutionPath, Observation, Scheduler
+from sim.world.frame import Frame
+from sim.world.frame_world import FrameWorld
+from traces.errors import InputError
+
+MOST_IN_FLIGHT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class ReuseOptions:
+    """What all members have.
+
+    Args:
+        opportunistic: send blocks that nobody has asked for on the idle uplink.
+        chunk_blocks: blocks of one such message; a smaller one loses less when it is withdrawn.
+        dense_fallback: infer the whole frame densely where that is worth more than sparse inference.
+        margin_px: how far beyond active blocks inference computes, so that no seam moves into what is
+            reused; 0 is the papers' executor. It costs computation and no bytes.
+        patience_s: how long an answer may take before the edge falls back to its own path.
+        codec, quality: what blocks are coded with; None: the payload's.
+        result_bytes: size of a result on the downlink; None: of the network's result.
+    """
+
+    opportunistic: bool = True
+    chunk_blocks: int = 64
+    dense_fallback: bool = False
+    margin_px: int = 0
+    patience_s: float = 1.0
+    codec: str | None = None
+    quality: int | None = None
+    result_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.chunk_blocks < 1:
+            raise InputError(f"system.chunk_blocks: expected at least 1 block, found {self.chunk_blocks}")
+        if not self.patience_s > 0.0:
+            raise InputError(f"system.patience_s: expected a time > 0 s, found {self.patience_s}")
+        check_result_bytes(self.result_bytes)
+
+
+class EdgeSide(Protocol):
+    """What the edge keeps of earlier frames, and infers from."""
+
+    @property
+    def frame_index(self) -> int:
+        """The frame that it is of; -1 for none yet."""
+
+    def begin_frame(self) -> None:
+        """Take over what has become ready in the background: not while a frame is under way, whose vectors
+        lead into what it was searched in."""
+
+    def match(self, frame: Frame) -> Match:
+        """Search a frame and tell its active blocks."""
+
+    def computed(self, match: Match) -> Computed:
+        """What inference computes for the active blocks of a match."""
+
+    def infer(self, frame: Frame, match: Match | None, k: int, densely: bool) -> tuple[Any, RestsOn | None]:
+        """The result of a frame with its first k active blocks computed, or all, and what it rests on."""
+
+    def refresh(self, frame: Frame, match: Match | None, world: FrameWorld) -> None:
+        """Begin or go on with what is done in idle time; `match` is None for the first frame, which the edge
+        has nothing for yet."""
+
+
+class MotionReuse:
+    """One camera's.
+
+    Args:
+        context, options: of the system.
+        make_edge: its edge side, from its blocks and network.
+        scheduler: picks side and blocks.
+        sampling: how features are read along vectors.
+        refresh_cloud: whether the server refreshes its features densely in the background.
+        dense_only: whether everything is recomputed on either side.
+    """
+
+    def __init__(
+        self,
+        context: SystemContext,
+        options: ReuseOptions,
+        make_edge: Callable[[BlockContent, NetworkInLoop], EdgeSide],
+        *,
+        scheduler: Scheduler,
+        sampling: str,
+        refresh_cloud: bool,
+        dense_only: bool = False,
+    ) -> None:
+        self.common = options
+        self.scheduler = scheduler
+        self.dense_only = dense_only
+        content = open_blocks(context, options.codec, options.quality, options.margin_px)
+        self.content = content
+        self.payload_codec, self.payload_quality = content.payload.codec, content.payload.quality
+        network = context.network(sampling=sampling, margin_px=options.margin_px)
+        self.edge = make_edge(content, network)
+        server = ServerHalf(content.shared_image(), BlockFeatures(network, context.geometry))
+        self.state = Synchronisation(
+            content, content.shared_image(), server, refresh_cloud, options.patience_s
+        )
+        self.sender = OpportunisticSender(self.state, options.chunk_blocks)
+        oracle = context.regret_against
+        wants_truth = oracle is not None or getattr(scheduler, "wants_truth", False)
+        self.costs = PathCosts(content, options.dense_fallback, oracle, wants_truth, dense_only)
+        self.cloud = Offload(content, self.state, self.costs, self.sender, options.result_bytes)
+        self.turns = Turns()
+        self._shown: Match | None = None  # of the last frame, on the path it took
+
+    max_in_flight = MOST_IN_FLIGHT
+
+    @property
+    def proxy(self) -> SharedImage:
+        """The edge's copy of the server's image."""
+        return self.state.proxy
+
+    @property
+    def server(self) -> ServerHalf:
+        """The far side."""
+        return self.state.server
+
+    @property
+    def shown_blocks(self) -> Any:
+        """Active blocks of the last frame on the path it took, the first to be processed first."""
+        return () if self._shown is None else self._shown.active
+
+    # -- what a member may do otherwise -------------------------------------------------------------
+
+    def search_remote(self, frame: Frame) -> Match:
+        """Search a frame in the proxy."""
+        return self.state.match(frame)
+
+    def unasked(self, remote: Match, on_edge: bool) -> Any:
+        """Blocks worth sending unasked while the edge computes, or beside an offload, the first first."""
+        return remote.active if on_edge and self.common.opportunistic else ()
+
+    def passes_on(self) -> bool:
+        """Whether the next frame may be searched as soon as this one's message is on its way."""
+        return True
+
+    def finished(self, frame: Frame, remote: Match | None, outcome: Outcome, world: FrameWorld) -> None:
+        """A frame's result is there; `remote` is None for the first."""
+
+    # -- the way of a frame -------------------------------------------------------------------------
+
+    def process(self, frame: Frame, world: FrameWorld) -> Generator[Any, Any, Outcome]:
+        """One frame, in its turn."""
+        world.patience_s = self.common.patience_s
+        turn = yield from self.turns.take(world)
+        try:
+            self.state.newest = frame
+            if not self.state.begun:
+                outcome = yield from self._begin(frame, world)
+                return outcome
+            outcome = yield from self._go_on(frame, turn, world)
+        finally:
+            turn.pass_on()
+        return outcome
+
+    def _go_on(self, frame: Frame, turn: Turn, world: FrameWorld) -> Generator[Any, Any, Outcome]:
+        state = self.state
+        self.edge.begin_frame()
+        local, remote = self.edge.match(frame), self.search_remote(frame)
+        yield world.extract()
+        reachable = state.reachable
+        in_cloud = state.proxy.computed(remote) if reachable else NOTHING_MORE
+        observation = self.costs.observe(local, remote, self.edge.computed(local), in_cloud, reachable, world)
+        decision = self.scheduler.decide(observation)
+        lost_ea = self.costs.regret(observation, decision)
+        on_edge = decision.path is ExecutionPath.EDGE
+        world.decided(
+            "edge" if on_edge else "cloud",
+            len(local.active if on_edge else remote.active),
+            decision.k,
+            decision.predicted_latency_s,
+            decision.predicted_ea,
+            decision.other_latency_s,
+            decision.other_ea,
+        )
+        if on_edge:
+            outcome = yield from self._on_edge(frame, local, remote, decision, world)
+        else:
+            outcome = yield from self._on_cloud(frame, local, remote, decision, turn, world)
+        self.finished(frame, remote, outcome, world)
+        return outcome if lost_ea is None else outcome._replace(ea_regret=lost_ea)
+
+    def _on_edge(
+        self, frame: Frame, local: Match, remote: Match, decision: Decision, world: FrameWorld
+    ) -> Generator[Any, Any, Outcome]:
+        self._shown = local
+        densely = decision.dense or self.dense_only
+        computed = self.content.blocks_total if densely else decision.blocks_computed
+        self.sender.withdraw(world)  # an earlier frame's
+        if self.state.reachable and len(blocks := self.unasked(remote, on_edge=True)):
+            profile = world.edge.profile
+            room_s = profile.dense_s if densely else profile.sparse_s(computed)
+            self.sender.send(frame, remote, blocks, room_s, self.costs.block_bytes, world)
+        result, rests_on = self.edge.infer(frame, local, decision.k, densely)
+        yield world.infer_edge_dense() if densely else world.infer_edge(computed)
+        self.sender.withdraw(world)
+        self.edge.refresh(frame, local, world)
+        return Outcome(
+            "edge",
+            len(local.active),
+            decision.k,
+            len(local.active) - decision.k,
+            active_edge=len(local.active),
+            active_cloud=len(remote.active),
+            extrapolated=decision.extrapolated,
+            result=result,
+            rests_on=rests_on,
+            computed=computed,
+            sent=0,
+        )
+
+    def _on_cloud(
+        self, frame: Frame, local: Match, remote: Match, decision: Decision, turn: Turn, world: FrameWorld
+    ) -> Generator[Any, Any, Outcome]:
+        self._shown = remote
+
+        def on_its_way() -> None:
+            if len(blocks := self.unasked(remote, on_edge=False)):
+                room_s = world.uplink.conditions.delay_s + world.downlink.conditions.delay_s
+                self.sender.send(frame, remote, blocks, room_s, self.costs.block_bytes, world, realign=False)
+            self.edge.refresh(frame, local, world)
+            if self.passes_on():
+                turn.pass_on()
+
+        densely = decision.dense or self.dense_only
+        try:
+            served = yield from self.cloud.blocks(frame, remote, decision.k, densely, world, on_its_way)
+        except Unreachable:
+            outcome = yield from self._alone(frame, remote, turn, world)
+            return outcome._replace(sent=decision.k)  # in vain
+        active = len(remote.active)
+        return Outcome(
+            "cloud",
+            active,
+            decision.k,
+            active - decision.k,
+            active_edge=len(local.active),
+            active_cloud=active,
+            extrapolated=served.extrapolated,
+            result=served.result,
+            rests_on=served.rests_on,
+            computed=served.computed,
+            sent=decision.k,
+        )
+
+    def _alone(
+        self, frame: Frame, remote: Match, turn: Turn, world: FrameWorld
+    ) -> Generator[Any, Any, Outcome]:
+        """The server has not answered: the edge infers the frame, unless it has gone on to later ones."""
+        turn.pass_on()
+        again = yield from self.turns.take(world)
+        try:
+            if self.edge.frame_index > frame.index:
+                raise Unreachable("the edge has gone on to later frames")
+            self.edge.begin_frame()
+            local = self.edge.match(frame)
+            yield world.extract()
+            alone = self.costs.edge(local, self.edge.computed(local), world)
+            decision = self.scheduler.decide(Observation(alone, None))
+            outcome = yield from self._on_edge(frame, local, remote, decision, world)
+        finally:
+            again.pass_on()
+        return outcome
+
+    def _begin(self, frame: Frame, world: FrameWorld) -> Generator[Any, Any, Outcome]:
+        """The first frame: whole to the server, inferred densely there; the edge infers it in idle time."""
+        total = self.content.blocks_total
+        outcome = Outcome(
+            "cloud", total, total, 0, active_edge=total, active_cloud=total, computed=total, sent=total
+        )
+        self.edge.refresh(frame, None, world)
+        try:
+            served = yield from self.cloud.first_frame(frame, world)
+        except Unreachable:
+            result, _ = self.edge.infer(frame, None, total, densely=True)
+            yield world.infer_edge_dense()
+            outcome = outcome._replace(path="edge", result=result)
+        else:
+            outcome = outcome._replace(result=served.result, rests_on=served.rests_on)
+        self.finished(frame, None, outcome, world)
+        return outcome
