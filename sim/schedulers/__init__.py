@@ -10,6 +10,15 @@ from sim.schedulers.objective import EffectiveAccuracyObjective
 from sim.schedulers.online import EffectiveAccuracyScheduler, LatencyScheduler
 from sim.schedulers.oracle import OracleScheduler, regret, true_effective_accuracy, true_latency_s
 from sim.schedulers.path_cost import PathCost, cloud_cost, edge_cost
+from sim.schedulers.split import (
+    SplitDecision,
+    SplitOracle,
+    SplitScheduler,
+    as_split,
+    split_regret,
+    true_split_effective_accuracy,
+    true_split_latency_s,
+)
 
 __all__ = [
     "DEFAULT_DECAY_PER_S",
@@ -22,11 +31,18 @@ __all__ = [
     "OracleScheduler",
     "PathCost",
     "Scheduler",
+    "SplitDecision",
+    "SplitOracle",
+    "SplitScheduler",
     "UplinkOracle",
+    "as_split",
     "cloud_cost",
     "edge_cost",
     "effective_accuracy",
     "regret",
+    "split_regret",
     "true_effective_accuracy",
     "true_latency_s",
+    "true_split_effective_accuracy",
+    "true_split_latency_s",
 ]

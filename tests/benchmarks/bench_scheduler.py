@@ -20,6 +20,7 @@ from sim.schedulers import (
     cloud_cost,
     edge_cost,
 )
+from sim.schedulers.split import SplitOracle, SplitScheduler
 
 CALLS, ROUNDS = 2000, 15
 
@@ -66,13 +67,19 @@ def main() -> None:
     for name, other in cases.items():
         decisions[f"ea, {name}"] = partial(EffectiveAccuracyScheduler.decide, ea, other)
         decisions[f"oracle, {name}"] = partial(OracleScheduler.decide, oracle, other)
+    split, split_oracle = SplitScheduler(), SplitOracle()
+    for blocks in (600, 4096):
+        edge_path, cloud_path = (path._replace(active=blocks) for path in (case.edge, case.cloud))
+        large = Observation(edge_path, cloud_path, case.uplink)
+        decisions[f"split, {blocks} blocks"] = partial(SplitScheduler.decide, split, large)
+        decisions[f"oracle, split, {blocks} blocks"] = partial(SplitOracle.decide, split_oracle, large)
     rounds: dict[str, list[float]] = {name: [] for name in decisions}
     for _ in range(ROUNDS):
         for name, decide in decisions.items():
             calls = CALLS // 10 if name.startswith("oracle, ") else CALLS
             rounds[name].append(timeit.timeit(decide, number=calls) / calls)
     for name, seconds in rounds.items():
-        print(f"{name:<25} {statistics.median(seconds) * 1e6:7.2f} µs a decision")
+        print(f"{name:<27} {statistics.median(seconds) * 1e6:7.2f} µs a decision")
 
 
 if __name__ == "__main__":
