@@ -25,6 +25,7 @@ from sim.components.blocks import (
     SharedImage,
     open_blocks,
 )
+from sim.components.both_paths import BothPaths, Split, beliefs
 from sim.components.context import SystemContext
 from sim.components.message_sizes import check_result_bytes
 from sim.components.path_costs import PathCosts
@@ -32,7 +33,7 @@ from sim.components.synchronisation import Offload, OpportunisticSender, ServerH
 from sim.components.turns import Turn, Turns
 from sim.physics.events import Unreachable
 from sim.records.outcome import Outcome, RestsOn
-from sim.schedulers import Decision, ExecutionPath, Observation, Scheduler
+from sim.schedulers import Decision, ExecutionPath, Observation, PathsAtOnceScheduler, Scheduler
 from sim.world.frame import Frame
 from sim.world.frame_world import FrameWorld
 from traces.errors import InputError
@@ -137,6 +138,11 @@ class MotionReuse:
         wants_truth = oracle is not None or getattr(scheduler, "wants_truth", False)
         self.costs = PathCosts(content, options.dense_fallback, oracle, wants_truth, dense_only)
         self.cloud = Offload(content, self.state, self.costs, self.sender, options.result_bytes)
+        self.both_paths: BothPaths | None = None
+        if isinstance(scheduler, PathsAtOnceScheduler) and context.counts is None and not dense_only:
+            self.both_paths = BothPaths(
+                scheduler, context.geometry, content, self.state, self.costs, self.cloud
+            )
         self.turns = Turns()
         self._shown: Match | None = None  # of the last frame, on the path it took
 
@@ -200,6 +206,13 @@ class MotionReuse:
         observation = self.costs.observe(local, remote, self.edge.computed(local), in_cloud, reachable, world)
         decision = self.scheduler.decide(observation)
         lost_ea = self.costs.regret(observation, decision)
+        if reachable and self.both_paths is not None:
+            split = self.both_paths.consider(local, remote, self.edge.computed, decision, world)
+            if split is not None:
+                world.decided(*beliefs(split, decision))
+                outcome = yield from self._on_both(frame, local, remote, split, turn, world)
+                self.finished(frame, remote, outcome, world)
+                return outcome
         on_edge = decision.path is ExecutionPath.EDGE
         world.decided(
             "edge" if on_edge else "cloud",
@@ -252,9 +265,7 @@ class MotionReuse:
         self._shown = remote
 
         def on_its_way() -> None:
-            if len(blocks := self.unasked(remote, on_edge=False)):
-                room_s = world.uplink.conditions.delay_s + world.downlink.conditions.delay_s
-                self.sender.send(frame, remote, blocks, room_s, self.costs.block_bytes, world, realign=False)
+            self._send_beside(frame, remote, self.unasked(remote, on_edge=False), world)
             self.edge.refresh(frame, local, world)
             if self.passes_on():
                 turn.pass_on()
@@ -279,6 +290,35 @@ class MotionReuse:
             computed=served.computed,
             sent=decision.k,
         )
+
+    def _send_beside(self, frame: Frame, remote: Match, blocks: Any, world: FrameWorld) -> None:
+        """Send blocks behind a frame's message, as many as should be through when its result is back."""
+        if len(blocks) and self.common.opportunistic:
+            room_s = world.uplink.conditions.delay_s + world.downlink.conditions.delay_s
+            self.sender.send(frame, remote, blocks, room_s, self.costs.block_bytes, world, realign=False)
+
+    def _on_both(
+        self, frame: Frame, local: Match, remote: Match, split: Split, turn: Turn, world: FrameWorld
+    ) -> Generator[Any, Any, Outcome]:
+        """Some blocks here, others in the cloud, at the same time."""
+        assert self.both_paths is not None
+        self._shown = remote
+        edge = self.edge
+
+        def on_its_way() -> None:
+            # What the edge computes the server must have sooner or later: what it lacks now is active again.
+            self._send_beside(frame, remote, split.division.on_edge, world)
+            if self.passes_on():
+                turn.pass_on()
+
+        try:
+            outcome = yield from self.both_paths.run(
+                frame, local, remote, split, edge.computed, edge.infer, on_its_way, world
+            )
+        except Unreachable:
+            outcome = yield from self._alone(frame, remote, turn, world)
+            return outcome._replace(sent=len(split.division.in_cloud))  # in vain
+        return outcome
 
     def _alone(
         self, frame: Frame, remote: Match, turn: Turn, world: FrameWorld

@@ -11,6 +11,7 @@ from sim.schedulers.online import EffectiveAccuracyScheduler, LatencyScheduler
 from sim.schedulers.oracle import OracleScheduler, regret, true_effective_accuracy, true_latency_s
 from sim.schedulers.path_cost import PathCost, cloud_cost, edge_cost
 from sim.schedulers.split import (
+    PathsAtOnceScheduler,
     SplitDecision,
     SplitOracle,
     SplitScheduler,
@@ -30,6 +31,7 @@ __all__ = [
     "Observation",
     "OracleScheduler",
     "PathCost",
+    "PathsAtOnceScheduler",
     "Scheduler",
     "SplitDecision",
     "SplitOracle",

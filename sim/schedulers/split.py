@@ -40,6 +40,7 @@ from profiler.latency import best_of_times
 from sim.schedulers.effective_accuracy import effective_accuracy
 from sim.schedulers.interface import Decision, ExecutionPath, Observation
 from sim.schedulers.objective import DEFAULT_OBJECTIVE, EffectiveAccuracyObjective, no_path
+from sim.schedulers.online import EffectiveAccuracyScheduler
 from sim.schedulers.oracle import true_latency_s
 from sim.schedulers.path_cost import PathCost
 
@@ -264,3 +265,20 @@ def _beside(edge_s: Times, k_cloud: int, most: int, cloud_s: float, decay_per_s:
         if scores[i] > best:
             best, best_k = float(scores[i]), free + 1 + i
     return best, best_k
+
+
+@dataclass(frozen=True, slots=True)
+class PathsAtOnceScheduler(EffectiveAccuracyScheduler):
+    """``scheduler=split``: both paths at once where that is worth more than either alone.
+
+    A system that can divide a frame asks ``divide`` about the blocks that either side could compute; one
+    that cannot is told the better path, as by ``ea``.
+    """
+
+    def divide(self, both: Observation) -> SplitDecision:
+        """The best split of blocks that either side could compute; see :class:`SplitScheduler`."""
+        return SplitScheduler(self.objective).decide(both)
+
+    def oracle(self) -> SplitOracle:
+        """The same with the link's true future."""
+        return SplitOracle(self.objective)

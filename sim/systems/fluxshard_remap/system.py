@@ -110,7 +110,7 @@ class FluxShardRemap(MotionReuse):
         return found
 
     def unasked(self, remote: Match, on_edge: bool) -> Any:
-        """Blocks that have changed though they are not critical; while the edge computes, critical ones first."""
+        """Blocks that have changed though they are not critical; beside the edge, critical ones first."""
         if not self.options.opportunistic or self.options.proxy == "perfect" or remote.difference is None:
             return ()
         useful = _changed(remote.difference, np.asarray(remote.active, np.int32))
