@@ -25,7 +25,7 @@ from sim.schedulers import (
     PathCost,
 )
 from tests.strategies.sim import run, statistical
-from tests.theory.sim.test_scheduler_decisions import observation
+from tests.theory.sim.schedulers.test_decisions import observation
 
 CERTAIN = {
     "deterministic": True,
