@@ -1,4 +1,4 @@
-"""Both paths at once: which blocks are divided, whose result counts where, and how results are put together."""
+"""Both paths at once: which blocks are divided, whose result counts where, how results are put together."""
 
 from __future__ import annotations
 
