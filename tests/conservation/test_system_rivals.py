@@ -186,7 +186,7 @@ def test_h264_stream_decodes_on_the_server_to_what_the_encoder_made(uplink, cras
 
     def build(context):
         system = WatchedStream(context, FullOffload.Options("h264"))
-        system.encoder = KeepsPacket(system.encoder)
+        system.offload.encoder = KeepsPacket(system.encoder)
         system.mirror, system.server, system.pairs, system.keyframes = H264Codec(), H264Codec(), [], []
         systems.append(system)
         return system
