@@ -38,7 +38,9 @@ class QuantisedH264(H264Codec):
         self._qp = _BASE_QP
 
     def __repr__(self) -> str:
-        return f"<QuantisedH264 qp {self._qp}, {self.options['preset']}, {self.frames_encoded} frames encoded>"
+        return (
+            f"<QuantisedH264 qp {self._qp}, {self.options['preset']}, {self.frames_encoded} frames encoded>"
+        )
 
     def encode_at(self, image: NDArray[np.uint8], qp: int) -> bytes:
         """The next frame of the stream as one packet, at a quantiser of MIN_QP (best) to MAX_QP.
@@ -57,7 +59,9 @@ class QuantisedH264(H264Codec):
         planar = frame.reformat(format="yuv420p")
         size = f"{planar.width}x{planar.height}"
         graph = av.filter.Graph()
-        source = graph.add("buffer", f"video_size={size}:pix_fmt=yuv420p:time_base=1/{self.fps}:pixel_aspect=1/1")
+        source = graph.add(
+            "buffer", f"video_size={size}:pix_fmt=yuv420p:time_base=1/{self.fps}:pixel_aspect=1/1"
+        )
         offset = f"qoffset={self._qp - _BASE_QP}/51"
         whole = graph.add("addroi", f"x=0:y=0:w={planar.width}:h={planar.height}:{offset}")
         sink = graph.add("buffersink")

@@ -67,7 +67,7 @@ LAYERS = {
     "sim.components": (
         ("context", "message_sizes", "payload", "server_memory", "splits", "turns", "frame_encoders"),
         ("blocks", "message_chain"),
-        ("path_costs", "frame_offload"),
+        ("path_costs", "frame_offload", "deltas"),
         ("synchronisation",),
     ),
 }

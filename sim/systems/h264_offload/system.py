@@ -41,7 +41,7 @@ class H264Offload:
         """
 
         share: float = 0.5
-        best_qp: int = 10
+        best_qp: int = 18
         worst_qp: int = 45
         start_qp: int = 23
         keyframe_interval: int = 250
