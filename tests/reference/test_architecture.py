@@ -69,6 +69,7 @@ LAYERS = {
         ("blocks", "message_chain"),
         ("path_costs", "frame_offload", "deltas"),
         ("synchronisation",),
+        ("motion_reuse",),
     ),
 }
 # Room → all that it may import from other packages, where that is less than its package may.

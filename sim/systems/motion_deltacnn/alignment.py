@@ -106,14 +106,15 @@ class CanvasTracker:
 
 def whole_steps(matrix: Matrix, geometry: FrameGeometry, period_px: int) -> tuple[int, int]:
     """By how many pixels, in steps of the period, the canvas must move to be under the frame again."""
-    centre = np.array([(geometry.width_px - 1) / 2, (geometry.height_px - 1) / 2])
+    centre = _centre(geometry)
     dx, dy = (period_px * np.rint((map_points(matrix, centre) - centre) / period_px)).astype(int).tolist()
     return dx, dy
 
 
 def overlap(matrix: Matrix, geometry: FrameGeometry) -> float:
-    """Share of the frame's blocks whose centre lies on the canvas."""
-    place = map_points(matrix, _block_centres(geometry))
+    """Share of the frame's blocks that a canvas centred on it would hold: what zoom and turning leave."""
+    centre = _centre(geometry)
+    place = map_points(matrix, _block_centres(geometry)) - (map_points(matrix, centre) - centre)
     size = np.array([geometry.width_px, geometry.height_px])
     return float(((place >= -0.5) & (place <= size - 0.5)).all(axis=-1).mean())
 
@@ -140,6 +141,10 @@ def read_back(result: Any, matrix: Matrix) -> Any:
     limit = np.array([width, height], np.float64)
     low, high = np.clip(corners.min(axis=0), 0, limit), np.clip(corners.max(axis=0), 0, limit)
     return encode_boxes(np.concatenate([low, high], axis=1), found.classes, height, width)
+
+
+def _centre(geometry: FrameGeometry) -> NDArray[np.float64]:
+    return np.array([(geometry.width_px - 1) / 2, (geometry.height_px - 1) / 2])
 
 
 def _block_centres(geometry: FrameGeometry) -> NDArray[np.float64]:

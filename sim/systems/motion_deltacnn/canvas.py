@@ -59,7 +59,7 @@ class CanvasReference:
         threshold: ε, the difference on [0, 1] that a pixel must exceed to be active.
         dilation_px: side of the window whose largest difference decides, odd.
         period_px: the steps in which the canvas moves.
-        min_overlap: share of the frame that must lie on the canvas.
+        min_overlap: share of the frame that a canvas centred on it must hold.
         codec: of the blocks with active pixels; None: nothing is sent, and blocks become what they are.
     """
 

@@ -48,8 +48,8 @@ class MotionDeltaCnn:
             dilation_px: side of the window whose largest difference decides, odd; 1 is the pixel alone.
             min_inliers: share of the textured blocks whose motion the homography must explain; with fewer
                 the whole frame is sent and inferred densely.
-            min_overlap: share of the frame that must lie on the canvas, which zooming and turning lessen;
-                with less the canvas begins anew with the whole frame.
+            min_overlap: share of the frame that a canvas centred on it must hold, which zooming and turning
+                lessen; with less the canvas begins anew with the whole frame.
             period_px: steps in which the canvas moves: the network's largest stride, or a multiple.
             placement: "cloud", "edge", or "latency" (the side that should be through sooner).
             dense_fallback: infer densely where the sparse latency is larger.

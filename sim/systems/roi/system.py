@@ -54,7 +54,7 @@ class Roi:
         detector_weights: str | None = None
         detector_s: float | None = None
         stand_in_px: int = 320
-        margin_px: float = 16.0
+        margin_px: float = 32.0
         background: str = "kept"
         keyframe_interval: int = 30
         codec: str | None = None
@@ -104,10 +104,10 @@ class Roi:
 
     def process(self, frame: Frame, world: FrameWorld) -> Generator[Any, Any, Outcome]:
         """Find regions, send their blocks, infer the server's picture densely, reply."""
+        regions = blocks_of(self.finder.find(frame.pixels), self.options.margin_px, self.geometry)
+        yield world.work_edge(self.finder.seconds())
         turn = yield from self._turns.take(world)
         try:
-            regions = blocks_of(self.finder.find(frame.pixels), self.options.margin_px, self.geometry)
-            yield world.work_edge(self.finder.seconds())
             blocks, whole = self._choose(regions)
             data = encode_blocks(frame.pixels, blocks, None, self.codec, self.geometry.block_px)
             coded = self.payload.timed_as, len(blocks) * self.payload.block_pixels, len(data)
