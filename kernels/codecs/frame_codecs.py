@@ -209,7 +209,7 @@ class H264Codec:
         elif (self._encoder.height, self._encoder.width) != (height, width):
             expected = f"{self._encoder.height}x{self._encoder.width}"
             raise ValueError(f"image must keep the stream's size {expected} (got {height}x{width})")
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+        frame = self._picture(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24"))
         frame.pts = self.frames_encoded
         if self._keyframe_next:
             frame.pict_type = av.video.frame.PictureType.I
@@ -220,6 +220,10 @@ class H264Codec:
         self.keyframe = bool(packets[0].is_keyframe)
         self.frames_encoded += 1
         return bytes(packets[0])
+
+    def _picture(self, frame: Any) -> Any:
+        """What the encoder is given for a frame of `av`."""
+        return frame
 
     def decode(self, data: bytes) -> NDArray[np.uint8]:
         """The image of the next packet.

@@ -16,6 +16,7 @@ from profiler.latency import Cut, Profile, load_profile, load_split_table, warn_
 from sim.accuracy.choice import NetworkChoice, network_in_loop
 from sim.accuracy.coverage import CoverageRuler
 from sim.accuracy.evaluator import Evaluator
+from sim.assembly.finder import FinderSource
 from sim.assembly.replicate import replicate_seed
 from sim.assembly.uplink import constant_rate, link_correlation_s, load_uplink, trace_name
 from sim.assembly.video import VideoView, open_view
@@ -159,6 +160,15 @@ def assemble(
             matching=config.matching,
             networks=view.networks(number),
             cuts=cuts,
+            finders=FinderSource(
+                config,
+                network if view.evaluated else None,
+                view.geometry,
+                lambda of: _profile(config.edge, of, folders, "edge"),
+                edge,
+                _noise(config, np.random.SeedSequence(seed, spawn_key=(1, number))),
+                view.work,
+            ),
             estimator=estimator,
             # A stream of its own: systems that draw must not shift what links and devices draw.
             rng=np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0, number))),

@@ -10,6 +10,7 @@ import numpy as np
 
 from profiler.latency import Cut, Profile
 from sim.accuracy.network import NetworkInLoop, NetworkMaker, no_network
+from sim.accuracy.region_finder import FinderMaker, FinderRequest, RegionFinder
 from sim.configuration.sections import MatchingConfig
 from sim.physics.estimators import BandwidthEstimator
 from sim.schedulers import OracleScheduler, Scheduler
@@ -31,6 +32,10 @@ def _no_cuts() -> tuple[Cut, ...]:
     raise InputError("model.split: expected a table of the network's cuts, found none")
 
 
+def _no_finder(request: FinderRequest) -> RegionFinder:
+    raise InputError(f"system.detector: expected a run that can make one, found none for {request.card!r}")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class SystemContext:
     """What one camera's system may build on.
@@ -44,6 +49,7 @@ class SystemContext:
         matching: how blocks are searched and classified.
         networks: makes the network that runs in the loop; one that does nothing where none runs.
         cuts: reads where the model can be cut between edge and cloud.
+        finders: makes a small network on the edge that says where in a frame there is something.
         estimator: what is believed of the uplink; the world asks it on the system's behalf.
         rng: randomness of the system's own; the same seed gives the same numbers.
         regret_against: an oracle to report regret against; None where nobody asked.
@@ -60,6 +66,7 @@ class SystemContext:
     codecs: Callable[[str | None, int | None], BlockCodec] = _no_codec
     networks: NetworkMaker = no_network
     cuts: Callable[[], tuple[Cut, ...]] = _no_cuts
+    finders: FinderMaker = _no_finder
     estimator: BandwidthEstimator | None = None
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
     regret_against: OracleScheduler | None = None

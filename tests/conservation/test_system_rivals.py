@@ -15,9 +15,12 @@ from sim.systems.coach import Coach
 from sim.systems.deltacnn import DeltaCnn
 from sim.systems.edge_only import EdgeOnly
 from sim.systems.full_offload import FullOffload
+from sim.systems.h264_offload import H264Offload
+from sim.systems.motion_deltacnn import MotionDeltaCnn
+from sim.systems.roi import Roi
 from sim.systems.spinn import Spinn
 from tests.strategies.images import texture
-from tests.strategies.systems import CLOUD, EDGE, clips, crashes, outages, run, with_codecs
+from tests.strategies.systems import CLOUD, EDGE, KnownRegions, clips, crashes, outages, run, with_codecs
 
 SYSTEMS = {
     "full_offload": (FullOffload, FullOffload.Options("raw")),
@@ -31,17 +34,26 @@ SYSTEMS = {
     "coach": Coach,
     "coach quantised": (Coach, Coach.Options(codec="quantised")),
     "coach split": (Coach, Coach.Options(variant="split")),
+    "motion_deltacnn": MotionDeltaCnn,
+    "motion_deltacnn cloud": (MotionDeltaCnn, MotionDeltaCnn.Options(placement="cloud")),
+    "h264_offload": H264Offload,
+    "roi": Roi,
+    "roi grey": (Roi, Roi.Options(background="grey")),
 }
+REGIONS = [[(5.0, 8.0, 20.0, 30.0)], [], [(30.0, 30.0, 60.0, 60.0)]]
 TIME = CodecTimes(CodecTime(0.003, 1e-7, 1e-8), CodecTime(0.002, 1e-7, 2e-8))
 TIMES = dict.fromkeys(("raw", "png", "jpeg", "h264", "delta", "quantised"), TIME)
 FRAMES = 14
 SECONDS = 1.4
+FAST_FPS = 40.0  # a frame takes longer than it takes the next one to come
+FAST_FRAMES = 28
 
 
+@pytest.mark.parametrize("in_flight", [1, 4])
 @pytest.mark.parametrize("name", SYSTEMS)
 @settings(max_examples=12)
 @given(data=st.data())
-def test_time_frames_and_bytes_are_accounted_for(name, data):
+def test_time_frames_and_bytes_are_accounted_for(name, in_flight, data):
     """Latency is the sum of its parts; frames are completed, replaced or dropped; the link has every byte."""
     frames = data.draw(clips(FRAMES))
     result = run(
@@ -53,6 +65,8 @@ def test_time_frames_and_bytes_are_accounted_for(name, data):
         edge=with_codecs(EDGE, TIMES),
         cloud=with_codecs(CLOUD, TIMES),
         codec_time=True,
+        in_flight=in_flight,
+        finder=KnownRegions(REGIONS),
     )
     rows = result.rows
     completed, dropped = rows["outcome"] == 0, rows["outcome"] == 2
@@ -75,6 +89,39 @@ def test_time_frames_and_bytes_are_accounted_for(name, data):
     assert uplink.offered_bytes == uplink.delivered_bytes + uplink.queued_bytes
     assert np.all(rows["blocks_processed"][completed] <= rows["blocks_active"][completed])
     assert np.all(rows["blocks_stale"][completed] <= 16)
+
+
+@pytest.mark.parametrize(
+    "system",
+    [
+        (DeltaCnn, DeltaCnn.Options(placement="cloud")),
+        (MotionDeltaCnn, MotionDeltaCnn.Options(placement="cloud", min_inliers=0.3)),
+    ],
+)
+@settings(max_examples=15)
+@given(uplink=outages(0.7), crashes_s=crashes(0.7), step_px=st.integers(0, 6), seed=st.integers(0, 9))
+def test_deltas_that_overlap_end_with_one_reference_on_both_ends(system, uplink, crashes_s, step_px, seed):
+    """Whatever was lost: once a frame's result has come and no later one is under way, both hold the same."""
+    wide = texture(64, 64 + step_px * FAST_FRAMES, np.random.default_rng(seed), 2.0, True)
+    frames = [np.ascontiguousarray(wide[:, step_px * i : step_px * i + 64]) for i in range(FAST_FRAMES)]
+    made = []
+
+    def build(context):
+        kind, options = system
+        made.append(kind(context, options))
+        return made[0]
+
+    rows = run(
+        build,
+        frames,
+        uplink=uplink,
+        crashes_s=crashes_s,
+        patience_s=0.3,
+        in_flight=4,
+        arrivals=PeriodicLatest(FAST_FPS, FAST_FRAMES),
+    ).rows
+    if rows["outcome"][-1] == 0:
+        assert np.array_equal(made[0].server.reference, made[0].shared.image)
 
 
 @pytest.mark.parametrize("codec", [None, "delta"])
@@ -186,7 +233,7 @@ def test_h264_stream_decodes_on_the_server_to_what_the_encoder_made(uplink, cras
 
     def build(context):
         system = WatchedStream(context, FullOffload.Options("h264"))
-        system.encoder = KeepsPacket(system.encoder)
+        system.offload.encoder = KeepsPacket(system.encoder)
         system.mirror, system.server, system.pairs, system.keyframes = H264Codec(), H264Codec(), [], []
         systems.append(system)
         return system
@@ -200,6 +247,53 @@ def test_h264_stream_decodes_on_the_server_to_what_the_encoder_made(uplink, cras
         assert np.array_equal(mirrored, received)
         assert np.abs(received.astype(int) - sent).mean() < 12
     assert sum(system.keyframes) == (1 if len(uplink) == 1 and not crashes_s else 2)
+
+
+@settings(max_examples=15)
+@given(uplink=outages(0.7), crashes_s=crashes(0.7))
+def test_a_stream_whose_frames_overlap_decodes_to_what_was_encoded(uplink, crashes_s):
+    """A frame's result rests on what a decoder of its own makes of every packet since the last keyframe."""
+    wide = texture(64, 64 + 2 * FAST_FRAMES, np.random.default_rng(5), 2.0, True)
+    frames = [np.ascontiguousarray(wide[:, 2 * i : 2 * i + 64]) for i in range(FAST_FRAMES)]
+    packets, pairs = {}, []
+
+    class Watched(H264Offload):
+        __slots__ = ()
+
+        def process(self, frame, world):
+            outcome = yield from super().process(frame, world)
+            pairs.append((frame.index, outcome.rests_on()))
+            return outcome
+
+    def build(context):
+        system = Watched(context, H264Offload.Options())
+        encode = system.encoder.codec.encode_at
+
+        def kept(image, qp):
+            data = encode(image, qp)
+            packets[next(i for i in range(FAST_FRAMES) if image is frames[i])] = data
+            return data
+
+        system.encoder.codec.encode_at = kept
+        return system
+
+    result = run(
+        build,
+        frames,
+        uplink=uplink,
+        crashes_s=crashes_s,
+        patience_s=0.3,
+        in_flight=4,
+        arrivals=PeriodicLatest(FAST_FPS, FAST_FRAMES),
+    )
+    began_s, ended_s = result.rows["started_s"][1:], result.rows["completed_s"][:-1]
+    if not crashes_s and len(uplink) == 1:
+        assert np.count_nonzero(began_s < ended_s) > FAST_FRAMES // 4  # they do overlap
+    for index, received in pairs:
+        mirror = H264Codec()
+        first = max(i for i in packets if i <= index and is_keyframe(packets[i]))
+        images = [mirror.decode(packets[i]) for i in sorted(packets) if first <= i <= index]
+        assert np.array_equal(images[-1], received)
 
 
 @pytest.mark.parametrize("system", ["deltacnn", "h264"])

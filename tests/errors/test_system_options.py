@@ -7,6 +7,9 @@ import pytest
 from sim.systems.coach import Coach
 from sim.systems.deltacnn import DeltaCnn
 from sim.systems.full_offload import FullOffload
+from sim.systems.h264_offload import H264Offload
+from sim.systems.motion_deltacnn import MotionDeltaCnn
+from sim.systems.roi import Roi
 from sim.systems.spinn import Spinn
 from tests.strategies.systems import CUTS, context
 from traces.errors import InputError
@@ -26,6 +29,21 @@ NAN = float("nan")
         (DeltaCnn.Options, {"placement": "fog"}, "placement", "'fog'"),
         (DeltaCnn.Options, {"difference_s": -1.0}, "difference_s", "-1.0"),
         (DeltaCnn.Options, {"result_bytes": -1}, "result_bytes", "-1"),
+        (MotionDeltaCnn.Options, {"threshold": -0.1}, "threshold", "-0.1"),
+        (MotionDeltaCnn.Options, {"alignment_s": NAN}, "alignment_s", "nan"),
+        (MotionDeltaCnn.Options, {"min_inliers": 50.0}, "min_inliers", "50.0"),
+        (MotionDeltaCnn.Options, {"min_overlap": NAN}, "min_overlap", "nan"),
+        (MotionDeltaCnn.Options, {"period_px": 0}, "period_px", "0"),
+        (Roi.Options, {"detector_s": -0.1}, "detector_s", "-0.1"),
+        (Roi.Options, {"stand_in_px": 0}, "stand_in_px", "0"),
+        (Roi.Options, {"margin_px": NAN}, "margin_px", "nan"),
+        (Roi.Options, {"background": "black"}, "background", "'black'"),
+        (Roi.Options, {"keyframe_interval": -1}, "keyframe_interval", "-1"),
+        (H264Offload.Options, {"share": 0.0}, "share", "0.0"),
+        (H264Offload.Options, {"best_qp": 0}, "best_qp", "0"),
+        (H264Offload.Options, {"worst_qp": 52}, "worst_qp", "52"),
+        (H264Offload.Options, {"start_qp": 12}, "start_qp", "12"),
+        (H264Offload.Options, {"keyframe_interval": 0}, "keyframe_interval", "0"),
         (Spinn.Options, {"variant": "adaptive"}, "variant", "'adaptive'"),
         (Spinn.Options, {"nominal_bps": 0.0}, "nominal_bps", "0.0"),
         (Spinn.Options, {"bits": 33}, "bits", "33"),

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from profiler.latency import load_profile, load_split_table
-from sim.physics.arrivals import ClosedLoop
+from sim.physics.arrivals import ClosedLoop, PeriodicLatest
 from sim.systems.coach import Coach
 from sim.systems.deltacnn import DeltaCnn
 from sim.systems.full_offload import FullOffload
+from sim.systems.h264_offload import H264Offload
+from sim.systems.motion_deltacnn import MotionDeltaCnn
 from sim.systems.spinn import Spinn
 from tests.strategies.systems import run
 from traces.video.loading import load_video
@@ -61,6 +63,28 @@ def test_pixel_deltas_alone_cost_less_than_the_frame_that_opens_them(frames):
     alone = offload((DeltaCnn, DeltaCnn.Options(placement="cloud", codec="delta")), frames)["uplink_bytes"]
     assert alone[0] >= 320 * 320 * 3
     assert (alone[1:] < 0.5 * alone[0]).all()
+
+
+def test_aligned_deltas_send_less_than_deltas_in_place(frames):
+    """One homography explains much of what a camera does in these sequences."""
+    aligned = offload((MotionDeltaCnn, MotionDeltaCnn.Options(placement="cloud")), frames)
+    in_place = offload((DeltaCnn, DeltaCnn.Options(placement="cloud")), frames)
+    assert aligned["uplink_bytes"][1:].mean() < 0.8 * in_place["uplink_bytes"][1:].mean()
+
+
+def test_a_stream_keeps_to_a_thin_link(frames):
+    """Of 1 Mbit/s, half: from the fourth frame on, when the link and the content are known, on average."""
+    options = H264Offload.Options(best_qp=1, worst_qp=51)
+    rows = run(
+        (H264Offload, options),
+        frames * 3,
+        [(0.0, 1e6)],
+        arrivals=PeriodicLatest(24.0, 3 * COUNT),
+        edge=EDGE,
+        cloud=CLOUD,
+    ).rows
+    sent = np.flatnonzero(rows["outcome"] == 0)[4:]
+    assert rows["uplink_bytes"][sent].mean() < 1.5 * 0.5 * 1e6 / 24 / 8
 
 
 def test_coach_sends_six_bits_a_value_and_rarely_reuses(frames):

@@ -65,9 +65,11 @@ LAYERS = {
         ("__main__",),
     ),
     "sim.components": (
-        ("context", "message_sizes", "payload", "server_memory", "splits"),
-        ("blocks",),
-        ("synchronisation", "path_costs"),
+        ("context", "message_sizes", "payload", "server_memory", "splits", "turns", "frame_encoders"),
+        ("blocks", "message_chain"),
+        ("path_costs", "frame_offload", "deltas"),
+        ("synchronisation",),
+        ("motion_reuse",),
     ),
 }
 # Room → all that it may import from other packages, where that is less than its package may.

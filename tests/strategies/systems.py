@@ -21,7 +21,8 @@ from sim.physics.link import Link, LinkConditions
 from sim.physics.processor import Processor
 from sim.physics.trace_replay import replay
 from sim.records.frame_table import FrameTable
-from sim.schedulers import EffectiveAccuracyScheduler
+from sim.schedulers import DEFAULT_DECAY_PER_S, EffectiveAccuracyScheduler
+from sim.world.admission import Admission
 from sim.world.camera import Camera
 from sim.world.camera_world import CameraWorld
 from sim.world.device import Device
@@ -128,10 +129,13 @@ def run(
     edge: Profile = EDGE,
     cloud: Profile = CLOUD,
     codec_time: bool = False,
+    in_flight: int = 1,
+    finder: Any = None,
 ) -> Run:
     """Have a system deal with `frames`, FPS a second, over a link that starts again after 1000 s.
 
-    Codecs take time only where `codec_time`, and the profiles, say so.
+    Codecs take time only where `codec_time`, and the profiles, say so. Up to `in_flight` frames may be under
+    way at once. `finder` finds regions, for systems that want one.
     """
     env = Environment()
     conditions = LinkConditions(delay_s=DELAY_S)
@@ -152,12 +156,41 @@ def run(
     )
     height, width = frames[0].shape[:2]
     given = replace(context(height, width, edge=edge, cloud=cloud), estimator=estimator)
+    if finder is not None:
+        given = replace(given, finders=lambda request: finder)
     system = make(system_of, given)
     table = FrameTable()
     arrivals = arrivals or PeriodicLatest(FPS, len(frames))
-    camera = Camera(0, arrivals, system, world, table, lambda index: frames[index], ruler=RULER.valued)
+    camera = Camera(
+        0,
+        arrivals,
+        system,
+        world,
+        table,
+        lambda index: frames[index],
+        ruler=RULER.valued,
+        admission=Admission(in_flight, DEFAULT_DECAY_PER_S, 1) if in_flight > 1 else None,
+    )
     Simulation(env, [camera], up, down, [near], far, table).run(drain=True)
     return Run(table.columns(), world)
+
+
+class KnownRegions:
+    """A finder that is told what it finds: boxes (n, 4) of each frame, by the order of asking."""
+
+    def __init__(self, boxes: Sequence[Sequence[Sequence[float]]], seconds: float = 0.01) -> None:
+        self.boxes = [np.array(found, np.float64).reshape(-1, 4) for found in boxes]
+        self.taken_s = seconds
+        self.asked = 0
+
+    def seconds(self) -> float:
+        """What a detection takes."""
+        return self.taken_s
+
+    def find(self, image: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """The boxes of the next frame; the last ones again once there are no more."""
+        self.asked += 1
+        return self.boxes[min(self.asked, len(self.boxes)) - 1]
 
 
 def clips(frames: int, side_px: int = SIDE_PX) -> st.SearchStrategy[list[NDArray[np.uint8]]]:

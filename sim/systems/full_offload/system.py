@@ -9,19 +9,17 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
-from profiler.latency import KEYFRAME
 from sim.components.context import SystemContext
-from sim.components.message_sizes import NOTICE_BYTES, check_result_bytes, result_bytes
-from sim.components.payload import Payload, check_recorded
-from sim.components.server_memory import ServerMemory
-from sim.physics.events import Unreachable
-from sim.records.outcome import Outcome
-from sim.systems.full_offload.encoders import (
+from sim.components.frame_encoders import (
     DrawnFrameEncoder,
     FrameEncoder,
     PixelFrameEncoder,
     check_recorded_stream,
 )
+from sim.components.frame_offload import FRAMES_UNDER_WAY, FrameOffload
+from sim.components.message_sizes import check_result_bytes
+from sim.components.payload import Payload, check_recorded
+from sim.records.outcome import Outcome
 from sim.world.frame import Frame
 from sim.world.frame_world import FrameWorld
 from traces.errors import InputError
@@ -69,19 +67,19 @@ class FullOffload:
 
     def __init__(self, context: SystemContext, options: Options) -> None:
         self.options = options
-        self.blocks_total = context.geometry.blocks_total
-        self.network = context.network()
-        self.pixels = context.geometry.height_px * context.geometry.width_px
         if options.codec == STREAM:
             payload = Payload(STREAM, options.crf)
         else:
             payload = Payload.of(context.block_codec(options.codec, options.quality))
         self.payload_codec, self.payload_quality = payload.codec, payload.quality
-        self.encoder = self._encoder(context)
-        self._stream = self.encoder.builds_on_last
-        self._lossless = payload.lossless
-        self._decoder = ServerMemory()  # the server's half of a stream
-        self._in_stream = False  # whether the next frame builds on the last one
+        self.offload = FrameOffload(
+            self._encoder(context), payload, context.network(), context.geometry, options.result_bytes
+        )
+
+    @property
+    def encoder(self) -> FrameEncoder:
+        """What makes messages of frames."""
+        return self.offload.encoder
 
     def _encoder(self, context: SystemContext) -> FrameEncoder:
         options = self.options
@@ -99,45 +97,9 @@ class FullOffload:
 
     @property
     def max_in_flight(self) -> int:
-        """One where a frame builds on the last, as H.264's do."""
-        return 1 if self._stream else 4
+        """Frames of a stream are sent in order, and the next may be encoded once one is on its way."""
+        return FRAMES_UNDER_WAY
 
     def process(self, frame: Frame, world: FrameWorld) -> Generator[Any, Any, Outcome]:
         """Encode, send, infer densely, reply."""
-        total = self.blocks_total
-        needs_decoder = self._in_stream
-        message = self.encoder.encode(frame)
-        codec = self.payload_codec + KEYFRAME if message.keyframe else self.payload_codec
-        encoding = world.encode(codec, self.pixels, message.size_bytes)
-        if not encoding.processed:  # otherwise there is nothing to wait for
-            yield encoding
-        try:
-            yield world.send(message.size_bytes)
-            if needs_decoder and self._decoder.lost(world):
-                yield world.reply(NOTICE_BYTES)
-                raise Unreachable("the server has lost its decoder")
-            if self._stream:
-                self._decoder.fill(world)
-            decoding = world.decode(codec, self.pixels, message.size_bytes)
-            if not decoding.processed:
-                yield decoding
-            result = self.network.dense(frame, message.decoded)
-            yield world.infer_cloud_dense()
-            yield world.reply(result_bytes(self.options.result_bytes, result))
-        except Unreachable:
-            self.encoder.restart()
-            self._in_stream = False
-            raise
-        self._in_stream = self._stream
-        rests_on = None if self._lossless else message.decoded
-        return Outcome(
-            "cloud",
-            total,
-            total,
-            0,
-            active_cloud=total,
-            result=result,
-            rests_on=rests_on,
-            computed=total,
-            sent=total,
-        )
+        return self.offload.process(frame, world)

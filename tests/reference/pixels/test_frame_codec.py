@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import av
 import numpy as np
 import pytest
 
 from kernels.codecs.frame_codecs import H264Codec, QuantisedCodec, make_frame_codec
+from kernels.codecs.h264_quantised import QuantisedH264
 from kernels.codecs.h264_vectors import H264Aligner
 from kernels.motion.image_pyramid import build_pyramid
 from kernels.motion.search import block_difference
@@ -129,3 +131,30 @@ def test_an_embedding_is_the_area_mean_of_each_cell():
     ])  # fmt: skip
     cells -= cells.mean()
     np.testing.assert_allclose(embed(image, 4), cells / np.linalg.norm(cells), atol=1e-6)
+
+
+def quantisers(packet, decoder):
+    """The quantiser of every macroblock of a packet, as a decoder reads it."""
+    (frame,) = decoder.decode(av.Packet(packet))
+    (data,) = [side for side in frame.side_data if hasattr(side, "qp_map")]
+    return data.qp_map()
+
+
+def test_each_frame_of_a_stream_has_the_quantiser_that_was_asked_for():
+    """Read from the stream itself; noise sees to it that no macroblock is skipped."""
+    rng = np.random.default_rng(8)
+    codec = QuantisedH264()
+    decoder = av.CodecContext.create("h264", "r")
+    decoder.options = {"export_side_data": "venc_params", "flags": "+low_delay", "threads": "1"}
+    sizes = []
+    for qp in (26, 1, 10, 40, 23, 51):
+        packet = codec.encode_at(rng.integers(0, 256, (64, 96, 3)).astype(np.uint8), qp)
+        assert set(np.asarray(quantisers(packet, decoder)).ravel().tolist()) == {qp}
+        sizes.append(len(packet))
+    assert sizes[1] > sizes[2] > sizes[4] > sizes[3] > sizes[5]
+
+
+@pytest.mark.parametrize("qp", [0, 52, 23.5, True])
+def test_another_quantiser_is_refused(qp):
+    with pytest.raises(ValueError, match="qp must be a whole number in 1 to 51"):
+        QuantisedH264().encode_at(np.zeros((32, 32, 3), np.uint8), qp)

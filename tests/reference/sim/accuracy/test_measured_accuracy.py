@@ -22,8 +22,8 @@ from sim.accuracy.running import RunningNetwork, Truth
 from sim.accuracy.steps import Steps
 from sim.components.blocks import BlockFeatures, Message
 from sim.components.blocks.pixels import BlockOptions, PixelBlocks, PixelSharedImage
+from sim.components.frame_encoders import PixelFrameEncoder
 from sim.configuration.sections import AccuracyConfig
-from sim.systems.full_offload.encoders import PixelFrameEncoder
 from sim.world.frame import Frame, FrameGeometry
 from traces.video.scenes.scene import Scene
 

@@ -1,9 +1,9 @@
-"""Changed pixels as messages, the reference they accumulate in, and the features that follow it."""
+"""Changed pixels as messages, and the reference that they accumulate in."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from kernels.codecs.block_codecs import BlockCodec
 from kernels.codecs.block_delta import BlockDeltaSender
 from kernels.codecs.pixel_delta import PixelDeltaSender
-from sim.accuracy.network import NetworkInLoop
-from sim.components.blocks.features import block_map
-from sim.world.frame import Frame, FrameGeometry
+from sim.records.outcome import RestsOn
+from sim.world.frame import Frame
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,6 +25,7 @@ class Delta:
         active_fraction: share of the pixels.
         whole: whether it needs no reference: there was none.
         reference: (H, W, 3), what the reference becomes once the delta is applied.
+        shift_px: (dx, dy), by how much the reference was moved before: place before minus place now.
     """
 
     data: bytes
@@ -33,6 +33,7 @@ class Delta:
     active_fraction: float
     whole: bool
     reference: NDArray[np.uint8]
+    shift_px: tuple[int, int] = (0, 0)
 
     @property
     def blocks(self) -> int:
@@ -43,6 +44,39 @@ class Delta:
     def size_bytes(self) -> int:
         """Of the message."""
         return len(self.data)
+
+    @property
+    def rests_on(self) -> RestsOn:
+        """What a result rests on, in the frame's coordinates."""
+        return self.reference
+
+    def in_frame(self, result: Any) -> Any:
+        """The result for the reference as one for the frame."""
+        return result
+
+
+class DeltaSource(Protocol):
+    """A reference that frames are compared with: the edge's own, or its copy of the server's."""
+
+    @property
+    def image(self) -> NDArray[np.uint8] | None:
+        """The accumulated image; None: there is none."""
+
+    def difference(self, frame: Frame) -> Delta:
+        """What `frame` changes; the reference stays as it is."""
+
+    def commit(self, delta: Delta) -> None:
+        """Make the reference what the last difference led to."""
+
+    def reset(self) -> None:
+        """Forget the reference: the next difference is the whole frame."""
+
+
+class DeltaReceiver(Protocol):
+    """The server's end."""
+
+    def apply(self, data: bytes) -> NDArray[np.uint8]:
+        """Take a message in; returns the image."""
 
 
 @dataclass(slots=True, eq=False)
@@ -87,29 +121,3 @@ class DeltaReference:
     def reset(self) -> None:
         """Forget the reference: the next difference is the whole frame."""
         self.sender.reset()
-
-
-@dataclass(slots=True, eq=False)
-class DeltaFeatures:
-    """One side's network with the features of its reference.
-
-    Args:
-        network: what runs.
-        geometry: size of the frames and their blocks.
-    """
-
-    network: NetworkInLoop
-    geometry: FrameGeometry
-    _features: Any = None
-
-    def update(self, delta: Delta, *, densely: bool) -> Any:
-        """The result for the reference that a delta leads to, with its blocks or all computed and kept."""
-        if not self.network.runs:
-            return None
-        if densely or self._features is None:
-            outputs, self._features = self.network.features(delta.reference)
-        else:
-            still = np.zeros((self.geometry.rows, self.geometry.columns, 2), np.int16)
-            blocks = block_map(self.geometry, delta.indices)
-            outputs, self._features = self.network.sparse(delta.reference, blocks, still, self._features)
-        return self.network.result(outputs)
