@@ -15,10 +15,10 @@ from sim.components.message_sizes import NOTICE_BYTES, result_bytes
 from sim.components.path_costs import PathCosts
 from sim.components.synchronisation.opportunistic_sender import OpportunisticSender
 from sim.components.synchronisation.synchronisation import Synchronisation
-from sim.physics.events import SharedEvent, Unreachable
+from sim.physics.events import Unreachable
 from sim.records.outcome import RestsOn
 from sim.world.frame import Frame
-from sim.world.frame_world import FrameWorld
+from sim.world.frame_world import Awaitable, FrameWorld
 
 
 class Served(NamedTuple):
@@ -87,6 +87,7 @@ class Offload:
         payload.reconstruct(message, world)
         builds_on = state.proxy.version
         state.proxy.apply(message)
+        sent_s = world.now_s
         try:
             sending = world.send(message.size_bytes)
             if beside is not None:
@@ -96,15 +97,15 @@ class Offload:
             if not decoding.processed:
                 yield decoding
             if state.server.waits_for(message.epoch, builds_on):
-                before = world.event()
-                state.server.in_turn(message.epoch, builds_on, lambda: _tell(before))
-                yield world.wait_for(before)
+                yield self._after_others(message.epoch, builds_on, sent_s, world)
             blocks = state.server.receive(message, world, densely=densely)
             result, rests_on = state.server.result, state.server.image.rests_on()
             state.server.take_early()
             if blocks is None:
                 yield world.reply(NOTICE_BYTES)
                 raise Unreachable("the server has lost its state")
+            if densely:
+                state.server.refreshed_version = builds_on + 1  # nothing of it is left for a refresh
             yield world.infer_cloud_dense() if densely else world.infer_cloud(blocks)
             state.refresh_server(world)
             yield world.reply(result_bytes(self.result_bytes, result))
@@ -143,6 +144,23 @@ class Offload:
         state.synchronised = True
         return Served(state.server.result, rests_on, self.content.blocks_total, False)
 
+    def _after_others(self, epoch: int, builds_on: int, sent_s: float, world: FrameWorld) -> Awaitable:
+        """Wait on the server for the messages that one builds on, no longer than for any answer: one of them
+        may have been given up."""
+        before = world.event()
+
+        def come() -> None:
+            if not before.triggered:
+                before.succeed(None)
+
+        def late() -> None:
+            if not before.triggered:
+                before.fail(Unreachable("a message that this one builds on has not come"))
+
+        self.state.server.in_turn(epoch, builds_on, come)
+        world.later(max(0.0, sent_s + world.patience_s - world.now_s), late)
+        return world.wait_for(before)
+
     def _give_up(self, epoch: int, world: FrameWorld) -> None:
         """Book the wait, and start over, unless a frame that was under way beside this one has done so."""
         world.give_up()
@@ -150,6 +168,3 @@ class Offload:
             self.sender.withdraw(world)
             self.state.start_over(world)
 
-
-def _tell(event: SharedEvent) -> None:
-    event.succeed(None)

@@ -80,7 +80,7 @@ class Synchronisation:
 
         def on_done() -> None:
             if server.epoch == epoch:
-                server.refreshed_version = version
+                server.refreshed_version = max(version, server.refreshed_version)  # a dense answer's is newer
                 server.image.clean(version)
                 server.features.end_refresh()
                 world.notify(NOTICE_BYTES, lambda: self._on_notice(version, epoch))

@@ -28,9 +28,9 @@ class MissRule:
     """Which blocks are critical.
 
     Args:
-        rule: "threshold": D ≥ τ, and near what was found D ≥ τ_near already (`notes` of the README beside
-            this module); "filter": D ≥ τ and s ≥ σ, the paper's own.
-        threshold: τ. near_threshold: τ_near. least_share: σ.
+        rule: "threshold": D ≥ τ, and near what was found D ≥ τ_near already (why: README.md beside this
+            module); "filter": D ≥ τ and s ≥ σ, the paper's own.
+        threshold: τ. near_threshold: τ_near, of which what is above τ has no effect. least_share: σ.
     """
 
     rule: str
@@ -49,7 +49,7 @@ class MissRule:
         """
         if self.rule == "threshold":
             near = salient_blocks(found, vectors, block_px)
-            return block_thresholds(near, self.near_threshold, self.threshold)
+            return block_thresholds(near, min(self.near_threshold, self.threshold), self.threshold)
         share = foreground_share(found, vectors, block_px)
         return np.where(share >= self.least_share, np.float32(self.threshold), np.float32(2.0))
 
@@ -132,21 +132,14 @@ class Salience:
         return onward
 
 
-def by_urgency(
-    difference: NDArray[np.float32], limits: NDArray[np.float32], behind: NDArray[np.bool_] | None = None
-) -> NDArray[np.int32]:
+def by_urgency(difference: NDArray[np.float32], limits: NDArray[np.float32]) -> NDArray[np.int32]:
     """Flat indices of the blocks with D ≥ their limit, those the farthest above it first.
 
     Args:
         difference, limits: (rows, columns).
-        behind: blocks that count whatever their D is; they rank as if it were at their limit at least.
     """
     urgency = difference.reshape(-1) / np.maximum(limits.reshape(-1), np.float32(1e-6))
-    critical = difference.reshape(-1) >= limits.reshape(-1)
-    if behind is not None:
-        critical |= behind.reshape(-1)
-        urgency = np.where(behind.reshape(-1), np.maximum(urgency, 1.0), urgency)
-    chosen = np.flatnonzero(critical)
+    chosen = np.flatnonzero(difference.reshape(-1) >= limits.reshape(-1))
     return chosen[np.argsort(-urgency[chosen], kind="stable")].astype(np.int32)
 
 

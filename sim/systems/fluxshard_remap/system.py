@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,9 @@ from sim.world.frame import Frame
 from sim.world.frame_world import FrameWorld
 from traces.errors import InputError
 from traces.notices import InputWarning
+
+if TYPE_CHECKING:
+    from sim.systems.fluxshard_remap.perfect_proxy import Gifts
 
 PATHS = ("latency", "scheduler")
 PROXIES = ("tracked", "perfect")
@@ -44,13 +47,14 @@ class FluxShardRemap(MotionReuse):
             salience: whether what the last result found has a say in which blocks are critical.
             salience_rule: "threshold": a lower τ near it; "filter": nothing else is critical (the paper's σ).
             threshold: τ; None: that of the run (`matching.threshold`).
-            near_threshold: τ near what the last result found, under "threshold".
+            near_threshold: τ near what the last result found, under "threshold"; never above τ.
             salience_share: σ, which share of a block it must have covered, under "filter".
             sparse: whether inference is sparse; false recomputes everything on either side.
             paths: "latency": all critical blocks, on the side that has them sooner (the paper's);
                 "scheduler": as the run's scheduler says.
             refresh: the edge's cache catches up in idle time, and the server's is refreshed densely.
-            proxy: "tracked", or "perfect": the server gets all of every earlier frame for nothing, a bound.
+            proxy: "tracked", or "perfect": whatever is worth sending unasked is on the server at once, for
+                nothing; a bound.
         """
 
         dense_fallback: bool = True
@@ -101,52 +105,68 @@ class FluxShardRemap(MotionReuse):
                 InputWarning,
                 stacklevel=2,
             )
+        self._gifts: Gifts | None = None
+        if options.proxy == "perfect":
+            self._gifts = self._give()
 
     def search_remote(self, frame: Frame) -> Match:
         """Search a frame in the proxy; critical is what the classifier says."""
         index = self.state.proxy.frame_index
         found = self.state.match(frame, self.salience.classifier(index))
         self.salience.note(index, found)
+        if self._gifts is not None and found.difference is not None:
+            self._gifts.remember(frame, _changed(found.difference))
         return found
 
     def unasked(self, remote: Match, on_edge: bool) -> Any:
         """Blocks that have changed though they are not critical; beside the edge, critical ones first."""
         if not self.options.opportunistic or self.options.proxy == "perfect" or remote.difference is None:
             return ()
-        useful = _changed(remote.difference, np.asarray(remote.active, np.int32))
-        return np.concatenate((np.asarray(remote.active, np.int32), useful)) if on_edge else useful
-
-    def passes_on(self) -> bool:
-        """With a perfect proxy the next frame's reference is there only with the result."""
-        return self.options.proxy == "tracked"
+        active = np.asarray(remote.active, np.int32)
+        changed = _changed(remote.difference)
+        useful = changed[~np.isin(changed, active)]
+        return np.concatenate((active, useful)) if on_edge else useful
 
     def finished(self, frame: Frame, remote: Match | None, outcome: Outcome, world: FrameWorld) -> None:
         """Remember what was found."""
         self.salience.remember(outcome.result, frame.index)
-        if self.options.proxy == "perfect" and remote is not None:
-            self._perfect_proxy(frame, remote, outcome, world)
+        if self._gifts is not None and remote is not None and outcome.path == "edge":
+            self._give_frame(frame, remote, world)
 
-    def _perfect_proxy(self, frame: Frame, remote: Match, outcome: Outcome, world: FrameWorld) -> None:
-        """The server gets the whole frame for nothing; what it has not inferred of it is dirty."""
-        state = self.state
+    def _give(self) -> Gifts:
+        """Have both ends work on images that become the frames themselves."""
+        from sim.components.blocks.pixels import PixelBlocks
+        from sim.systems.fluxshard_remap.perfect_proxy import Gifts, GivenImage
+
+        content, gifts = self.content, Gifts()
+        assert isinstance(content, PixelBlocks)  # this system needs pixels
+
+        def image() -> GivenImage:
+            return GivenImage(content.options, content.geometry, content.aligner, gifts=gifts)
+
+        self.state.proxy, self.server.image = image(), image()
+        return gifts
+
+    def _give_frame(self, frame: Frame, remote: Match, world: FrameWorld) -> None:
+        """The server has not heard of a frame that the edge inferred: it gets the active blocks, and all else."""
+        state, server = self.state, self.server
         if not state.reachable:
             return
-        if outcome.path == "edge":
-            gift = self.content.message(
-                frame, remote.active, remote, state.epoch, inferred=False, realign=True
-            )
-            state.proxy.apply(gift)
-            state.server.receive(gift, world)
-        state.proxy.replace(frame)
-        state.server.image.replace(frame)
+        gift = self.content.message(frame, remote.active, remote, state.epoch, inferred=False, realign=True)
+        builds_on = state.proxy.version
+        state.proxy.apply(gift)
+
+        def take() -> None:
+            server.receive(gift, world)
+
+        server.in_turn(gift.epoch, builds_on, take)  # an earlier frame's may still be on its way
 
 
-def _changed(difference: NDArray[np.float32], active: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Flat indices of the blocks that have changed but are not active, those that have the most first."""
-    left = difference.reshape(-1).copy()
-    left[active] = 0.0
-    changed = np.flatnonzero(left >= LEAST_DIFFERENCE)
-    return changed[np.argsort(-left[changed], kind="stable")].astype(np.int32)
+def _changed(difference: NDArray[np.float32]) -> NDArray[np.int32]:
+    """Flat indices of the blocks that have changed by more than noise, those that have the most first."""
+    values = difference.reshape(-1)
+    changed = np.flatnonzero(values >= LEAST_DIFFERENCE)
+    return changed[np.argsort(-values[changed], kind="stable")].astype(np.int32)
 
 
 def _salience(context: SystemContext, options: FluxShardRemap.Options) -> Salience:
