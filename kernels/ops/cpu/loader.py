@@ -74,6 +74,8 @@ _FUNCTIONS = (
     "fluxshard_prune",
     "fluxshard_certify",
     "fluxshard_truncate",
+    "fluxshard_truncate_enter",
+    "fluxshard_truncate_put",
     "fluxshard_pointwise",
     "fluxshard_pool",
     "fluxshard_upsample_nearest",
