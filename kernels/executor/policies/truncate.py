@@ -77,11 +77,8 @@ def run_truncate(
     arena = pool.acquire()
     runner = NodeRunner(plan, pool, arena)
     runner.load(request.frame)
-    sets = active_sets_of(plan, request, moves_only=True)
-    frame = _FrameState(plan, runner, source, arena, sets, epsilon_of, compiled)
-    height, width = request.frame.shape[2:]
-    frame.mark(0, active_sets.per_pixel(request.active, height, width, request.block_px))
-    frame.begin()
+    frame = _FrameState(plan, runner, source, arena, _moves(plan, request), epsilon_of, compiled)
+    frame.begin(request)
     for step in compiled.schedule:
         if isinstance(step, tuple):
             compiled.nodes.run(*step)
@@ -95,8 +92,16 @@ def run_truncate(
         height, width, _ = plan.nodes[index].map_shape()
         reused[plan.nodes[index].name] = 1.0 - frame.computed[index] / (height * width)
     cache = FeatureCache(pool, arena, None)
-    cache.residuals = {key: active_set.residual for key, active_set in sets.items()}
+    cache.residuals = {key: active_set.residual for key, active_set in frame.sets.items()}
     return runner, cache, ReuseReport("truncate", reused)
+
+
+def _moves(plan: ExecutionPlan, request: SparseRequest) -> dict[int, ActiveSet]:
+    """Along what the maps move, by resolution; nothing where nothing moves, or has to catch up."""
+    residuals = request.cache.residuals.values()
+    if not bool(request.vectors.any()) and all(one is None for one in residuals):
+        return {}
+    return active_sets_of(plan, request, moves_only=True)
 
 
 @dataclass(slots=True)
@@ -110,6 +115,7 @@ class _FrameState:
         up_to_date: bool, where the new maps' memory has the reference's values already; None for nowhere.
         unmoved: bool, where the new maps have the reference's values of the same position.
         still: for each resolution, whether nothing moves.
+        sets: the displacement of each resolution, if anything moves; else empty.
     """
 
     plan: ExecutionPlan
@@ -131,12 +137,16 @@ class _FrameState:
         self.up_to_date = self.arena.up_to_date_with(self.source)
         self.unmoved = torch.zeros(self.compiled.positions, dtype=torch.bool)
         resolutions = range(len(self.plan.resolutions))
-        self.still = bytes(not bool(self.displacement(key).any()) for key in resolutions)
+        moves = [bool(self.sets) and bool(self.displacement(key).any()) for key in resolutions]
+        self.still = bytes(not any_moves for any_moves in moves)
 
-    def begin(self) -> None:
-        """Hand the frame to the C++ library, if it runs any node."""
+    def begin(self, request: SparseRequest) -> None:
+        """Mark what changed in the frame, and hand it to the C++ library, if that runs any node."""
         if not self.compiled.changed:
+            height, width = request.frame.shape[2:]
+            self.mark(0, active_sets.per_pixel(request.active, height, width, request.block_px))
             return
+        self.compiled.nodes.mark_blocks(self.compiled.changed[0], request.active, request.block_px)
         displacements = [self.displacement(key) for key in range(len(self.plan.resolutions))]
         self.compiled.nodes.begin(
             *self.compiled.thresholds(self.plan, self.epsilon_of),
@@ -149,11 +159,9 @@ class _FrameState:
 
     def displacement(self, resolution: int) -> torch.Tensor:
         """The displacement of a resolution; any will do for the frame's own, by which no map moves."""
-        active_set = self.sets.get(resolution) or next(iter(self.sets.values()), None)
-        if active_set is not None:
-            return active_set.displacement
-        frame = self.plan.resolutions[resolution]  # of a network that computes no map
-        return torch.zeros(frame.height, frame.width, 2, dtype=torch.int16, device=self.plan.device)
+        if not self.sets:
+            return self.compiled.resting(self.plan, resolution)
+        return (self.sets.get(resolution) or next(iter(self.sets.values()))).displacement
 
     def mark(self, index: int, mask: torch.Tensor) -> None:
         """Set what changed in a node."""

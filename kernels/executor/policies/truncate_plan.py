@@ -59,6 +59,15 @@ class CompiledTruncation:
     own: dict[int, int] = field(default_factory=dict)
     order: list[int] = field(default_factory=list)
     changed: dict[int, ChangedPositions] = field(default_factory=dict)
+    _resting: dict[int, torch.Tensor] = field(default_factory=dict)
+
+    def resting(self, plan: ExecutionPlan, resolution: int) -> torch.Tensor:
+        """The displacement of a resolution where nothing moves; not to be changed: every frame has the same."""
+        if resolution not in self._resting:
+            size = plan.resolutions[resolution].height, plan.resolutions[resolution].width
+            kind = torch.float32 if plan.bilinear else torch.int16
+            self._resting[resolution] = torch.zeros(*size, 2, dtype=kind, device=plan.device)
+        return self._resting[resolution]
 
     @property
     def positions(self) -> int:

@@ -74,6 +74,7 @@ _FUNCTIONS = (
     "fluxshard_prune",
     "fluxshard_certify",
     "fluxshard_truncate",
+    "fluxshard_truncate_blocks",
     "fluxshard_truncate_enter",
     "fluxshard_truncate_put",
     "fluxshard_pointwise",

@@ -424,6 +424,19 @@ extern "C" void fluxshard_truncate(const Frame* frame, const Node* nodes, int64_
   }
 }
 
+// Marks and counts the pixels of active blocks, of which a row has `columns`, on a frame of height × width.
+extern "C" void fluxshard_truncate_blocks(const uint8_t* active, int64_t columns, int64_t block, int64_t height,
+                                          int64_t width, uint8_t* changed, int64_t* found) {
+  for (int64_t y = 0; y < height; ++y, changed += width) {
+    if (y % block != 0) {
+      std::memcpy(changed, changed - width, static_cast<size_t>(width));
+      continue;
+    }
+    for (int64_t x = 0; x < width; ++x) changed[x] = active[y / block * columns + x / block];
+  }
+  *found = count_positions(changed - height * width, height * width);
+}
+
 // A map made from a tensor: `values`, or null where nothing that it depends on changed.
 extern "C" void fluxshard_truncate_enter(const Frame* frame, const Node* node, const float* values) {
   std::vector<uint8_t> there;

@@ -272,6 +272,16 @@ class CompiledNodes:
         """The frame is done: what it needed is no longer held."""
         self._frame = self._frame_kept = None
 
+    def mark_blocks(self, changed: ChangedPositions, active: torch.Tensor, block_px: int) -> None:
+        """Mark the pixels of active blocks, bool (rows, columns), and count them."""
+        blocks = active.contiguous()
+        library().fluxshard_truncate_blocks(
+            _pointer(blocks.data_ptr()),
+            *(_long(size) for size in (blocks.shape[1], block_px, *changed.mask.shape)),
+            _pointer(changed.mask.data_ptr()),
+            _pointer(self._count(changed)),
+        )
+
     def run(self, begin: int, end: int) -> None:
         """Run nodes [begin, end)."""
         library().fluxshard_truncate(ctypes.byref(self._frame), self._address(begin), _long(end - begin))
