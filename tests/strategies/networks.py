@@ -43,7 +43,7 @@ class RandomNetwork(nn.Module):
         for step in steps:
             layer, outputs, wide = _build(step, counts, bits, generator)
             if wide > BITS:
-                layer, wide = nn.Sequential(layer, nn.ReLU6()), 3.0
+                layer, wide = _Bounded(layer), 3.0
             self.layers.append(layer)
             counts.append(outputs)
             bits.append(wide)
@@ -63,6 +63,17 @@ class _Together(nn.Module):
 
     def forward(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
         return first + second if self.kind == "add" else torch.cat([first, second], dim=1)
+
+
+class _Bounded(nn.Module):
+    """A layer, of one input or two, whose values are cut to [0, 6]."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, *maps: torch.Tensor) -> torch.Tensor:
+        return nn.functional.relu6(self.layer(*maps))
 
 
 class _Half(nn.Module):

@@ -2,11 +2,14 @@
 
 A layer computes its candidates: the positions that read anything that changed. The rest of its map is the
 reference's, moved along the vectors. What it passes on as changed are the candidates whose new value differs
-from the moved one by more than ε in any channel; the others fall back to the moved value. A layer most of
-whose positions are candidates is computed everywhere: a larger computed set can only find more that changed.
+from the moved one by more than ε in any channel; the others fall back to the moved value. Two things are not
+worth their time, and a larger computed set can only find more that changed: a layer most of whose positions
+are candidates is computed everywhere; and of a piece of the candidates (`piece_positions`) a sample is compared
+first, and where hardly any of these came out as they were, the whole piece counts as changed.
 
-Where the C++ operations do a node, runs of nodes are one call (kernels/ops/cpu/truncate.cpp); elsewhere every
-node runs through the operations of its backend. Both do the same to the last bit.
+Where the C++ operations do a node, runs of nodes are one call (kernels/ops/cpu/truncate.cpp), which marks and
+moves for torch's calls too; elsewhere every node runs through the operations of its backend. Both do the same
+to the last bit.
 """
 
 from __future__ import annotations
@@ -35,8 +38,15 @@ from kernels.executor.state.feature_cache import FeatureCache
 from kernels.executor.state.node_runner import NodeRunner, output_dense_calls, runs_whole
 from kernels.ops.maps import list_tiles
 
-# A layer computed everywhere is first compared at every 16th position; if 19 of 20 of these changed, all did.
-SAMPLED, MOST_OF = 16, 20
+# Of each piece every 13th position is compared first; if 19 of 20 of these changed, all did: pruning less than
+# a twentieth of a layer saves less behind it than comparing costs. 13 does not divide a block's side: every
+# 16th position of a block's rows is one column, perhaps the one at its rim.
+SAMPLED, MOST_OF = 13, 20
+
+
+def piece_positions(channels: int) -> int:
+    """Positions of a layer that are compared together: as many as fit a small second-level cache."""
+    return 192 * max(1, 49152 // 192 // channels)
 
 
 def run_truncate(
@@ -67,33 +77,31 @@ def run_truncate(
     arena = pool.acquire()
     runner = NodeRunner(plan, pool, arena)
     runner.load(request.frame)
-    sets = active_sets_of(plan, request, moves_only=True)
-    frame = _FrameState(plan, runner, source, arena, sets, epsilon_of, compiled)
-    frame.changed.update(compiled.changed)
-    height, width = request.frame.shape[2:]
-    frame.mark(0, active_sets.per_pixel(request.active, height, width, request.block_px))
-    compiled.prepare(plan, epsilon_of)
-    index = 1
-    while index < len(plan.nodes):
-        if index in compiled.spans:
-            begin, end, index = compiled.spans[index]
-            displacements = [frame.displacement(key) for key in range(len(plan.resolutions))]
-            memory = arena.memory, source.memory
-            compiled.nodes.run(
-                begin, end, displacements, frame.still, *memory, frame.up_to_date, frame.unmoved
-            )
-            continue
-        frame.run(index)
-        index += 1
+    frame = _FrameState(plan, runner, source, arena, _moves(plan, request), epsilon_of, compiled)
+    frame.begin(request)
+    for step in compiled.schedule:
+        if isinstance(step, tuple):
+            compiled.nodes.run(*step)
+        else:
+            frame.run(step)
     arena.origin = ContentOrigin(source.content, frame.unmoved)
     frame.computed.update(zip(compiled.order, compiled.nodes.computed(), strict=True))
+    compiled.nodes.end()
     reused = {}
     for index in plan.reported:
         height, width, _ = plan.nodes[index].map_shape()
         reused[plan.nodes[index].name] = 1.0 - frame.computed[index] / (height * width)
     cache = FeatureCache(pool, arena, None)
-    cache.residuals = {key: active_set.residual for key, active_set in sets.items()}
+    cache.residuals = {key: active_set.residual for key, active_set in frame.sets.items()}
     return runner, cache, ReuseReport("truncate", reused)
+
+
+def _moves(plan: ExecutionPlan, request: SparseRequest) -> dict[int, ActiveSet]:
+    """Along what the maps move, by resolution; nothing where nothing moves, or has to catch up."""
+    residuals = request.cache.residuals.values()
+    if not bool(request.vectors.any()) and all(one is None for one in residuals):
+        return {}
+    return active_sets_of(plan, request, moves_only=True)
 
 
 @dataclass(slots=True)
@@ -107,6 +115,7 @@ class _FrameState:
         up_to_date: bool, where the new maps' memory has the reference's values already; None for nowhere.
         unmoved: bool, where the new maps have the reference's values of the same position.
         still: for each resolution, whether nothing moves.
+        sets: the displacement of each resolution, if anything moves; else empty.
     """
 
     plan: ExecutionPlan
@@ -124,36 +133,82 @@ class _FrameState:
     still: bytes = field(init=False)
 
     def __post_init__(self) -> None:
+        self.changed.update((index, one.mask) for index, one in self.compiled.changed.items())
         self.up_to_date = self.arena.up_to_date_with(self.source)
         self.unmoved = torch.zeros(self.compiled.positions, dtype=torch.bool)
         resolutions = range(len(self.plan.resolutions))
-        self.still = bytes(not bool(self.displacement(key).any()) for key in resolutions)
+        moves = [bool(self.sets) and bool(self.displacement(key).any()) for key in resolutions]
+        self.still = bytes(not any_moves for any_moves in moves)
+
+    def begin(self, request: SparseRequest) -> None:
+        """Mark what changed in the frame, and hand it to the C++ library, if that runs any node."""
+        if not self.compiled.changed:
+            height, width = request.frame.shape[2:]
+            self.mark(0, active_sets.per_pixel(request.active, height, width, request.block_px))
+            return
+        self.compiled.nodes.mark_blocks(self.compiled.changed[0], request.active, request.block_px)
+        displacements = [self.displacement(key) for key in range(len(self.plan.resolutions))]
+        self.compiled.nodes.begin(
+            *self.compiled.thresholds(self.plan, self.epsilon_of),
+            displacements,
+            self.still,
+            (self.arena.memory, self.source.memory),
+            self.up_to_date,
+            self.unmoved,
+        )
 
     def displacement(self, resolution: int) -> torch.Tensor:
         """The displacement of a resolution; any will do for the frame's own, by which no map moves."""
-        active_set = self.sets.get(resolution) or next(iter(self.sets.values()), None)
-        if active_set is not None:
-            return active_set.displacement
-        frame = self.plan.resolutions[resolution]  # of a network that computes no map
-        return torch.zeros(frame.height, frame.width, 2, dtype=torch.int16, device=self.plan.device)
+        if not self.sets:
+            return self.compiled.resting(self.plan, resolution)
+        return (self.sets.get(resolution) or next(iter(self.sets.values()))).displacement
 
     def mark(self, index: int, mask: torch.Tensor) -> None:
         """Set what changed in a node."""
-        if index in self.changed:
+        if index in self.compiled.changed:
             self.changed[index].copy_(mask)
+            self.compiled.nodes.found[self.compiled.changed[index].count] = int(mask.sum())
         else:
             self.changed[index] = mask
 
     def run(self, index: int) -> None:
-        """Run one node through the operations of its backend."""
-        plan, node = self.plan, self.plan.nodes[index]
+        """Run one node by itself."""
+        node = self.plan.nodes[index]
         if not node.is_map:
             self.runner.run_whole(index)
             self.tensor_changed[index] = any(map(self._any_changed, node.inputs))
-            return
-        if isinstance(node.operation, Slice):
+        elif isinstance(node.operation, Slice):
             self.changed[index] = self.changed[node.inputs[0]]
+        elif index in self.compiled.own:
+            self._run_marked(index, self.compiled.own[index])
+        else:
+            self._run_apart(index)
+
+    def _run_marked(self, index: int, own: int) -> None:
+        """Run a node of which the C++ library marks the candidates, and moves the rest."""
+        plan, node, nodes = self.plan, self.plan.nodes[index], self.compiled.nodes
+        if isinstance(node.operation, TensorToMap):
+            new = None
+            if self._any_changed(node.inputs[0]):
+                new = self.runner.tensors[node.inputs[0]][0].permute(1, 2, 0)
+                new = new.to(plan.dtype).contiguous()
+            nodes.enter(own, new)
             return
+        tiles, tile = nodes.candidates(own)
+        if not runs_whole(plan, index):
+            self.runner.compute(index, tiles, tile)
+        elif len(tiles):
+            whole = self.runner.whole_map(index).to(plan.dtype)
+            if tile == node.map_shape()[:2]:
+                self.runner.view(index).copy_(whole)
+            else:
+                nodes.put(own, whole)
+            height, width, _ = node.map_shape()
+            nodes.set_computed(own, height * width)
+
+    def _run_apart(self, index: int) -> None:
+        """Run a node through the operations of its backend."""
+        plan, node = self.plan, self.plan.nodes[index]
         if isinstance(node.operation, TensorToMap):
             self._entered(index)
             return
@@ -181,8 +236,12 @@ class _FrameState:
 
     def _any_changed(self, index: int) -> bool:
         """Whether anything of a node's result changed."""
-        changed = self.changed.get(index)
-        return self.tensor_changed[index] if changed is None else bool(changed.any())
+        if index in self.tensor_changed:
+            return self.tensor_changed[index]
+        known = self.compiled.changed.get(index)
+        return (
+            bool(self.changed[index].any()) if known is None else self.compiled.nodes.found[known.count] > 0
+        )
 
     def _run_whole(self, index: int, candidates: torch.Tensor) -> None:
         """A call on the whole map, of which the candidates count; the rest is moved, as everywhere."""
@@ -196,25 +255,17 @@ class _FrameState:
 
     def _entered(self, index: int) -> None:
         """A map made from a tensor, of which positions that came out as they were are pruned."""
-        plan, node, out = self.plan, self.plan.nodes[index], self.runner.view(index)
+        plan, node = self.plan, self.plan.nodes[index]
         height, width, channels = node.map_shape()
-        changed = torch.zeros(height, width, dtype=torch.uint8, device=plan.device)
+        kept = torch.zeros(height, width, dtype=torch.uint8, device=plan.device)
         self.computed[index] = 0
         self._move(index, None)
         if self._any_changed(node.inputs[0]):
             self.computed[index] = height * width
             new = torch.empty(height, width, channels, dtype=plan.dtype, device=plan.device)
             new.copy_(self.runner.tensors[node.inputs[0]][0].permute(1, 2, 0))
-            sampled, before = (one.reshape(-1, channels)[::SAMPLED] for one in (new, out))
-            far = ~((sampled - before).abs() <= self.epsilon_of(index)).all(-1)  # a NaN is far
-            if int(far.sum()) * MOST_OF >= len(far) * (MOST_OF - 1):
-                out.copy_(new)
-                changed.fill_(1)
-            else:
-                whole = torch.zeros(1, 2, dtype=torch.int32, device=plan.device)
-                module = plan.backends[index].module
-                module.prune(new, whole, (height, width), out, self.epsilon_of(index), changed)
-        self.mark(index, changed.cpu())
+            self._compare(index, new, list_tiles(torch.ones_like(kept)), kept)
+        self.mark(index, kept.cpu())
         self._note_unmoved(index)
 
     def _pruned(self, index: int, candidates: torch.Tensor) -> torch.Tensor:
@@ -228,15 +279,22 @@ class _FrameState:
         fresh = torch.empty(node.map_shape(), dtype=plan.dtype, device=plan.device)
         tiles = self._compute(index, candidates, fresh)
         kept = torch.zeros(candidates.shape, dtype=torch.uint8, device=plan.device)
-        module, out = plan.backends[index].module, self.runner.view(index)
-        if len(tiles) == kept.numel():
-            sample = tiles[::SAMPLED].contiguous()
-            module.prune(fresh, sample, (1, 1), out, self.epsilon_of(index), kept)
-            if int(kept.sum()) * MOST_OF >= len(sample) * (MOST_OF - 1):
-                out.copy_(fresh)
-                return torch.ones_like(candidates)
-        module.prune(fresh, tiles, (1, 1), out, self.epsilon_of(index), kept)
+        self._compare(index, fresh, tiles, kept)
         return kept.cpu().bool()
+
+    def _compare(self, index: int, new: torch.Tensor, tiles: torch.Tensor, kept: torch.Tensor) -> None:
+        """Write what differs of `new` over the moved map, and mark it in `kept` (uint8), piece by piece."""
+        out, epsilon = self.runner.view(index), self.epsilon_of(index)
+        for piece in tiles.long().split(piece_positions(out.shape[2])):
+            y, x = piece.unbind(1)
+            sample = y[::SAMPLED], x[::SAMPLED]
+            far = ~((new[sample] - out[sample]).abs() <= epsilon).all(-1)  # a NaN is far
+            if int(far.sum()) * MOST_OF >= len(far) * (MOST_OF - 1):
+                out[y, x] = new[y, x]
+                kept[y, x] = 1
+            else:
+                module = self.plan.backends[index].module
+                module.prune(new, piece.int().contiguous(), (1, 1), out, epsilon, kept)
 
     def _compute(self, index: int, candidates: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
         """Compute the candidates, and return them as tiles."""

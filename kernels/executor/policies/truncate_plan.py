@@ -9,11 +9,26 @@ from dataclasses import dataclass, field
 import torch
 
 from kernels.executor.graph import tap_tables
-from kernels.executor.graph.nodes import Concat, Convolution, Input, Slice, TransposedConvolution
+from kernels.executor.graph.nodes import (
+    Concat,
+    Convolution,
+    Input,
+    Slice,
+    TensorToMap,
+    TransposedConvolution,
+)
 from kernels.executor.plan.execution_plan import ExecutionPlan, reads_neighbourhood
 from kernels.executor.plan.fused_segments import SegmentLayout, compile_node
 from kernels.ops.cpu.program import ActiveSetTable, MapAddress, Program
-from kernels.ops.cpu.truncate import AxisTaps, CompiledNodes, NodeInput, NodeKind
+from kernels.ops.cpu.truncate import (
+    AxisTaps,
+    ChangedPositions,
+    CompiledNodes,
+    NodeInput,
+    NodeKind,
+    NodeMap,
+    Reads,
+)
 
 # The C++ operations take as long for a position of a list as of a full map, so that little is at stake:
 # YOLO11n-seg at 640, 1 thread, sets of 2 to 75 %, takes the same time to 2 % with 0.8, 0.9, 0.95 and 1.0, and
@@ -28,24 +43,35 @@ class CompiledTruncation:
 
     Attributes:
         passing: convolutions whose maps are neither moved nor compared (`passing_convolutions`).
-        masks: by map node, its positions in the masks of all maps.
-        nodes: the nodes that the C++ library runs, in order.
-        spans: runs of these, by their first node of the plan: first and one past the last of `nodes`, one
-            past the last of the plan.
+        masks: by map node, its positions in the masks of all maps; nodes that change together share them.
+        nodes: what the C++ library runs, in order.
+        schedule: what is run, in order: a range of `nodes`, or a node of the plan by itself.
+        own: of the latter, by node of the plan, the one of `nodes` that marks its candidates and moves the
+            rest (the last of the range before it), or that enters its tensor.
         order: of each of `nodes`, the node of the plan; one that copies several inputs is there for each.
-        changed: by map node, uint8 (H, W); empty if the library runs none.
+        changed: by map node, what changed; empty if the library runs none.
     """
 
     passing: frozenset[int]
     masks: dict[int, slice]
     nodes: CompiledNodes
-    spans: dict[int, tuple[int, int, int]] = field(default_factory=dict)
+    schedule: list[tuple[int, int] | int] = field(default_factory=list)
+    own: dict[int, int] = field(default_factory=dict)
     order: list[int] = field(default_factory=list)
-    changed: dict[int, torch.Tensor] = field(default_factory=dict)
+    changed: dict[int, ChangedPositions] = field(default_factory=dict)
+    _resting: dict[int, torch.Tensor] = field(default_factory=dict)
+
+    def resting(self, plan: ExecutionPlan, resolution: int) -> torch.Tensor:
+        """The displacement of a resolution where nothing moves; not to be changed: every frame has the same."""
+        if resolution not in self._resting:
+            size = plan.resolutions[resolution].height, plan.resolutions[resolution].width
+            kind = torch.float32 if plan.bilinear else torch.int16
+            self._resting[resolution] = torch.zeros(*size, 2, dtype=kind, device=plan.device)
+        return self._resting[resolution]
 
     @property
     def positions(self) -> int:
-        """Positions of all maps."""
+        """Positions of all masks."""
         return max((one.stop for one in self.masks.values()), default=0)
 
     def break_even(self, plan: ExecutionPlan, index: int) -> float:
@@ -54,13 +80,16 @@ class CompiledTruncation:
             return math.inf
         return plan.break_even.get(index, BREAK_EVEN)
 
-    def prepare(self, plan: ExecutionPlan, epsilon_of: Callable[[int], float]) -> None:
-        """Set the thresholds of a frame."""
+    def thresholds(
+        self, plan: ExecutionPlan, epsilon_of: Callable[[int], float]
+    ) -> tuple[list[float], list[float]]:
+        """ε and break-even of each of `nodes`."""
+        pruned = (Convolution, TensorToMap)
         epsilons = [
-            epsilon_of(index) if isinstance(plan.nodes[index].operation, Convolution) else 0.0
+            epsilon_of(index) if isinstance(plan.nodes[index].operation, pruned) else 0.0
             for index in self.order
         ]
-        self.nodes.set(epsilons, [self.break_even(plan, index) for index in self.order])
+        return epsilons, [self.break_even(plan, index) for index in self.order]
 
 
 def passing_convolutions(plan: ExecutionPlan) -> frozenset[int]:
@@ -85,16 +114,17 @@ def passing_convolutions(plan: ExecutionPlan) -> frozenset[int]:
 
 
 def compile_truncation(plan: ExecutionPlan) -> CompiledTruncation:
+    """Whole runs of nodes as one call where the C++ library does them; a node by itself otherwise."""
     program = Program()
     sizes = [node.map_shape()[:2] if node.is_map else (1, 1) for node in plan.nodes]
     table = ActiveSetTable(sizes)
     positions = torch.empty(max(height * width for height, width in sizes) + 1, 2, dtype=torch.int32)
-    compiled = CompiledTruncation(
-        passing_convolutions(plan), _mask_spans(plan), CompiledNodes(program, table, positions)
-    )
+    nodes = CompiledNodes(program, table, positions, len(plan.nodes))
     suits = plan.device.type == "cpu" and not plan.bilinear and plan.dtype == torch.float32
     if not suits or plan.remap_backend is None or plan.remap_backend.name != "cpu":
-        compiled.nodes.finish()
+        nodes.finish()
+        compiled = CompiledTruncation(passing_convolutions(plan), _mask_spans(plan), nodes)
+        compiled.schedule.extend(range(1, len(plan.nodes)))
         return compiled
     layout = SegmentLayout(
         [index if node.is_map else None for index, node in enumerate(plan.nodes)], sizes, halos=False
@@ -104,82 +134,140 @@ def compile_truncation(plan: ExecutionPlan) -> CompiledTruncation:
         if not node.is_map:
             continue
         table.set(index, positions, (1, 1))
-        if isinstance(node.operation, (Input, Slice)):
-            continue
         first = len(program)
-        if compile_node(plan, layout, program, index):
+        if not isinstance(node.operation, (Input, Slice)) and compile_node(plan, layout, program, index):
             steps[index] = (first, len(program))
-    axes: dict[int, AxisTaps] = {}
-    start, first = 0, 1
-    for index, node in enumerate(plan.nodes):
-        if node.is_map:
-            sliced = isinstance(node.operation, Slice)
-            compiled.changed[index] = (
-                compiled.changed[node.inputs[0]] if sliced else torch.zeros(sizes[index], dtype=torch.uint8)
-            )
-            if sliced or index == 0:
+    return _Compiler(plan, nodes, steps).run()
+
+
+class _Compiler:
+    """Puts the nodes of a plan in order, with the positions that each marks."""
+
+    def __init__(self, plan: ExecutionPlan, nodes: CompiledNodes, steps: dict[int, tuple[int, int]]) -> None:
+        self._plan = plan
+        self._steps = steps
+        self._axes: dict[object, AxisTaps] = {}
+        self._noted: set[int] = set()
+        self._made = CompiledTruncation(passing_convolutions(plan), {}, nodes)
+
+    def run(self) -> CompiledTruncation:
+        plan, made, start = self._plan, self._made, 0
+        made.changed[0] = self._own(0)
+        for index, node in enumerate(plan.nodes[1:], start=1):
+            if isinstance(node.operation, Slice):
+                made.changed[index] = made.changed[node.inputs[0]]
                 continue
-        if index in steps:
-            _add(plan, compiled, index, steps[index], axes)
-            continue
-        if len(compiled.nodes) > start:
-            compiled.spans[first] = (start, len(compiled.nodes), index)
-        start, first = len(compiled.nodes), index + 1
-    if len(compiled.nodes) > start:
-        compiled.spans[first] = (start, len(compiled.nodes), len(plan.nodes))
-    compiled.nodes.finish()
-    return compiled
+            by_itself = index not in self._steps
+            if not node.is_map:
+                pass
+            elif isinstance(node.operation, TensorToMap):
+                made.changed[index] = self._own(index)
+            elif by_itself and isinstance(node.operation, (Convolution, TransposedConvolution, Concat)):
+                made.changed[index] = self._own(index)
+                made.masks[index] = self._mask(index)
+                self._noted.add(index)
+            else:
+                self._add(index)
+                if by_itself:
+                    made.own[index] = len(made.nodes) - 1
+            if not by_itself:
+                continue
+            if len(made.nodes) > start:
+                made.schedule.append((start, len(made.nodes)))
+            if isinstance(node.operation, TensorToMap):
+                made.own[index] = len(made.nodes)
+                self._append(index, NodeKind.FOLLOW, Reads.AROUND, [])
+            start = len(made.nodes)
+            made.schedule.append(index)
+        if len(made.nodes) > start:
+            made.schedule.append((start, len(made.nodes)))
+        made.nodes.finish()
+        return made
 
-
-def _add(
-    plan: ExecutionPlan,
-    compiled: CompiledTruncation,
-    index: int,
-    steps: tuple[int, int],
-    axes: dict[int, AxisTaps],
-) -> None:
-    node = plan.nodes[index]
-    kind = NodeKind.FOLLOW
-    if isinstance(node.operation, Concat):
-        kind = NodeKind.COPY if copies_frame(plan, index) else NodeKind.FOLLOW
-        kind = kind if index in plan.copies else NodeKind.UNION
-    elif isinstance(node.operation, Convolution):
-        kind = NodeKind.PASS if index in compiled.passing else NodeKind.PRUNE
-    elif isinstance(node.operation, TransposedConvolution):
-        kind = NodeKind.TRANSPOSED
-
-    def axis(table: torch.Tensor, size: int) -> AxisTaps:
-        if id(table) not in axes:
-            whole = table.to(torch.int32).contiguous()
-            axes[id(table)] = AxisTaps(whole, tap_tables.strided_form(table, size))
-        return axes[id(table)]
-
-    inputs: dict[tuple[int, int, int], NodeInput] = {}
-    for read, (vertical, horizontal) in zip(node.inputs, node.taps, strict=True):
-        changed = compiled.changed[read]
-        height, width = changed.shape
-        one = NodeInput(changed, axis(vertical, height), axis(horizontal, width))
-        # Slices of one map that are read at the same positions count once.
-        inputs.setdefault((changed.data_ptr(), id(one.vertical), id(one.horizontal)), one)
-    part = plan.slice_of(index)
-    set_index = node.inputs[0] if kind is NodeKind.TRANSPOSED else index
-    pieces = [(0, part.channels)] if kind in (NodeKind.UNION, NodeKind.COPY) else moved_channels(plan, index)
-    for number, (start, channels) in enumerate(pieces):
-        # A concatenation has a step for each input that it copies.
-        own = steps if len(pieces) == 1 else (steps[0] + number, steps[0] + number + 1)
-        first = plan.offsets[part.buffer] + part.start + start
-        compiled.order.append(index)
-        compiled.nodes.add(
-            kind,
-            list(inputs.values()),
-            compiled.changed[index],
-            own,
-            set_index,
-            plan.resolution_of(index),
-            MapAddress(False, first, plan.buffer_shapes[part.buffer][2]),
-            channels,
-            compiled.masks[index].start,
+    def _own(self, index: int) -> ChangedPositions:
+        return ChangedPositions(
+            torch.zeros(self._plan.nodes[index].map_shape()[:2], dtype=torch.uint8), index
         )
+
+    def _mask(self, index: int) -> slice:
+        height, width, _ = self._plan.nodes[index].map_shape()
+        return slice(end := self._made.positions, end + height * width)
+
+    def _add(self, index: int) -> None:
+        """A node of which every position follows from what its inputs changed."""
+        plan, made, node = self._plan, self._made, self._plan.nodes[index]
+        kind = self._kind(index)
+        inputs: dict[object, NodeInput] = {}
+        in_place = True
+        for read, taps in zip(node.inputs, node.taps, strict=True):
+            changed = made.changed[read]
+            one = NodeInput(changed, *map(self._axis, taps, changed.mask.shape))
+            # Slices of one map that are read at the same positions count once.
+            inputs.setdefault((changed.count, id(one.vertical), id(one.horizontal)), one)
+            in_place &= all(map(_reads_its_own_place, taps, changed.mask.shape))
+        reads = Reads.SAME if in_place and len(inputs) == 1 else Reads.AROUND
+        source = node.inputs[0]
+        if reads is Reads.SAME and kind in (NodeKind.UNION, NodeKind.FOLLOW) and index in self._steps:
+            reads = Reads.SHARED
+            made.changed[index] = made.changed[source]
+            while isinstance(plan.nodes[source].operation, Slice):
+                source = plan.nodes[source].inputs[0]
+            if source in self._noted:
+                made.masks[index] = made.masks[source]
+                self._noted.add(index)
+        else:
+            made.changed[index] = self._own(index)
+        self._append(index, kind, reads, list(inputs.values()))
+
+    def _kind(self, index: int) -> NodeKind:
+        plan, operation = self._plan, self._plan.nodes[index].operation
+        if isinstance(operation, Concat):
+            if index not in plan.copies:
+                return NodeKind.UNION
+            return NodeKind.COPY if copies_frame(plan, index) else NodeKind.FOLLOW
+        if isinstance(operation, Convolution):
+            return NodeKind.PASS if index in self._made.passing else NodeKind.PRUNE
+        return NodeKind.TRANSPOSED if isinstance(operation, TransposedConvolution) else NodeKind.FOLLOW
+
+    def _append(self, index: int, kind: NodeKind, reads: Reads, inputs: list[NodeInput]) -> None:
+        plan, made = self._plan, self._made
+        steps = self._steps.get(index, (0, 0))
+        part = plan.slice_of(index)
+        # A concatenation has a step for each input that it copies.
+        whole = kind in (NodeKind.UNION, NodeKind.COPY)
+        pieces = [(0, part.channels)] if whole else moved_channels(plan, index)
+        notes = kind not in (NodeKind.UNION, NodeKind.PASS) and index not in made.masks
+        if notes:
+            made.masks[index] = self._mask(index)
+            self._noted.add(index)
+        if kind is NodeKind.UNION and reads is Reads.SHARED:
+            return
+        for number, (start, channels) in enumerate(pieces):
+            own = steps if len(pieces) == 1 else (steps[0] + number, steps[0] + number + 1)
+            first = plan.offsets[part.buffer] + part.start + start
+            address = MapAddress(False, first, plan.buffer_shapes[part.buffer][2])
+            mask = made.masks[index].start if index in made.masks else 0
+            made.order.append(index)
+            made.nodes.add(
+                kind,
+                reads if number == 0 else Reads.SHARED,
+                inputs,
+                made.changed[index],
+                own,
+                plan.nodes[index].inputs[0] if kind is NodeKind.TRANSPOSED else index,
+                NodeMap(address, channels, plan.resolution_of(index), mask, notes and number == 0),
+            )
+
+    def _axis(self, table: torch.Tensor, size: int) -> AxisTaps:
+        strided = tap_tables.strided_form(table, size)
+        key = id(table) if strided is None else (*table.shape, size, strided)
+        if key not in self._axes:
+            self._axes[key] = AxisTaps(table.to(torch.int32).contiguous(), strided)
+        return self._axes[key]
+
+
+def _reads_its_own_place(table: torch.Tensor, size: int) -> bool:
+    return table.shape[0] == size and tap_tables.is_identity(table)
 
 
 def _mask_spans(plan: ExecutionPlan) -> dict[int, slice]:

@@ -188,11 +188,7 @@ class NodeRunner:
         if isinstance(operation, DenseCall):
             self.tensors[index] = self._call(operation.call, operation.result)
         elif isinstance(operation, (TensorToMap, LocalCall)):
-            if isinstance(operation, LocalCall):
-                made = self._call(operation.call, 0)
-            else:
-                made = self.tensors[node.inputs[0]]
-            values = made[0].permute(1, 2, 0)
+            values = self.whole_map(index)
             if only is None:
                 self.view(index).copy_(values)
             else:
@@ -200,6 +196,15 @@ class NodeRunner:
                 self.view(index)[y, x] = values[y, x].to(self.plan.dtype)
         else:
             raise TypeError(f"{node.name}: {type(operation).__name__} runs at positions")
+
+    def whole_map(self, index: int) -> torch.Tensor:
+        """What a `TensorToMap` or `LocalCall` node makes of whole inputs, (H, W, C), not yet in its place."""
+        node = self.plan.nodes[index]
+        if isinstance(node.operation, LocalCall):
+            made = self._call(node.operation.call, 0)
+        else:
+            made = self.tensors[node.inputs[0]]
+        return made[0].permute(1, 2, 0)
 
     def _call(self, call: RecordedCall, result: int) -> torch.Tensor:
         key = id(call)

@@ -124,6 +124,24 @@ extern "C" void fluxshard_remap(const float* reference, int64_t reference_pixel,
   finish_streaming();
 }
 
+// `fluxshard_remap` where nothing moves: the positions that are not fresh (0, not 1), each from its own place.
+extern "C" void fluxshard_keep(const float* reference, int64_t pixel, const uint8_t* fresh, float* out,
+                               int64_t positions, int64_t channels) {
+  auto find = [&](int64_t from, int value) {
+    const void* found = std::memchr(fresh + from, value, static_cast<size_t>(positions - from));
+    return found == nullptr ? positions : static_cast<const uint8_t*>(found) - fresh;
+  };
+  for (int64_t at = 0; (at = find(at, 0)) < positions;) {
+    const int64_t end = find(at, 1);
+    if (pixel == channels) {
+      copy_past(out + at * pixel, reference + at * pixel, (end - at) * channels);
+      at = end;
+    }
+    for (; at < end; ++at) copy_past(out + at * pixel, reference + at * pixel, channels);
+  }
+  finish_streaming();
+}
+
 extern "C" void fluxshard_remap_bilinear(const float* reference, int64_t reference_pixel,
                                          const float* displacement, const uint8_t* fresh, float* out,
                                          int64_t height, int64_t width, int64_t pixel, int64_t channels) {
