@@ -1,0 +1,86 @@
+"""`fixed` where maps lie spread over several arenas: programs read reused values where they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from kernels.executor.plan.execution_plan import ExecutionPlan
+from kernels.executor.plan.fused_segments import FusedSegments
+from kernels.executor.policies.sparse_request import SparseRequest
+from kernels.executor.reports.reuse_report import ReuseReport
+from kernels.executor.state.active_sets import ActiveSet, HostActiveSet, HostActiveSets
+from kernels.executor.state.arenas import ArenaLease, ArenaPool
+from kernels.executor.state.feature_cache import FeatureCache
+from kernels.executor.state.node_runner import NodeRunner, runs_whole
+from kernels.executor.state.spread_maps import SpreadMaps
+
+
+def run_spread(
+    plan: ExecutionPlan, pool: ArenaPool, request: SparseRequest, sets: HostActiveSets
+) -> tuple[NodeRunner, FeatureCache, ReuseReport]:
+    """As `run_fixed`, for plans that `can_spread`: the same results, and nothing is moved that need not be."""
+    segments = pool.segments
+    assert segments is not None
+    before, there = request.cache.spread()
+    arena = ArenaLease(pool, pool.acquire())
+    maps = SpreadMaps.after(segments, (arena, *before), there, sets)
+    cache = FeatureCache(pool, arena, None, maps)
+    cache.residuals = sets.residuals()
+    runner = NodeRunner(plan, pool, arena.arena)
+    runner.load(request.frame, read_pixels(plan, request, segments))
+    memory = (arena.arena.memory, pool.workspace.memory, None, maps.arenas)
+    done = 0
+    for index in range(1, len(plan.nodes)):
+        if index in segments.spans:
+            begin, end, done = segments.spans[index]
+            segments.program.run(begin, end, maps.table, *memory)
+        if index >= done and runs_whole(plan, index):
+            for read in plan.nodes[index].inputs:
+                if read != 0 and plan.nodes[read].is_map:
+                    cache.settle_slice(plan.slice_of(read))
+            runner.run_whole(index)
+    for index in plan.graph.output_nodes():
+        if index != 0 and plan.nodes[index].is_map:
+            runner.tensors[index] = maps.whole(plan, index)
+    report = ReuseReport(
+        "fixed", reused_shares(plan, sets.by_resolution), given=request.active, computed=request.computed
+    )
+    return runner, cache, report
+
+
+def read_pixels(
+    plan: ExecutionPlan, request: SparseRequest, segments: FusedSegments
+) -> tuple[torch.Tensor, int, int] | None:
+    """Where the frame is read, as `NodeRunner.load` takes it; None where it may be read anywhere."""
+    if segments.margin_px is None or not _whole_blocks(plan, request.block_px):
+        return None
+    return request.computed, request.block_px, segments.margin_px
+
+
+def _whole_blocks(plan: ExecutionPlan, block_px: int) -> bool:
+    """Whether the frame's readers work in positions that no active block shares with an inactive one."""
+    readers = plan.graph.consumers()[0]
+    in_place = all(plan.resolutions[plan.resolution_of(reader)].is_in_place for reader in readers)
+    return in_place and all(
+        block_px % scale == 0 for reader in readers for scale in plan.nodes[reader].map_scale()
+    )
+
+
+def reused_shares(
+    plan: ExecutionPlan,
+    sets: Mapping[int, ActiveSet | HostActiveSet],
+    complete: frozenset[int] = frozenset(),
+) -> dict[str, float]:
+    """Share of positions that were not computed, by layer."""
+    shares = {}
+    for key, active_set in sets.items():
+        resolution = plan.resolutions[key]
+        shares[key] = 1.0 - active_set.positions / (resolution.height * resolution.width)
+    return {
+        plan.nodes[index].name: 0.0
+        if runs_whole(plan, index) or index in complete
+        else shares[plan.resolution_of(index)]
+        for index in plan.reported
+    }

@@ -1,0 +1,93 @@
+// Reading maps in several arenas instead of moving them: where the value of each position lies, and bringing it here.
+#include "../program.h"
+
+using namespace fluxshard;
+
+namespace {
+
+// Copies the positions whose arena is wanted, to the same positions of `out`. Those that lie one after another are
+// one piece.
+template <typename Wanted>
+void copy_positions(const int32_t* origins, int64_t positions, const float* const* arenas, int64_t offset,
+                    int64_t from_pixel, int64_t channels, float* out, int64_t out_pixel, Wanted wanted) {
+  const bool whole = from_pixel == channels && out_pixel == channels;
+  for (int64_t index = 0; index < positions;) {
+    const int32_t first = origins[index];
+    if (!wanted(arena_of(first))) {
+      ++index;
+      continue;
+    }
+    int64_t run = 1;
+    while (index + run < positions && origins[index + run] == first + run) ++run;
+    const float* from = arenas[arena_of(first)] + offset + position_of(first) * from_pixel;
+    float* to = out + index * out_pixel;
+    if (whole) {
+      copy_past(to, from, run * channels);
+    } else {
+      for (int64_t i = 0; i < run; ++i) copy_past(to + i * out_pixel, from + i * from_pixel, channels);
+    }
+    index += run;
+  }
+  finish_streaming();
+}
+
+}  // namespace
+
+// origins[p]: p itself where it is fresh; else where the position that its displacement leads to lay `before`, in
+// arenas that are now one further back; without `before`, all lay in one. `fresh` and `displacement` are by cell, of
+// `columns` cells a row and tile_height × tile_width positions each; the last ones may reach beyond the map.
+extern "C" void fluxshard_follow(const uint8_t* fresh, const int16_t* displacement, int64_t columns,
+                                 int64_t tile_height, int64_t tile_width, int64_t height, int64_t width,
+                                 const int32_t* before, int32_t* origins) {
+  const int32_t further = 1 << kPositionBits;
+  for (int64_t y = 0; y < height; ++y) {
+    const int64_t cells = y / tile_height * columns;
+    for (int64_t x = 0, cell = cells; x < width; ++cell) {
+      const int64_t end = x + tile_width < width ? x + tile_width : width;
+      int32_t* to = origins + y * width;
+      if (fresh[cell]) {
+        for (; x < end; ++x) to[x] = static_cast<int32_t>(y * width + x);
+        continue;
+      }
+      const int64_t shift = displacement[2 * cell];
+      const int64_t row = clamp(y + displacement[2 * cell + 1], height - 1) * width;
+      if (x + shift >= 0 && end + shift <= width) {
+        const int64_t from = row + shift;
+        if (before == nullptr)
+          for (; x < end; ++x) to[x] = static_cast<int32_t>(from + x) + further;
+        else
+          for (; x < end; ++x) to[x] = before[from + x] + further;
+      } else {
+        for (; x < end; ++x) {
+          const int64_t from = row + clamp(x + shift, width - 1);
+          to[x] = (before == nullptr ? static_cast<int32_t>(from) : before[from]) + further;
+        }
+      }
+    }
+  }
+}
+
+// Brings what lies in arena `from` (0: in any other) to arena 0, for each step's output map.
+extern "C" void fluxshard_collect(const Step* steps, int64_t count, const ActiveSet* sets, const float* const* arenas,
+                                  float* own, int64_t from) {
+  for (const Step* step = steps; step < steps + count; ++step) {
+    const ActiveSet& set = sets[step->set_index];
+    if (set.origins == nullptr) continue;
+    const MapAddress& map = step->out;
+    copy_positions(set.origins, set.height * set.width, arenas, map.offset, map.pixel_stride, step->channels,
+                   own + map.offset, map.pixel_stride,
+                   [&](int64_t arena) { return from == 0 ? arena != 0 : arena == from; });
+  }
+}
+
+// A whole map of `channels` at `offset`, each position from where it lies.
+extern "C" void fluxshard_collect_map(const int32_t* origins, int64_t positions, const float* const* arenas,
+                                      int64_t offset, int64_t pixel, int64_t channels, float* out) {
+  copy_positions(origins, positions, arenas, offset, pixel, channels, out, channels, [](int64_t) { return true; });
+}
+
+// What was brought from arena `from` lies in arena 0 now.
+extern "C" void fluxshard_bring(int32_t* origins, int64_t positions, int64_t from) {
+  for (int64_t index = 0; index < positions; ++index)
+    if (arena_of(origins[index]) == from) origins[index] = static_cast<int32_t>(index);
+}
