@@ -13,7 +13,7 @@ from kernels.executor.reports.reuse_report import ReuseReport
 from kernels.executor.state.active_sets import ActiveSet, HostActiveSet, HostActiveSets
 from kernels.executor.state.arenas import ArenaLease, ArenaPool
 from kernels.executor.state.feature_cache import FeatureCache
-from kernels.executor.state.node_runner import NodeRunner, runs_whole
+from kernels.executor.state.node_runner import NodeRunner, output_dense_calls, runs_whole
 from kernels.executor.state.spread_maps import SpreadMaps
 
 
@@ -31,12 +31,13 @@ def run_spread(
     runner = NodeRunner(plan, pool, arena.arena)
     runner.load(request.frame, read_pixels(plan, request, segments))
     memory = (arena.arena.memory, pool.workspace.memory, None, maps.arenas)
-    done = 0
-    for index in range(1, len(plan.nodes)):
-        if index in segments.spans:
-            begin, end, done = segments.spans[index]
+    # Of nodes that run whole, maps count at active positions only; where there are none, only outputs do.
+    wanted = _whole_nodes(plan, pool, outputs_only=sets.blocks == 0)
+    for index in sorted(segments.spans.keys() | wanted):
+        if index in segments.spans and sets.blocks:
+            begin, end, _ = segments.spans[index]
             segments.program.run(begin, end, maps.table, *memory)
-        if index >= done and runs_whole(plan, index):
+        if index in wanted:
             for read in plan.nodes[index].inputs:
                 if read != 0 and plan.nodes[read].is_map:
                     cache.settle_slice(plan.slice_of(read))
@@ -44,10 +45,33 @@ def run_spread(
     for index in plan.graph.output_nodes():
         if index != 0 and plan.nodes[index].is_map:
             runner.tensors[index] = maps.whole(plan, index)
-    report = ReuseReport(
-        "fixed", reused_shares(plan, sets.by_resolution), given=request.active, computed=request.computed
-    )
+    maps.drop_oldest()
+    report = ReuseReport("fixed", _shares(plan, pool, sets), given=request.active, computed=request.computed)
     return runner, cache, report
+
+
+def _whole_nodes(plan: ExecutionPlan, pool: ArenaPool, outputs_only: bool) -> frozenset[int]:
+    """The nodes that run whole; those that outputs need even where nothing is active."""
+    if "whole" not in pool.compiled:
+        every = frozenset(index for index in range(len(plan.nodes)) if runs_whole(plan, index))
+        pool.compiled["whole"] = every, frozenset(output_dense_calls(plan))
+    found: frozenset[int] = pool.compiled["whole"][outputs_only]
+    return found
+
+
+def _shares(plan: ExecutionPlan, pool: ArenaPool, sets: HostActiveSets) -> dict[str, float]:
+    """As `reused_shares`, without asking every node again."""
+    if "layers" not in pool.compiled:
+        pool.compiled["layers"] = [
+            (plan.nodes[index].name, None if runs_whole(plan, index) else plan.resolution_of(index))
+            for index in plan.reported
+        ]
+    sizes = plan.resolutions
+    shares = {
+        key: 1.0 - one.positions / (sizes[key].height * sizes[key].width)
+        for key, one in sets.by_resolution.items()
+    }
+    return {name: 0.0 if key is None else shares[key] for name, key in pool.compiled["layers"]}
 
 
 def read_pixels(

@@ -22,9 +22,10 @@ from functools import lru_cache
 import torch
 
 from kernels.executor.plan.execution_plan import Resolution
-from kernels.executor.state.compiled_sets import cell_decider, compiled, position_decider
+from kernels.executor.state.compiled_sets import cell_decider, position_decider
 from kernels.executor.state.margins import CellGrid, grown, in_cells, margin_positions, on_grid
 from kernels.executor.state.position_axes import AxisPair, any_block, axis_of, mean_block, spread
+from kernels.ops.cpu.reuse import active_sets as active_cells
 from kernels.ops.maps import list_tiles
 
 _ALIGNMENT_BYTES = 16  # of each tensor in what is copied
@@ -218,7 +219,7 @@ def _by_cell(
     residuals: Mapping[int, torch.Tensor | None],
 ) -> dict[int, HostActiveSet]:
     tile_sizes = [grid.tile(tile_of(resolution, block_px)) for resolution in resolutions.values()]
-    if not bilinear and compiled():
+    if not bilinear and active_cells.is_here():
         before = [residuals.get(key) for key in resolutions]
         return _by_compiled_cell(grid, resolutions, tile_sizes, blocks, vectors, block_px, before)
     active = grid.grown(blocks)
@@ -308,7 +309,7 @@ def _by_position(
     columns = axis_of(resolution.width, resolution.scale_x, resolution.offset_x, block_px, active.shape[1])
     reach = [margin_positions(margin_px, scale) for scale in (resolution.scale_y, resolution.scale_x)]
     decider = None
-    if not bilinear and compiled():
+    if not bilinear and active_cells.is_here():
         decider = position_decider(resolution, (active.shape[0], active.shape[1]), block_px, margin_px)
     rest = None
     displacement = _unmoved((resolution.height, resolution.width), bilinear)

@@ -13,15 +13,9 @@ import torch
 from kernels.executor.plan.resolution import Resolution
 from kernels.executor.state.margins import CellGrid, margin_positions
 from kernels.executor.state.position_axes import Axis, axis_of
-from kernels.ops.cpu import unavailable
 from kernels.ops.cpu.reuse.active_sets import CellDecider, CellLine, CellMapSize
 
 _MOST_BLOCKS = 15  # whose vectors are averaged along an axis: torch adds up longer lists in another order
-
-
-def compiled() -> bool:
-    """Whether the C++ library is here."""
-    return unavailable("cpu") is None
 
 
 @lru_cache(maxsize=256)

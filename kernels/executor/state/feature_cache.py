@@ -17,7 +17,7 @@ import torch
 from kernels.executor.plan.execution_plan import BufferSlice, ExecutionPlan
 from kernels.executor.state.active_sets import ActiveSet
 from kernels.executor.state.arenas import Arena, ArenaLease, ArenaPool
-from kernels.executor.state.spread_maps import MOST_ARENAS, SpreadMaps
+from kernels.executor.state.spread_maps import SpreadMaps
 from kernels.ops.cpu.program import ActiveSetTable
 
 
@@ -39,7 +39,7 @@ class PendingRemap:
 class FeatureCache:
     """The feature maps of one frame. Opaque; it belongs to the executor that made it.
 
-    On a CPU it may read the memory of up to `MOST_ARENAS` frames, until it is settled.
+    On a CPU its maps may lie in the memory of several frames (`spread_maps.MOST_ARENAS`), until it is settled.
 
     Attributes:
         residuals: by resolution, the motion in pixels that its maps have not followed yet
@@ -87,17 +87,12 @@ class FeatureCache:
         return self._lease.arena
 
     def spread(self) -> tuple[tuple[ArenaLease, ...], dict[int, torch.Tensor] | None]:
-        """Where its maps lie, for a frame that reads them there: arenas, its own first, and origins, if several.
-
-        They are one fewer than `MOST_ARENAS` at most: what lies in older ones is brought here before.
-        """
+        """Where its maps lie, for a frame that reads them there: arenas, its own first, and origins, if several."""
         with self._pool.lock:
-            if self._spread is None:
-                self.settle()
-                return (self._lease,), None
-            while len(self._spread.leases) >= MOST_ARENAS:
-                self._spread.drop_oldest()
-            return self._spread.leases, self._spread.origins
+            if self._spread is not None:
+                return self._spread.leases, self._spread.origins
+            self.settle()
+            return (self._lease,), None
 
     def settle(self) -> None:
         """Move everything that was reused into this cache and let go of the one it came from.

@@ -3,8 +3,8 @@
 Moving everything that a frame reuses costs as much as a tenth of its arithmetic, and most of it is read by nobody
 before it is computed anew or moved again. So a cache may hold the arenas of its last frames, and know for each
 position in which of them its value lies and where (`kernels.ops.cpu.reuse.origins`); displacements of successive
-frames are composed, and the values are exactly those that moving would have brought. Before a cache would hold more
-than `MOST_ARENAS`, what still lies in the oldest is brought to its own.
+frames are composed, and the values are exactly those that moving would have brought. What a frame still needs of
+the oldest arena is brought to its own, so that a cache never holds more than `MOST_ARENAS`.
 
 The C++ programs can read so; other backends move (`FeatureCache.settle`).
 """
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 
 from kernels.executor.graph.nodes import Concat, Slice
-from kernels.executor.plan.execution_plan import ExecutionPlan
+from kernels.executor.plan.execution_plan import BufferSlice, ExecutionPlan
 from kernels.executor.plan.fused_segments import FusedSegments
 from kernels.executor.state.active_sets import HostActiveSets
 from kernels.executor.state.arenas import ArenaLease, ArenaPool
@@ -25,7 +25,7 @@ from kernels.executor.state.node_runner import runs_whole
 from kernels.ops.cpu.program import ActiveSetTable, ArenaTable
 from kernels.ops.cpu.reuse import origins
 
-MOST_ARENAS = 4  # of a cache and the frame that is made from it: more take memory, fewer have to move more
+MOST_ARENAS = 3  # of a cache: more take memory, with fewer more is moved
 
 
 @dataclass(slots=True)
@@ -79,7 +79,9 @@ class SpreadMaps:
         origins.collect(self.segments.remaps, begin, end, self.table, self.arenas)
 
     def drop_oldest(self) -> None:
-        """Bring what lies in the oldest arena to the cache's own, and let go of it."""
+        """Let go of arenas beyond the most, and bring what lies there to the frame's own: once it is computed."""
+        if len(self.leases) <= MOST_ARENAS:
+            return
         oldest = len(self.leases) - 1
         origins.collect(self.segments.remaps, 0, len(self.segments.remaps), self.table, self.arenas, oldest)
         for part in self.origins.values():
@@ -117,8 +119,16 @@ def _can_spread(plan: ExecutionPlan, segments: FusedSegments | None) -> bool:
         if runs_whole(plan, index):
             # Its map is written everywhere, and stays so under moving where a slice of others is moved before.
             part = plan.slices[index]
-            if part is not None and part.buffer in plan.kept and plan.kept_slice(part) != part:
+            kept = [] if part is None else plan.kept.get(part.buffer, [])
+            if any(one != part and _overlap(one, part) for one in kept):
                 return False
         elif not any(first <= index < end for first, (_, _, end) in segments.spans.items()):
             return False
     return True
+
+
+def _overlap(one: BufferSlice, other: BufferSlice | None) -> bool:
+    """Of the same buffer."""
+    return other is not None and max(one.start, other.start) < min(
+        one.start + one.channels, other.start + other.channels
+    )

@@ -49,10 +49,30 @@ void grow(uint8_t* mask, int64_t height, int64_t width, int64_t down, int64_t ac
   }
 }
 
-// Rounded before it is used: contracted with a sum it would be another number than torch's.
-inline float product(float one, float other) {
-  volatile float rounded = one * other;
-  return rounded;
+// The next two are functions of their own so that no compiler joins a product and a difference, which would round
+// once where torch rounds twice.
+__attribute__((noinline)) void round_to_steps(const float* total, const float* scale, int64_t count, float* steps,
+                                              float* product) {
+  if (scale[0] == scale[1]) {
+    const float both = scale[0];
+    for (int64_t i = 0; i < count; ++i) steps[i] = std::rint(total[i] / both), product[i] = steps[i] * both;
+    return;
+  }
+  for (int64_t i = 0; i < count; ++i) {
+    steps[i] = std::rint(total[i] / scale[i & 1]);
+    product[i] = steps[i] * scale[i & 1];
+  }
+}
+
+__attribute__((noinline)) void leave_over(const float* total, const float* product, const float* steps,
+                                          const uint8_t* active, int64_t cells, int16_t* moved, float* left_over) {
+  for (int64_t i = 0; i < 2 * cells; ++i) {
+    const float bounded = steps[i] < -32768.0f ? -32768.0f : (steps[i] > 32767.0f ? 32767.0f : steps[i]);
+    moved[i] = static_cast<int16_t>(static_cast<int32_t>(bounded));
+    left_over[i] = total[i] - product[i];
+  }
+  for (int64_t cell = 0; cell < cells; ++cell)
+    if (active[cell]) left_over[2 * cell] = left_over[2 * cell + 1] = 0.0f;
 }
 
 inline int64_t cell_at(const CellAxis& axis, float position) {
@@ -84,6 +104,7 @@ void mean_vectors(const CellAxis& rows, const CellAxis& columns, const int64_t* 
 
 // What the reference's cell left over that each cell came from, on the grid that the reference had it on.
 inline const float* left_before(const CellMap& map, int64_t place, int64_t rows, int64_t columns) {
+  if (map.before_rows == rows && map.before_columns == columns) return map.before + place * 2;
   const int64_t row = place / columns, column = place % columns;
   const int64_t there = clamp((row * 2 + 1) * map.before_rows / (2 * rows), map.before_rows - 1);
   const int64_t across = clamp((column * 2 + 1) * map.before_columns / (2 * columns), map.before_columns - 1);
@@ -101,19 +122,18 @@ void displace(const CellAxis& rows, const CellAxis& columns, const float* mean, 
     place[static_cast<size_t>(cell)] = cell_at(rows, rows.centre[cell / columns.cells] + down) * columns.cells +
                                        cell_at(columns, columns.centre[cell % columns.cells] + across);
   }
-  for (CellMap* map = maps; map < maps + count; ++map)
-    for (int64_t cell = 0; cell < cells; ++cell) {
-      const float* before =
-          map->before ? left_before(*map, place[static_cast<size_t>(cell)], rows.cells, columns.cells) : nullptr;
-      for (int part = 0; part < 2; ++part) {
-        const float scale = part == 0 ? map->scale_x : map->scale_y;
-        const float total = mean[2 * cell + part] + (before ? before[part] : 0.0f);
-        const float steps = std::nearbyint(total / scale);
-        const float bounded = steps < -32768.0f ? -32768.0f : (steps > 32767.0f ? 32767.0f : steps);
-        map->moved[2 * cell + part] = static_cast<int16_t>(bounded);
-        map->left_over[2 * cell + part] = active[cell] ? 0.0f : total - product(steps, scale);
-      }
+  std::vector<float> total(mean, mean + 2 * cells), steps(total.size()), product(total.size());
+  for (CellMap* map = maps; map < maps + count; ++map) {
+    for (int64_t cell = 0; map->before && cell < cells; ++cell) {
+      const float* before = left_before(*map, place[static_cast<size_t>(cell)], rows.cells, columns.cells);
+      for (int part = 0; part < 2; ++part)
+        total[static_cast<size_t>(2 * cell + part)] = mean[2 * cell + part] + before[part];
     }
+    const float scale[2] = {map->scale_x, map->scale_y};
+    const float* wanted = map->before ? total.data() : mean;
+    round_to_steps(wanted, scale, 2 * cells, steps.data(), product.data());
+    leave_over(wanted, product.data(), steps.data(), active, cells, map->moved, map->left_over);
+  }
 }
 
 }  // namespace

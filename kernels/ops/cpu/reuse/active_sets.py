@@ -8,10 +8,16 @@ from dataclasses import dataclass
 
 import torch
 
+from kernels.ops.cpu import unavailable
 from kernels.ops.cpu.loader import library
 
 _long = ctypes.c_int64
 _pointer = ctypes.c_void_p
+
+
+def is_here() -> bool:
+    """Whether the C++ library is."""
+    return unavailable("cpu") is None
 
 
 class _CellAxis(ctypes.Structure):

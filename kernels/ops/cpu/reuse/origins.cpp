@@ -5,29 +5,46 @@ using namespace fluxshard;
 
 namespace {
 
-// Copies the positions whose arena is wanted, to the same positions of `out`. Those that lie one after another are
-// one piece.
+// Positions that lie one after another, here and where they come from.
+struct Run {
+  const float* from;
+  float* to;
+  int64_t length;
+};
+
+// Copies the positions whose arena is wanted, to the same positions of `out`. Runs are short and lie far apart, which
+// defeats the hardware's prefetcher: each is asked for some runs before it is copied.
 template <typename Wanted>
 void copy_positions(const int32_t* origins, int64_t positions, const float* const* arenas, int64_t offset,
                     int64_t from_pixel, int64_t channels, float* out, int64_t out_pixel, Wanted wanted) {
+  constexpr int64_t kAhead = 8, kMostLines = 16;
   const bool whole = from_pixel == channels && out_pixel == channels;
-  for (int64_t index = 0; index < positions;) {
+  Run runs[kAhead];
+  int64_t found = 0, copied = 0, index = 0;
+  auto copy = [&]() {
+    const Run& run = runs[copied++ % kAhead];
+    if (whole) {
+      copy_past(run.to, run.from, run.length * channels);
+    } else {
+      for (int64_t i = 0; i < run.length; ++i) copy_past(run.to + i * out_pixel, run.from + i * from_pixel, channels);
+    }
+  };
+  while (index < positions) {
     const int32_t first = origins[index];
     if (!wanted(arena_of(first))) {
       ++index;
       continue;
     }
-    int64_t run = 1;
-    while (index + run < positions && origins[index + run] == first + run) ++run;
+    int64_t length = 1;
+    while (index + length < positions && origins[index + length] == first + length) ++length;
+    if (found - copied == kAhead) copy();
     const float* from = arenas[arena_of(first)] + offset + position_of(first) * from_pixel;
-    float* to = out + index * out_pixel;
-    if (whole) {
-      copy_past(to, from, run * channels);
-    } else {
-      for (int64_t i = 0; i < run; ++i) copy_past(to + i * out_pixel, from + i * from_pixel, channels);
-    }
-    index += run;
+    runs[found++ % kAhead] = {from, out + index * out_pixel, length};
+    const int64_t lines = length * from_pixel / 16 < kMostLines ? length * from_pixel / 16 + 1 : kMostLines;
+    for (int64_t line = 0; line < lines; ++line) __builtin_prefetch(from + line * 16, 0, 2);
+    index += length;
   }
+  while (copied < found) copy();
   finish_streaming();
 }
 
