@@ -56,7 +56,7 @@ def run_fixed(
         return dense_instead(plan, pool, request, "fixed")
     decided = host_sets or host_active_sets(plan, request)
     complete = complete_nodes(plan, decided.by_resolution) if host_sets is None else frozenset[int]()
-    if host_sets is None and not complete and can_spread(plan, pool):
+    if not complete and can_spread(plan, pool):
         return run_spread(plan, pool, request, decided)
     request.cache.settle()
     source = request.cache.arena

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 
+from kernels.executor.plan.attention import TokenMap, find_token_maps
 from kernels.executor.plan.execution_plan import ExecutionPlan
 from kernels.executor.plan.fused_segments import FusedSegments
 from kernels.executor.policies.sparse_request import SparseRequest
@@ -31,13 +33,18 @@ def run_spread(
     runner = NodeRunner(plan, pool, arena.arena)
     runner.load(request.frame, read_pixels(plan, request, segments))
     memory = (arena.arena.memory, pool.workspace.memory, None, maps.arenas)
-    # Of nodes that run whole, maps count at active positions only; where there are none, only outputs do.
-    wanted = _whole_nodes(plan, pool, outputs_only=sets.blocks == 0)
-    for index in sorted(segments.spans.keys() | wanted):
+    token_maps, wanted = _whole_nodes(plan, pool, sets)
+    for index in sorted(segments.spans.keys() | token_maps.keys() | wanted):
         if index in segments.spans and sets.blocks:
             begin, end, _ = segments.spans[index]
             segments.program.run(begin, end, maps.table, *memory)
-        if index in wanted:
+        if index in token_maps:
+            made = token_maps[index]
+            cache.settle_slice(plan.slice_of(made.source))
+            tokens = maps.fresh_positions(plan.resolution_of(index))
+            values = made.at(runner.view(made.source).flatten(0, 1), tokens)
+            runner.view(index).flatten(0, 1)[tokens] = values
+        elif index in wanted:
             for read in plan.nodes[index].inputs:
                 if read != 0 and plan.nodes[read].is_map:
                     cache.settle_slice(plan.slice_of(read))
@@ -50,13 +57,49 @@ def run_spread(
     return runner, cache, report
 
 
-def _whole_nodes(plan: ExecutionPlan, pool: ArenaPool, outputs_only: bool) -> frozenset[int]:
-    """The nodes that run whole; those that outputs need even where nothing is active."""
-    if "whole" not in pool.compiled:
+@dataclass(frozen=True, slots=True)
+class _WholeNodes:
+    """The nodes that run on whole maps.
+
+    Attributes:
+        every: all of them.
+        for_outputs: those that outputs need even where nothing is active: maps count at active positions only.
+        token_maps: those of which active positions can be computed alone.
+        others: what has to run beside these.
+    """
+
+    every: frozenset[int]
+    for_outputs: frozenset[int]
+    token_maps: Mapping[int, TokenMap]
+    others: frozenset[int]
+
+    @classmethod
+    def of(cls, plan: ExecutionPlan) -> _WholeNodes:
         every = frozenset(index for index in range(len(plan.nodes)) if runs_whole(plan, index))
-        pool.compiled["whole"] = every, frozenset(output_dense_calls(plan))
-    found: frozenset[int] = pool.compiled["whole"][outputs_only]
-    return found
+        token_maps = find_token_maps(plan.graph)
+        others = {index for index in every if plan.nodes[index].is_map} - token_maps.keys()
+        others |= every & set(plan.graph.output_nodes())
+        for index in sorted(every, reverse=True):
+            if index in others:
+                others.update(every.intersection(plan.nodes[index].inputs) - token_maps.keys())
+        return cls(every, frozenset(output_dense_calls(plan)), token_maps, frozenset(others))
+
+
+def _whole_nodes(
+    plan: ExecutionPlan, pool: ArenaPool, sets: HostActiveSets
+) -> tuple[Mapping[int, TokenMap], frozenset[int]]:
+    """The token maps to compute at active positions only, and the nodes to run whole."""
+    if "whole" not in pool.compiled:
+        pool.compiled["whole"] = _WholeNodes.of(plan)
+    nodes: _WholeNodes = pool.compiled["whole"]
+    if sets.blocks == 0:
+        return {}, nodes.for_outputs
+    full = {
+        key for key, one in sets.by_resolution.items() if one.positions == plan.resolutions[key].height * plan.resolutions[key].width
+    }
+    if any(plan.resolution_of(index) in full for index in nodes.token_maps):
+        return {}, nodes.every  # all as in a dense run, to the last bit
+    return nodes.token_maps, nodes.others
 
 
 def _shares(plan: ExecutionPlan, pool: ArenaPool, sets: HostActiveSets) -> dict[str, float]:

@@ -89,6 +89,10 @@ class SpreadMaps:
         self.leases = self.leases[:-1]
         self.arenas = ArenaTable([lease.arena.memory for lease in self.leases])
 
+    def fresh_positions(self, resolution: int) -> torch.Tensor:
+        """The positions that this frame computes: int64 (n,), row after row."""
+        return (self.origins[resolution] <= origins.MOST_POSITIONS).nonzero()[:, 0]
+
     def whole(self, plan: ExecutionPlan, node: int) -> torch.Tensor:
         """A copy of a map, (1, C, H, W), from wherever it lies."""
         part = plan.slice_of(node)

@@ -48,6 +48,10 @@ void copy_positions(const int32_t* origins, int64_t positions, const float* cons
   finish_streaming();
 }
 
+inline bool same(const int16_t* displacement, int64_t one, int64_t other) {
+  return displacement[2 * one] == displacement[2 * other] && displacement[2 * one + 1] == displacement[2 * other + 1];
+}
+
 }  // namespace
 
 // origins[p]: p itself where it is fresh; else where the position that its displacement leads to lay `before`, in
@@ -59,15 +63,19 @@ extern "C" void fluxshard_follow(const uint8_t* fresh, const int16_t* displaceme
   const int32_t further = 1 << kPositionBits;
   for (int64_t y = 0; y < height; ++y) {
     const int64_t cells = y / tile_height * columns;
-    for (int64_t x = 0, cell = cells; x < width; ++cell) {
-      const int64_t end = x + tile_width < width ? x + tile_width : width;
+    for (int64_t x = 0, cell = cells; x < width;) {
+      const int64_t first = cell++;  // and those after it that do alike
+      int64_t end = x + tile_width;
+      for (; end < width && fresh[cell] == fresh[first] && (fresh[first] || same(displacement, cell, first)); ++cell)
+        end += tile_width;
+      end = end < width ? end : width;
       int32_t* to = origins + y * width;
-      if (fresh[cell]) {
+      if (fresh[first]) {
         for (; x < end; ++x) to[x] = static_cast<int32_t>(y * width + x);
         continue;
       }
-      const int64_t shift = displacement[2 * cell];
-      const int64_t row = clamp(y + displacement[2 * cell + 1], height - 1) * width;
+      const int64_t shift = displacement[2 * first];
+      const int64_t row = clamp(y + displacement[2 * first + 1], height - 1) * width;
       if (x + shift >= 0 && end + shift <= width) {
         const int64_t from = row + shift;
         if (before == nullptr)
