@@ -25,7 +25,7 @@ from kernels.executor.state.node_runner import runs_whole
 from kernels.ops.cpu.program import ActiveSetTable, ArenaTable
 from kernels.ops.cpu.reuse import origins
 
-MOST_ARENAS = 3  # of a cache: more take memory, with fewer more is moved
+MOST_ARENAS = 4  # of a cache: more take memory, with fewer more is moved
 
 
 @dataclass(slots=True)
