@@ -1,9 +1,10 @@
 """Self-attention at the active tokens: the part of a graph that is one, found by what its calls do.
 
-The recorded calls of an attention compute all tokens of a map from all tokens. Where only some tokens are active,
-only their queries are needed: keys and values of the others are in the cache. What the calls between the two
-products and the softmax do is move numbers about; run on a map of indices, they say which channel of which token
-each operand holds. So an attention is recognised whatever way it is written, and not by the names of a library.
+The recorded calls of an attention compute all tokens of a map from all tokens. Where only some tokens are
+active, only their queries are needed: keys and values of the others are in the cache. What the calls between
+the two products and the softmax do is move numbers about; run on a map of indices, they say which channel of
+which token each operand holds. So an attention is recognised whatever way it is written, and not by the names
+of a library.
 
     out[i] = Σ_j softmax_j(factor · q[i] · k[j]) v[j]        for each head, i an active token, j any token
 """
@@ -21,8 +22,9 @@ from kernels.executor.graph.module_trace import TracedValue
 from kernels.executor.graph.nodes import DenseCall, Graph, TensorToMap
 
 _MOVES = {
-    *("view", "_unsafe_view", "_reshape_alias", "reshape", "expand", "transpose", "permute", "t", "clone"),
-    *("split", "split_with_sizes", "slice", "select", "squeeze", "unsqueeze", "contiguous", "unbind", "chunk"),
+    *("view", "_unsafe_view", "_reshape_alias", "reshape", "expand", "transpose", "permute", "t"),
+    *("split", "split_with_sizes", "slice", "select", "squeeze", "unsqueeze", "unbind", "chunk"),
+    *("clone", "contiguous"),
 }
 _MOST_NUMBERS = 2**23  # in one tensor: the maps of indices are made at planning, and are eight bytes each
 _RESHAPES = {"view", "_unsafe_view", "_reshape_alias"}
@@ -34,8 +36,8 @@ class TokenMap:
 
     Attributes:
         source: the map node that all is read from.
-        queries, keys, values: channels of `source`, (heads, d), (heads, d), (heads, e); None where the map only
-            takes over channels.
+        queries, keys, values: channels of `source`, (heads, d), (heads, d), (heads, e); None where the map
+            only takes over channels.
         factor: of the products of queries and keys.
         channels: for each channel of the map, that of the (heads · e) results, or of `source`.
     """
@@ -96,7 +98,7 @@ def _channels(indices: torch.Tensor, tokens: int, origin: int) -> TokenMap | Non
 
 
 def _attention(graph: Graph, index: int) -> TokenMap | None:
-    """Backwards: the result, its product of shares and values, the softmax, the product of queries and keys."""
+    """Backwards: result, product of shares and values, softmax, product of queries and keys."""
     height, width, channels = graph.nodes[index].map_shape()
     tokens = height * width
     result = _moved(graph, graph.nodes[index].inputs[0])
@@ -126,9 +128,7 @@ def _attention(graph: Graph, index: int) -> TokenMap | None:
         scores = _scores(graph, softmax, tokens, heads)
         if held is None or out is None or scores is None or scores.source != values.origin:
             continue
-        return TokenMap(
-            values.origin, out, scores.queries, scores.keys, held.view(heads, -1), scores.factor
-        )
+        return TokenMap(values.origin, out, scores.queries, scores.keys, held.view(heads, -1), scores.factor)
     return None
 
 
@@ -170,13 +170,11 @@ def _scores(graph: Graph, softmax: DenseCall, tokens: int, heads: int) -> TokenM
     of_keys = _of_tokens(keys.indices.flatten(0, 1), tokens)
     if of_queries is None or of_keys is None:
         return None
-    return TokenMap(
-        keys.origin, of_keys, of_queries.view(heads, -1), of_keys.view(heads, -1), factor=factor
-    )
+    return TokenMap(keys.origin, of_keys, of_queries.view(heads, -1), of_keys.view(heads, -1), factor=factor)
 
 
 def _of_tokens(indices: torch.Tensor, tokens: int) -> torch.Tensor | None:
-    """Of (n, tokens) flat indices into (channels, tokens): the channel of each row, which must be all of one."""
+    """Of (n, tokens) flat indices into (channels, tokens): the one channel of each row, tokens in order."""
     if indices.shape[1] != tokens or not torch.equal(
         indices % tokens, torch.arange(tokens).expand_as(indices)
     ):

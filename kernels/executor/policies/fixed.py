@@ -110,7 +110,9 @@ def run_fixed(
     return (
         runner,
         cache,
-        ReuseReport("fixed", reused_shares(plan, sets, complete), given=request.active, computed=request.computed),
+        ReuseReport(
+            "fixed", reused_shares(plan, sets, complete), given=request.active, computed=request.computed
+        ),
     )
 
 

@@ -22,7 +22,7 @@ from kernels.executor.state.spread_maps import SpreadMaps
 def run_spread(
     plan: ExecutionPlan, pool: ArenaPool, request: SparseRequest, sets: HostActiveSets
 ) -> tuple[NodeRunner, FeatureCache, ReuseReport]:
-    """As `run_fixed`, for plans that `can_spread`: the same results, and nothing is moved that need not be."""
+    """As `run_fixed`, for plans that `can_spread`: only what has to be is moved."""
     segments = pool.segments
     assert segments is not None
     before, there = request.cache.spread()
@@ -63,7 +63,7 @@ class _WholeNodes:
 
     Attributes:
         every: all of them.
-        for_outputs: those that outputs need even where nothing is active: maps count at active positions only.
+        for_outputs: those that outputs need even where nothing is active; maps count at active positions.
         token_maps: those of which active positions can be computed alone.
         others: what has to run beside these.
     """
@@ -94,10 +94,11 @@ def _whole_nodes(
     nodes: _WholeNodes = pool.compiled["whole"]
     if sets.blocks == 0:
         return {}, nodes.for_outputs
-    full = {
-        key for key, one in sets.by_resolution.items() if one.positions == plan.resolutions[key].height * plan.resolutions[key].width
-    }
-    if any(plan.resolution_of(index) in full for index in nodes.token_maps):
+    for index in nodes.token_maps:
+        key = plan.resolution_of(index)
+        size = plan.resolutions[key]
+        if sets.by_resolution[key].positions < size.height * size.width:
+            continue
         return {}, nodes.every  # all as in a dense run, to the last bit
     return nodes.token_maps, nodes.others
 

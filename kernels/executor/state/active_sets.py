@@ -200,7 +200,7 @@ def decide_active_sets(
 def _grids(
     resolutions: tuple[tuple[int, Resolution], ...], block_px: int, measured: tuple[int, int], margin_px: int
 ) -> list[tuple[CellGrid, list[int]]]:
-    """The resolutions with whole positions a cell, by their grids of cells: decided by cell, then repeated."""
+    """The resolutions with whole positions a cell, by grids of cells: decided by cell, then repeated."""
     grids: dict[CellGrid, list[int]] = {}
     for key, resolution in resolutions:
         if _in_whole_tiles(resolution, block_px, measured):

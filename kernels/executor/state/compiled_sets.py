@@ -1,7 +1,7 @@
 """The grids of cells that C++ decides active sets on, made once for a frame size.
 
-`kernels.executor.state.active_sets` decides in torch, which is the definition; where the C++ library is, one call
-does the same to the last bit, in a tenth of the time that torch takes for its many small tensors.
+`kernels.executor.state.active_sets` decides in torch, which is the definition; where the C++ library is, one
+call does the same to the last bit, in a tenth of the time that torch takes for its many small tensors.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ def cell_decider(
         lines.append(CellLine((block, block), (block, block), centre, block_px / cells, reach))
     maps = [
         CellMapSize(
-            (resolution.height, resolution.width), tile, (float(resolution.scale_y), float(resolution.scale_x))
+            (resolution.height, resolution.width),
+            tile,
+            (float(resolution.scale_y), float(resolution.scale_x)),
         )
         for resolution, tile in zip(resolutions, tiles, strict=True)
     ]

@@ -1,10 +1,10 @@
 """The feature cache: the feature maps that one frame leaves for the next.
 
 A cache is never changed by using it: `sparse` reads it and returns another (under `exact`, for a frame in
-which nothing has changed, the same one). Under `fixed` and `adaptive` the new one holds only what was computed. The
-rest stays where it is, in the arenas of earlier frames, and is read there (`SpreadMaps`); or, where a backend
-cannot, in the cache it came from, to be moved along the vectors when it is first needed (`settle`): after the
-frame's result is out, or never, where every frame starts from the same reference.
+which nothing has changed, the same one). Under `fixed` and `adaptive` the new one holds only what was
+computed. The rest stays where it is, in the arenas of earlier frames, and is read there (`SpreadMaps`); or,
+where a backend cannot, in the cache it came from, to be moved along the vectors when it is first needed
+(`settle`): after the frame's result is out, or never, where every frame starts from the same reference.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ class PendingRemap:
 class FeatureCache:
     """The feature maps of one frame. Opaque; it belongs to the executor that made it.
 
-    On a CPU its maps may lie in the memory of several frames (`spread_maps.MOST_ARENAS`), until it is settled.
+    On a CPU its maps may lie in the memory of several frames (`spread_maps.MOST_ARENAS`), until it is
+    settled.
 
     Attributes:
         residuals: by resolution, the motion in pixels that its maps have not followed yet
@@ -87,7 +88,7 @@ class FeatureCache:
         return self._lease.arena
 
     def spread(self) -> tuple[tuple[ArenaLease, ...], dict[int, torch.Tensor] | None]:
-        """Where its maps lie, for a frame that reads them there: arenas, its own first, and origins, if several."""
+        """Where its maps lie, for a frame that reads them: arenas, its own first; origins, if several."""
         with self._pool.lock:
             if self._spread is not None:
                 return self._spread.leases, self._spread.origins

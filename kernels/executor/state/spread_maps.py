@@ -1,10 +1,11 @@
 """Maps that lie spread over several arenas: what was reused stays where it was computed.
 
-Moving everything that a frame reuses costs as much as a tenth of its arithmetic, and most of it is read by nobody
-before it is computed anew or moved again. So a cache may hold the arenas of its last frames, and know for each
-position in which of them its value lies and where (`kernels.ops.cpu.reuse.origins`); displacements of successive
-frames are composed, and the values are exactly those that moving would have brought. What a frame still needs of
-the oldest arena is brought to its own, so that a cache never holds more than `MOST_ARENAS`.
+Moving everything that a frame reuses costs as much as a tenth of its arithmetic, and most of it is read by
+nobody before it is computed anew or moved again. So a cache may hold the arenas of its last frames, and know
+for each position in which of them its value lies and where (`kernels.ops.cpu.reuse.origins`); displacements
+of successive frames are composed, and the values are exactly those that moving would have brought. What a
+frame still needs of the oldest arena is brought to its own, so that a cache never holds more than
+`MOST_ARENAS`.
 
 The C++ programs can read so; other backends move (`FeatureCache.settle`).
 """
@@ -79,7 +80,7 @@ class SpreadMaps:
         origins.collect(self.segments.remaps, begin, end, self.table, self.arenas)
 
     def drop_oldest(self) -> None:
-        """Let go of arenas beyond the most, and bring what lies there to the frame's own: once it is computed."""
+        """Let go of an arena beyond the most, and bring what lies there to the frame's own, once computed."""
         if len(self.leases) <= MOST_ARENAS:
             return
         oldest = len(self.leases) - 1
@@ -91,7 +92,8 @@ class SpreadMaps:
 
     def fresh_positions(self, resolution: int) -> torch.Tensor:
         """The positions that this frame computes: int64 (n,), row after row."""
-        return (self.origins[resolution] <= origins.MOST_POSITIONS).nonzero()[:, 0]
+        here: torch.Tensor = self.origins[resolution] <= origins.MOST_POSITIONS
+        return here.nonzero()[:, 0]
 
     def whole(self, plan: ExecutionPlan, node: int) -> torch.Tensor:
         """A copy of a map, (1, C, H, W), from wherever it lies."""
@@ -112,16 +114,15 @@ def can_spread(plan: ExecutionPlan, pool: ArenaPool) -> bool:
 
 
 def _can_spread(plan: ExecutionPlan, segments: FusedSegments | None) -> bool:
-    if segments is None or any(
-        height * width > origins.MOST_POSITIONS for height, width in segments.sizes
-    ):
+    if segments is None or any(height * width > origins.MOST_POSITIONS for height, width in segments.sizes):
         return False
     for index, node in enumerate(plan.nodes):
         joins = isinstance(node.operation, Concat) and index not in plan.copies
         if index == 0 or joins or isinstance(node.operation, Slice):
             continue
         if runs_whole(plan, index):
-            # Its map is written everywhere, and stays so under moving where a slice of others is moved before.
+            # Its map is written everywhere, and stays so under moving where a slice of others is moved
+            # before.
             part = plan.slices[index]
             kept = [] if part is None else plan.kept.get(part.buffer, [])
             if any(one != part and _overlap(one, part) for one in kept):

@@ -18,6 +18,7 @@ from kernels.executor.plan.attention import find_token_maps
 from kernels.executor.policies import fixed
 from kernels.executor.state import spread_maps
 from kernels.executor.state.active_sets import decide_active_sets
+from kernels.executor.state.feature_cache import FeatureCache
 from kernels.ops import registry
 from kernels.ops.cpu.reuse import active_sets as active_cells
 from tests.reference.executor.test_executor_active_sets import BLOCK_PX, frames
@@ -32,7 +33,7 @@ pytestmark = pytest.mark.skipif(
 @contextmanager
 def moving() -> Iterator[None]:
     """Everything that is reused is moved, in every frame."""
-    with mock.patch.object(fixed, "can_spread", lambda plan, pool: False):
+    with mock.patch.object(fixed, "can_spread", return_value=False):
         yield
 
 
@@ -50,7 +51,7 @@ def drawn_frames(
     return made
 
 
-def maps_of(cache: spread_maps.SpreadMaps) -> list[torch.Tensor]:
+def maps_of(cache: FeatureCache) -> list[torch.Tensor]:
     """All that a cache keeps, settled."""
     cache.settle()
     return [cache.arena.view(part).clone() for parts in cache.plan.kept.values() for part in parts]
@@ -59,21 +60,21 @@ def maps_of(cache: spread_maps.SpreadMaps) -> list[torch.Tensor]:
 @settings(max_examples=40, deadline=None)
 @given(network=networks(), seed=st.integers(0, 2**31), margin_px=st.sampled_from([0, 4, 8]))
 def test_results_and_caches_are_those_of_moving(network: RandomNetwork, seed: int, margin_px: int) -> None:
-    def run() -> tuple[list[list[torch.Tensor]], list[torch.Tensor]]:
+    def run() -> list[torch.Tensor]:
         executor = SparseExecutor(network, "fixed", block_px=8, margin_px=margin_px)
         (first, _, _), *later = drawn_frames(network.channels, 8, seed)
         _, cache = executor.dense(first)
-        results = []
+        results: list[torch.Tensor] = []
         for frame, active, vectors in later:
             outputs, cache, _ = executor.sparse(frame, active, vectors, cache)
-            results.append(outputs)
-        return results, maps_of(cache)
+            results += outputs
+        return results + maps_of(cache)
 
     with poisoned_memory():
         spread = run()
         with moving():
             moved = run()
-    for one, other in zip([*sum(spread[0], []), *spread[1]], [*sum(moved[0], []), *moved[1]], strict=True):
+    for one, other in zip(spread, moved, strict=True):
         assert torch.equal(one, other)
 
 
@@ -109,7 +110,7 @@ def test_settling_in_another_thread_changes_nothing() -> None:
     active = torch.rand(30, 4, 4, generator=generator) < 0.3
     vectors = torch.randint(-20, 21, (30, 4, 4, 2), generator=generator)
 
-    def run(settle: Callable[[object], None]) -> list[torch.Tensor]:
+    def run(settle: Callable[[FeatureCache], None]) -> list[torch.Tensor]:
         executor = SparseExecutor(model, "fixed", margin_px=16)
         _, cache = executor.dense(pictures[0])
         results = []
@@ -121,7 +122,7 @@ def test_settling_in_another_thread_changes_nothing() -> None:
 
     threads: list[threading.Thread] = []
 
-    def aside(cache: object) -> None:
+    def aside(cache: FeatureCache) -> None:
         threads.append(threading.Thread(target=cache.settle))
         threads[-1].start()
 
@@ -164,7 +165,7 @@ def test_active_sets_in_cpp_are_those_in_torch(frame: Frame, margin_px: int, mov
         return [made.blocks, *(made.by_resolution[key] for key in resolutions)]
 
     compiled = decided()
-    with mock.patch.object(active_cells, "is_here", lambda: False):
+    with mock.patch.object(active_cells, "is_here", return_value=False):
         plain = decided()
     assert compiled[0] == plain[0]
     for one, other in zip(compiled[1:], plain[1:], strict=True):

@@ -1,7 +1,7 @@
 """Origins: where the value of each position of a map lies, so that nothing need be moved: as in origins.cpp.
 
-An origin is int32: in its lowest 24 bits the position, row after row; above them the number of the arena, 0 for
-the frame's own. An arena is memory of maps, all at the same places in each.
+An origin is int32: in its lowest 24 bits the position, row after row; above them the number of the arena, 0
+for the frame's own. An arena is memory of maps, all at the same places in each.
 """
 
 from __future__ import annotations
