@@ -21,8 +21,8 @@ from kernels.executor.state.active_sets import decide_active_sets
 from kernels.executor.state.feature_cache import FeatureCache
 from kernels.ops import registry
 from kernels.ops.cpu.reuse import active_sets as active_cells
-from tests.reference.executor.test_executor_active_sets import BLOCK_PX, frames
 from tests.reference.executor.reuse.test_margins import MARGINS_PX, Detector, Frame
+from tests.reference.executor.test_executor_active_sets import BLOCK_PX, frames
 from tests.strategies.networks import RandomNetwork, networks, poisoned_memory
 
 pytestmark = pytest.mark.skipif(
