@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plan = commands.add_parser("plan", help="how each layer of a network runs, in a table")
     plan.add_argument("--model", default="yolo11n-seg")
     plan.add_argument("--size-px", type=int, default=640, help="side of the network's input")
-    plan.add_argument("--policy", choices=("exact", "truncate", "fixed"), default="fixed")
+    plan.add_argument("--policy", choices=("exact", "truncate", "fixed", "adaptive"), default="fixed")
     plan.add_argument("--backend", help="instead of the best available")
     plan.add_argument("--block-px", type=int, default=16)
     plan.add_argument(
@@ -196,7 +196,7 @@ def _bench(chosen: argparse.Namespace) -> int:
 def _plan(chosen: argparse.Namespace) -> int:
     import torch
 
-    from kernels.executor import SparseExecutor
+    from kernels.executor.executor import WITH_MARGIN, SparseExecutor
     from kernels.executor.reports.plan_table import summarise, table
     from kernels.models import build_model
     from kernels.models.registry import check_name
@@ -214,7 +214,7 @@ def _plan(chosen: argparse.Namespace) -> int:
     print(table(summarise(executor.plan(frame), chosen.block_px)))
     if not chosen.calibrate:
         print("not calibrated: no layer has a break-even of its own")
-    elif chosen.policy == "fixed":
+    elif chosen.policy in WITH_MARGIN:
         print(f"the whole frame runs densely from {executor.break_even:.0%} active blocks on")
     return 0
 

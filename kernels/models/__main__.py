@@ -29,6 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     sparse.add_argument(
         "--threshold", type=float, help="τ of the miss classifier; with --salience, away from what was found"
     )
+    sparse.add_argument("--near", type=float, help="τ near what the last result found; default 0.01")
     sparse.add_argument(
         "--margin-px", type=int, help="computed beyond the active blocks by adaptive and fixed"
     )
@@ -87,6 +88,8 @@ def _evaluate(chosen: argparse.Namespace) -> None:
         raise ValueError(f"--input-px must be a positive multiple of 32 px (got {chosen.input_px})")
     if chosen.step < 1:
         raise ValueError(f"--step must be ≥ 1 frame (got {chosen.step})")
+    if chosen.near is not None and not 0.0 <= chosen.near <= 1.0:
+        raise ValueError(f"--near must be in [0, 1] (got {chosen.near})")
     if not chosen.model.endswith("-seg"):
         raise ValueError(f"--model must be one with masks, such as yolo11n-seg (got {chosen.model!r})")
     torch.set_num_threads(1)
@@ -127,6 +130,8 @@ def _evaluate_sparse(chosen: argparse.Namespace) -> None:
         raise ValueError(f"--input-px must be a positive multiple of 32 px (got {chosen.input_px})")
     if chosen.margin_px is not None and chosen.margin_px < 0:
         raise ValueError(f"--margin-px must be ≥ 0 (got {chosen.margin_px})")
+    if chosen.near is not None and not 0.0 <= chosen.near <= 1.0:
+        raise ValueError(f"--near must be in [0, 1] (got {chosen.near})")
     if not chosen.model.endswith("-seg"):
         raise ValueError(f"--model must be one with masks, such as yolo11n-seg (got {chosen.model!r})")
     sequences = find_sequences(chosen.sequences)
@@ -142,6 +147,7 @@ def _evaluate_sparse(chosen: argparse.Namespace) -> None:
                 policy,
                 input_px=chosen.input_px,
                 threshold=chosen.threshold,
+                near=chosen.near,
                 salience=chosen.salience,
                 frames=chosen.frames,
                 truncation=profile,

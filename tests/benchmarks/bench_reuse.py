@@ -34,6 +34,7 @@ from kernels.executor.policies import SparseRequest
 from kernels.executor.policies.adaptive import moved_blocks
 from kernels.executor.policies.fixed import run_fixed
 from kernels.executor.state.active_sets import HostActiveSets, decide_active_sets
+from kernels.executor.state.margins import grown
 from kernels.models import build_model, load_weights
 from kernels.models.evaluation.evaluate import DAVIS_OBJECTS, mask_iou
 from kernels.models.evaluation.evaluate_sparse import SALIENT_OUTPUTS, letterboxed
@@ -43,6 +44,7 @@ from kernels.motion.global_motion import estimate_global_motion
 from kernels.motion.image_pyramid import build_pyramid
 from kernels.motion.salience import block_thresholds, salient_blocks
 from kernels.motion.search import search_motion
+from kernels.motion.warp import warp_image
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 TABLE = Path(__file__).parents[2] / "kernels/models/evaluation/tables/reuse_policies.csv"
@@ -69,6 +71,10 @@ class Policy:
         share: so large a share of blocks, those with the largest sums of differences, instead of τ;
             `weight`: by how much the sums of salient blocks count more.
         doubtful: τ near detections with scores of 0.12 to 0.42, or with another class within 0.25.
+        assembled: differences are those to the pixels that the cache was computed from, moved along.
+        margins: which active blocks have a margin: "all"; "salient"; "strong", those with differences from
+            `strong` on, or `strong_near` where salient. Or "blocks": all, but the set grows in whole blocks
+            before it becomes positions, so that less is added at stride 32.
     """
 
     elsewhere: float = 0.025
@@ -90,6 +96,10 @@ class Policy:
     share: float = 0.0
     weight: float = 1.0
     doubtful: float | None = None
+    assembled: bool = False
+    margins: str = "all"
+    strong: float = 0.0
+    strong_near: float = 0.0
 
     def __str__(self) -> str:
         changed = [
@@ -188,7 +198,29 @@ def policies() -> list[Policy]:
             (0.02, 0.01, 16),
             (0.0175, 0.01, 8),
             (0.0175, 0.01, 16),
+            (0.05, 0.0125, 16),
+            (0.06, 0.0125, 16),
+            (0.07, 0.0125, 16),
+            (0.1, 0.0125, 16),
+            (0.08, 0.011, 16),
         )
+    ]
+    # Margins where they are needed only; what the cache was computed from in place of the frame before.
+    narrow = {**NARROW, **FINE}
+    made += [
+        Policy(elsewhere=tau, near=near, margins="strong", strong=a, strong_near=b, **narrow)
+        for tau, near, a, b in (
+            (0.02, 0.01, 0.03, 0.015),
+            (0.0125, 0.0075, 0.04, 0.02),
+            (0.03, 0.01, 0.06, 0.02),
+            (0.01, 0.01, 0.05, 0.05),
+        )
+    ]
+    made += [Policy(elsewhere=tau, near=0.01, margins="salient", **narrow) for tau in (0.05, 0.03)]
+    made += [Policy(elsewhere=tau, near=0.01, margins="blocks", **narrow) for tau in (0.04, 0.0175)]
+    made += [
+        Policy(elsewhere=tau, near=near, assembled=True, **narrow)
+        for tau, near in ((0.06, 0.015), (0.05, 0.01), (0.02, 0.01))
     ]
     return made
 
@@ -236,17 +268,27 @@ def tensor(image: NDArray[np.uint8]) -> torch.Tensor:
 class Chooser:
     """The active and the salient blocks of one frame after another, and what is remembered for that."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, first: NDArray[np.uint8]) -> None:
         self.policy = policy
         self.summed, self.age = np.zeros(GRID, np.float32), np.zeros(GRID, int)
         self.behind = np.zeros(GRID, bool)
         self.past: list[Blocks] = []
+        self.wide = np.zeros(GRID, bool)  # the active blocks that have a margin
+        self.assembled = self.moved = self.image = first
 
     def choose(
-        self, vectors: NDArray[np.int16], difference: NDArray[np.float32], outputs: Any
+        self,
+        image: NDArray[np.uint8],
+        vectors: NDArray[np.int16],
+        difference: NDArray[np.float32],
+        outputs: Any,
     ) -> tuple[Blocks, Blocks]:
         """Active blocks, and those at which fine layers are computed, after a result."""
         policy = self.policy
+        if policy.assembled:
+            self.image, self.moved = image, warp_image(self.assembled, vectors, BLOCK_PX)
+            pixels = np.abs(image.astype(np.int16) - self.moved).mean(2) / 255
+            difference = pixels.reshape(GRID[0], BLOCK_PX, GRID[1], BLOCK_PX).mean((1, 3)).astype(np.float32)
         moves = torch.from_numpy(vectors.astype(np.int64))
         places = torch.arange(GRID[0] * GRID[1]).view(GRID)
         came_from = moved_blocks(places, moves, BLOCK_PX)
@@ -283,6 +325,11 @@ class Chooser:
         if policy.fine:
             self.behind = self.behind.flat[there]
             active = active | (self.behind & fine)
+        self.wide = active
+        if policy.margins == "salient":
+            self.wide = active & salient
+        elif policy.margins == "strong":
+            self.wide = active & (difference >= block_thresholds(salient, policy.strong_near, policy.strong))
         return active, fine
 
     def _salient(self, foreground: Blocks, vectors: NDArray[np.int16], reach: int) -> Blocks:
@@ -296,6 +343,9 @@ class Chooser:
         """What was computed, and where the fine layers were."""
         self.summed[blocks], self.age[blocks] = 0, 0
         self.behind = (self.behind | blocks) & ~fine
+        if self.policy.assembled:
+            of_pixels = blocks.repeat(BLOCK_PX, 0).repeat(BLOCK_PX, 1)[..., None]
+            self.assembled = np.where(of_pixels, self.image, self.moved)
 
 
 def found(outputs: Any, score: float) -> Blocks:
@@ -314,8 +364,10 @@ def _doubted(outputs: Any) -> Blocks:
     return masks.any(0)
 
 
-def host_sets(plan: ExecutionPlan, policy: Policy, request: SparseRequest, fine: Blocks) -> HostActiveSets:
-    """The active sets with the policy's margins."""
+def host_sets(
+    plan: ExecutionPlan, policy: Policy, request: SparseRequest, fine: Blocks, wide: Blocks
+) -> HostActiveSets:
+    """The active sets with the policy's margins; `wide`: the active blocks that have one."""
     inner_px = policy.margin_px if policy.fine_margin_px is None else policy.fine_margin_px
     made = {}
     for resolutions, active, margin_px in (
@@ -323,11 +375,14 @@ def host_sets(plan: ExecutionPlan, policy: Policy, request: SparseRequest, fine:
         (plan.salient_only, request.active & torch.from_numpy(fine), inner_px),
     ):
         for key, resolution in resolutions.items():
-            own_px = policy.margin_at(int(resolution.scale_y), margin_px)
+            own_px, blocks = policy.margin_at(int(resolution.scale_y), margin_px), active
+            if policy.margins != "all" and margin_px:
+                stride_px = BLOCK_PX if policy.margins == "blocks" else int(resolution.scale_y)
+                blocks, own_px = _partly_wide(active, torch.from_numpy(wide), own_px, stride_px), 0
             made.update(
                 decide_active_sets(
                     {key: resolution},
-                    active,
+                    blocks,
                     request.vectors,
                     BLOCK_PX,
                     False,
@@ -336,6 +391,18 @@ def host_sets(plan: ExecutionPlan, policy: Policy, request: SparseRequest, fine:
                 ).by_resolution
             )
     return HostActiveSets(made, int(request.active.sum()))
+
+
+def _partly_wide(active: torch.Tensor, wide: torch.Tensor, margin_px: int, stride_px: int) -> torch.Tensor:
+    """The active blocks and, around the wide ones, those within the margin, in positions."""
+    each = max(1, stride_px // BLOCK_PX)  # blocks of a position, along an axis
+    reach = -(-margin_px // (each * BLOCK_PX))
+
+    def positions(blocks: torch.Tensor) -> torch.Tensor:
+        return blocks.view(GRID[0] // each, each, GRID[1] // each, each).any(3).any(1)
+
+    made = positions(active) | grown(positions(wide), reach, reach)
+    return made.repeat_interleave(each, 0).repeat_interleave(each, 1)
 
 
 def multiply_adds(plan: ExecutionPlan) -> Mapping[str, int]:
@@ -358,10 +425,10 @@ def run(
     outputs, cache = executor.dense(first)
     plan, pool = cache.plan, cache._pool
     counts = multiply_adds(plan)
-    chooser, rows = Chooser(policy), []
+    chooser, rows = Chooser(policy, sequence.images[frames[0]]), []
     for index in frames[1:]:
         frame, vectors = tensor(sequence.images[index]), sequence.vectors[index]
-        active, fine = chooser.choose(vectors, sequence.difference[index], outputs)
+        active, fine = chooser.choose(sequence.images[index], vectors, sequence.difference[index], outputs)
         moves = torch.from_numpy(vectors.astype(np.int64))
         request = SparseRequest(
             frame, torch.from_numpy(active), moves, cache, BLOCK_PX, 1.0, policy.margin_px
@@ -373,13 +440,17 @@ def run(
             dense_s = time.thread_time() - began_s
         began_s = time.thread_time()
         with torch.no_grad():
-            runner, cache, report = run_fixed(plan, pool, request, host_sets(plan, policy, request, fine))
+            runner, cache, report = run_fixed(
+                plan, pool, request, host_sets(plan, policy, request, fine, chooser.wide)
+            )
             outputs = runner.outputs()
         sparse_s = time.thread_time() - began_s
         inner = active & fine
-        chooser.computed(
-            request.computed.numpy(), inner if policy.fine_margin_px == 0 else request.computed.numpy() & fine
-        )
+        computed = request.computed.numpy()
+        if policy.margins != "all":
+            wide = torch.from_numpy(chooser.wide)
+            computed = _partly_wide(request.active, wide, policy.margin_px, BLOCK_PX).numpy()
+        chooser.computed(computed, inner if policy.fine_margin_px == 0 else computed & fine)
         result, truth = interpret(outputs, SIZE_PX, SIZE_PX), Segmentation(sequence.classes[index])
         share = sum(count * (1 - report.reused[name]) for name, count in counts.items()) / sum(
             counts.values()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import torch
 
 from kernels.executor.plan.execution_plan import ExecutionPlan
@@ -51,8 +52,7 @@ def moved_blocks(blocks: torch.Tensor | None, vectors: torch.Tensor, block_px: i
     if blocks is None:
         return None
     rows, columns = blocks.shape
-    y = torch.arange(rows)[:, None] + (vectors[..., 1] + block_px // 2).div(block_px, rounding_mode="floor")
-    x = torch.arange(columns)[None, :] + (vectors[..., 0] + block_px // 2).div(
-        block_px, rounding_mode="floor"
-    )
-    return blocks[y.clamp_(0, rows - 1), x.clamp_(0, columns - 1)]
+    moves = (vectors.numpy() + block_px // 2) // block_px
+    y = (np.arange(rows)[:, None] + moves[..., 1]).clip(0, rows - 1)
+    x = (np.arange(columns)[None, :] + moves[..., 0]).clip(0, columns - 1)
+    return torch.from_numpy(blocks.numpy()[y, x])

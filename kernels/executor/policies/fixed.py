@@ -18,13 +18,15 @@ from kernels.executor.plan.fused_segments import (
     fuse_segments,
 )
 from kernels.executor.policies.dense import dense_instead
+from kernels.executor.policies.fixed_spread import read_pixels, reused_shares, run_spread
 from kernels.executor.policies.sparse_request import SparseRequest, host_active_sets
 from kernels.executor.reports.reuse_report import ReuseReport
 from kernels.executor.state import active_sets
-from kernels.executor.state.active_sets import ActiveSet
+from kernels.executor.state.active_sets import ActiveSet, HostActiveSet
 from kernels.executor.state.arenas import Arena, ArenaPool
 from kernels.executor.state.feature_cache import FeatureCache, PendingRemap
 from kernels.executor.state.node_runner import NodeRunner, runs_whole
+from kernels.executor.state.spread_maps import can_spread
 from kernels.ops.cpu.program import ActiveSetTable
 from kernels.ops.maps import Halo
 
@@ -52,18 +54,20 @@ def run_fixed(
     """
     if request.runs_densely:
         return dense_instead(plan, pool, request, "fixed")
+    decided = host_sets or host_active_sets(plan, request)
+    complete = complete_nodes(plan, decided.by_resolution) if host_sets is None else frozenset[int]()
+    if not complete and can_spread(plan, pool):
+        return run_spread(plan, pool, request, decided)
     request.cache.settle()
     source = request.cache.arena
     arena = pool.acquire()
     runner = NodeRunner(plan, pool, arena)
-    sets = (host_sets or host_active_sets(plan, request)).to(plan.device)
-    complete = complete_nodes(plan, sets) if host_sets is None else frozenset[int]()
+    sets = decided.to(plan.device)
     variant = _PartlyDensePlan.of(plan, pool, complete, request.block_px)
     rest = variant.rest
     near = None
-    margin = None if rest is None or complete else rest.margin_px
-    if margin is not None and _whole_blocks(plan, request.block_px):
-        near = (request.computed, request.block_px, margin)
+    if rest is not None and not complete:
+        near = read_pixels(plan, request, rest)
     runner.load(request.frame, near)
     table = None
     if rest is not None:
@@ -106,11 +110,13 @@ def run_fixed(
     return (
         runner,
         cache,
-        ReuseReport("fixed", _reused(plan, sets, complete), given=request.active, computed=request.computed),
+        ReuseReport(
+            "fixed", reused_shares(plan, sets, complete), given=request.active, computed=request.computed
+        ),
     )
 
 
-def complete_nodes(plan: ExecutionPlan, sets: Mapping[int, ActiveSet]) -> frozenset[int]:
+def complete_nodes(plan: ExecutionPlan, sets: Mapping[int, ActiveSet | HostActiveSet]) -> frozenset[int]:
     """Nodes that are computed everywhere for these active sets: a prefix of the graph, the frame left out."""
     if not plan.break_even:
         return frozenset()
@@ -124,7 +130,7 @@ def complete_nodes(plan: ExecutionPlan, sets: Mapping[int, ActiveSet]) -> frozen
     return frozenset(complete - {0}) if complete & plan.break_even.keys() else frozenset()
 
 
-def active_share(plan: ExecutionPlan, sets: Mapping[int, ActiveSet], index: int) -> float:
+def active_share(plan: ExecutionPlan, sets: Mapping[int, ActiveSet | HostActiveSet], index: int) -> float:
     """Share of active positions at the resolution that a node is computed at."""
     plan.nodes[index]
     key = plan.computed_resolution(index)
@@ -233,15 +239,6 @@ def _spans(mask: torch.Tensor) -> list[tuple[int, int]]:
     return list(zip(starts.tolist(), ends.tolist(), strict=True))
 
 
-def _whole_blocks(plan: ExecutionPlan, block_px: int) -> bool:
-    """Whether the frame's readers work in positions that no active block shares with an inactive one."""
-    readers = plan.graph.consumers()[0]
-    in_place = all(plan.resolutions[plan.resolution_of(reader)].is_in_place for reader in readers)
-    return in_place and all(
-        block_px % scale == 0 for reader in readers for scale in plan.nodes[reader].map_scale()
-    )
-
-
 def compute_fixed(
     plan: ExecutionPlan,
     runner: NodeRunner,
@@ -259,20 +256,6 @@ def compute_fixed(
         behind = sets[plan.resolution_of(read)]
         halo = Halo(source.view(plan.slice_of(read)), behind.fresh, behind.displacement)
     runner.compute(index, active_set.tiles, active_set.tile, halo)
-
-
-def _reused(plan: ExecutionPlan, sets: Mapping[int, ActiveSet], complete: frozenset[int]) -> dict[str, float]:
-    """Share of positions that were not computed, by layer."""
-    shares = {}
-    for key, active_set in sets.items():
-        resolution = plan.resolutions[key]
-        shares[key] = 1.0 - active_set.positions / (resolution.height * resolution.width)
-    return {
-        plan.nodes[index].name: 0.0
-        if runs_whole(plan, index) or index in complete
-        else shares[plan.resolution_of(index)]
-        for index in plan.reported
-    }
 
 
 def _settle(plan: ExecutionPlan, cache: FeatureCache, index: int) -> None:

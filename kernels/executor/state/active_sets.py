@@ -22,8 +22,10 @@ from functools import lru_cache
 import torch
 
 from kernels.executor.plan.execution_plan import Resolution
+from kernels.executor.state.compiled_sets import cell_decider, position_decider
 from kernels.executor.state.margins import CellGrid, grown, in_cells, margin_positions, on_grid
 from kernels.executor.state.position_axes import AxisPair, any_block, axis_of, mean_block, spread
+from kernels.ops.cpu.reuse import active_sets as active_cells
 from kernels.ops.maps import list_tiles
 
 _ALIGNMENT_BYTES = 16  # of each tensor in what is copied
@@ -50,7 +52,7 @@ class ActiveSet:
 
 
 @dataclass(frozen=True, slots=True)
-class _HostActiveSet:
+class HostActiveSet:
     """One resolution as the host decided it: by block where `size` is given, else by position.
 
     Attributes:
@@ -69,7 +71,7 @@ class _HostActiveSet:
     per_block: int
     beyond: tuple[int, int]
 
-    def padded(self, blocks: int) -> _HostActiveSet:
+    def padded(self, blocks: int) -> HostActiveSet:
         """With `tiles` as long as `blocks` active blocks can make it: what is added lies outside the map."""
         room = min(blocks * self.per_block, self.beyond[0] * self.beyond[1])
         tiles = torch.tensor(self.beyond, dtype=torch.int32).repeat(room, 1)
@@ -98,7 +100,7 @@ class HostActiveSets:
         blocks: how many blocks are active.
     """
 
-    by_resolution: dict[int, _HostActiveSet]
+    by_resolution: dict[int, HostActiveSet]
     blocks: int
     _packed: torch.Tensor | None = field(default=None, repr=False)
 
@@ -178,17 +180,12 @@ def decide_active_sets(
             are then left empty.
         margin_px: how far beyond the active blocks positions are active as well.
     """
-    wanted: torch.Tensor | None = vectors.float()
+    wanted: torch.Tensor | None = vectors
     measured = (active.shape[0], active.shape[1])
     if not bool(vectors.any()) and not any(residuals.get(key) is not None for key in resolutions):
         wanted = None  # nothing moves, or has to catch up
-    grids: dict[CellGrid, list[int]] = {}
-    for key, resolution in resolutions.items():
-        if _in_whole_tiles(resolution, block_px, measured):
-            tile, scales = tile_of(resolution, block_px), (resolution.scale_y, resolution.scale_x)
-            grids.setdefault(CellGrid.of(tile, scales, margin_px), []).append(key)
-    by_resolution: dict[int, _HostActiveSet] = {}
-    for grid, keys in grids.items():  # whole positions a cell: decide by cell, then repeat
+    by_resolution: dict[int, HostActiveSet] = {}
+    for grid, keys in _grids(tuple(resolutions.items()), block_px, measured, margin_px):
         members = {key: resolutions[key] for key in keys}
         by_resolution.update(_by_cell(grid, members, active, wanted, block_px, bilinear, residuals))
     for key, resolution in resolutions.items():
@@ -199,6 +196,19 @@ def decide_active_sets(
     return HostActiveSets({key: by_resolution[key] for key in resolutions}, int(active.sum()))
 
 
+@lru_cache(maxsize=64)
+def _grids(
+    resolutions: tuple[tuple[int, Resolution], ...], block_px: int, measured: tuple[int, int], margin_px: int
+) -> list[tuple[CellGrid, list[int]]]:
+    """The resolutions with whole positions a cell, by grids of cells: decided by cell, then repeated."""
+    grids: dict[CellGrid, list[int]] = {}
+    for key, resolution in resolutions:
+        if _in_whole_tiles(resolution, block_px, measured):
+            tile, scales = tile_of(resolution, block_px), (resolution.scale_y, resolution.scale_x)
+            grids.setdefault(CellGrid.of(tile, scales, margin_px), []).append(key)
+    return list(grids.items())
+
+
 def _by_cell(
     grid: CellGrid,
     resolutions: Mapping[int, Resolution],
@@ -207,21 +217,24 @@ def _by_cell(
     block_px: int,
     bilinear: bool,
     residuals: Mapping[int, torch.Tensor | None],
-) -> dict[int, _HostActiveSet]:
+) -> dict[int, HostActiveSet]:
+    tile_sizes = [grid.tile(tile_of(resolution, block_px)) for resolution in resolutions.values()]
+    if not bilinear and active_cells.is_here():
+        before = [residuals.get(key) for key in resolutions]
+        return _by_compiled_cell(grid, resolutions, tile_sizes, blocks, vectors, block_px, before)
     active = grid.grown(blocks)
     shape = (active.shape[0], active.shape[1])
     moved, left_over = [_unmoved(shape, bilinear)] * len(resolutions), None
     if vectors is not None:
         before = [on_grid(residuals.get(key), shape) for key in resolutions]
         cell = (block_px / grid.cells[0], block_px / grid.cells[1])
-        wanted = in_cells(vectors, grid.cells)
+        wanted = in_cells(vectors.float(), grid.cells)
         displaced, left_over = _displace(wanted, active, list(resolutions.values()), bilinear, before, cell)
         moved = list(displaced)
     corners = torch.nonzero(active).int()
-    tile_sizes = [grid.tile(tile_of(resolution, block_px)) for resolution in resolutions.values()]
     tiles = (corners[None] * torch.tensor(tile_sizes).int()[:, None]).contiguous()
     fresh = active.to(torch.uint8)
-    made: dict[int, _HostActiveSet] = {}
+    made: dict[int, HostActiveSet] = {}
     for number, (key, resolution) in enumerate(resolutions.items()):
         tile, size = tile_sizes[number], (resolution.height, resolution.width)
         if size == (shape[0] * tile[0], shape[1] * tile[1]):
@@ -230,10 +243,42 @@ def _by_cell(
             positions = int(_repeat(fresh, tile, size).sum())
             listed = tiles[number][(tiles[number] < torch.tensor(size)).all(1)]
         rest = None if left_over is None else left_over[number]
-        made[key] = _HostActiveSet(
+        made[key] = HostActiveSet(
             listed, tile, positions, fresh, moved[number], rest, size, grid.most_a_block, size
         )
     return made
+
+
+def _by_compiled_cell(
+    grid: CellGrid,
+    resolutions: Mapping[int, Resolution],
+    tile_sizes: list[tuple[int, int]],
+    blocks: torch.Tensor,
+    vectors: torch.Tensor | None,
+    block_px: int,
+    before: list[torch.Tensor | None],
+) -> dict[int, HostActiveSet]:
+    shape = (blocks.shape[0], blocks.shape[1])
+    members, tiles = tuple(resolutions.values()), tuple(tile_sizes)
+    decider = cell_decider(grid, members, tiles, shape, block_px)
+    decided = decider.decide(
+        blocks.contiguous(), None if vectors is None else vectors.long().contiguous(), before
+    )
+    cells = (decided.active.shape[0], decided.active.shape[1])
+    return {
+        key: HostActiveSet(
+            decided.tiles[number],
+            tile_sizes[number],
+            decided.positions[number],
+            decided.active,
+            _unmoved(cells, False) if decided.moved is None else decided.moved[number],
+            None if decided.left_over is None else decided.left_over[number],
+            (resolution.height, resolution.width),
+            grid.most_a_block,
+            (resolution.height, resolution.width),
+        )
+        for number, (key, resolution) in enumerate(resolutions.items())
+    }
 
 
 @lru_cache(maxsize=1024)
@@ -258,30 +303,46 @@ def _by_position(
     residual: torch.Tensor | None,
     moves_only: bool,
     margin_px: int,
-) -> _HostActiveSet:
+) -> HostActiveSet:
     """Decided by cell, and repeated for the positions of each: most positions are like their neighbours."""
     rows = axis_of(resolution.height, resolution.scale_y, resolution.offset_y, block_px, active.shape[0])
     columns = axis_of(resolution.width, resolution.scale_x, resolution.offset_x, block_px, active.shape[1])
-    mask = any_block(active, *rows.blocks, *columns.blocks)
     reach = [margin_positions(margin_px, scale) for scale in (resolution.scale_y, resolution.scale_x)]
-    if moves_only:
-        fresh = torch.empty(0, 0, dtype=torch.uint8)
-    else:
-        fresh = spread(mask.to(torch.uint8), rows, columns)
-    if margin_px:
-        fresh = grown(fresh, *reach).to(torch.uint8)
-        mask = fresh[rows.centre.long()[:, None], columns.centre.long()[None, :]].bool()
+    decider = None
+    if not bilinear and active_cells.is_here():
+        decider = position_decider(resolution, (active.shape[0], active.shape[1]), block_px, margin_px)
     rest = None
-    if vectors is None:
-        displacement = _unmoved((resolution.height, resolution.width), bilinear)
+    displacement = _unmoved((resolution.height, resolution.width), bilinear)
+    if decider is not None:
+        decided = decider.decide(
+            active.contiguous(), None if vectors is None else vectors.long().contiguous(), [residual]
+        )
+        assert decided.fresh is not None
+        fresh, tiles = decided.fresh, decided.tiles[0]
+        if decided.moved is not None and decided.left_over is not None:
+            displacement, rest = decided.moved[0], decided.left_over[0]
+        if moves_only:
+            fresh, tiles = fresh[:0, :0], tiles[:0]
     else:
-        mean = mean_block(vectors, *rows.middle, *columns.middle)
-        moved, left_over = _displace(mean, mask, [resolution], bilinear, [residual], AxisPair(rows, columns))
-        displacement, rest = moved[0], None if left_over is None else left_over[0]
-        if rows.count * columns.count < resolution.height * resolution.width:
-            wide = displacement.view(torch.int64 if bilinear else torch.int32)[..., 0]
-            displacement = spread(wide, rows, columns)[..., None].view(displacement.dtype)
-    tiles, beyond = list_tiles(fresh), (resolution.height, resolution.width)
+        mask = any_block(active, *rows.blocks, *columns.blocks)
+        if moves_only:
+            fresh = torch.empty(0, 0, dtype=torch.uint8)
+        else:
+            fresh = spread(mask.to(torch.uint8), rows, columns)
+        if margin_px:
+            fresh = grown(fresh, *reach).to(torch.uint8)
+            mask = fresh[rows.centre.long()[:, None], columns.centre.long()[None, :]].bool()
+        if vectors is not None:
+            mean = mean_block(vectors.float(), *rows.middle, *columns.middle)
+            moved, left_over = _displace(
+                mean, mask, [resolution], bilinear, [residual], AxisPair(rows, columns)
+            )
+            displacement, rest = moved[0], None if left_over is None else left_over[0]
+        tiles = list_tiles(fresh)
+    if vectors is not None and rows.count * columns.count < resolution.height * resolution.width:
+        wide = displacement.view(torch.int64 if bilinear else torch.int32)[..., 0]
+        displacement = spread(wide, rows, columns)[..., None].view(displacement.dtype)
+    beyond = (resolution.height, resolution.width)
     per_block = 1
     for scale, (least, last), reach_positions in (
         (resolution.scale_y, resolution.offset_y, reach[0]),
@@ -293,7 +354,7 @@ def _by_position(
         )  # at a border, positions beyond all blocks count as the last one's
         alone = 1 if within else int(block_px / scale) + 2 + last - least
         per_block *= alone + clamped + 2 * reach_positions
-    return _HostActiveSet(tiles, (1, 1), tiles.shape[0], fresh, displacement, rest, None, per_block, beyond)
+    return HostActiveSet(tiles, (1, 1), tiles.shape[0], fresh, displacement, rest, None, per_block, beyond)
 
 
 @lru_cache(maxsize=64)

@@ -79,6 +79,19 @@ class Arena:
         return self.buffers[part.buffer][:, :, part.start : part.start + part.channels]
 
 
+class ArenaLease:
+    """Keeps an arena from being used again for as long as it is held, by however many."""
+
+    __slots__ = ("_pool", "arena")
+
+    def __init__(self, pool: ArenaPool, arena: Arena) -> None:
+        self._pool = pool
+        self.arena = arena
+
+    def __del__(self) -> None:
+        self._pool.release(self.arena)
+
+
 class ArenaPool:
     """Arenas for reuse: a cache that is dropped returns its memory for a later frame.
 

@@ -1,9 +1,10 @@
 """The feature cache: the feature maps that one frame leaves for the next.
 
 A cache is never changed by using it: `sparse` reads it and returns another (under `exact`, for a frame in
-which nothing has changed, the same one). Under `fixed` the new one holds only what was computed; the rest is
-still in the cache it came from, to be moved along the vectors when it is first needed (`settle`): after the
-frame's result is out, or never, where every frame starts from the same reference.
+which nothing has changed, the same one). Under `fixed` and `adaptive` the new one holds only what was
+computed. The rest stays where it is, in the arenas of earlier frames, and is read there (`SpreadMaps`); or,
+where a backend cannot, in the cache it came from, to be moved along the vectors when it is first needed
+(`settle`): after the frame's result is out, or never, where every frame starts from the same reference.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import torch
 
 from kernels.executor.plan.execution_plan import BufferSlice, ExecutionPlan
 from kernels.executor.state.active_sets import ActiveSet
-from kernels.executor.state.arenas import Arena, ArenaPool
+from kernels.executor.state.arenas import Arena, ArenaLease, ArenaPool
+from kernels.executor.state.spread_maps import SpreadMaps
 from kernels.ops.cpu.program import ActiveSetTable
 
 
@@ -37,6 +39,9 @@ class PendingRemap:
 class FeatureCache:
     """The feature maps of one frame. Opaque; it belongs to the executor that made it.
 
+    On a CPU its maps may lie in the memory of several frames (`spread_maps.MOST_ARENAS`), until it is
+    settled.
+
     Attributes:
         residuals: by resolution, the motion in pixels that its maps have not followed yet
             (`ActiveSet.residual`).
@@ -45,22 +50,26 @@ class FeatureCache:
         settled: kept slices that have been moved, where others have not.
     """
 
-    __slots__ = ("_arena", "_pending", "_pool", "behind", "residuals", "settled")
+    __slots__ = ("_lease", "_pending", "_pool", "_spread", "behind", "residuals", "settled")
 
-    def __init__(self, pool: ArenaPool, arena: Arena, pending: PendingRemap | None) -> None:
+    def __init__(
+        self,
+        pool: ArenaPool,
+        arena: Arena | ArenaLease,
+        pending: PendingRemap | None = None,
+        spread: SpreadMaps | None = None,
+    ) -> None:
         self._pool = pool
-        self._arena = arena
+        self._lease = ArenaLease(pool, arena) if isinstance(arena, Arena) else arena
         self._pending = pending
+        self._spread = spread
         self.settled: set[BufferSlice] = set()
         self.residuals: dict[int, torch.Tensor | None] = {}
         self.behind: torch.Tensor | None = None
 
-    def __del__(self) -> None:
-        self._pool.release(self._arena)
-
     def __repr__(self) -> str:
         height, width = self.plan.graph.frame_shape[2:]
-        state = "settled" if self._pending is None else "not settled"
+        state = "settled" if self._pending is None and self._spread is None else "not settled"
         return f"<FeatureCache of a {width}×{height} frame, {state}, {self.size_bytes / 1e6:.1f} MB>"
 
     @property
@@ -71,12 +80,20 @@ class FeatureCache:
     @property
     def size_bytes(self) -> int:
         """Bytes of its buffers."""
-        return self._arena.memory.nbytes
+        return self.arena.memory.nbytes
 
     @property
     def arena(self) -> Arena:
         """The memory of its maps."""
-        return self._arena
+        return self._lease.arena
+
+    def spread(self) -> tuple[tuple[ArenaLease, ...], dict[int, torch.Tensor] | None]:
+        """Where its maps lie, for a frame that reads them: arenas, its own first; origins, if several."""
+        with self._pool.lock:
+            if self._spread is not None:
+                return self._spread.leases, self._spread.origins
+            self.settle()
+            return (self._lease,), None
 
     def settle(self) -> None:
         """Move everything that was reused into this cache and let go of the one it came from.
@@ -85,12 +102,15 @@ class FeatureCache:
         the next frame. Any thread may, on a GPU with the stream of the frames as its current one.
         """
         with self._pool.lock:
+            if self._spread is not None:
+                self._spread.collect(0, len(self._spread.segments.remaps))
+                self._spread = None
             if self._pending is None:
                 return
             segments, table = self._pool.segments, self._pending.table
             if segments is not None and table is not None:  # as few calls as there are runs of steps
                 source = self._pending.source.arena
-                memory = (self._arena.memory, self._pool.workspace.memory, source.memory)
+                memory = (self.arena.memory, self._pool.workspace.memory, source.memory)
                 done = {segments.remap_of[part] for part in self.settled}
                 for begin, end in _runs(len(segments.remaps), done):
                     segments.remaps.run(begin, end, table, *memory)
@@ -104,6 +124,10 @@ class FeatureCache:
     def settle_slice(self, part: BufferSlice) -> None:
         """Move the kept slice that contains `part`, if that has not been done."""
         with self._pool.lock:
+            if self._spread is not None:
+                step = self._spread.segments.remap_of[self.plan.kept_slice(part)]
+                self._spread.collect(step, step + 1)
+                return
             if self._pending is not None:
                 part = self.plan.kept_slice(part)
             if self._pending is None or part in self.settled:
@@ -112,13 +136,13 @@ class FeatureCache:
             source = self._pending.source.arena
             if segments is not None and table is not None:
                 step = segments.remap_of[part]
-                memory = (self._arena.memory, self._pool.workspace.memory, source.memory)
+                memory = (self.arena.memory, self._pool.workspace.memory, source.memory)
                 segments.remaps.run(step, step + 1, table, *memory)
             else:
                 active_set = self._pending.sets[self.plan.buffer_resolutions[part.buffer]]
                 assert self.plan.remap_backend is not None
                 self.plan.remap_backend.module.remap(
-                    source.view(part), active_set.displacement, self._arena.view(part), active_set.fresh
+                    source.view(part), active_set.displacement, self.arena.view(part), active_set.fresh
                 )
             self.settled.add(part)
 

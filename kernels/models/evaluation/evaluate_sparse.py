@@ -127,6 +127,7 @@ def evaluate_sparse(
     *,
     input_px: int = 640,
     threshold: float | None = None,
+    near: float | None = None,
     salience: bool | None = None,
     frames: int | None = None,
     **options: Any,
@@ -139,6 +140,7 @@ def evaluate_sparse(
         policy: of the SparseExecutor; `options` go to it, too.
         input_px: side of the letterboxed input.
         threshold: τ of the miss classifier; None: 0.025, or with salience 0.02.
+        near: τ of salient blocks; None: 0.01, or `threshold` if that is smaller.
         salience: whether blocks near what the last result found are recomputed from a smaller τ on, and under
             `adaptive` all that feeds boxes and masks only there; None: under `adaptive` only.
         frames: at most so many; None: all.
@@ -175,7 +177,8 @@ def evaluate_sparse(
             active = _mask(active_blocks(field, DEFAULT_THRESHOLD if threshold is None else threshold), grid)
         else:
             away = ELSEWHERE if threshold is None else threshold
-            active = _mask(active_blocks(field, block_thresholds(salient, min(NEAR, away), away)), grid)
+            close = min(NEAR, away) if near is None else near
+            active = _mask(active_blocks(field, block_thresholds(salient, close, away)), grid)
         extra = [torch.from_numpy(salient)] if salient is not None and policy == "adaptive" else []
         sparse_s, (outputs, cache, report) = _timed(executor.sparse, frame, active, vectors, cache, *extra)
         usual = _mask(active_blocks(field, DEFAULT_THRESHOLD), grid)

@@ -4,7 +4,7 @@
 #include <type_traits>
 #include <vector>
 
-#include "vectors.h"
+#include "program.h"
 
 using namespace fluxshard;
 
@@ -310,7 +310,7 @@ struct Job {
     const int64_t taps = shape->kernel_y * shape->kernel_x, step = shape->stride_x * source->pixel;
     const float* here = source->map + (top * source->width + left) * source->pixel;
     const float** tap = to + (first - x);
-    if (source->fresh == nullptr) {
+    if (source->whole()) {
       for (int64_t i = 0; i < taps; ++i, tap += kSpan) ramp(tap, here + steps[i], step, end - first);
     } else if (first < end) {
       // Each position that a row of taps reads is looked up once, and then pointed to by all of them.
@@ -340,7 +340,7 @@ struct Job {
     const float* here = source->map + first * source->pixel;
     for (int64_t i = 0; i < count; ++i, here += source->pixel) {
       to[i] = here;
-      if (source->fresh[first + i]) continue;
+      if (source->here(first + i)) continue;
       to[i] = source->at(row, column + i);
       // Scattered tiles defeat the hardware's prefetcher; what a chunk reads is known before it starts.
       for (int64_t c = 0; c < channels; c += 16) __builtin_prefetch(to[i] + c, 0, 2);
@@ -417,7 +417,7 @@ struct Job {
   void point_lines(int64_t y, int64_t x, int64_t length, float* room, const float** to) const {
     const int64_t channels = shape->in_channels;
     int64_t first = x, end = x;
-    if (source->fresh == nullptr && source->pixel == channels && shape->dilation_x == 1)
+    if (source->whole() && source->pixel == channels && shape->dilation_x == 1)
       interior(y, x, length, &first, &end);
     const int64_t top = y * shape->stride_y - shape->padding_y;
     for (int64_t ky = 0; ky < shape->kernel_y; ++ky, to += kSpan) {
@@ -445,6 +445,17 @@ extern "C" int fluxshard_lanes() { return kLanes; }
 // whether products with padding may be left out.
 // zeros: at least in_channels · groups floats of 0. fresh may be null (no halo), and so may residual.
 // out_row: positions from one row of the output to the next, out_width unless the rows lie apart.
+void fluxshard::convolve(const Source& source, const int32_t* tiles, int64_t tile_count, int64_t tile_height,
+                         int64_t tile_width, float* out, int64_t out_height, int64_t out_width, int64_t out_pixel,
+                         int64_t out_row, const float* residual, int64_t residual_pixel, const int64_t* geometry,
+                         const float* weight, const float* bias, const float* zeros, int activation, float slope) {
+  Shape shape{geometry[0], geometry[1], geometry[2], geometry[3], geometry[4], geometry[5],
+              geometry[6], geometry[7], geometry[8], geometry[9], geometry[10], geometry[11]};
+  Job job{&source,   &shape,    tiles,   tile_count, tile_height, tile_width, out_height,
+          out_width, out_row,   weight,  bias,       zeros,       slope,      {out, out_pixel, residual, residual_pixel}};
+  with_activation(activation, job);
+}
+
 extern "C" void fluxshard_convolve(const float* map, int64_t height, int64_t width, int64_t pixel,
                                    const float* reference, int64_t reference_pixel, const uint8_t* fresh,
                                    const int16_t* displacement, const int32_t* tiles, int64_t tile_count,
@@ -452,10 +463,7 @@ extern "C" void fluxshard_convolve(const float* map, int64_t height, int64_t wid
                                    int64_t out_width, int64_t out_pixel, int64_t out_row, const float* residual,
                                    int64_t residual_pixel, const int64_t* geometry, const float* weight,
                                    const float* bias, const float* zeros, int activation, float slope) {
-  Source source{map, height, width, pixel, reference, reference_pixel, fresh, displacement};
-  Shape shape{geometry[0], geometry[1], geometry[2], geometry[3], geometry[4], geometry[5],
-              geometry[6], geometry[7], geometry[8], geometry[9], geometry[10], geometry[11]};
-  Job job{&source,   &shape,    tiles,   tile_count, tile_height, tile_width, out_height,
-          out_width, out_row,   weight,  bias,       zeros,       slope,      {out, out_pixel, residual, residual_pixel}};
-  with_activation(activation, job);
+  convolve({map, height, width, pixel, reference, reference_pixel, fresh, displacement}, tiles, tile_count, tile_height,
+           tile_width, out, out_height, out_width, out_pixel, out_row, residual, residual_pixel, geometry, weight, bias,
+           zeros, activation, slope);
 }

@@ -1,7 +1,7 @@
 // Pooling, element-wise operations and upsampling at a list of positions.
 #include <limits>
 
-#include "vectors.h"
+#include "program.h"
 
 using namespace fluxshard;
 
@@ -101,13 +101,9 @@ extern "C" void fluxshard_shuffle(const float* source, int64_t source_pixel, con
 }
 
 // geometry: kernel y x, stride y x, padding y x, dilation y x.
-extern "C" void fluxshard_pool(int maximum, const int64_t* geometry, int count_padding, const float* map,
-                               int64_t height, int64_t width, int64_t pixel, const float* reference,
-                               int64_t reference_pixel, const uint8_t* fresh, const int16_t* displacement,
-                               const int32_t* tiles, int64_t tile_count, int64_t tile_height,
-                               int64_t tile_width, float* out, int64_t out_height, int64_t out_width,
-                               int64_t out_pixel, int64_t channels) {
-  Source source{map, height, width, pixel, reference, reference_pixel, fresh, displacement};
+void fluxshard::pool(const Source& source, int maximum, const int64_t* geometry, int count_padding,
+                     const int32_t* tiles, int64_t tile_count, int64_t tile_height, int64_t tile_width, float* out,
+                     int64_t out_height, int64_t out_width, int64_t out_pixel, int64_t channels) {
   constexpr int kMost = 1024;
   const float* taps[kMost];  // the caller refuses larger kernels
   each_position(tiles, tile_count, tile_height, tile_width, out_height, out_width, [&](int64_t y, int64_t x) {
@@ -142,18 +138,34 @@ extern "C" void fluxshard_pool(int maximum, const int64_t* geometry, int count_p
   });
 }
 
+extern "C" void fluxshard_pool(int maximum, const int64_t* geometry, int count_padding, const float* map,
+                               int64_t height, int64_t width, int64_t pixel, const float* reference,
+                               int64_t reference_pixel, const uint8_t* fresh, const int16_t* displacement,
+                               const int32_t* tiles, int64_t tile_count, int64_t tile_height,
+                               int64_t tile_width, float* out, int64_t out_height, int64_t out_width,
+                               int64_t out_pixel, int64_t channels) {
+  pool({map, height, width, pixel, reference, reference_pixel, fresh, displacement}, maximum, geometry, count_padding,
+       tiles, tile_count, tile_height, tile_width, out, out_height, out_width, out_pixel, channels);
+}
+
+void fluxshard::upsample_nearest(const Source& source, const int32_t* tiles, int64_t tile_count, int64_t tile_height,
+                                 int64_t tile_width, float* out, int64_t out_height, int64_t out_width,
+                                 int64_t out_pixel, int64_t channels) {
+  int64_t factor_y = out_height / source.height, factor_x = out_width / source.width;
+  each_position(tiles, tile_count, tile_height, tile_width, out_height, out_width, [&](int64_t y, int64_t x) {
+    std::memcpy(out + (y * out_width + x) * out_pixel, source.at(y / factor_y, x / factor_x),
+                sizeof(float) * static_cast<size_t>(channels));
+  });
+}
+
 extern "C" void fluxshard_upsample_nearest(const float* map, int64_t height, int64_t width, int64_t pixel,
                                            const float* reference, int64_t reference_pixel, const uint8_t* fresh,
                                            const int16_t* displacement, const int32_t* tiles,
                                            int64_t tile_count, int64_t tile_height, int64_t tile_width,
                                            float* out, int64_t out_height, int64_t out_width, int64_t out_pixel,
                                            int64_t channels) {
-  Source source{map, height, width, pixel, reference, reference_pixel, fresh, displacement};
-  int64_t factor_y = out_height / height, factor_x = out_width / width;
-  each_position(tiles, tile_count, tile_height, tile_width, out_height, out_width, [&](int64_t y, int64_t x) {
-    std::memcpy(out + (y * out_width + x) * out_pixel, source.at(y / factor_y, x / factor_x),
-                sizeof(float) * static_cast<size_t>(channels));
-  });
+  upsample_nearest({map, height, width, pixel, reference, reference_pixel, fresh, displacement}, tiles, tile_count,
+                   tile_height, tile_width, out, out_height, out_width, out_pixel, channels);
 }
 
 // first, second, weight: per output row (y) and column (x), the two source positions and the second's weight.

@@ -55,8 +55,8 @@ def library() -> ctypes.CDLL:
     path = compiler()
     if path is None and asked:
         raise BuildError(missing)
-    files = sorted(SOURCES.glob("*.cpp"))
-    sources = (*files, *SOURCES.glob("*.h"))
+    files = sorted(SOURCES.rglob("*.cpp"))
+    sources = (*files, *SOURCES.rglob("*.h"))
     loaded = load(obtain(BuildRecipe("cpu", files, sources, FLAGS, machine=processor()), path, missing))
     for name in _FUNCTIONS:
         getattr(loaded, name).restype = None
@@ -65,7 +65,13 @@ def library() -> ctypes.CDLL:
 
 _FUNCTIONS = (
     "fluxshard_convolve",
-    "fluxshard_program",
+    "fluxshard_program_in",
+    "fluxshard_active_cells",
+    "fluxshard_grow",
+    "fluxshard_follow",
+    "fluxshard_collect",
+    "fluxshard_collect_map",
+    "fluxshard_bring",
     "fluxshard_gather",
     "fluxshard_interleave",
     "fluxshard_scatter",

@@ -3,37 +3,7 @@
 
 #include "vectors.h"
 
-#if defined(__SSE2__)
-#include <immintrin.h>
-#endif
-
 using namespace fluxshard;
-
-namespace {
-
-// A copy that does not pull its target into the caches: a moved map is read again in the next frame at the
-// earliest, and fetching lines only to overwrite them is a third of the traffic.
-inline void copy_past(float* to, const float* from, int64_t count) {
-#if defined(__AVX512F__)
-  if ((reinterpret_cast<uintptr_t>(to) & 63) == 0) {
-    for (; count >= 16; count -= 16, to += 16, from += 16) _mm512_stream_ps(to, _mm512_loadu_ps(from));
-  }
-#elif defined(__AVX__)
-  if ((reinterpret_cast<uintptr_t>(to) & 31) == 0) {
-    for (; count >= 8; count -= 8, to += 8, from += 8) _mm256_stream_ps(to, _mm256_loadu_ps(from));
-  }
-#endif
-  std::memcpy(to, from, sizeof(float) * static_cast<size_t>(count));
-}
-
-// Streaming stores are ordered by nothing else.
-inline void finish_streaming() {
-#if defined(__SSE2__)
-  _mm_sfence();
-#endif
-}
-
-}  // namespace
 
 extern "C" void fluxshard_gather(const float* map, int64_t height, int64_t width, int64_t pixel,
                                  const float* reference, int64_t reference_pixel, const uint8_t* fresh,

@@ -50,6 +50,7 @@ class _ActiveSet(ctypes.Structure):
         *((name, _long) for name in ("count", "tile_height", "tile_width", "height", "width")),
         ("fresh", _pointer),
         ("displacement", _pointer),
+        ("origins", _pointer),
     ]
 
 
@@ -82,9 +83,26 @@ class ActiveSetTable:
                 setattr(made, name, value.data_ptr())
                 self._kept.append(value)
 
+    def set_origins(self, index: int, origins: torch.Tensor) -> None:
+        """Where the values of a set's maps lie (`kernels.ops.cpu.reuse.origins`): int32, one a position."""
+        self._array[index].origins = origins.data_ptr()
+        self._kept.append(origins)
+
     def tiling(self, index: int) -> int:
         """Address of (tiles, count, tile height, tile width) of an active set, for callers that fill it."""
         return ctypes.addressof(self._array[index]) + _ActiveSet.tiles.offset
+
+    @property
+    def array(self) -> Any:
+        return self._array
+
+
+class ArenaTable:
+    """The memory of several arenas, the frame's own first, as the C++ library reads it; keeps it alive."""
+
+    def __init__(self, memories: Sequence[torch.Tensor]) -> None:
+        self._kept = list(memories)
+        self._array = (_pointer * len(memories))(*(memory.data_ptr() for memory in memories))
 
     @property
     def array(self) -> Any:
@@ -204,15 +222,20 @@ class Program:
         cache: torch.Tensor,
         workspace: torch.Tensor,
         reference: torch.Tensor | None,
+        arenas: ArenaTable | None = None,
     ) -> None:
-        """Run steps [begin, end) on float32 memory: of the frame's cache, workspace and reference's cache."""
-        library().fluxshard_program(
+        """Run steps [begin, end) on float32 memory: of the frame's cache, workspace and reference's cache.
+
+        Active sets with origins read the arenas that these name, in place of the reference's cache.
+        """
+        library().fluxshard_program_in(
             _pointer(self.address(begin)),
             _long(end - begin),
             sets.array,
             _pointer(cache.data_ptr()),
             _pointer(workspace.data_ptr()),
             _pointer(cache.data_ptr() if reference is None else reference.data_ptr()),
+            None if arenas is None else arenas.array,
         )
 
     def address(self, step: int) -> int:

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <cstring>
 
-#if defined(__AVX__)
+#if defined(__SSE2__)
 #include <immintrin.h>
 #endif
 
@@ -197,7 +197,13 @@ inline void with_activation(int activation, Body body) {
 
 inline int64_t clamp(int64_t value, int64_t high) { return value < 0 ? 0 : (value > high ? high : value); }
 
-// A map and, where `fresh` is given, the reference behind it. Strides in floats.
+// Where the value of a position lies: in which arena (0: this frame's), and at which position of its map there.
+constexpr int kPositionBits = 24;  // mirrored in origins.py
+inline int64_t arena_of(int32_t origin) { return origin >> kPositionBits; }
+inline int64_t position_of(int32_t origin) { return origin & ((1 << kPositionBits) - 1); }
+
+// A map and what lies behind it: nothing; or the reference, where `fresh` is given; or other arenas, where `origins`
+// are. Strides in floats; `offset` is where the map starts in every arena.
 struct Source {
   const float* map;
   int64_t height, width, pixel;
@@ -205,11 +211,21 @@ struct Source {
   int64_t reference_pixel;
   const uint8_t* fresh;
   const int16_t* displacement;
+  const int32_t* origins = nullptr;
+  const float* const* arenas = nullptr;
+  int64_t offset = 0;
+
+  // Whether every position lies in `map`.
+  bool whole() const { return fresh == nullptr && origins == nullptr; }
+
+  // Whether position `index` does.
+  bool here(int64_t index) const { return origins ? arena_of(origins[index]) == 0 : fresh[index] != 0; }
 
   // The channels of position (y, x), which must lie inside the map.
   const float* at(int64_t y, int64_t x) const {
     int64_t index = y * width + x;
-    if (fresh == nullptr || fresh[index]) return map + index * pixel;
+    if (whole() || here(index)) return map + index * pixel;
+    if (origins) return arenas[arena_of(origins[index])] + offset + position_of(origins[index]) * pixel;
     int64_t column = clamp(x + displacement[2 * index], width - 1);
     int64_t row = clamp(y + displacement[2 * index + 1], height - 1);
     return reference + (row * width + column) * reference_pixel;
@@ -217,6 +233,28 @@ struct Source {
 
   bool inside(int64_t y, int64_t x) const { return y >= 0 && y < height && x >= 0 && x < width; }
 };
+
+// A copy that does not pull its target into the caches: a moved map is read again in the next frame at the
+// earliest, and fetching lines only to overwrite them is a third of the traffic.
+inline void copy_past(float* to, const float* from, int64_t count) {
+#if defined(__AVX512F__)
+  if ((reinterpret_cast<uintptr_t>(to) & 63) == 0) {
+    for (; count >= 16; count -= 16, to += 16, from += 16) _mm512_stream_ps(to, _mm512_loadu_ps(from));
+  }
+#elif defined(__AVX__)
+  if ((reinterpret_cast<uintptr_t>(to) & 31) == 0) {
+    for (; count >= 8; count -= 8, to += 8, from += 8) _mm256_stream_ps(to, _mm256_loadu_ps(from));
+  }
+#endif
+  std::memcpy(to, from, sizeof(float) * static_cast<size_t>(count));
+}
+
+// Streaming stores are ordered by nothing else.
+inline void finish_streaming() {
+#if defined(__SSE2__)
+  _mm_sfence();
+#endif
+}
 
 // Calls visit(y, x, n) for every run of n positions (y, x), (y, x + 1), ... of the tiles that lies inside an output
 // of height × width. Tiles side by side are one wide tile: memory is then read and written in its order, which
