@@ -7,7 +7,8 @@ of a list: the server has those, and what the edge has is counted once it is kno
 weighed against one path alone.
 
 It is greedy, as the papers' schedulers are: what the server is not sent now, it will have to be sent later,
-and an edge that computes cannot search the next frame. What that costs is on the page of `fluxshard_ea`.
+and an edge that computes cannot search the next frame. What that costs is on the page
+of FluxShard's first system.
 """
 
 from __future__ import annotations

@@ -401,10 +401,7 @@ class FrameWorld:
         return event
 
     def wait_turn(self, event: SharedEvent) -> Awaitable:
-        """Wait on the edge for the frame before this one to be through with what both work on.
-
-        The time is booked as waiting.
-        """
+        """Wait on the edge for another frame to be through with what both work on; booked as waiting."""
         return FrameWorld.wait_for(self, event)
 
     def _waited(self, since_s: float) -> None:

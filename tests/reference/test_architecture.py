@@ -69,6 +69,7 @@ LAYERS = {
         ("blocks", "message_chain"),
         ("path_costs", "frame_offload", "deltas"),
         ("synchronisation",),
+        ("both_paths",),
         ("motion_reuse",),
     ),
 }

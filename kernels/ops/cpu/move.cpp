@@ -54,7 +54,7 @@ extern "C" void fluxshard_scatter(const float* values, const int32_t* tiles, int
 }
 
 // Neighbours that move alike are copied in one piece.
-extern "C" void fluxshard_remap(const float* reference, int64_t reference_pixel, const int16_t* displacement,
+extern "C" void fluxshard_move(const float* reference, int64_t reference_pixel, const int16_t* displacement,
                                 const uint8_t* fresh, float* out, int64_t height, int64_t width, int64_t pixel,
                                 int64_t channels) {
   const bool whole = reference_pixel == channels && pixel == channels;
@@ -94,7 +94,7 @@ extern "C" void fluxshard_remap(const float* reference, int64_t reference_pixel,
   finish_streaming();
 }
 
-// `fluxshard_remap` where nothing moves: the positions that are not fresh (0, not 1), each from its own place.
+// `fluxshard_move` where nothing moves: the positions that are not fresh (0, not 1), each from its own place.
 extern "C" void fluxshard_keep(const float* reference, int64_t pixel, const uint8_t* fresh, float* out,
                                int64_t positions, int64_t channels) {
   auto find = [&](int64_t from, int value) {
@@ -112,7 +112,7 @@ extern "C" void fluxshard_keep(const float* reference, int64_t pixel, const uint
   finish_streaming();
 }
 
-extern "C" void fluxshard_remap_bilinear(const float* reference, int64_t reference_pixel,
+extern "C" void fluxshard_move_bilinear(const float* reference, int64_t reference_pixel,
                                          const float* displacement, const uint8_t* fresh, float* out,
                                          int64_t height, int64_t width, int64_t pixel, int64_t channels) {
   for (int64_t index = 0; index < height * width; ++index) {

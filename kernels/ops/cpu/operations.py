@@ -302,7 +302,7 @@ def remap(
     if fresh is not None and (fresh.dtype != torch.uint8 or not fresh.is_contiguous()):
         raise ValueError(f"fresh must be contiguous uint8 (got {fresh.dtype})")
     whole = not displacement.is_floating_point()
-    function = library().fluxshard_remap if whole else library().fluxshard_remap_bilinear
+    function = library().fluxshard_move if whole else library().fluxshard_move_bilinear
     function(
         _pointer(reference.data_ptr()),
         _long(_pixel(reference)),

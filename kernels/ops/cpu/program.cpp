@@ -7,7 +7,7 @@ extern "C" void fluxshard_pointwise(int, const float*, int64_t, const float*, in
                                     int64_t, int64_t, float*, int64_t, int64_t, int64_t, int64_t, int, float);
 extern "C" void fluxshard_shuffle(const float*, int64_t, const int32_t*, int64_t, int64_t, int64_t, float*, int64_t,
                                   int64_t, int64_t, int64_t, const int64_t*, int, float);
-extern "C" void fluxshard_remap(const float*, int64_t, const int16_t*, const uint8_t*, float*, int64_t, int64_t,
+extern "C" void fluxshard_move(const float*, int64_t, const int16_t*, const uint8_t*, float*, int64_t, int64_t,
                                 int64_t, int64_t);
 
 // Sets with origins read `arenas`, the others `reference`.
@@ -32,7 +32,7 @@ extern "C" void fluxshard_program_in(const Step* steps, int64_t count, const Act
     const float slope = static_cast<float>(step->slope);
     if (step->kind == 4) {
       if (here.displacement == nullptr) continue;  // nothing of this active set is reused
-      fluxshard_remap(reference + step->source.offset, step->source.pixel_stride, here.displacement, here.fresh, out,
+      fluxshard_move(reference + step->source.offset, step->source.pixel_stride, here.displacement, here.fresh, out,
                       here.height, here.width, step->out.pixel_stride, step->channels);
       continue;
     }

@@ -12,7 +12,7 @@ using namespace fluxshard;
 
 extern "C" void fluxshard_program(const void* steps, int64_t count, const void* sets, float* cache,
                                   float* workspace, const float* reference);
-extern "C" void fluxshard_remap(const float*, int64_t, const int16_t*, const uint8_t*, float*, int64_t, int64_t,
+extern "C" void fluxshard_move(const float*, int64_t, const int16_t*, const uint8_t*, float*, int64_t, int64_t,
                                 int64_t, int64_t);
 extern "C" void fluxshard_keep(const float*, int64_t, const uint8_t*, float*, int64_t, int64_t);
 
@@ -230,7 +230,7 @@ class Run {
     if (still)
       fluxshard_keep(before_, node_.pixel_stride, fresh, out_, positions_, node_.channels);
     else
-      fluxshard_remap(before_, node_.pixel_stride, displacement_, fresh, out_, node_.height, node_.width,
+      fluxshard_move(before_, node_.pixel_stride, displacement_, fresh, out_, node_.height, node_.width,
                       node_.pixel_stride, node_.channels);
   }
 

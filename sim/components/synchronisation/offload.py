@@ -167,4 +167,3 @@ class Offload:
         if self.state.synchronised and epoch == self.state.epoch:
             self.sender.withdraw(world)
             self.state.start_over(world)
-

@@ -148,7 +148,7 @@ class FluxShardRemap(MotionReuse):
         return gifts
 
     def _give_frame(self, frame: Frame, remote: Match, world: FrameWorld) -> None:
-        """The server has not heard of a frame that the edge inferred: it gets the active blocks, and all else."""
+        """The server has not heard of a frame that the edge inferred: it gets all of it."""
         state, server = self.state, self.server
         if not state.reachable:
             return
