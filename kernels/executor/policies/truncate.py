@@ -4,8 +4,8 @@ A layer computes its candidates: the positions that read anything that changed. 
 reference's, moved along the vectors. What it passes on as changed are the candidates whose new value differs
 from the moved one by more than ε in any channel; the others fall back to the moved value. Two things are not
 worth their time, and a larger computed set can only find more that changed: a layer most of whose positions
-are candidates is computed everywhere; and of a piece of the candidates (`piece_positions`) a sample is compared
-first, and where hardly any of these came out as they were, the whole piece counts as changed.
+are candidates is computed everywhere; and of a piece of the candidates (`piece_positions`) a sample is
+compared first: where hardly any of these came out as they were, the whole piece counts as changed.
 
 Where the C++ operations do a node, runs of nodes are one call (kernels/ops/cpu/truncate.cpp), which marks and
 moves for torch's calls too; elsewhere every node runs through the operations of its backend. Both do the same
@@ -38,9 +38,9 @@ from kernels.executor.state.feature_cache import FeatureCache
 from kernels.executor.state.node_runner import NodeRunner, output_dense_calls, runs_whole
 from kernels.ops.maps import list_tiles
 
-# Of each piece every 13th position is compared first; if 19 of 20 of these changed, all did: pruning less than
-# a twentieth of a layer saves less behind it than comparing costs. 13 does not divide a block's side: every
-# 16th position of a block's rows is one column, perhaps the one at its rim.
+# Of each piece every 13th position is compared first; if 19 of 20 of these changed, all did: pruning less
+# than a twentieth of a layer saves less behind it than comparing costs. 13 does not divide a block's side:
+# every 16th position of a block's rows is one column, perhaps the one at its rim.
 SAMPLED, MOST_OF = 13, 20
 
 

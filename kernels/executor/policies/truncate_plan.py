@@ -62,7 +62,7 @@ class CompiledTruncation:
     _resting: dict[int, torch.Tensor] = field(default_factory=dict)
 
     def resting(self, plan: ExecutionPlan, resolution: int) -> torch.Tensor:
-        """The displacement of a resolution where nothing moves; shared by all frames: not to be changed."""
+        """The displacement of a resolution where nothing moves; not to be changed: frames share it."""
         if resolution not in self._resting:
             size = plan.resolutions[resolution].height, plan.resolutions[resolution].width
             kind = torch.float32 if plan.bilinear else torch.int16

@@ -17,7 +17,7 @@ from kernels import SparseExecutor
 from kernels.executor.graph.nodes import Convolution
 from kernels.executor.plan.execution_plan import ExecutionPlan
 from kernels.executor.policies import SparseRequest, run_dense, run_truncate
-from kernels.executor.policies.truncate import MOST_OF, SAMPLED
+from kernels.executor.policies.truncate import MOST_OF, SAMPLED, piece_positions
 from kernels.executor.reports.reuse_report import ReuseReport
 from kernels.executor.state.arenas import ArenaPool
 from kernels.ops import reference, registry
@@ -245,6 +245,43 @@ def test_maps_too_wide_for_one_piece() -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_each_piece_is_compared_if_its_sample_says_that_it_pays(backend: str, everywhere: bool) -> None:
+    """Of the upper half all changed, of the lower half only every other row: 192 positions are a piece."""
+    network = nn.Sequential(nn.Conv2d(2, 256, 1), nn.Conv2d(256, 1, 3, 1, 1)).eval()
+    for parameter in network.parameters():
+        parameter.data = torch.ones_like(parameter)
+    before, active = torch.zeros(1, 2, 48, 48), torch.ones(6, 6, dtype=torch.bool)
+    frame = before.clone()
+    frame[:, :, :24], frame[:, :, 24::2] = 1.0, 1.0
+    frame[:, :, :24:4, 5] = 0.0  # one position of a piece is as it was
+    if not everywhere:
+        active[0, 0], frame[:, :, :8, :8] = False, 0.0
+    runner = Runner(network, backend, before)
+    runner.plan.break_even.update((index, 0.9 if everywhere else 1.0) for index in range(3))
+    if everywhere:
+        active[5, 5] = False  # a frame of which all is active runs densely
+    outputs, _ = runner.run(frame, active, torch.zeros(6, 6, 2, dtype=torch.int64), 0.5)
+    unmoved, listed = runner.cache.arena.origin, active.repeat_interleave(8, 0).repeat_interleave(8, 1)
+    assert unmoved is not None
+    candidates = (torch.ones_like(listed) if everywhere else listed).nonzero()
+    expected = torch.zeros(48, 48, dtype=torch.bool)
+    differs = frame[0, 0] > 0
+    for piece in candidates.split(piece_positions(256)):
+        y, x = piece.unbind(1)
+        far = differs[y, x]
+        most = int(far[::SAMPLED].sum()) * MOST_OF >= len(far[::SAMPLED]) * (MOST_OF - 1)
+        expected[y, x] = True if most else far
+    assert piece_positions(256) == 192
+    assert bool((expected & ~differs)[:24].any())
+    assert not bool((expected & ~differs)[32:].any())
+    mask = runner.pool.compiled["truncate"].masks[1]
+    assert torch.equal(unmoved.unmoved[mask].view(48, 48), ~expected)
+    with torch.no_grad():  # nothing that differs was taken back
+        assert torch.equal(outputs, network(frame))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_where_all_has_changed_it_is_a_dense_run(backend: str) -> None:
     """One block of sixteen is said to be as it was, and is not: what reads around it finds its neighbours."""
     network, frames = layers(3), torch.randint(0, 8, (2, 1, 2, 32, 32)).float()
@@ -352,3 +389,25 @@ def test_an_empty_set_moves_what_lies_behind_layers_that_run_whole(
     assert torch.equal(outputs, dense[..., columns])
     again, _, _ = executor.sparse(frame, nothing, torch.zeros_like(vectors), moved)
     assert torch.equal(again, outputs)
+
+
+@pytest.mark.skipif("cpu" not in BACKENDS, reason="no C++ compiler here")
+@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize("moves", [False, True])
+def test_what_runs_whole_is_marked_and_moved_alike_in_one_call(name: str, moves: bool) -> None:
+    torch.manual_seed(1)
+    layers = (nn.Conv2d(3, 8, 3, 1, 1), WHOLE[name], nn.ReLU(), nn.Conv2d(8, 4, 3, 1, 1))
+    network = nn.Sequential(*layers).eval()
+    first, *frames = torch.randint(0, 4, (4, 1, 3, 64, 64)).float()
+    active, vectors = torch.zeros(8, 8, dtype=torch.bool), torch.zeros(8, 8, 2, dtype=torch.int64)
+    active[2:4, 3:6] = True
+    if moves:
+        vectors = torch.randint(-9, 9, (8, 8, 2))
+    results = []
+    for backend in BACKENDS:
+        with poisoned_memory():
+            runner = Runner(network, backend, first)
+            results.append([runner.run(frame, active, vectors, 0.01) for frame in frames])
+    for (one, before), (two, after) in zip(*results, strict=True):
+        assert float((one - two).abs().max()) < 1e-4
+        assert before == after
