@@ -2,9 +2,10 @@
 
 Whole frames in three sizes, and messages of blocks with their motion vectors (`jpeg_blocks` beside `jpeg`),
 at the qualities that are in use; residual blocks against the frame before. What a message takes depends on
-its pixels and on its bytes, and only messages in which both vary can tell them apart. H.264 is timed on frames after a keyframe of the frame before
-it, or of one half a video away (much has changed), and as `h264_keyframe` on keyframes; the pixel delta on a
-frame against the one before. As everywhere in the profiler, repeats are interleaved.
+its pixels and on its bytes, and only messages in which both vary can tell them apart. H.264 is timed on
+frames after a keyframe of the frame before it, or of one half a video away (much has changed), and as
+`h264_keyframe` on keyframes; the pixel delta on a frame against the one before. As everywhere in the
+profiler, repeats are interleaved.
 """
 
 from __future__ import annotations
