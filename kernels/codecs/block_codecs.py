@@ -18,13 +18,14 @@ import io
 import struct
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from kernels.codecs.block_pixels import paste_blocks
+from kernels.codecs.prediction import Prediction
 
 OTHER_CODE = 255  # of every codec that is not defined here
 
@@ -73,6 +74,27 @@ class BlockCodec(Protocol):
 
         Raises:
             ValueError: bytes that are not those of so many blocks.
+        """
+        ...
+
+
+@runtime_checkable
+class PredictedBlockCodec(BlockCodec, Protocol):
+    """A block codec that may code blocks against what both ends of a link have."""
+
+    predicts: ClassVar[bool]
+
+    def encode(self, blocks: NDArray[np.uint8], prediction: Prediction | None = None) -> bytes:
+        """The same; blocks are coded against `prediction` where there is one."""
+        ...
+
+    def decode(
+        self, data: bytes, count: int, block_px: int, channels: int, prediction: Prediction | None = None
+    ) -> NDArray[np.uint8]:
+        """The same; with the prediction that the blocks were coded against.
+
+        Raises:
+            ValueError: as above, or the prediction is missing.
         """
         ...
 

@@ -30,8 +30,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.codecs.block_codecs import OTHER_CODE, BlockCodec, block_codec, codec_of_header
+from kernels.codecs.block_codecs import (
+    OTHER_CODE,
+    BlockCodec,
+    PredictedBlockCodec,
+    block_codec,
+    codec_of_header,
+)
 from kernels.codecs.block_pixels import gather_blocks, paste_blocks
+from kernels.codecs.prediction import Prediction
 from kernels.motion.field import block_grid, check_vectors
 from kernels.motion.warp import warp_image
 
@@ -63,6 +70,7 @@ def encode_blocks(
     vectors: NDArray[np.int16] | None = None,
     codec: BlockCodec | None = None,
     block_px: int = 16,
+    reference: NDArray[np.uint8] | None = None,
 ) -> bytes:
     """Encode blocks of an image, with the vectors of all blocks if given. k = 0 blocks is a message, too.
 
@@ -72,6 +80,8 @@ def encode_blocks(
         vectors: (H/b, W/b, 2) integers; None: none are sent.
         codec: writes the pixels; None: a JPEG atlas of quality 85. It is not asked where k = 0.
         block_px: side of a block, a multiple of 8, at most 248.
+        reference: the image that the receiver will decode with, like `image`; None: none. Codecs that code
+            blocks against a prediction take it from there, along the vectors; others do not look at it.
 
     Raises:
         TypeError, ValueError: an argument that is none of the above, by name.
@@ -105,7 +115,13 @@ def encode_blocks(
     coding, vector_bytes = _encode_vectors(vectors, (rows, columns))
     bitmap, deflated = _shorter(np.packbits(present).tobytes())
     coding |= _BITMAP_DEFLATED * deflated
-    pixel_bytes = codec.encode(gather_blocks(image, delivered, block_px)) if delivered.size else b""
+    pixel_bytes = b""
+    if delivered.size:
+        blocks = gather_blocks(image, delivered, block_px)
+        if isinstance(codec, PredictedBlockCodec) and reference is not None:
+            pixel_bytes = codec.encode(blocks, _prediction(reference, image.shape, vectors, delivered))
+        else:
+            pixel_bytes = codec.encode(blocks)
     channels = 1 if image.ndim == 2 else 3
     fields = (
         _MAGIC,
@@ -125,12 +141,15 @@ def encode_blocks(
     return _HEADER.pack(*fields, checksum) + body
 
 
-def decode_blocks(data: bytes, codec: BlockCodec | None = None) -> DecodedBlocks:
+def decode_blocks(
+    data: bytes, codec: BlockCodec | None = None, reference: NDArray[np.uint8] | None = None
+) -> DecodedBlocks:
     """Read a message of `encode_blocks`.
 
     Args:
         data: the message.
         codec: what it was encoded with; None will do for raw, png and jpeg, whose headers say all.
+        reference: the image that it was encoded against, if it was.
 
     Raises:
         ValueError: not such a message, a damaged one, or one of another codec: says what is wrong with it.
@@ -157,7 +176,12 @@ def decode_blocks(data: bytes, codec: BlockCodec | None = None) -> DecodedBlocks
     )
     pixel_bytes = bytes(body[vector_size + bitmap_size :])
     shape = (len(indices), block_px, block_px, 3) if channels == 3 else (len(indices), block_px, block_px)
-    pixels = _decode_pixels(pixel_bytes, shape, _codec_for(code, quality, codec))
+    decoder = _codec_for(code, quality, codec)
+    prediction = None
+    if isinstance(decoder, PredictedBlockCodec) and reference is not None:
+        size = (rows * block_px, columns * block_px, *shape[3:])
+        prediction = _prediction(reference, size, vectors, indices)
+    pixels = _decode_pixels(pixel_bytes, shape, decoder, prediction)
     return DecodedBlocks(rows, columns, block_px, vectors, indices, pixels)
 
 
@@ -236,13 +260,31 @@ def _codec_for(code: int, quality: int, given: BlockCodec | None) -> BlockCodec:
     return given if given.code == OTHER_CODE else codec_of_header(code, quality)
 
 
-def _decode_pixels(data: bytes, shape: tuple[int, ...], codec: BlockCodec) -> NDArray[np.uint8]:
+def _prediction(
+    reference: NDArray[np.uint8],
+    shape: tuple[int, ...],
+    vectors: NDArray[np.int16] | None,
+    indices: NDArray[np.integer],
+) -> Prediction:
+    if reference.shape != shape or reference.dtype != np.uint8:
+        found = f"{reference.dtype} {reference.shape}"
+        raise ValueError(f"reference must be uint8 of the message's shape {shape} (got {found})")
+    return Prediction(reference, vectors, indices)
+
+
+def _decode_pixels(
+    data: bytes, shape: tuple[int, ...], codec: BlockCodec, prediction: Prediction | None
+) -> NDArray[np.uint8]:
     count, block_px = shape[:2]
     if not count:
         if data:
             raise ValueError(f"block message must have no pixels for 0 blocks (got {len(data)} bytes)")
         return np.empty(shape, np.uint8)
-    pixels = codec.decode(data, count, block_px, 3 if len(shape) == 4 else 1)
+    channels = 3 if len(shape) == 4 else 1
+    if isinstance(codec, PredictedBlockCodec):
+        pixels = codec.decode(data, count, block_px, channels, prediction)
+    else:
+        pixels = codec.decode(data, count, block_px, channels)
     if getattr(pixels, "shape", None) != shape or pixels.dtype != np.uint8:
         found = f"{getattr(pixels, 'dtype', type(pixels).__name__)} {getattr(pixels, 'shape', '')}".strip()
         raise ValueError(f"codec {codec.name} must decode to uint8 {shape} (got {found})")

@@ -1,10 +1,11 @@
 """Times of codecs on the processor: really encoded and decoded messages of many sizes and qualities.
 
 Whole frames in three sizes, and messages of blocks with their motion vectors (`jpeg_blocks` beside `jpeg`),
-at the qualities that are in use: what a message takes depends on its pixels and on its bytes, and only
-messages in which both vary can tell them apart. H.264 is timed on frames after a keyframe of the frame before
-it, or of one half a video away (much has changed), and as `h264_keyframe` on keyframes; the pixel delta on a
-frame against the one before. As everywhere in the profiler, repeats are interleaved.
+at the qualities that are in use; residual blocks against the frame before. What a message takes depends on
+its pixels and on its bytes, and only messages in which both vary can tell them apart. H.264 is timed on
+frames after a keyframe of the frame before it, or of one half a video away (much has changed), and as
+`h264_keyframe` on keyframes; the pixel delta on a frame against the one before. As everywhere in the
+profiler, repeats are interleaved.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ REPEATS = 9
 SIDES = (0.5, 0.71, 1.0)  # of a whole frame
 SHARES = (0.03, 0.1, 0.25, 0.6)  # of a frame's blocks
 JPEG_QUALITIES = (50, 85, 95)
+RESIDUAL_QUALITIES = (40, 70, 90)
 RATE_FACTORS = (18, 23, 28)
 BITS = (4, 6, 8)
 IMAGES = 2  # of the video
@@ -128,12 +130,14 @@ def _messages(pairs: FramePairs, block_px: int) -> Iterator[CodedMessage]:
                 yield _stream(images[0], images[1], crf)
                 yield _stream(images[0], images[2], crf)
                 yield _stream(images[0], images[1], crf, keyframe=True)
-        yield from _blocks(frame, pairs.vectors[step], pairs.difference[step], block_px)
+        yield from _blocks(frame, before, pairs.vectors[step], pairs.difference[step], block_px)
 
 
 def _frames(image: NDArray[np.uint8], before: NDArray[np.uint8], block_px: int) -> Iterator[CodedMessage]:
     from kernels.codecs.frame_codecs import JpegCodec, PngCodec, QuantisedCodec, RawCodec
+    from kernels.codecs.payload_frames import AllBlocks
     from kernels.codecs.pixel_delta import PixelDeltaReceiver, PixelDeltaSender
+    from kernels.codecs.residual import ResidualBlocks
 
     pixels = image.shape[0] * image.shape[1]
 
@@ -145,6 +149,8 @@ def _frames(image: NDArray[np.uint8], before: NDArray[np.uint8], block_px: int) 
     for quality in JPEG_QUALITIES:
         yield still("jpeg", JpegCodec(quality))
         yield still("jpeg_420", JpegCodec(quality, full_colour=False))
+    for quality in RESIDUAL_QUALITIES:
+        yield still("residual", AllBlocks(ResidualBlocks(ResidualBlocks.Options(quality)), block_px))
     for bits in BITS:
         yield still("quantised", QuantisedCodec(bits, 4))
     for threshold in (0.02, 0.15):
@@ -179,10 +185,15 @@ def _stream(
 
 
 def _blocks(
-    frame: NDArray[np.uint8], vectors: NDArray[np.int16], difference: NDArray[np.float32], block_px: int
+    frame: NDArray[np.uint8],
+    before: NDArray[np.uint8],
+    vectors: NDArray[np.int16],
+    difference: NDArray[np.float32],
+    block_px: int,
 ) -> Iterator[CodedMessage]:
     from kernels.codecs.block_codecs import BlockCodec, block_codec
     from kernels.codecs.block_payload import decode_blocks, encode_blocks
+    from kernels.codecs.residual import ResidualBlocks
 
     active = np.argsort(-difference, axis=None, kind="stable")  # the most different first, as they are sent
     for share in SHARES:
@@ -193,8 +204,8 @@ def _blocks(
             return CodedMessage(
                 codec.name + BLOCKS,
                 pixels,
-                lambda: encode_blocks(frame, indices, vectors, codec, block_px),
-                lambda data: decode_blocks(data, codec),
+                lambda: encode_blocks(frame, indices, vectors, codec, block_px, before),
+                lambda data: decode_blocks(data, codec, before),
             )
 
         for name in ("raw", "png"):
@@ -202,3 +213,5 @@ def _blocks(
         for name in ("jpeg", "jpeg_420"):
             for quality in JPEG_QUALITIES:
                 yield message(block_codec(name, quality))
+        for quality in RESIDUAL_QUALITIES:
+            yield message(ResidualBlocks(ResidualBlocks.Options(quality)))

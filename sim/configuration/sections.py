@@ -123,7 +123,7 @@ class MatchingConfig:
 class PayloadConfig:
     """How every system that sends pixels codes them, unless its own `system.codec` says otherwise.
 
-    `codec`: raw, png, jpeg, jpeg_420 or one's own; `quality`: None leaves it to the codec's YAML.
+    `codec`: raw, png, jpeg, jpeg_420, residual or one's own; `quality`: None leaves it to the codec's YAML.
     """
 
     codec: str = "jpeg"

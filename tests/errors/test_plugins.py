@@ -100,7 +100,7 @@ MEASURED = {"mode": "measured"}
         ({"scheduler": "latncy"}, "scheduler", "ea, latency, oracle", "latency"),
         ({"estimator": {"name": "kallman"}}, "estimator", "ewma, harmonic, kalman", "kalman"),
         ({"trace": {"path": "any.log", "format": "mahimahy"}}, "trace.format", "ghent", "mahimahi"),
-        ({"payload": {"codec": "jpg"}}, "payload.codec", "jpeg, jpeg_420, png, raw", "jpeg"),
+        ({"payload": {"codec": "jpg"}}, "payload.codec", "jpeg, jpeg_420, png, raw, residual", "jpeg"),
         (
             {"model": {"name": "yolo11m-seg", "network": "yolo11n-sge"}, "accuracy": MEASURED},
             "model.network",

@@ -117,7 +117,15 @@ class CountedBlocks:
         return CountSharedImage(self.sampler, self.blocks_total)
 
     def message(
-        self, frame: Frame, blocks: Any, match: Match, epoch: int, *, inferred: bool, realign: bool
+        self,
+        frame: Frame,
+        blocks: Any,
+        match: Match,
+        epoch: int,
+        *,
+        inferred: bool,
+        realign: bool,
+        against: SharedImage | None = None,
     ) -> Message:
         """Size a message of blocks, with all vectors if `realign`."""
         overhead = HEADER_BYTES

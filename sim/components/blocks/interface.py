@@ -162,9 +162,22 @@ class BlockContent(Protocol):
         """An empty shared image."""
 
     def message(
-        self, frame: Frame, blocks: Any, match: Match, epoch: int, *, inferred: bool, realign: bool
+        self,
+        frame: Frame,
+        blocks: Any,
+        match: Match,
+        epoch: int,
+        *,
+        inferred: bool,
+        realign: bool,
+        against: SharedImage | None = None,
     ) -> Message:
-        """Encode `blocks` (part of ``match.active``) of a frame, with all vectors if `realign`."""
+        """Encode `blocks` (part of ``match.active``) of a frame, with all vectors if `realign`.
+
+        Args:
+            against: the image that the message will be applied to, for codecs that predict blocks from it;
+                None: blocks are coded by themselves.
+        """
 
     def whole_message(self, frame: Frame, epoch: int, *, inferred: bool = True) -> Message:
         """Encode all blocks of a frame, with no vectors: the start of an epoch."""

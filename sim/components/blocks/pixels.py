@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.codecs.block_codecs import BlockCodec, JpegAtlas
+from kernels.codecs.block_codecs import BlockCodec, JpegAtlas, PredictedBlockCodec
 from kernels.codecs.block_payload import (
     DecodedBlocks,
     decode_blocks,
@@ -235,10 +235,17 @@ class PixelSharedImage(PixelReference):
         )
 
     def _decoded(self, message: Message) -> DecodedBlocks:
-        """Decode a message once; both ends see what the bytes say, lossy codecs included."""
-        if message.decoded is None:
-            assert message.data is not None
-            message.decoded = decode_blocks(message.data, self.options.codec)
+        """Decode a message once; both ends see what the bytes say, lossy codecs included.
+
+        Where blocks are coded against this image each end decodes with its own: they are equal because the
+        images are, not because one end has looked at the other's.
+        """
+        assert message.data is not None
+        codec = self.options.codec
+        if isinstance(codec, PredictedBlockCodec) and not message.whole:
+            message.decoded = decode_blocks(message.data, codec, self.image)
+        elif message.decoded is None:
+            message.decoded = decode_blocks(message.data, codec)
         decoded: DecodedBlocks = message.decoded
         return decoded
 
@@ -275,12 +282,21 @@ class PixelBlocks:
         return PixelSharedImage(self.options, self.geometry, self.aligner)
 
     def message(
-        self, frame: Frame, blocks: Any, match: Match, epoch: int, *, inferred: bool, realign: bool
+        self,
+        frame: Frame,
+        blocks: Any,
+        match: Match,
+        epoch: int,
+        *,
+        inferred: bool,
+        realign: bool,
+        against: SharedImage | None = None,
     ) -> Message:
         """Encode blocks of a frame, with all vectors if `realign`."""
         vectors = match.vectors if realign else None
         codec, block_px = self.options.codec, self.geometry.block_px
-        data = encode_blocks(frame.pixels, blocks, vectors, codec, block_px)
+        reference = against.image if isinstance(against, PixelSharedImage) else None
+        data = encode_blocks(frame.pixels, blocks, vectors, codec, block_px, reference)
         return Message(
             epoch=epoch,
             frame_index=frame.index,

@@ -78,7 +78,7 @@ class Offload:
         state, payload = self.state, self.content.payload
         self.sender.withdraw(world)
         message = self.content.message(
-            frame, match.active[:k], match, state.epoch, inferred=True, realign=True
+            frame, match.active[:k], match, state.epoch, inferred=True, realign=True, against=state.proxy
         )
         self.costs.learn(message)
         encoding = payload.encode(message, world)

@@ -75,7 +75,13 @@ class OpportunisticSender:
         state, payload = self.state, self.state.content.payload
         stop = start + self.chunk_blocks
         message = state.content.message(
-            frame, blocks[start:stop], remote, state.epoch, inferred=False, realign=realign
+            frame,
+            blocks[start:stop],
+            remote,
+            state.epoch,
+            inferred=False,
+            realign=realign,
+            against=state.proxy,
         )
 
         builds_on = state.proxy.version

@@ -14,8 +14,8 @@ from profiler.latency import PROFILE_FOLDER, read_profile, save_profile
 from profiler.measure.codec_samples import read_codec_samples
 from traces.errors import InputError
 
-CODECS = {"raw", "png", "jpeg", "jpeg_420", "h264", "h264_keyframe", "quantised", "delta"}
-BLOCKS = {"raw_blocks", "png_blocks", "jpeg_blocks", "jpeg_420_blocks"}
+CODECS = {"raw", "png", "jpeg", "jpeg_420", "h264", "h264_keyframe", "quantised", "delta", "residual"}
+BLOCKS = {"raw_blocks", "png_blocks", "jpeg_blocks", "jpeg_420_blocks", "residual_blocks"}
 COMMAND = ("codecs", "name=mybox", "resolution=128", "clock=thread", "repeats=3")
 
 
