@@ -41,6 +41,12 @@ RUNS = {
     "fluxshard_ea still": ("system=fluxshard_ea", "matching.aligner=none", "scheduler=latency", *SCENE),
     "fluxshard_ea encoder": ("system=fluxshard_ea", "matching.aligner=h264", "estimator=kalman", *SCENE),
     "fluxshard_ea measured": ("system=fluxshard_ea", *MEASURED),
+    "fluxshard_ea margin": ("system=fluxshard_ea", "system.margin_px=16", *SCENE),
+    "fluxshard_remap scene": ("system=fluxshard_remap", *SCENE),
+    "fluxshard_remap faults": ("system=fluxshard_remap", "trace=low", *SCENE, *FAULTS),
+    "fluxshard_remap perfect": ("system=fluxshard_remap", "system.proxy=perfect", *SCENE),
+    "fluxshard_remap paths": ("system=fluxshard_remap", "system.paths=scheduler", "cameras=2", *SCENE),
+    "fluxshard_remap measured": ("system=fluxshard_remap", *MEASURED),
     "full_offload scene": (*FULL_OFFLOAD, *ALONE, *SCENE),
     "full_offload jpeg": (
         "system=full_offload",
