@@ -73,7 +73,8 @@ class SparseExecutor:
       clamps other than at 0 and 6, a PReLU slope a channel, layer norm, softmax or a mean over channels),
       overlapping transposed convolutions, other padding, crops.
     - Densely in every frame, as recorded, and every layer after them as well: attention, global pooling,
-      group norm, upsampling by fractional factors, and anything else.
+      group norm, upsampling by fractional factors, and anything else. Under "fixed" and "adaptive" the C++
+      operations compute a softmax attention over one map at its active tokens, which agrees to rounding.
     - Refused, with the path of the submodule: recurrent, 1-D, 3-D and embedding layers, batch norm or dropout
       in training mode, control flow that depends on values, random numbers, state that a call leaves on the
       module, values that leave PyTorch (NumPy, DLPack, lists, deepcopy), and in-place changes of parts of a
