@@ -118,6 +118,7 @@ class PathCosts:
         # block, which is counted beside the wait: k is not known yet, and that part is small.)
         ahead_bytes = camera.meter.backlog_bytes()
         ahead_s = 8.0 * ahead_bytes / bandwidth_bps if bandwidth_bps and ahead_bytes else 0.0
+        out_s = world.uplink.conditions.delay_s
         back_s = world.downlink.conditions.delay_s + self.reply_s
         cloud = cloud_cost(
             world.cloud.profile,
