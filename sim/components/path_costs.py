@@ -123,11 +123,7 @@ class PathCosts:
         cloud = cloud_cost(
             world.cloud.profile,
             len(remote.active),
-            elapsed_s
-            + max(encode_base_s, ahead_s)
-            + world.uplink.conditions.delay_s
-            + decode_base_s
-            + back_s,
+            elapsed_s + max(encode_base_s, ahead_s) + out_s + decode_base_s + back_s,
             bandwidth_bps=bandwidth_bps or 0.0,
             block_bytes=self.block_bytes,
             header_bytes=self.overhead_bytes,
