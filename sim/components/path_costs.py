@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from profiler.latency import CodecTime
 from sim.components.blocks import BlockContent, Computed, Match, Message
 from sim.components.payload import Payload
+from sim.records.account import FrameAccount
 from sim.schedulers import (
     Decision,
     Observation,
@@ -19,12 +20,12 @@ from sim.schedulers import (
 )
 from sim.world.frame_world import FrameWorld
 
-BYTES_MEMORY = 0.2  # weight of the newest message in the running mean of bytes a block
+MEMORY = 0.2  # weight of the newest message in running means
 
 
 @dataclass(slots=True, eq=False)
 class PathCosts:
-    """Running means of what blocks weigh, and the costs that follow from them.
+    """Running means of what messages and replies take, and the costs that follow from them.
 
     Args:
         content: codes blocks, and says what one should take before one was sent.
@@ -41,6 +42,9 @@ class PathCosts:
     dense_only: bool = False
     block_bytes: float = field(init=False)
     overhead_bytes: float = 0.0
+    reply_s: float = 0.0  # on the downlink, propagation excluded
+    _messages: int = 0
+    _replies: int = 0
 
     def __post_init__(self) -> None:
         self.block_bytes = self.content.block_bytes()
@@ -51,11 +55,27 @@ class PathCosts:
         return self.content.payload
 
     def learn(self, message: Message) -> None:
-        """Keep running means of what a block and the rest of a message cost."""
-        self.overhead_bytes += BYTES_MEMORY * (message.overhead_bytes - self.overhead_bytes)
+        """Keep running means of what a block and the rest of a message cost; plain ones at first."""
+        self._messages += 1
+        weight = max(MEMORY, 1.0 / self._messages)
+        self.overhead_bytes += weight * (message.overhead_bytes - self.overhead_bytes)
         if message.blocks:
-            per_block = (message.size_bytes - message.overhead_bytes) / message.blocks
-            self.block_bytes += BYTES_MEMORY * (per_block - self.block_bytes)
+            self.block_bytes += weight * (_of_a_block(message) - self.block_bytes)
+
+    def guess(self, message: Message) -> None:
+        """What a block of a whole frame cost: the best guess until one with active blocks alone is sent.
+
+        Flat blocks, cheap ones, are seldom active, and a whole frame needs no vectors: it is no sample of the
+        messages to come.
+        """
+        if not self._messages and message.blocks:
+            self.block_bytes = _of_a_block(message)
+
+    def learn_reply(self, account: FrameAccount) -> None:
+        """Keep a running mean of the time that a reply, just here, was coming in."""
+        self._replies += 1
+        took_s = account.downlink_delivered_s - account.downlink_began_s
+        self.reply_s += max(MEMORY, 1.0 / self._replies) * (took_s - self.reply_s)
 
     def edge(self, local: Match, computed: Computed, world: FrameWorld) -> PathCost:
         """The edge's path, with what it computes for the active blocks of `local`."""
@@ -94,11 +114,16 @@ class PathCosts:
         encode_base_s, encode_block_s = self._affine(camera.edge_codecs.time("encode", codec))
         decode_base_s, decode_block_s = self._affine(camera.cloud_codecs.time("decode", codec))
         elapsed_s = world.now_s - world.account.captured_s
-        around_s = world.uplink.conditions.delay_s + world.downlink.conditions.delay_s
+        # Messages of the camera's frames under way leave before: time to encode in. (Not so the part of each
+        # block, which is counted beside the wait: k is not known yet, and that part is small.)
+        ahead_bytes = camera.meter.backlog_bytes()
+        ahead_s = 8.0 * ahead_bytes / bandwidth_bps if bandwidth_bps and ahead_bytes else 0.0
+        out_s = world.uplink.conditions.delay_s
+        back_s = world.downlink.conditions.delay_s + self.reply_s
         cloud = cloud_cost(
             world.cloud.profile,
             len(remote.active),
-            elapsed_s + encode_base_s + around_s + decode_base_s,
+            elapsed_s + max(encode_base_s, ahead_s) + out_s + decode_base_s + back_s,
             bandwidth_bps=bandwidth_bps or 0.0,
             block_bytes=self.block_bytes,
             header_bytes=self.overhead_bytes,
@@ -116,7 +141,7 @@ class PathCosts:
             header_bytes=self.overhead_bytes,
             encode_base_s=encode_base_s,
             encode_per_block_s=encode_block_s,
-            after_s=world.downlink.conditions.delay_s + decode_base_s,
+            after_s=decode_base_s + back_s,
             elapsed_s=elapsed_s,
             decode_per_block_s=decode_block_s,
         )
@@ -144,3 +169,8 @@ class PathCosts:
             return None
         best = self.regret_against.decide(observation)
         return regret(observation, decision, best, self.regret_against.objective)
+
+
+def _of_a_block(message: Message) -> float:
+    """Bytes of each block of a message that has some."""
+    return (message.size_bytes - message.overhead_bytes) / message.blocks

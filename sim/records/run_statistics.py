@@ -81,8 +81,8 @@ def interval_columns(
     """
     grid = CameraGrid(counted["camera"].to_numpy(), counted["captured_s"].to_numpy())
     completed = (counted["outcome"] == "completed").to_numpy()
-    if not float(counted["uplink_bytes"].sum()):
-        correlation_s = 0.0  # nothing depends on the network
+    if not _depends_on_network(counted):
+        correlation_s = 0.0
     series: dict[str, NDArray[np.float64]] = {}
     for key, column in _OF_RESULTS.items():
         if column in counted:  # regret and coverage are only where they were asked for
@@ -112,6 +112,14 @@ def interval_columns(
         found = run_quantile_interval(latency_s, level, grid.interval_s, correlation_s)
         columns.update(zip(interval_keys(key), found, strict=True))
     return columns
+
+
+def _depends_on_network(counted: pd.DataFrame) -> bool:
+    """Whether something was sent, or somebody decided that nothing was: both depend on the network."""
+    sent = any(
+        counted[key].sum() > 0 for key in ("uplink_bytes", "uplink_opportunistic_bytes") if key in counted
+    )
+    return sent or ("decided_path" in counted and bool(counted["decided_path"].notna().any()))
 
 
 def _floats(column: pd.Series) -> NDArray[np.float64]:

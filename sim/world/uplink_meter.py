@@ -156,6 +156,18 @@ class UplinkMeter:
             self._probe()
         return self._estimator.estimate_bps()
 
+    def backlog_bytes(self) -> float:
+        """What has not left yet of the camera's own critical messages.
+
+        A link that is shared evenly says only afterwards when a message was through: nothing is known there.
+        """
+        now_s, link = self._env.now, self._link
+        return sum(
+            transfer.size_bytes - link.carried_bytes(transfer)
+            for transfer in self.unobserved
+            if transfer.delivered_s > now_s
+        )
+
     def watch(self, message: BackgroundTransfer) -> None:
         """Learn from how a message that gives way leaves."""
         watched = self._watched

@@ -56,8 +56,8 @@ SYSTEMS = st.one_of(
             }
         ),
     ),
-    st.tuples(st.just("full_offload"), st.fixed_dictionaries({"codec": st.sampled_from(["png", "h264"])})),
-    st.tuples(st.sampled_from(["full_offload", "edge_only", "spinn"]), st.just({})),
+    st.tuples(st.just("full_offload"), st.fixed_dictionaries({"codec": st.just("png")})),
+    st.tuples(st.sampled_from(["full_offload", "full_offload_h264", "edge_only", "spinn"]), st.just({})),
     st.tuples(st.just("coach"), st.just({"variant": "split"})),
 )
 PARTS = ["extract_s", "encode_s", "decode_s", "queue_s", "transmit_s", "edge_compute_s", "cloud_compute_s"]

@@ -17,7 +17,7 @@ from tests.strategies.sim import statistical
     [
         ("full_offload", {"codec": "png"}, None, 4),
         ("full_offload", {"codec": "jpeg"}, 2, 2),
-        ("full_offload", {"codec": "h264"}, None, 1),
+        ("full_offload_h264", {}, None, 1),
         ("full_offload", {"codec": "raw"}, 9, 4),
         ("spinn", {}, None, 4),
         ("coach", {"variant": "split"}, 1, 1),

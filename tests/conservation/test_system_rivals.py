@@ -14,7 +14,7 @@ from sim.physics.events import Unreachable
 from sim.systems.coach import Coach
 from sim.systems.deltacnn import DeltaCnn
 from sim.systems.edge_only import EdgeOnly
-from sim.systems.full_offload import FullOffload
+from sim.systems.full_offload import FullOffload, FullOffloadStream
 from sim.systems.h264_offload import H264Offload
 from sim.systems.motion_deltacnn import MotionDeltaCnn
 from sim.systems.roi import Roi
@@ -25,7 +25,7 @@ from tests.strategies.systems import CLOUD, EDGE, KnownRegions, clips, crashes, 
 SYSTEMS = {
     "full_offload": (FullOffload, FullOffload.Options("raw")),
     "full_offload png": (FullOffload, FullOffload.Options("png")),
-    "full_offload h264": (FullOffload, FullOffload.Options("h264")),
+    "full_offload h264": (FullOffloadStream, FullOffloadStream.Options()),
     "edge_only": EdgeOnly,
     "deltacnn": DeltaCnn,
     "deltacnn cloud": (DeltaCnn, DeltaCnn.Options(placement="cloud")),
@@ -196,7 +196,7 @@ class KeepsPacket:
         return message
 
 
-class WatchedStream(FullOffload):
+class WatchedStream(FullOffloadStream):
     """Decodes beside the system: on the edge every packet made, on the server those whose result came."""
 
     __slots__ = ("keyframes", "mirror", "pairs", "server")
@@ -232,7 +232,7 @@ def test_h264_stream_decodes_on_the_server_to_what_the_encoder_made(uplink, cras
     systems = []
 
     def build(context):
-        system = WatchedStream(context, FullOffload.Options("h264"))
+        system = WatchedStream(context, FullOffloadStream.Options())
         system.offload.encoder = KeepsPacket(system.encoder)
         system.mirror, system.server, system.pairs, system.keyframes = H264Codec(), H264Codec(), [], []
         systems.append(system)
@@ -302,7 +302,7 @@ def test_a_server_that_crashed_unseen_refuses_the_next_message_and_gets_a_whole_
     result = run(
         (DeltaCnn, DeltaCnn.Options(placement="cloud"))
         if system == "deltacnn"
-        else (FullOffload, FullOffload.Options("h264")),
+        else (FullOffloadStream, FullOffloadStream.Options()),
         [image] * 5,
         crashes_s=[(0.16, 0.19)],  # after the second frame
     )

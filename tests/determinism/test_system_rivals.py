@@ -7,7 +7,7 @@ import pytest
 
 from sim.systems.coach import Coach
 from sim.systems.deltacnn import DeltaCnn
-from sim.systems.full_offload import FullOffload
+from sim.systems.full_offload import FullOffloadStream
 from sim.systems.h264_offload import H264Offload
 from sim.systems.motion_deltacnn import MotionDeltaCnn
 from sim.systems.roi import Roi
@@ -15,7 +15,7 @@ from tests.strategies.images import texture
 from tests.strategies.systems import KnownRegions, run
 
 SYSTEMS = {
-    "h264": (FullOffload, FullOffload.Options("h264")),
+    "h264": (FullOffloadStream, FullOffloadStream.Options()),
     "deltacnn": DeltaCnn,
     "coach": Coach,
     "motion_deltacnn": MotionDeltaCnn,

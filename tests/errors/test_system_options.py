@@ -6,7 +6,7 @@ import pytest
 
 from sim.systems.coach import Coach
 from sim.systems.deltacnn import DeltaCnn
-from sim.systems.full_offload import FullOffload
+from sim.systems.full_offload import FullOffload, FullOffloadStream
 from sim.systems.h264_offload import H264Offload
 from sim.systems.motion_deltacnn import MotionDeltaCnn
 from sim.systems.roi import Roi
@@ -20,9 +20,9 @@ NAN = float("nan")
 @pytest.mark.parametrize(
     ("options", "changes", "key", "found"),
     [
-        (FullOffload.Options, {"codec": "h264", "quality": 85}, "quality", "85"),
-        (FullOffload.Options, {"crf": NAN}, "crf", "nan"),
-        (FullOffload.Options, {"keyframe_interval": 0}, "keyframe_interval", "0"),
+        (FullOffload.Options, {"codec": "h264"}, "codec", "'h264'"),
+        (FullOffloadStream.Options, {"crf": NAN}, "crf", "nan"),
+        (FullOffloadStream.Options, {"keyframe_interval": 0}, "keyframe_interval", "0"),
         (FullOffload.Options, {"result_bytes": -1}, "result_bytes", "-1"),
         (DeltaCnn.Options, {"threshold": 15.0}, "threshold", "15.0"),
         (DeltaCnn.Options, {"dilation_px": 2}, "dilation_px", "2"),

@@ -56,7 +56,7 @@ RUNS = {
         *SCENE,
     ),
     "full_offload h264": ("system=full_offload_h264", *SCENE, *FAULTS),
-    "full_offload counts": ("system=full_offload", "system.codec=h264", *COUNTS),
+    "full_offload counts": ("system=full_offload_h264", *COUNTS),
     "full_offload measured": ("system=full_offload_h264", *MEASURED),
     "edge_only scene": ("system=edge_only", "arrival=queue", *SCENE),
     "edge_only counts": ("system=edge_only", "arrival=closed_loop", *COUNTS),

@@ -77,15 +77,29 @@ def test_each_system_gets_the_options_that_it_has(sweep: Run) -> None:
 
 
 def test_an_option_that_the_yaml_leaves_at_its_default_is_an_option_too(sweep: Run, own_folder: Path) -> None:
-    target = "_target_: sim.systems.full_offload.FullOffload\ncrf: 23.0\n"
+    target = "_target_: sim.systems.full_offload.FullOffload\nresult_bytes: 4096\n"
     (own_folder / "system" / "plain.yaml").write_text(target)
-    done = sweep("--config-dir", str(own_folder), "-m", "system=plain,edge_only", "system.codec=png,h264")
+    done = sweep("--config-dir", str(own_folder), "-m", "system=plain,edge_only", "system.codec=png,raw")
     assert done.jobs == [
         ["system=plain", "+system.codec=png"],
-        ["system=plain", "+system.codec=h264"],
+        ["system=plain", "+system.codec=raw"],
         ["system=edge_only"],
     ]
     assert (done.table["status"] == "completed").all()
+
+
+def test_a_quality_of_images_is_skipped_for_a_stream_which_has_a_rate_factor(sweep: Run) -> None:
+    done = sweep("-m", "system=full_offload,full_offload_h264", "system.quality=85,null")
+    assert done.jobs == [
+        ["system=full_offload", "system.quality=85"],
+        ["system=full_offload", "system.quality=null"],
+        ["system=full_offload_h264"],
+    ]
+    assert (done.table["status"] == "completed").all()
+    assert done.notes == [
+        "note: system.quality skipped for full_offload_h264: no such option there; "
+        "1 job(s) that differed in nothing else are left out"
+    ]
 
 
 def test_jobs_that_differ_in_a_skipped_option_alone_run_once(sweep: Run) -> None:
@@ -181,7 +195,9 @@ def refused(command: Command, capsys: pytest.CaptureFixture[str], *arguments: st
             ["-m", "system=full_offload", "seed=0,1", "system.variant=split"],
             ["of system=full_offload", "codec"],
         ),
-        (["system=full_offload", "system.variant=split"], ["of system=full_offload", "codec, crf"]),
+        (["system=full_offload", "system.variant=split"], ["of system=full_offload", "codec, quality"]),
+        (["system=full_offload", "system.crf=30"], ["of system=full_offload", "'crf'"]),
+        (["system=full_offload_h264", "system.quality=30"], ["of system=full_offload_h264", "crf, key"]),
         (["experiment=quickstart", "system.colour=red"], ["system.colour", "edge_only"]),
         (["-m", "system=full_offload,choach", "system.variant=split"], ["did you mean coach"]),
     ],

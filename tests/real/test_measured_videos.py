@@ -20,7 +20,7 @@ def detector(data_dir: Path) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("system", "coverage"),
     # JPEG at 85 leaves no block 0.025 apart; H.264 at CRF 23 some of the water's, with chroma at half.
-    [({"name": "fluxshard_ea"}, 0.99), ({"name": "full_offload", "codec": "h264"}, 0.95)],
+    [({"name": "fluxshard_ea"}, 0.99), ({"name": "full_offload_h264"}, 0.95)],
 )
 def test_a_detector_finds_nearly_the_same(system: dict[str, str], coverage: float, data_dir: Path) -> None:
     content = {

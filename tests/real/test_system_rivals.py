@@ -15,7 +15,7 @@ from sim.systems.full_offload import FullOffload
 from sim.systems.h264_offload import H264Offload
 from sim.systems.motion_deltacnn import MotionDeltaCnn
 from sim.systems.spinn import Spinn
-from tests.strategies.systems import run
+from tests.strategies.systems import run, whole_frames
 from traces.video.loading import load_video
 
 pytestmark = pytest.mark.data
@@ -39,9 +39,7 @@ def offload(system_of, frames):
 
 
 def test_each_codec_sends_less_than_the_one_before(frames):
-    means = [
-        offload((FullOffload, FullOffload.Options(codec)), frames)["uplink_bytes"].mean() for codec in CODECS
-    ]
+    means = [offload(whole_frames(codec), frames)["uplink_bytes"].mean() for codec in CODECS]
     assert means[0] == 320 * 320 * 3 + 4
     assert means == sorted(means, reverse=True)
     assert means[2] < 0.3 * means[1]  # what lossless coding costs

@@ -22,6 +22,7 @@ from sim.physics.processor import Processor
 from sim.physics.trace_replay import replay
 from sim.records.frame_table import FrameTable
 from sim.schedulers import DEFAULT_DECAY_PER_S, EffectiveAccuracyScheduler
+from sim.systems.full_offload import FullOffload, FullOffloadStream
 from sim.world.admission import Admission
 from sim.world.camera import Camera
 from sim.world.camera_world import CameraWorld
@@ -117,6 +118,13 @@ def rate(rates_bps: Sequence[tuple[float, float]], period_s: float = 1000.0) -> 
     """A trace of (from when, bit/s)."""
     times_s, values_bps = zip(*rates_bps, strict=True)
     return RateTrace("invented", np.array(times_s), np.array(values_bps), period_s)
+
+
+def whole_frames(codec: str) -> tuple[type, Any]:
+    """Full offload with a codec: its class and options."""
+    if codec == "h264":
+        return FullOffloadStream, FullOffloadStream.Options()
+    return FullOffload, FullOffload.Options(codec)
 
 
 def run(

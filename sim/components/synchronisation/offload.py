@@ -44,7 +44,7 @@ class Offload:
     Args:
         content: encodes them.
         state: of edge and server, which messages build on.
-        costs: learns from every message what blocks weigh.
+        costs: learns from every message what blocks weigh, from every reply how long it takes.
         sender: withdrawn when the server is given up.
         result_bytes: size of a result on the downlink; None: of the network's result.
     """
@@ -109,6 +109,7 @@ class Offload:
             yield world.infer_cloud_dense() if densely else world.infer_cloud(blocks)
             state.refresh_server(world)
             yield world.reply(result_bytes(self.result_bytes, result))
+            self.costs.learn_reply(world.account)
         except Unreachable:
             self._give_up(message.epoch, world)
             raise
@@ -124,7 +125,7 @@ class Offload:
         """
         state, payload = self.state, self.content.payload
         message = state.begin(frame)
-        self.costs.learn(message)
+        self.costs.guess(message)
         yield payload.encode(message, world)
         payload.reconstruct(message, world)
         state.proxy.apply(message)
@@ -137,6 +138,7 @@ class Offload:
             yield world.infer_cloud_dense()
             state.server.refreshed_version = state.server.image.version
             yield world.reply(result_bytes(self.result_bytes, state.server.result))
+            self.costs.learn_reply(world.account)
         except Unreachable:
             world.give_up()
             state.start_over(world)

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from sim.systems.full_offload.system import FullOffload
+from sim.systems.full_offload.system import FullOffload, FullOffloadStream
 
-__all__ = ["FullOffload"]
+__all__ = ["FullOffload", "FullOffloadStream"]

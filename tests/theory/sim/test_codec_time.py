@@ -21,7 +21,17 @@ from sim.systems.full_offload import FullOffload
 from tests.strategies.images import texture
 from tests.strategies.sim import pixels
 from tests.strategies.sim import run as run_content
-from tests.strategies.systems import CLOUD, DELAY_S, DOWNLINK_BPS, EDGE, SIDE_PX, UPLINK_BPS, run, with_codecs
+from tests.strategies.systems import (
+    CLOUD,
+    DELAY_S,
+    DOWNLINK_BPS,
+    EDGE,
+    SIDE_PX,
+    UPLINK_BPS,
+    run,
+    whole_frames,
+    with_codecs,
+)
 from traces.notices import InputWarning
 
 PIXELS = SIDE_PX**2
@@ -62,7 +72,7 @@ def test_full_offload_encodes_on_the_edge_and_decodes_on_the_server(codec):
     names = ["h264_keyframe", "h264", "h264"] if codec == "h264" else [codec] * 3
     encode_s = [EDGE_TIMES[n].encode.seconds(PIXELS, s) for n, s in zip(names, sizes, strict=True)]
     decode_s = [CLOUD_TIMES[n].decode.seconds(PIXELS, s) for n, s in zip(names, sizes, strict=True)]
-    rows = timed((FullOffload, FullOffload.Options(codec))).rows
+    rows = timed(whole_frames(codec)).rows
     assert list(rows["encode_s"]) == pytest.approx(encode_s)
     assert list(rows["decode_s"]) == pytest.approx(decode_s)
     sent_s = [8 * size / UPLINK_BPS for size in sizes]

@@ -248,6 +248,15 @@ def test_a_constant_has_an_interval_of_no_width() -> None:
     assert START_UP == 30
 
 
+def test_who_decides_not_to_send_depends_on_the_network_as_well() -> None:
+    """A dead link keeps every frame on the edge: its run says no more about the network than any other."""
+    table = frames_of(np.arange(200) / 30.0)
+    table["decided_path"] = "edge"
+    assert interval_columns(table, {"ea_mean": 0.5}, 5.0)["ea_mean_low"] is None
+    table["decided_path"] = None
+    assert interval_columns(table, {"ea_mean": 0.5}, 5.0)["ea_mean_low"] == 0.5
+
+
 # -- what the page shows -----------------------------------------------------------------------------
 
 BEGIN, END = "<!-- interval coverage -->", "<!-- end of interval coverage -->"

@@ -21,7 +21,6 @@ from sim.records.outcome import Outcome
 from sim.systems.coach import Coach
 from sim.systems.deltacnn import DeltaCnn
 from sim.systems.edge_only import EdgeOnly
-from sim.systems.full_offload import FullOffload
 from sim.systems.spinn import Spinn
 from sim.world.contract import checked_bound
 from tests.strategies.images import texture
@@ -35,6 +34,7 @@ from tests.strategies.systems import (
     context,
     differing_blocks,
     run,
+    whole_frames,
 )
 
 CODECS = ("raw", "png", "jpeg", "h264")
@@ -77,7 +77,7 @@ def test_full_offload_takes_transmission_dense_inference_and_reply(codec):
     encoder = H264Codec() if codec == "h264" else make_frame_codec(codec)
     messages = [encoder.encode(frame) for frame in FRAMES]
     sizes = [len(message) for message in messages]
-    result = run((FullOffload, FullOffload.Options(codec)), FRAMES)
+    result = run(whole_frames(codec), FRAMES)
     assert list(result.rows["uplink_bytes"]) == sizes
     assert latency_s(result) == pytest.approx([up_s(size) + 0.020 + AROUND_S for size in sizes])
     arrived = [encoder.decode(message) for message in messages]
@@ -89,7 +89,8 @@ def test_full_offload_takes_transmission_dense_inference_and_reply(codec):
 
 @pytest.mark.parametrize("codec", CODECS)
 def test_frames_overlap_in_a_stream_too_where_each_builds_on_the_last(codec):
-    system = FullOffload(context(), FullOffload.Options(codec))
+    kind, options = whole_frames(codec)
+    system = kind(context(), options)
     assert make_frame_codec(codec).builds_on_last == (codec == "h264")
     assert checked_bound(system) == 4
 
