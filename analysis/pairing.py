@@ -77,6 +77,12 @@ def read_side(folder: Path, key: str | None = None, value: str | None = None) ->
     except FileNotFoundError as error:
         raise InputError(str(error)) from None
     if key is not None:
+        if all(_chosen(row, key) is None for row in rows):
+            given = sorted({"system", *(name for row in rows for name in settings(_given(row)))})
+            raise InputError(
+                f"--by: expected one of the keys {', '.join(given)}, which the runs in {folder} were given, "
+                f"found {key!r}"
+            )
         found = {str(_chosen(row, key)) for row in rows}
         rows = [row for row in rows if str(_chosen(row, key)) == value]
         if not rows:
@@ -98,8 +104,12 @@ def read_side(folder: Path, key: str | None = None, value: str | None = None) ->
 
 def _chosen(row: Mapping[str, Any], key: str) -> Any:
     """What a run was given for a key: the name of its system, else what its command line says."""
-    given = split_overrides(row.get("overrides"))
+    given = _given(row)
     return system_name(row, given) if key == "system" else settings(given).get(key)
+
+
+def _given(row: Mapping[str, Any]) -> list[str]:
+    return split_overrides(row.get("overrides"))
 
 
 def _common_system(rows: Sequence[Mapping[str, Any]]) -> str | None:

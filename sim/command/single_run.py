@@ -92,7 +92,7 @@ def summarise(
     camera's alike; frames, bytes and busy times are of the whole run (:mod:`sim.records.run_statistics`).
     `uplink_bytes` are critical bytes (the sum of the frames', what still waits in the link included),
     `uplink_bps_mean` is what the link has carried of both classes by the end, byte by byte, over the
-    simulated time.
+    simulated time: of the whole run, as bytes are (sim/records/README.md says why).
     `edge_compute_fraction` is the edge's share of the critical path's compute time; busy ratios include
     background work. Energy is that of all edges over the whole run (:mod:`sim.records.energy`). `accuracy`
     and `ea` are by `accuracy_ruler`, measured or coverage. Where accuracy is measured, streaming means are

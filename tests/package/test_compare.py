@@ -84,6 +84,8 @@ def test_runs_that_met_something_else_are_refused(sweep: Path, sim: Callable[...
         InputError, match=r"--by system: expected one of fluxshard_ea, full_offload .*'coach'"
     ):
         read_side(sweep, "system", "coach")
+    with pytest.raises(InputError, match=r"--by: expected one of the keys .*system, trace, .*'scheduler'"):
+        read_side(sweep, "scheduler", "ea")
     fewer = sim("fewer", "system=edge_only", "trace=low,medium", "replicates=2")
     with pytest.raises(InputError, match=r"has no partner on the side of edge_only: .*replicate=2 here"):
         pair_up(read_side(sweep, "system", "full_offload"), read_side(fewer))
