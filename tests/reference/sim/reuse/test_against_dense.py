@@ -1,7 +1,7 @@
-"""Whole runs of fluxshard_remap where it is known what must come out: dense inference's results, and no bytes.
+"""Whole runs of fluxshard_remap where it is known what must come out: dense results, and no bytes.
 
-The default network really runs; `accuracy` of a frame is its agreement with dense inference on the frame as it
-was captured, 1 where every pixel has the same class.
+The default network really runs; `accuracy` of a frame is its agreement with dense inference on the frame as
+it was captured, 1 where every pixel has the same class.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ def written(folder: Path, images: list[NDArray[np.uint8]]) -> dict[str, Any]:
     return {"kind": "file", "path": str(folder), "size_px": SIDE_PX}
 
 
-def run(video: dict[str, Any], mode: str = "measured", policy: str | None = None, **changes: Any) -> RunRecord:
+def run(
+    video: dict[str, Any], mode: str = "measured", policy: str | None = None, **changes: Any
+) -> RunRecord:
     content: dict[str, Any] = {
         "system": {"name": "fluxshard_remap", **changes.pop("options", {})},
         "video": video,
