@@ -1,4 +1,4 @@
-"""FluxShard's family with several frames under way: one image on both ends, every frame's turn, one return."""
+"""FluxShard's family several frames under way: one image on both ends, every frame's turn, a way back."""
 
 from __future__ import annotations
 
