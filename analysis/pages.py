@@ -48,6 +48,7 @@ TABLES = {
     ),
     "frontier": PageTable("sim/accuracy/README.md", kind="frontier"),
     "ablation": PageTable("README.md", kind="ablation"),
+    "remap_ablation": PageTable("sim/systems/fluxshard_remap/README.md", kind="ablation"),
     "propagation_delay": PageTable(
         "sim/README.md",
         ("system", "swept", "frames", "of", "EA", "EA/captured", "by", "latency ms", "offload %"),

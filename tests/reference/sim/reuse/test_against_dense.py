@@ -137,3 +137,16 @@ def test_salience_follows_results_and_needs_a_network(picture: NDArray[np.uint8]
     assert told["blocks_active_cloud"].sum() > blind["blocks_active_cloud"].sum()
     filtered = run(video, options={"salience_rule": "filter"}).frames
     assert filtered["blocks_active_cloud"].sum() < blind["blocks_active_cloud"].sum()
+
+
+def test_a_perfect_proxy_is_a_bound_on_what_tracking_it_wins() -> None:
+    """On a composed scene over a link that both know: what a perfect one has not got to send is not sent."""
+    video = {"kind": "scene", "size_px": SIDE_PX, "seed": 1}
+    tracked, perfect = (
+        run(video, options={"proxy": proxy}, frames=40, link={"delay_s": 0.005}, payload={"codec": "jpeg"})
+        for proxy in ("tracked", "perfect")
+    )
+    assert perfect.frames["blocks_sent"].sum() <= tracked.frames["blocks_sent"].sum()
+    assert perfect.summary["uplink_bytes"] < tracked.summary["uplink_bytes"]
+    for key in ("accuracy_mean", "ea_per_captured"):
+        assert perfect.summary[key] > tracked.summary[key] - 0.01, key
