@@ -102,15 +102,18 @@ def test_a_network_that_cannot_be_cut_inside_is_refused():
 
 @pytest.mark.parametrize("margin_px", [-1, 1.5, True])
 def test_a_margin_is_a_whole_number_of_pixels(margin_px):
-    with pytest.raises(InputError, match="system.margin_px: expected a whole number of pixels >= 0, found"):
+    with pytest.raises(InputError, match=r"system.margin_px: expected a whole number of pixels >= 0, found"):
         FluxShardRemap(context(), FluxShardRemap.Options(margin_px=margin_px, salience=False))
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"name": "fluxshard_remap"}, "fluxshard_remap.*pixels"),
-        ({"name": "fluxshard_ea", "margin_px": 16}, "system.margin_px: expected 0 for a video without pixels"),
+        ({"name": "fluxshard_remap"}, r"fluxshard_remap.*pixels"),
+        (
+            {"name": "fluxshard_ea", "margin_px": 16},
+            "system.margin_px: expected 0 for a video without pixels",
+        ),
     ],
 )
 def test_what_needs_pixels_refuses_a_video_without_them(options, message):
@@ -120,6 +123,9 @@ def test_what_needs_pixels_refuses_a_video_without_them(options, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.filterwarnings("ignore:video.size_px")
 def test_a_scheduler_that_knows_the_future_is_said_to_have_no_effect():
     with pytest.warns(InputWarning, match="scheduler: has no effect with system.paths=latency"):
-        assemble(read_config(pixels("fluxshard_remap", scheduler={"name": "oracle"}, options={"salience": False})))
+        assemble(
+            read_config(pixels("fluxshard_remap", scheduler={"name": "oracle"}, options={"salience": False}))
+        )

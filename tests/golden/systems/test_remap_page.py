@@ -1,6 +1,6 @@
 """fluxshard_remap's page: the means of its ablation, and what its words say of them.
 
-    python -m tests.golden.test_remap_page
+    python -m tests.golden.systems.test_remap_page
 
 writes the means into the page.
 """
@@ -14,7 +14,7 @@ import pytest
 
 from analysis.pages import golden_results
 
-PAGE = Path(__file__).resolve().parents[2] / "sim" / "systems" / "fluxshard_remap" / "README.md"
+PAGE = Path(__file__).resolve().parents[3] / "sim" / "systems" / "fluxshard_remap" / "README.md"
 BEGIN, END = "<!-- means -->", "<!-- end of means -->"
 WHOLE = "nothing"
 CHANGED = r"(system\.\S+=\S+|in_flight=1)"
@@ -45,10 +45,11 @@ def means_table() -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for changed, row in means().iterrows():
+        named = changed if changed == WHOLE else f"`{changed}`"
         lines.append(
-            f"| {changed if changed == WHOLE else f'`{changed}`'} | {row['ea_per_captured']:.3f} | "
-            f"{row['frames_completed']:.1f} | {row['accuracy_mean']:.3f} | {1e3 * row['latency_mean_s']:.1f} | "
-            f"{row['kb']:.1f} | {row['unasked_kb']:.1f} |"
+            f"| {named} | {row['ea_per_captured']:.3f} | "
+            f"{row['frames_completed']:.1f} | {row['accuracy_mean']:.3f} | "
+            f"{1e3 * row['latency_mean_s']:.1f} | {row['kb']:.1f} | {row['unasked_kb']:.1f} |"
         )
     return "\n".join(lines)
 
