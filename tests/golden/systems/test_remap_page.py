@@ -76,6 +76,12 @@ def test_its_words_follow_from_the_table() -> None:
     assert whole["accuracy_mean"] - found.loc["system.salience=False", "accuracy_mean"] == pytest.approx(
         0.02, abs=0.005
     )
+    margin, fallback = found.loc["system.margin_px=0"], found.loc["system.dense_fallback=False"]
+    for key in ("ea_per_captured", "accuracy_mean"):
+        assert whole[key] - margin[key] == pytest.approx(0.02, abs=0.005), key
+        assert whole[key] - fallback[key] == pytest.approx(0.01, abs=0.005), key
+    assert abs(whole["latency_mean_s"] - margin["latency_mean_s"]) < 0.001
+    assert fallback["latency_mean_s"] - whole["latency_mean_s"] == pytest.approx(0.005, abs=0.001)
     assert whole["ea_per_captured"] / found.loc["in_flight=1", "ea_per_captured"] > 1.9
     runs = results()[lambda table: table["changed"] == WHOLE].set_index(["sequence", "replicate"]).index
     ignorant = pd.Series([r == 3 and sequence != "dance-twirl" for sequence, r in runs], index=runs)
