@@ -74,10 +74,6 @@ class ReuseOptions:
 class EdgeSide(Protocol):
     """What the edge keeps of earlier frames, and infers from."""
 
-    @property
-    def frame_index(self) -> int:
-        """The frame that it is of; -1 for none yet."""
-
     def begin_frame(self) -> None:
         """Take over what has become ready in the background: not while a frame is under way, whose vectors
         lead into what it was searched in."""
@@ -142,6 +138,7 @@ class MotionReuse:
                 scheduler, context.geometry, content, self.state, self.costs, self.cloud
             )
         self.turns = Turns()
+        self._answered = -1  # the newest frame whose result is there
         self._shown: Match | None = None  # of the last frame, on the path it took
 
     max_in_flight = FRAMES_UNDER_WAY
@@ -184,10 +181,11 @@ class MotionReuse:
             self.state.newest = frame
             if not self.state.begun:
                 outcome = yield from self._begin(frame, world)
-                return outcome
-            outcome = yield from self._go_on(frame, turn, world)
+            else:
+                outcome = yield from self._go_on(frame, turn, world)
         finally:
             turn.pass_on()
+        self._answered = max(self._answered, frame.index)
         return outcome
 
     def _go_on(self, frame: Frame, turn: Turn, world: FrameWorld) -> Generator[Any, Any, Outcome]:
@@ -314,12 +312,12 @@ class MotionReuse:
     def _alone(
         self, frame: Frame, remote: Match, turn: Turn, world: FrameWorld
     ) -> Generator[Any, Any, Outcome]:
-        """The server has not answered: the edge infers the frame, unless it has gone on to later ones."""
+        """The server has not answered: the edge infers the frame, unless a later one has been answered."""
         turn.pass_on()
         again = yield from self.turns.take(world)
         try:
-            if self.edge.frame_index > frame.index:
-                raise Unreachable("the edge has gone on to later frames")
+            if self._answered > frame.index:
+                raise Unreachable("a later frame has been answered")
             self.edge.begin_frame()
             local = self.edge.match(frame)
             yield world.extract()
