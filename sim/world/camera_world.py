@@ -124,9 +124,11 @@ class CameraWorld:
     ) -> Generator[Any, Any, bool]:
         """Send a message that gives way, and wait for the far side's word that it was of use.
 
-        `on_arrived` runs on the far side and says whether it was. Returns False once nothing has moved for
-        `patience_s`: a slow link may take longer, as long as it carries something. `after_s` is how long the
-        message takes to be made.
+        `on_arrived` runs on the far side and says whether it was. Returns False if the link carries none of it
+        for `patience_s` or, once all of it has left, no word comes for as long. What has left in part is
+        waited for, whatever the link does: to begin again would cost that part, and on a link whose packets
+        are further apart than the patience nothing would ever arrive. `after_s` is how long the message takes
+        to be made.
         """
         if after_s > 0.0:
             yield Timeout(self.env, after_s)
@@ -137,10 +139,11 @@ class CameraWorld:
                 self.notify(0, lambda: answer.succeed_once(0.0))
 
         transfer = self._give_way(size_bytes, lambda: None, arrived)
-        unsent_bytes = math.inf
-        while not answer.settled and (left_bytes := self.uplink.unsent_bytes(transfer)) < unsent_bytes:
+        unsent_bytes, left_bytes = math.inf, float(size_bytes)
+        while not answer.settled and (left_bytes < unsent_bytes or 0.0 < left_bytes < size_bytes):
             unsent_bytes = left_bytes
             yield AnyOf(self.env, [answer, Timeout(self.env, patience_s)])
+            left_bytes = self.uplink.unsent_bytes(transfer)
         self.uplink.cancel(transfer)
         return answer.settled
 
