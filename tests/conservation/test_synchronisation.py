@@ -16,10 +16,13 @@ from hypothesis import strategies as st
 
 from sim.components.blocks import Message
 from sim.components.blocks.pixels import PixelSharedImage
+from sim.components.synchronisation import ServerHalf
 from tests.strategies.sim import Run, outages, pixels, run
 
 FRAMES = 20
-DELAYS = st.sampled_from([0.001, 0.01])  # so near that a small scene, quick on the edge, is offloaded, and not
+DELAYS = st.sampled_from(
+    [0.001, 0.01]
+)  # so near that a small scene, quick on the edge, is offloaded, and not
 FAULTS = st.fixed_dictionaries(
     {
         "trace": st.fixed_dictionaries(
@@ -31,7 +34,11 @@ FAULTS = st.fixed_dictionaries(
         ),
         "link": st.one_of(
             st.fixed_dictionaries(
-                {"outages_s": outages(max_ms=900), "loss": st.sampled_from([0.0, 0.05, 0.4]), "delay_s": DELAYS}
+                {
+                    "outages_s": outages(max_ms=900),
+                    "loss": st.sampled_from([0.0, 0.05, 0.4]),
+                    "delay_s": DELAYS,
+                }
             ),
             st.fixed_dictionaries(
                 {"outages_s": outages(max_ms=900), "sharing": st.just("fair"), "delay_s": DELAYS}
@@ -93,7 +100,9 @@ class Witness:
             assert state.synchronised, "faults are over: the server must be found again"
             assert not server._early, "a message waits for ever"
             now = SimpleNamespace(cloud=camera.world.cloud, now_s=float(camera.world.env.now))
-            wiped = server._memory.lost(now)  # by a crash that the edge has not heard of, for want of a message
+            wiped = server._memory.lost(
+                now
+            )  # by a crash that the edge has not heard of, for want of a message
             assert wiped or server.epoch in (-1, state.epoch)
             if not wiped and server.epoch == state.epoch:
                 assert state.proxy.same_as(server.image)
@@ -111,6 +120,25 @@ def test_both_sides_make_the_same_of_every_message_under_every_fault(
         witness = Witness(patch)
         done = run(content, drain=True)
         witness.check(done)
+
+
+@given(st.permutations(range(1, 7)))
+def test_messages_are_taken_in_by_the_order_of_their_sending_whatever_that_of_their_coming(
+    arrivals: list[int],
+) -> None:
+    """A link that shares fairly lets a short message overtake a long one."""
+    image = SimpleNamespace(version=1)
+    server = ServerHalf(image, SimpleNamespace(), epoch=0)  # type: ignore[arg-type]
+    taken: list[int] = []
+
+    def take(builds_on: int) -> None:
+        taken.append(builds_on)
+        image.version += 1
+
+    for builds_on in arrivals:
+        server.in_turn(0, builds_on, lambda builds_on=builds_on: take(builds_on))  # type: ignore[misc]
+        server.take_early()
+    assert taken == sorted(arrivals)
 
 
 @pytest.mark.filterwarnings("ignore:video.size_px", "ignore:system.salience")

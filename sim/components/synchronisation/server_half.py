@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 from sim.components.blocks import BlockFeatures, Message, SharedImage
@@ -42,7 +44,9 @@ class ServerHalf:
             take: called then, by :meth:`take_early`, or when the epoch has ended.
         """
         if self.waits_for(epoch, builds_on):
-            self._early.append((epoch, builds_on, take))
+            insort(
+                self._early, (epoch, builds_on, take), key=itemgetter(1)
+            )  # a fair link lets messages overtake
         else:
             take()
 
