@@ -5,6 +5,7 @@
     python -m analysis compare MULTIRUN --by system A B
     python -m analysis frontier FOLDER [FOLDER ...] [--picture FILE]
     python -m analysis ablation MULTIRUN
+    python -m analysis faults MULTIRUN
     python -m analysis merge MULTIRUN
     python -m analysis readme MULTIRUN [--table NAME]
 
@@ -13,7 +14,7 @@ draws the picture of the others where one is asked for. ``compare`` pairs the ru
 systems (or values of another key) of one sweep, that met the same network and video, says which is better and
 writes compare.csv. ``frontier`` takes each system's settings as points of accuracy against latency and bytes,
 averaged over videos and replicates. ``ablation`` says what each part that a sweep leaves out is worth in
-each regime. ``merge`` collects a multirun's jobs anew into results.parquet and
+each regime, ``faults`` what each fault costs each system. ``merge`` collects a multirun's jobs anew into results.parquet and
 results.csv. ``readme`` takes the results of the main job (or, with --table, of the
 experiment of that name) into tests/golden/tables/ and from there into its page.
 """
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from analysis.ablation import ablation_table, effects
+from analysis.faults import faults_table
 from analysis.pages import TABLES, update_page
 from analysis.pictures import check_format, draw_runs
 from analysis.replicates import pooled_rows
@@ -50,6 +52,8 @@ def main(arguments: list[str] | None = None) -> None:
     frontier.add_argument("--picture", type=Path, help="also draw it: .png, .pdf, .svg, …")
     ablation = commands.add_parser("ablation", help="what each part that was left out is worth")
     ablation.add_argument("folder", type=Path)
+    faults = commands.add_parser("faults", help="what each fault costs each system")
+    faults.add_argument("folder", type=Path)
     merge = commands.add_parser("merge", help="collect a multirun's jobs")
     merge.add_argument("folder", type=Path)
     readme = commands.add_parser("readme", help="update a table of a page")
@@ -65,6 +69,8 @@ def main(arguments: list[str] | None = None) -> None:
             _frontier(chosen.folders, chosen.picture)
         elif chosen.command == "ablation":
             print(ablation_table(effects(run_rows(chosen.folder))))
+        elif chosen.command == "faults":
+            print(faults_table(run_rows(chosen.folder)))
         elif chosen.command == "merge":
             merge_results(chosen.folder)
             print(summary_table(pooled_rows(run_rows(chosen.folder), chosen.folder)))

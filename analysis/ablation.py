@@ -47,11 +47,12 @@ class Effect:
     pairs: int
 
 
-def effects(rows: Sequence[Mapping[str, Any]]) -> list[Effect]:
+def effects(rows: Sequence[Mapping[str, Any]], quantity: str = QUANTITY) -> list[Effect]:
     """The effects in a sweep, regime by regime.
 
     Args:
         rows: one a job, as :func:`analysis.results.run_rows` makes them.
+        quantity: of their columns, the one that is compared.
 
     Raises:
         InputError: there is no whole system to compare with, or a job that has no result or no partner.
@@ -63,12 +64,13 @@ def effects(rows: Sequence[Mapping[str, Any]]) -> list[Effect]:
     regimes = [key for key in shared if key not in left_out and len({job[key] for job in jobs}) > 1]
     found: dict[str, dict[str, dict[str, float]]] = {}
     for row, job in zip(rows, jobs, strict=True):
-        if row["status"] != "completed" or row.get(QUANTITY) is None:
-            raise InputError(f"{row['overrides']}: expected a completed run, found {row['status']}")
+        if row["status"] != "completed" or row.get(quantity) is None:
+            found_instead = row["status"] if row["status"] != "completed" else f"no {quantity}"
+            raise InputError(f"{row['overrides']}: expected a completed run, found {found_instead}")
         regime = ", ".join(f"{key}={job[key]}" for key in regimes)
         without = ", ".join(f"{key}={job[key]}" for key in left_out if key in job)
         drawn = ", ".join(f"{key}={job[key]}" for key in REALISATION if key in job)
-        found.setdefault(regime, {}).setdefault(without, {})[drawn] = float(row[QUANTITY])
+        found.setdefault(regime, {}).setdefault(without, {})[drawn] = float(row[quantity])
     made = [
         _effect(regime, without, variants)
         for regime, variants in found.items()

@@ -9,6 +9,7 @@ from typing import Literal
 import pandas as pd
 
 from analysis.ablation import ablation_table, effects
+from analysis.faults import faults_table
 from analysis.frontier import frontier_table, points_of
 from analysis.replicates import pooled_rows
 from analysis.results import run_rows
@@ -28,13 +29,14 @@ class PageTable:
         page: the file that shows it.
         columns: their headings; none: all that there are.
         pooled: shown as means over its videos.
-        kind: a row a run (or its replicates), the points of a frontier, or what parts are worth.
+        kind: a row a run (or its replicates), the points of a frontier, what parts are worth, or what
+            faults cost.
     """
 
     page: str
     columns: tuple[str, ...] = ()
     pooled: bool = False
-    kind: Literal["summary", "frontier", "ablation"] = "summary"
+    kind: Literal["summary", "frontier", "ablation", "faults"] = "summary"
 
 
 #: By the experiment that makes each.
@@ -48,6 +50,7 @@ TABLES = {
     ),
     "frontier": PageTable("sim/accuracy/README.md", kind="frontier"),
     "ablation": PageTable("README.md", kind="ablation"),
+    "faults": PageTable("sim/README.md", kind="faults"),
     "propagation_delay": PageTable(
         "sim/README.md",
         ("system", "swept", "frames", "of", "EA", "EA/captured", "by", "latency ms", "offload %"),
@@ -103,6 +106,8 @@ def page_table(name: str) -> str:
         text = frontier_table(points_of(rows))
     elif table.kind == "ablation":
         text = ablation_table(effects(rows))
+    elif table.kind == "faults":
+        text = faults_table(rows)
     else:
         text = summary_table(rows, table.columns)
     return f"```text\n{text}\n```"
@@ -130,7 +135,8 @@ def update_page(name: str, folder: Path) -> None:
         raise ValueError(f"{folder}: expected completed jobs, found {failed} of {len(results)} that failed")
     kept = results.drop(columns=[column for column in VOLATILE if column in results])
     if kind != "summary":
-        kept = kept[[column for column in kept if column.startswith(_NEEDED)]]
+        needed = (*_NEEDED, "ea_mean") if kind == "faults" else _NEEDED
+        kept = kept[[column for column in kept if column.startswith(needed)]]
     kept["overrides"] = kept["overrides"].map(portable)
     page = ROOT / TABLES[name].page
     text = page.read_text(encoding="utf-8")

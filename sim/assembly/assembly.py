@@ -23,10 +23,11 @@ from sim.assembly.video import VideoView, open_view
 from sim.components.context import SystemContext
 from sim.configuration.model_card import read_card
 from sim.configuration.plugins import Plugin, find_plugin, read_plugin
-from sim.configuration.sections import ModelConfig, RunConfig
+from sim.configuration.sections import FaultsConfig, ModelConfig, RunConfig
 from sim.physics.arrivals import Arrivals, ClosedLoop, PeriodicLatest, PeriodicQueue
 from sim.physics.estimators import BandwidthEstimator
 from sim.physics.fair_link import FairLink
+from sim.physics.faults import Misbelief, Slowdown, check_windows
 from sim.physics.link import Link, LinkConditions
 from sim.physics.processor import Processor
 from sim.physics.radio import Radio
@@ -131,6 +132,7 @@ def assemble(
     def cuts() -> tuple[Cut, ...]:
         return _cuts(card, folders)
 
+    slowdown = _slowdown(config.faults)
     cameras, edges = [], []
     payload: tuple[str | None, float | None] = None, None
     for number in range(config.cameras):
@@ -139,7 +141,7 @@ def assemble(
         estimator = _estimator(estimators, uplink)
         world = CameraWorld(
             env,
-            Device(edge, edge_profile, _noise(config, next(streams))),
+            Device(edge, edge_profile, _noise(config, next(streams)), slowdown),
             cloud,
             uplink,
             downlink,
@@ -149,6 +151,7 @@ def assemble(
             on_trace=timeline.recorder(number) if timeline else None,
             codec_time=config.codec_time == "profile",
             probe_s=config.link.probe_s,
+            misbelief=_misbelief(config.faults),
         )
         context = SystemContext(
             geometry=view.geometry,
@@ -282,15 +285,18 @@ def _noise(config: RunConfig, stream: np.random.SeedSequence) -> Noise | None:
 
 
 def _crashes(config: RunConfig) -> tuple[tuple[float, float], ...]:
-    previous_end_s = 0.0
-    for start_s, end_s in config.server.crashes_s:
-        if not previous_end_s <= start_s < end_s:
-            raise InputError(
-                "server.crashes_s: expected ascending, disjoint [start, end] pairs in seconds, "
-                f"found [{start_s}, {end_s}] after {previous_end_s}"
-            )
-        previous_end_s = end_s
+    check_windows("server.crashes_s", config.server.crashes_s)
     return config.server.crashes_s
+
+
+def _slowdown(faults: FaultsConfig) -> Slowdown | None:
+    made = Slowdown(faults.edge_slowdown, faults.edge_slow_s)
+    return None if made.factor == 1.0 else made
+
+
+def _misbelief(faults: FaultsConfig) -> Misbelief | None:
+    made = Misbelief(faults.estimate_factor, faults.estimate_delay_s)
+    return None if (made.factor, made.delay_s) == (1.0, 0.0) else made
 
 
 def _overlay(config: RunConfig, view: VideoView, path: Path | None) -> Overlay | None:

@@ -1,7 +1,8 @@
 """Edge and server hold the same image, byte for byte, whatever becomes of links, servers and answers.
 
-Checked at every message, not only in the end: what the server makes of a message is what the edge's proxy made of
-it. At quiescence, once everything in flight has arrived, both images are equal or the edge knows that it has none.
+Checked at every message, not only in the end: what the server makes of a message is what the edge's proxy
+made of it. At quiescence, once everything in flight has arrived, both images are equal, or a crash has wiped
+the server's and no message has come since.
 """
 
 from __future__ import annotations
