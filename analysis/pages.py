@@ -8,11 +8,11 @@ from typing import Literal
 
 import pandas as pd
 
-from analysis.ablation import ablation_table, effects
-from analysis.faults import faults_table
+from analysis.ablation import ablation_table, effects, faults_table
 from analysis.frontier import frontier_table, points_of
 from analysis.replicates import pooled_rows
 from analysis.results import run_rows
+from analysis.scaling import lines_of, scaling_table
 from analysis.settings import join_overrides, split_overrides
 from analysis.tables import mean_over_videos, summary_table
 from conf.search_path import checkout_folder
@@ -29,14 +29,14 @@ class PageTable:
         page: the file that shows it.
         columns: their headings; none: all that there are.
         pooled: shown as means over its videos.
-        kind: a row a run (or its replicates), the points of a frontier, what parts are worth, or what
-            faults cost.
+        kind: a row a run (or its replicates), the points of a frontier, what parts are worth, what faults
+            cost, or what more cameras do.
     """
 
     page: str
     columns: tuple[str, ...] = ()
     pooled: bool = False
-    kind: Literal["summary", "frontier", "ablation", "faults"] = "summary"
+    kind: Literal["summary", "frontier", "ablation", "faults", "scaling"] = "summary"
 
 
 #: By the experiment that makes each.
@@ -50,6 +50,7 @@ TABLES = {
     ),
     "frontier": PageTable("sim/accuracy/README.md", kind="frontier"),
     "ablation": PageTable("README.md", kind="ablation"),
+    "cameras": PageTable("sim/README.md", kind="scaling"),
     "faults": PageTable("sim/README.md", kind="faults"),
     "propagation_delay": PageTable(
         "sim/README.md",
@@ -88,6 +89,10 @@ _NEEDED = (
 )
 
 
+# And those that only some kinds of table need.
+_FURTHER = {"faults": ("ea_mean",), "scaling": ("cameras", "ea_fairness", "uplink_fairness")}
+
+
 def markers(name: str) -> tuple[str, str]:
     """What stands around a table in its page."""
     return f"<!-- {name} table -->", f"<!-- end of {name} table -->"
@@ -108,6 +113,8 @@ def page_table(name: str) -> str:
         text = ablation_table(effects(rows))
     elif table.kind == "faults":
         text = faults_table(rows)
+    elif table.kind == "scaling":
+        text = scaling_table(lines_of(rows))
     else:
         text = summary_table(rows, table.columns)
     return f"```text\n{text}\n```"
@@ -135,7 +142,7 @@ def update_page(name: str, folder: Path) -> None:
         raise ValueError(f"{folder}: expected completed jobs, found {failed} of {len(results)} that failed")
     kept = results.drop(columns=[column for column in VOLATILE if column in results])
     if kind != "summary":
-        needed = (*_NEEDED, "ea_mean") if kind == "faults" else _NEEDED
+        needed = (*_NEEDED, *_FURTHER.get(kind, ()))
         kept = kept[[column for column in kept if column.startswith(needed)]]
     kept["overrides"] = kept["overrides"].map(portable)
     page = ROOT / TABLES[name].page
