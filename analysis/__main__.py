@@ -15,8 +15,8 @@ draws the picture of the others where one is asked for. ``compare`` pairs the ru
 systems (or values of another key) of one sweep, that met the same network and video, says which is better and
 writes compare.csv. ``frontier`` takes each system's settings as points of accuracy against latency and bytes,
 averaged over videos and replicates. ``ablation`` says what each part that a sweep leaves out is worth in
-each regime, ``faults`` what each fault costs each system, ``scaling`` what more cameras do to them. ``merge`` collects a multirun's jobs anew into results.parquet and
-results.csv. ``readme`` takes the results of the main job (or, with --table, of the
+each regime, ``faults`` what each fault costs each system, ``scaling`` what more cameras do to them.
+``merge`` collects a multirun's jobs anew into results.parquet and results.csv. ``readme`` takes the results of the main job (or, with --table, of the
 experiment of that name) into tests/golden/tables/ and from there into its page.
 """
 

@@ -50,8 +50,8 @@ TABLES = {
     ),
     "frontier": PageTable("sim/accuracy/README.md", kind="frontier"),
     "ablation": PageTable("README.md", kind="ablation"),
-    "cameras": PageTable("sim/README.md", kind="scaling"),
-    "faults": PageTable("sim/README.md", kind="faults"),
+    "cameras": PageTable("sim/physics/README.md", kind="scaling"),
+    "faults": PageTable("sim/physics/README.md", kind="faults"),
     "propagation_delay": PageTable(
         "sim/README.md",
         ("system", "swept", "frames", "of", "EA", "EA/captured", "by", "latency ms", "offload %"),
