@@ -133,26 +133,27 @@ class CameraWorld:
         """Send a message that gives way, and wait for the far side's word that it was of use.
 
         `on_arrived` runs on the far side and says whether it was. Returns False if the link carries none of
-        it for `patience_s` or, once all of it has left, no word comes for as long. What has left in part is
-        waited for, whatever the link does: to begin again would cost that part, and on a link whose packets
-        are further apart than the patience nothing would ever arrive. `after_s` is how long the message
-        takes to be made.
+        it for `patience_s` or, once all of it has left, no word comes for as long beyond the way there and
+        back. What has left in part is waited for, whatever the link does: to begin again would cost that
+        part, and on a link whose packets are further apart than the patience nothing would ever arrive.
+        `after_s` is how long the message takes to be made.
         """
         if after_s > 0.0:
             yield Timeout(self.env, after_s)
-        answer = Answer(self.env)
+        left, answer = Answer(self.env), Answer(self.env)
 
         def arrived() -> None:
             if on_arrived():
                 self.notify(0, lambda: answer.succeed_once(0.0))
 
-        transfer = self._give_way(size_bytes, lambda: None, arrived)
-        unsent_bytes, left_bytes = math.inf, float(size_bytes)
-        while not answer.settled and (left_bytes < unsent_bytes or 0.0 < left_bytes < size_bytes):
-            unsent_bytes = left_bytes
-            yield AnyOf(self.env, [answer, Timeout(self.env, patience_s)])
-            left_bytes = self.uplink.unsent_bytes(transfer)
-        self.uplink.cancel(transfer)
+        transfer = self._give_way(size_bytes, lambda: left.succeed_once(0.0), arrived)
+        while not left.settled:
+            yield AnyOf(self.env, [left, Timeout(self.env, patience_s)])
+            if not left.settled and self.uplink.unsent_bytes(transfer) >= size_bytes:
+                self.uplink.cancel(transfer)
+                return False
+        around_s = self.uplink.conditions.delay_s + self.downlink.conditions.delay_s
+        yield AnyOf(self.env, [answer, Timeout(self.env, patience_s + around_s)])
         return answer.settled
 
     def send_background(

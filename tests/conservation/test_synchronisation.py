@@ -60,7 +60,9 @@ FAULTS = st.fixed_dictionaries(
 )
 OPTIONS = st.fixed_dictionaries(
     {
-        "patience_s": st.sampled_from([0.05, 0.2, 1.0]),
+        "patience_s": st.sampled_from(
+            [0.005, 0.05, 0.2, 1.0]
+        ),  # shorter than the way there and back, and longer
         "opportunistic": st.booleans(),
         "chunk_blocks": st.sampled_from([4, 64]),
     }
@@ -151,6 +153,49 @@ def test_without_faults_every_message_is_taken_in_by_both_sides(system: str) -> 
         done = run(pixels(system, frames=40, link=near, downlink=near), drain=True)
         assert witness.check(done) == len(witness.made) > 20
         assert (done.frames["path"] == "cloud").sum() > 10
+
+
+def test_what_waited_for_a_lost_state_does_not_lose_the_new_one() -> None:
+    """A crash wipes epoch 0, a message of which still waits there when epoch 1 begins."""
+    image = SimpleNamespace(version=1, apply=lambda message: 7)
+    features = SimpleNamespace(follow=lambda image, message, densely: None)
+    server = ServerHalf(image, features)  # type: ignore[arg-type]
+    processor = SimpleNamespace(is_down=lambda: False, crashes_s=((1.0, 1.1),))
+    world: Any = SimpleNamespace(now_s=0.5, cloud=SimpleNamespace(processor=processor))
+    whole, late, again = (
+        SimpleNamespace(epoch=epoch, whole=is_whole) for epoch, is_whole in ((0, True), (0, False), (1, True))
+    )
+    refused: list[Any] = []
+    assert server.receive(whole, world) == 7  # type: ignore[arg-type]
+    server.in_turn(0, 5, lambda: refused.append(server.receive(late, world)))  # type: ignore[arg-type]
+    world.now_s = 2.0
+    assert server.receive(again, world) == 7  # type: ignore[arg-type]
+    assert (refused, server.epoch) == ([None], 1)
+
+
+@pytest.mark.filterwarnings("ignore:video.size_px", "ignore:system.salience")
+@pytest.mark.parametrize("system", ["fluxshard_ea", "fluxshard_remap"])
+@pytest.mark.parametrize("in_flight", [1, 4])
+def test_a_restarted_server_is_used_again_a_patience_and_one_whole_frame_later(
+    system: str, in_flight: int
+) -> None:
+    """One frame waits its patience out, one whole frame is sent, once; then frames go to the server again."""
+    near = {"delay_s": 0.001}
+    content = pixels(
+        system,
+        options={"patience_s": 0.3},
+        frames=90,
+        in_flight=in_flight,
+        link=near,
+        downlink=near,
+        server={"crashes_s": [[1.0, 1.1]]},
+    )
+    done = run(content, drain=True)
+    state: Any = done.assembly.simulation.cameras[0].system.state  # type: ignore[attr-defined]
+    assert state.epoch == 1
+    offloaded = done.frames[done.frames["path"] == "cloud"]["started_s"]
+    assert not offloaded.between(1.05, 1.25).any()
+    assert offloaded.between(1.45, 1.7).any()
 
 
 @pytest.mark.filterwarnings("ignore:video.size_px")

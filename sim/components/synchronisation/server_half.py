@@ -64,6 +64,7 @@ class ServerHalf:
             self.epoch = -1
         if message.whole and message.epoch > self.epoch:
             self.epoch = message.epoch
+            self._memory.fill(world)  # first: what came early would find this epoch lost, too
             early, self._early = self._early, []
             for _, _, take in early:
                 take()  # they find that what they build on is gone
