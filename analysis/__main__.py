@@ -5,6 +5,8 @@
     python -m analysis compare MULTIRUN --by system A B
     python -m analysis frontier FOLDER [FOLDER ...] [--picture FILE]
     python -m analysis ablation MULTIRUN
+    python -m analysis faults MULTIRUN
+    python -m analysis scaling MULTIRUN [--picture FILE]
     python -m analysis merge MULTIRUN
     python -m analysis readme MULTIRUN [--table NAME]
 
@@ -13,9 +15,10 @@ draws the picture of the others where one is asked for. ``compare`` pairs the ru
 systems (or values of another key) of one sweep, that met the same network and video, says which is better and
 writes compare.csv. ``frontier`` takes each system's settings as points of accuracy against latency and bytes,
 averaged over videos and replicates. ``ablation`` says what each part that a sweep leaves out is worth in
-each regime. ``merge`` collects a multirun's jobs anew into results.parquet and
-results.csv. ``readme`` takes the results of the main job (or, with --table, of the
-experiment of that name) into tests/golden/tables/ and from there into its page.
+each regime, ``faults`` what each fault costs each system, ``scaling`` what more cameras do to them.
+``merge`` collects a multirun's jobs anew into results.parquet and results.csv. ``readme`` takes the results
+of the main job (or, with --table, of the experiment of that name) into tests/golden/tables/ and from there
+into its page.
 """
 
 from __future__ import annotations
@@ -25,11 +28,12 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from analysis.ablation import ablation_table, effects
+from analysis.ablation import ablation_table, effects, faults_table
 from analysis.pages import TABLES, update_page
 from analysis.pictures import check_format, draw_runs
 from analysis.replicates import pooled_rows
 from analysis.results import merge_results, run_rows, write_whole
+from analysis.scaling import draw_scaling, scaling_lines, scaling_table
 from analysis.tables import summary_table
 from traces.errors import InputError
 
@@ -50,6 +54,11 @@ def main(arguments: list[str] | None = None) -> None:
     frontier.add_argument("--picture", type=Path, help="also draw it: .png, .pdf, .svg, …")
     ablation = commands.add_parser("ablation", help="what each part that was left out is worth")
     ablation.add_argument("folder", type=Path)
+    faults = commands.add_parser("faults", help="what each fault costs each system")
+    faults.add_argument("folder", type=Path)
+    scaling = commands.add_parser("scaling", help="systems against the number of cameras")
+    scaling.add_argument("folder", type=Path)
+    scaling.add_argument("--picture", type=Path, help="also draw it: .png, .pdf, .svg, …")
     merge = commands.add_parser("merge", help="collect a multirun's jobs")
     merge.add_argument("folder", type=Path)
     readme = commands.add_parser("readme", help="update a table of a page")
@@ -65,6 +74,10 @@ def main(arguments: list[str] | None = None) -> None:
             _frontier(chosen.folders, chosen.picture)
         elif chosen.command == "ablation":
             print(ablation_table(effects(run_rows(chosen.folder))))
+        elif chosen.command == "faults":
+            print(faults_table(run_rows(chosen.folder)))
+        elif chosen.command == "scaling":
+            _scaling(chosen.folder, chosen.picture)
         elif chosen.command == "merge":
             merge_results(chosen.folder)
             print(summary_table(pooled_rows(run_rows(chosen.folder), chosen.folder)))
@@ -74,6 +87,16 @@ def main(arguments: list[str] | None = None) -> None:
             update_page(chosen.table, chosen.folder)
     except (InputError, OSError, ValueError) as error:
         _end(str(error))
+
+
+def _scaling(folder: Path, picture: Path | None) -> None:
+    if picture is not None:
+        check_format(picture)
+    lines = scaling_lines(folder)
+    print(scaling_table(lines))
+    if picture is not None:
+        draw_scaling(lines, picture)
+        print(f"written to {picture}")
 
 
 def _show(folders: list[Path], picture: Path | None) -> None:

@@ -4,13 +4,16 @@ Of a sweep's keys, those that only some jobs were given are what was left out, a
 them are the whole system. Those that all jobs were given, with different values, are the regimes. A
 difference is taken pair by pair on the same network and video (the same replicate and seeds), so that it
 loses what both met alike.
+
+What faults cost is the same question, asked of several quantities: the jobs without any further key are the
+world as it should be, the others have a fault each (:func:`faults_table`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from analysis.compare import difference_over_pairs, holm
 from analysis.settings import REALISATION, settings, split_overrides
@@ -47,11 +50,12 @@ class Effect:
     pairs: int
 
 
-def effects(rows: Sequence[Mapping[str, Any]]) -> list[Effect]:
+def effects(rows: Sequence[Mapping[str, Any]], quantity: str = QUANTITY) -> list[Effect]:
     """The effects in a sweep, regime by regime.
 
     Args:
         rows: one a job, as :func:`analysis.results.run_rows` makes them.
+        quantity: of their columns, the one that is compared.
 
     Raises:
         InputError: there is no whole system to compare with, or a job that has no result or no partner.
@@ -63,12 +67,13 @@ def effects(rows: Sequence[Mapping[str, Any]]) -> list[Effect]:
     regimes = [key for key in shared if key not in left_out and len({job[key] for job in jobs}) > 1]
     found: dict[str, dict[str, dict[str, float]]] = {}
     for row, job in zip(rows, jobs, strict=True):
-        if row["status"] != "completed" or row.get(QUANTITY) is None:
-            raise InputError(f"{row['overrides']}: expected a completed run, found {row['status']}")
+        if row["status"] != "completed" or row.get(quantity) is None:
+            found_instead = row["status"] if row["status"] != "completed" else f"no {quantity}"
+            raise InputError(f"{row['overrides']}: expected a completed run, found {found_instead}")
         regime = ", ".join(f"{key}={job[key]}" for key in regimes)
         without = ", ".join(f"{key}={job[key]}" for key in left_out if key in job)
         drawn = ", ".join(f"{key}={job[key]}" for key in REALISATION if key in job)
-        found.setdefault(regime, {}).setdefault(without, {})[drawn] = float(row[QUANTITY])
+        found.setdefault(regime, {}).setdefault(without, {})[drawn] = float(row[quantity])
     made = [
         _effect(regime, without, variants)
         for regime, variants in found.items()
@@ -130,3 +135,83 @@ def _cell(effect: Effect | None) -> str:
     low, high = effect.interval
     half = "" if low is None or high is None else f" ±{(high - low) / 2.0:.4f}".replace("±0.", "±.")
     return f"{effect.difference:+.4f}{half}{'*' if effect.called else ' '}"
+
+
+# -- faults ----------------------------------------------------------------------------------
+
+NONE = "none"  # the row of the world as it should be
+
+
+class Quantity(NamedTuple):
+    """What is compared: a column of summaries, how tables call it, and in which unit."""
+
+    column: str
+    title: str
+    scale: float
+    digits: int
+
+
+QUANTITIES = (
+    Quantity("ea_mean", "EA", 1.0, 3),
+    Quantity("ea_per_captured", "EA/captured", 1.0, 3),
+    Quantity("latency_mean_s", "latency ms", 1e3, 1),
+    Quantity("uplink_bps_mean", "uplink Mbit/s", 1e-6, 2),
+)
+
+
+def faults_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A table a quantity: faults as rows, systems as columns.
+
+    The first row is what each system has without faults, the others what a fault adds to that.
+
+    Args:
+        rows: one a job, as :func:`analysis.results.run_rows` makes them.
+
+    Raises:
+        InputError: as :func:`analysis.ablation.effects`.
+    """
+    lines: list[str] = []
+    pairs: set[int] = set()
+    for quantity in QUANTITIES:
+        found = effects(rows, quantity.column)
+        pairs |= {effect.pairs for effect in found}
+        lines += [*_fault_lines(quantity, found), ""]
+    return "\n".join(
+        [
+            *lines,
+            f"{NONE}: without faults; below, with the fault minus without; {_listed(pairs)} pairs, ± 95 % by",
+            "itself; * a difference among all of its quantity (Holm); = the same to the last bit in every",
+            "pair",
+        ]
+    )
+
+
+def _listed(pairs: set[int]) -> str:
+    return " or ".join(map(str, sorted(pairs)))
+
+
+def _fault_lines(quantity: Quantity, found: Sequence[Effect]) -> list[str]:
+    systems = list(dict.fromkeys(effect.regime for effect in found))
+    faults = list(dict.fromkeys(effect.without for effect in found))
+    cells = {(effect.without, effect.regime): effect for effect in found}
+    scale, digits = quantity.scale, quantity.digits
+    whole = {effect.regime: f"{effect.whole * scale:.{digits}f} " for effect in found}
+    table = [
+        [quantity.title, *(system.removeprefix("system=") or "all" for system in systems)],
+        [NONE, *(whole[system] for system in systems)],
+        *(
+            [fault, *(_fault_cell(cells.get((fault, system)), scale, digits) for system in systems)]
+            for fault in faults
+        ),
+    ]
+    return aligned(table, left=(0,))
+
+
+def _fault_cell(effect: Effect | None, scale: float, digits: int) -> str:
+    if effect is None:
+        return "–"
+    if effect.same:
+        return "= "
+    low, high = effect.interval
+    half = "" if low is None or high is None else f" ±{(high - low) / 2.0 * scale:.{digits}f}"
+    return f"{effect.difference * scale:+.{digits}f}{half}{'*' if effect.called else ' '}"

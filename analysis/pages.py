@@ -8,10 +8,11 @@ from typing import Literal
 
 import pandas as pd
 
-from analysis.ablation import ablation_table, effects
+from analysis.ablation import ablation_table, effects, faults_table
 from analysis.frontier import frontier_table, points_of
 from analysis.replicates import pooled_rows
 from analysis.results import run_rows
+from analysis.scaling import lines_of, scaling_table
 from analysis.settings import join_overrides, split_overrides
 from analysis.tables import mean_over_videos, summary_table
 from conf.search_path import checkout_folder
@@ -28,13 +29,14 @@ class PageTable:
         page: the file that shows it; of several that a pattern finds, the one with the table's markers.
         columns: their headings; none: all that there are.
         pooled: shown as means over its videos.
-        kind: a row a run (or its replicates), the points of a frontier, or what parts are worth.
+        kind: a row a run (or its replicates), the points of a frontier, what parts are worth, what faults
+            cost, or what more cameras do.
     """
 
     page: str
     columns: tuple[str, ...] = ()
     pooled: bool = False
-    kind: Literal["summary", "frontier", "ablation"] = "summary"
+    kind: Literal["summary", "frontier", "ablation", "faults", "scaling"] = "summary"
 
 
 #: By the experiment that makes each.
@@ -49,6 +51,8 @@ TABLES = {
     "frontier": PageTable("sim/accuracy/README.md", kind="frontier"),
     "ablation": PageTable("README.md", kind="ablation"),
     "remap_ablation": PageTable("sim/systems/*/README.md", kind="ablation"),
+    "cameras": PageTable("sim/physics/README.md", kind="scaling"),
+    "faults": PageTable("sim/physics/README.md", kind="faults"),
     "propagation_delay": PageTable(
         "sim/README.md",
         ("system", "swept", "frames", "of", "EA", "EA/captured", "by", "latency ms", "offload %"),
@@ -86,6 +90,10 @@ _NEEDED = (
 )
 
 
+# And those that only some kinds of table need.
+_FURTHER = {"faults": ("ea_mean",), "scaling": ("cameras", "ea_fairness", "uplink_fairness")}
+
+
 def markers(name: str) -> tuple[str, str]:
     """What stands around a table in its page."""
     return f"<!-- {name} table -->", f"<!-- end of {name} table -->"
@@ -117,6 +125,10 @@ def page_table(name: str) -> str:
         text = frontier_table(points_of(rows))
     elif table.kind == "ablation":
         text = ablation_table(effects(rows))
+    elif table.kind == "faults":
+        text = faults_table(rows)
+    elif table.kind == "scaling":
+        text = scaling_table(lines_of(rows))
     else:
         text = summary_table(rows, table.columns)
     return f"```text\n{text}\n```"
@@ -144,7 +156,8 @@ def update_page(name: str, folder: Path) -> None:
         raise ValueError(f"{folder}: expected completed jobs, found {failed} of {len(results)} that failed")
     kept = results.drop(columns=[column for column in VOLATILE if column in results])
     if kind != "summary":
-        kept = kept[[column for column in kept if column.startswith(_NEEDED)]]
+        needed = (*_NEEDED, *_FURTHER.get(kind, ()))
+        kept = kept[[column for column in kept if column.startswith(needed)]]
     kept["overrides"] = kept["overrides"].map(portable)
     page = page_of(name)
     text = page.read_text(encoding="utf-8")

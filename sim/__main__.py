@@ -32,6 +32,7 @@ from sim.command.hydra_compose import (
 )
 from sim.command.hydra_messages import check_choices, refuse, refuse_file
 from sim.command.hydra_sweep import OptionSweeper, prepare_sweeps, quoted
+from sim.command.memory import give_memory_back
 from sim.command.run_log import LOG, run_log, write_traceback
 from sim.command.sweep_folder import SweepInterrupted, check_unused, read_plan
 from sim.records.summary import git_sha
@@ -61,6 +62,8 @@ def command(config: DictConfig) -> None:
         except KeyboardInterrupt:
             LOG.error("interrupted")
             raise
+    if not single:
+        give_memory_back()
 
 
 def _log_beginning(runtime: Any) -> None:

@@ -21,10 +21,11 @@ from sim.assembly.uplink import constant_rate, link_correlation_s, load_uplink, 
 from sim.assembly.video import VideoView
 from sim.components.context import SystemContext
 from sim.configuration.plugins import Plugin, find_plugin
-from sim.configuration.sections import ModelConfig, RunConfig
+from sim.configuration.sections import FaultsConfig, ModelConfig, RunConfig
 from sim.physics.arrivals import Arrivals, ClosedLoop, PeriodicLatest, PeriodicQueue
 from sim.physics.estimators import BandwidthEstimator
 from sim.physics.fair_link import FairLink
+from sim.physics.faults import Misbelief, Slowdown, check_windows
 from sim.physics.link import Link, LinkConditions
 from sim.physics.processor import Processor
 from sim.physics.radio import Radio
@@ -231,7 +232,7 @@ def _camera_world(
     edge = Processor(shared.env, f"edge {number}")
     return CameraWorld(
         shared.env,
-        Device(edge, parts.edge, _noise(config, scatter.edges[number])),
+        Device(edge, parts.edge, _noise(config, scatter.edges[number]), _slowdown(config.faults)),
         shared.cloud,
         shared.uplink,
         shared.downlink,
@@ -241,6 +242,7 @@ def _camera_world(
         on_trace=watchers.timeline.recorder(number) if watchers.timeline else None,
         codec_time=config.codec_time == "profile",
         probe_s=config.link.probe_s,
+        misbelief=_misbelief(config.faults),
     )
 
 
@@ -328,15 +330,18 @@ def _noise(config: RunConfig, stream: np.random.SeedSequence) -> Noise | None:
 
 
 def _crashes(config: RunConfig) -> tuple[tuple[float, float], ...]:
-    previous_end_s = 0.0
-    for start_s, end_s in config.server.crashes_s:
-        if not previous_end_s <= start_s < end_s:
-            raise InputError(
-                "server.crashes_s: expected ascending, disjoint [start, end] pairs in seconds, "
-                f"found [{start_s}, {end_s}] after {previous_end_s}"
-            )
-        previous_end_s = end_s
+    check_windows("server.crashes_s", config.server.crashes_s)
     return config.server.crashes_s
+
+
+def _slowdown(faults: FaultsConfig) -> Slowdown | None:
+    made = Slowdown(faults.edge_slowdown, faults.edge_slow_s)
+    return None if made.factor == 1.0 else made
+
+
+def _misbelief(faults: FaultsConfig) -> Misbelief | None:
+    made = Misbelief(faults.estimate_factor, faults.estimate_delay_s)
+    return None if (made.factor, made.delay_s) == (1.0, 0.0) else made
 
 
 def _overlay(config: RunConfig, view: VideoView, path: Path | None) -> Overlay | None:

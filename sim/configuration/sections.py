@@ -111,6 +111,23 @@ class ServerConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class FaultsConfig:
+    """What goes wrong on the edge, unknown to it (`sim.physics.faults`).
+
+    Args:
+        edge_slowdown: how many times as long the edge's accelerator takes as its profile says.
+        edge_slow_s: [start, end] pairs during which it does; none: throughout.
+        estimate_factor: what the believed rate of the uplink is multiplied by.
+        estimate_delay_s: how late it is known.
+    """
+
+    edge_slowdown: float = 1.0
+    edge_slow_s: tuple[tuple[float, float], ...] = ()
+    estimate_factor: float = 1.0
+    estimate_delay_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class MatchingConfig:
     """Motion search and miss classification. `aligner`: search, h264 or none."""
 
@@ -216,6 +233,7 @@ class RunConfig:
     link: LinkConfig = LinkConfig()
     downlink: DownlinkConfig = DownlinkConfig()
     server: ServerConfig = ServerConfig()
+    faults: FaultsConfig = FaultsConfig()
     matching: MatchingConfig = MatchingConfig()
     payload: PayloadConfig = PayloadConfig()
     refresh: RefreshConfig = RefreshConfig()

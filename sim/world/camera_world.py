@@ -14,6 +14,7 @@ from simpy.events import AnyOf, Event, Timeout
 
 from sim.physics.estimators import BandwidthEstimator
 from sim.physics.events import Answer, Happened, SharedEvent
+from sim.physics.faults import Misbelief
 from sim.physics.link import BackgroundTransfer, Link
 from sim.physics.processor import Processor, operators
 from sim.physics.radio import Activity
@@ -38,6 +39,7 @@ class CameraWorld:
         refresh_operators: equal steps of a dense refresh.
         codec_time: whether codecs take the time that the profiles give them; otherwise none.
         probe_s: how old knowledge of the uplink may grow before it is probed; None: for ever.
+        misbelief: makes what schedulers are told of that rate wrong; None: it is not.
         on_trace: told (frame, track, what, began_s, ended_s), for timelines.
     """
 
@@ -54,6 +56,7 @@ class CameraWorld:
         "estimator",
         "last_told",
         "meter",
+        "misbelief",
         "newest_frame",
         "no_time",
         "on_trace",
@@ -76,6 +79,7 @@ class CameraWorld:
         codec_time: bool = True,
         *,
         probe_s: float | None,
+        misbelief: Misbelief | None = None,
     ) -> None:
         self.env = env
         self.edge = edge
@@ -83,6 +87,7 @@ class CameraWorld:
         self.uplink = uplink
         self.downlink = downlink
         self.estimator = estimator
+        self.misbelief = misbelief
         self.patience_s = patience_s
         self.refresh_operators = refresh_operators
         self.on_trace = on_trace
@@ -100,8 +105,11 @@ class CameraWorld:
     # -- the uplink's rate --------------------------------------------------------------------------
 
     def bandwidth_bps(self) -> float | None:
-        """What the estimator believes the uplink carries, all that has left by now included."""
-        return self.meter.estimate_bps()
+        """What the camera believes the uplink carries: what its estimator says by now, or a misbelief."""
+        estimate_bps = self.meter.estimate_bps()
+        if self.misbelief is None:
+            return estimate_bps
+        return self.misbelief.told_bps(float(self.env.now), estimate_bps)
 
     def observe(self, size_bytes: float, seconds: float) -> None:
         """Tell the meter of bytes that left otherwise than by this world's messages."""
@@ -124,24 +132,28 @@ class CameraWorld:
     ) -> Generator[Any, Any, bool]:
         """Send a message that gives way, and wait for the far side's word that it was of use.
 
-        `on_arrived` runs on the far side and says whether it was. Returns False once nothing has moved for
-        `patience_s`: a slow link may take longer, as long as it carries something. `after_s` is how long the
-        message takes to be made.
+        `on_arrived` runs on the far side and says whether it was. Returns False if the link carries none of
+        it for `patience_s` or, once all of it has left, no word comes for as long beyond the way there and
+        back. What has left in part is waited for, whatever the link does: to begin again would cost that
+        part, and on a link whose packets are further apart than the patience nothing would ever arrive.
+        `after_s` is how long the message takes to be made.
         """
         if after_s > 0.0:
             yield Timeout(self.env, after_s)
-        answer = Answer(self.env)
+        left, answer = Answer(self.env), Answer(self.env)
 
         def arrived() -> None:
             if on_arrived():
                 self.notify(0, lambda: answer.succeed_once(0.0))
 
-        transfer = self._give_way(size_bytes, lambda: None, arrived)
-        unsent_bytes = math.inf
-        while not answer.settled and (left_bytes := self.uplink.unsent_bytes(transfer)) < unsent_bytes:
-            unsent_bytes = left_bytes
-            yield AnyOf(self.env, [answer, Timeout(self.env, patience_s)])
-        self.uplink.cancel(transfer)
+        transfer = self._give_way(size_bytes, lambda: left.succeed_once(0.0), arrived)
+        while not left.settled:
+            yield AnyOf(self.env, [left, Timeout(self.env, patience_s)])
+            if not left.settled and self.uplink.unsent_bytes(transfer) >= size_bytes:
+                self.uplink.cancel(transfer)
+                return False
+        around_s = self.uplink.conditions.delay_s + self.downlink.conditions.delay_s
+        yield AnyOf(self.env, [answer, Timeout(self.env, patience_s + around_s)])
         return answer.settled
 
     def send_background(

@@ -153,7 +153,7 @@ class FrameWorld:
 
     def work_edge(self, service_s: float) -> Awaitable:
         """Any other work on the edge that belongs to inference."""
-        return self._on_edge("compute", service_s)
+        return self._on_edge("compute", self.edge.taking_s(service_s))
 
     def _on_edge(self, kind: str, service_s: float) -> Awaitable:
         if not 0.0 <= service_s < INFINITE_S:

@@ -26,8 +26,11 @@ CHANGES = st.fixed_dictionaries(
                 "radio": st.just("lte"),
             }
         ),
-        "link": st.fixed_dictionaries(
-            {"sharing": st.sampled_from(["fifo", "fair"]), "outages_s": outages(max_ms=1500)}
+        "link": st.one_of(
+            st.fixed_dictionaries(
+                {"outages_s": outages(max_ms=1500), "loss": st.sampled_from([0.0, 0.05, 0.4])}
+            ),
+            st.fixed_dictionaries({"outages_s": outages(max_ms=1500), "sharing": st.just("fair")}),
         ),
         "server": st.fixed_dictionaries({"crashes_s": outages(max_ms=1500)}),
         "cameras": st.integers(1, 3),

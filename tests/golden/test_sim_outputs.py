@@ -368,7 +368,8 @@ WHOLE = (path for path in (CONF / "experiment").glob("*.yaml") if "???" not in p
 def test_every_experiment_runs(experiment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     command(
         monkeypatch,
-        *("-m", f"experiment={experiment}", "frames=4", "video.size_px=64", f"hydra.sweep.dir={tmp_path}"),
+        *("-m", f"experiment={experiment}", "frames=4", "video.size_px=64", "replicates=1"),
+        f"hydra.sweep.dir={tmp_path}",
     )
     assert (pd.read_csv(tmp_path / "results.csv")["status"] == "completed").all()
 

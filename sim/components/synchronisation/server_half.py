@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 from sim.components.blocks import BlockFeatures, Message, SharedImage
@@ -45,7 +47,8 @@ class ServerHalf:
             take: called then, by :meth:`take_early`, or when the epoch has ended.
         """
         if self.waits_for(epoch, builds_on, world):
-            self._early.append((epoch, builds_on, take))
+            by_place = itemgetter(1)  # a fair link lets messages overtake each other
+            insort(self._early, (epoch, builds_on, take), key=by_place)
         else:
             take()
 

@@ -1,4 +1,4 @@
-"""What parts are worth: paired with the whole system, regime by regime."""
+"""What parts are worth and faults cost, in pairs, regime by regime; what more cameras do."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.ablation import ablation_table, effects
+from analysis.ablation import ablation_table, effects, faults_table
+from analysis.scaling import lines_of, scaling_table
 from traces.errors import InputError
 
 WHOLE = (0.50, 0.60, 0.70, 0.65)
@@ -78,3 +79,96 @@ def test_failed_jobs_and_sweeps_that_leave_nothing_out_are_refused() -> None:
         effects([*_sweep({}), _row("trace=low scheduler=latency", 0, None, "failed")])
     with pytest.raises(InputError, match="leave something out, found none"):
         effects(_sweep({}))
+
+
+def _faulty(system: str, fault: str, replicate: int, change: float) -> dict[str, Any]:
+    ea = 0.5 + 0.1 * replicate + change
+    return {
+        "overrides": f"system={system} seed=0 {fault} replicate={replicate}",
+        "status": "completed",
+        "ea_mean": ea,
+        "ea_per_captured": ea,
+        "latency_mean_s": 0.1 - change,
+        "uplink_bps_mean": 2e6,
+    }
+
+
+def test_faults_have_a_table_a_quantity_in_its_own_unit() -> None:
+    """One system loses .1 in every pair, the other nothing; nobody sends another number of bytes."""
+    rows = [
+        _faulty(system, fault, replicate, change)
+        for system, cost in (("mine", -0.1), ("yours", 0.0))
+        for fault, change in (("", 0.0), ("link.outages_s=[[2.0,3.0]]", cost))
+        for replicate in range(3)
+    ]
+    text = faults_table(rows)
+    tables = [block.splitlines() for block in text.split("\n\n")]
+    assert [table[0].split() for table in tables[:4]] == [
+        ["EA", "mine", "yours"],
+        ["EA/captured", "mine", "yours"],
+        ["latency", "ms", "mine", "yours"],
+        ["uplink", "Mbit/s", "mine", "yours"],
+    ]
+    assert [table[2].split() for table in tables[:4]] == [
+        ["none", "0.600", "0.600"],
+        ["none", "0.600", "0.600"],
+        ["none", "100.0", "100.0"],
+        ["none", "2.00", "2.00"],
+    ]
+    assert [table[3].split()[1:] for table in tables[:4]] == [
+        ["-0.100", "±0.000*", "="],
+        ["-0.100", "±0.000*", "="],
+        ["+100.0", "±0.0*", "="],
+        ["=", "="],
+    ]
+    assert "3 pairs" in text
+
+
+def test_a_run_that_lacks_the_quantity_is_refused() -> None:
+    rows = [_faulty("mine", fault, 0, 0.0) for fault in ("", "link.loss=0.1")]
+    rows[1]["latency_mean_s"] = None
+    with pytest.raises(
+        InputError, match=r"link.loss=0.1.*: expected a completed run, found no latency_mean_s"
+    ):
+        faults_table(rows)
+
+
+def _with_cameras(system: str, sharing: str, cameras: int, replicate: int, **values: Any) -> dict[str, Any]:
+    return {
+        "overrides": f"system={system} link.sharing={sharing} cameras={cameras} replicate={replicate}",
+        "status": "completed",
+        "cameras": cameras,
+        **values,
+    }
+
+
+def test_more_cameras_are_columns_and_what_was_not_run_is_a_dash() -> None:
+    rows = [
+        _with_cameras(
+            "mine",
+            sharing,
+            cameras,
+            replicate,
+            latency_mean_s=0.1 * cameras,
+            ea_per_captured=0.5 / cameras,
+            ea_fairness=None if cameras == 1 else 0.75,
+        )
+        for sharing, counts in (("fifo", (1, 4)), ("fair", (1,)))
+        for cameras in counts
+        for replicate in (0, 1)
+    ]
+    latency, worth, fairness, _ = (
+        block.splitlines() for block in scaling_table(lines_of(rows)).split("\n\n")
+    )
+    assert latency[0].split("  ")[-1].strip() == "4 cameras"
+    assert latency[2].split() == ["mine", "link.sharing=fifo", "100", "±0", "400", "±0"]
+    assert latency[3].split() == ["mine", "link.sharing=fair", "100", "±0", "–"]
+    assert worth[2].split() == ["mine", "link.sharing=fifo", "0.500", "±0.000", "0.125", "±0.000"]
+    assert fairness[2].split() == ["mine", "link.sharing=fifo", "–", "0.75", "±0.00"]
+    assert len(fairness) == 3  # nothing is shared where there is one camera
+
+
+def test_runs_of_one_number_of_cameras_do_not_scale() -> None:
+    rows = [_with_cameras("mine", "fifo", 2, place, latency_mean_s=0.1) for place in (0, 1)]
+    with pytest.raises(InputError, match="at least two numbers of cameras"):
+        lines_of(rows)
