@@ -159,6 +159,7 @@ def assemble(
             codecs=codecs,
             matching=config.matching,
             networks=view.networks(number),
+            staged=view.staged,
             cuts=cuts,
             finders=FinderSource(
                 config,
