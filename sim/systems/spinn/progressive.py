@@ -102,10 +102,9 @@ class Progressive:
         """Choose a pair, compute up to the cut, leave early or send, and answer by the deadline."""
         rates = self._rates(world)
         pair = self.planner.choose(rates)
-        remote = pair.after != self.order[-1]
-        world.decided(
-            "split" if remote else "edge", *2 * (self.context.geometry.blocks_total,), pair.latency_s
-        )
+        remote, total = pair.after != self.order[-1], self.context.geometry.blocks_total
+        path = "edge" if not remote else "cloud" if pair.after == self.order[0] else "split"
+        world.decided(path, total, total, pair.latency_s)
         passage = self.staged.start(frame.pixels)
         answer = yield from self._on_edge(passage, pair, world)
         if answer is not None and answer.confidence > pair.threshold:
