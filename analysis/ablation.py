@@ -98,7 +98,10 @@ def _effect(
 
 
 def ablation_table(found: Sequence[Effect]) -> str:
-    """Regimes as rows, what was left out as columns: the change of EA/captured, and what is known of it."""
+    """Regimes as rows, what was left out as columns: the change of EA/captured, and what is known of it.
+
+    The other way round where more was left out than there are regimes: tables are to be higher than wide.
+    """
     columns = list(dict.fromkeys(effect.without for effect in found))
     regimes = list(dict.fromkeys(effect.regime for effect in found))
     cells = {(effect.regime, effect.without): effect for effect in found}
@@ -106,6 +109,8 @@ def ablation_table(found: Sequence[Effect]) -> str:
     for regime in regimes:
         whole = next(effect.whole for effect in found if effect.regime == regime)
         rows.append([regime or "all", f"{whole:.3f}", *(_cell(cells.get((regime, one))) for one in columns)])
+    if len(columns) > len(regimes):
+        rows = [list(row) for row in zip(*rows, strict=True)]
     pairs = sorted({effect.pairs for effect in found})
     return "\n".join(
         [

@@ -25,7 +25,7 @@ class PageTable:
     """A table of a page.
 
     Args:
-        page: the file that shows it.
+        page: the file that shows it; of several that a pattern finds, the one with the table's markers.
         columns: their headings; none: all that there are.
         pooled: shown as means over its videos.
         kind: a row a run (or its replicates), the points of a frontier, or what parts are worth.
@@ -48,6 +48,7 @@ TABLES = {
     ),
     "frontier": PageTable("sim/accuracy/README.md", kind="frontier"),
     "ablation": PageTable("README.md", kind="ablation"),
+    "remap_ablation": PageTable("sim/systems/*/README.md", kind="ablation"),
     "propagation_delay": PageTable(
         "sim/README.md",
         ("system", "swept", "frames", "of", "EA", "EA/captured", "by", "latency ms", "offload %"),
@@ -88,6 +89,19 @@ _NEEDED = (
 def markers(name: str) -> tuple[str, str]:
     """What stands around a table in its page."""
     return f"<!-- {name} table -->", f"<!-- end of {name} table -->"
+
+
+def page_of(name: str) -> Path:
+    """The file that shows a table.
+
+    Raises:
+        ValueError: none has the lines around it, or several have.
+    """
+    pattern, (begin, end) = TABLES[name].page, markers(name)
+    found = [path for path in sorted(ROOT.glob(pattern)) if begin in path.read_text(encoding="utf-8")]
+    if len(found) != 1:
+        raise ValueError(f"{pattern}: expected a page with {begin!r} and {end!r}, found {len(found)}")
+    return found[0]
 
 
 def golden_results(name: str) -> pd.DataFrame:
@@ -132,7 +146,7 @@ def update_page(name: str, folder: Path) -> None:
     if kind != "summary":
         kept = kept[[column for column in kept if column.startswith(_NEEDED)]]
     kept["overrides"] = kept["overrides"].map(portable)
-    page = ROOT / TABLES[name].page
+    page = page_of(name)
     text = page.read_text(encoding="utf-8")
     begin, end = markers(name)
     if text.count(begin) != 1 or text.count(end) != 1:

@@ -1,11 +1,12 @@
-"""Measure what codecs take on a device's processor, and put it into the device's profiles.
+"""Measure what codecs take on a device's processor, and put it beside the device's profiles.
 
     python -m profiler codecs name=DEVICE [video=PATH] [resolution=640] [clock=wall|thread] [repeats=15]
         [out=FOLDER]
 
 Codecs do not depend on the model, so that one measurement serves all profiles of a device: its samples are
-``<out>/<DEVICE>/codecs.parquet``, and every measured profile in that folder gets the section ``codecs``. A
-run of the profiler measures them itself where there is no such file yet.
+``<out>/<DEVICE>/codecs.parquet``, the times that follow ``codecs.yaml`` beside them, which every profile of
+the device goes by. A measured profile with an older section ``codecs`` of its own loses that. A run of the
+profiler measures them itself where there are no samples yet.
 """
 
 from __future__ import annotations
@@ -18,7 +19,14 @@ from pathlib import Path
 
 from conf.search_path import writable_folder
 from profiler.fit.codec_fit import fit_codecs
-from profiler.latency import CodecTable, read_profile, save_profile
+from profiler.latency import (
+    CODECS_FILE,
+    CodecTable,
+    read_codecs_file,
+    read_profile,
+    save_codecs_file,
+    save_profile,
+)
 from profiler.measure.codec_samples import measure_codecs, read_codec_samples, write_codec_samples
 from profiler.measure.devices import background_cores, clock_for, describe
 from profiler.measure.masks import FramePairs, collect_frame_pairs
@@ -62,10 +70,11 @@ def profile_codecs(
         The table, and the file of the samples.
 
     Raises:
-        InputError: the video cannot be read, or the file not be written.
+        InputError: the video cannot be read, or the file not be written; the device's times are assumed ones.
     """
     info = describe("cpu", 1)
     path = Path(options.out) / (options.name or info.slug) / FILE
+    _refuse_assumed(path.parent)
     clock = clock_for("cpu", options.clock, 1)
     if pairs is None:
         pairs = collect_frame_pairs(options.video, options.resolution_px, 16)
@@ -102,15 +111,28 @@ def codecs_beside(folder: Path) -> CodecTable | None:
     return CodecTable(provenance, fit_codecs(samples))
 
 
-def write_into_profiles(table: CodecTable, folder: Path) -> list[Path]:
-    """Put the section into every measured profile in a device's folder; returns which."""
-    written = []
-    for path in sorted(folder.glob("*.yaml")):
+def write_for_device(table: CodecTable, folder: Path) -> list[Path]:
+    """Write the times into a device's folder, once; returns the files that have changed.
+
+    Measured profiles there that have a section of their own would not go by them, and lose it.
+    """
+    changed = [save_codecs_file(table, folder)]
+    for path in sorted(set(folder.glob("*.yaml")) - set(changed)):
         profile = read_profile(path)
-        if profile.provenance["kind"] == "measured":
+        if profile.provenance["kind"] == "measured" and profile.codecs != table:
             save_profile(dataclasses.replace(profile, codecs=table), path)
-            written.append(path)
-    return written
+            changed.append(path)
+    return changed
+
+
+def _refuse_assumed(folder: Path) -> None:
+    """Refuse to overwrite what was assumed of a published board: a machine of its kind has the same name."""
+    table = read_codecs_file(folder)
+    if table is not None and table.provenance["kind"] != "measured":
+        raise InputError(
+            f"{folder / CODECS_FILE}: holds {table.provenance['kind']} times: give name=<another device "
+            "name> or out="
+        )
 
 
 def summary(table: CodecTable, pixels: int = 640 * 640) -> str:
@@ -148,11 +170,9 @@ def run(options: CodecOptions, say: Callable[[str], None] = print) -> int:
     """The command.
 
     Raises:
-        InputError: as for :func:`profile_codecs`, or there is no measured profile to put the times into.
+        InputError: as for :func:`profile_codecs`.
     """
     table, path = profile_codecs(options, say)
-    written = write_into_profiles(table, path.parent)
+    written = write_for_device(table, path.parent)
     say("\n".join([summary(table), "", str(path), *map(str, written)]))
-    if not written:
-        raise InputError(f"{path.parent}: expected measured profiles to put the times into, found none")
     return 0

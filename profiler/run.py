@@ -13,8 +13,8 @@ from typing import Any
 
 from conf.search_path import checkout_folder, writable_folder
 from profiler.codecs import FILE as CODEC_FILE
-from profiler.codecs import CodecOptions, codecs_beside, profile_codecs
-from profiler.latency import read_profile, save_profile
+from profiler.codecs import CodecOptions, codecs_beside, profile_codecs, write_for_device
+from profiler.latency import read_codecs_file, read_profile, save_profile
 from profiler.latency.disturbance import BUSY_CORES, busy_note, disturbing
 from profiler.measure.devices import background_cores, check_device, clock_for, describe, tune_allocator
 from profiler.measure.masks import FramePairs, available_masks, collect_frame_pairs
@@ -169,7 +169,8 @@ def profile_device(
     store.flush(complete=True)
     if options.fresh or not (folder / CODEC_FILE).is_file():
         codecs = CodecOptions(slug, options.video, options.resolution_px, options.clock, seed=options.seed)
-        profile_codecs(dataclasses.replace(codecs, out=options.out), say, pairs)
+        table, _ = profile_codecs(dataclasses.replace(codecs, out=options.out), say, pairs)
+        write_for_device(table, folder)
     return fit_and_write(store.path, profile_path)
 
 
@@ -188,7 +189,8 @@ def fit_and_write(
     names = {"device": place.parent.name, "model": place.stem}  # what a loader will ask of this place
     unnamed = {key: name for key, name in names.items() if key not in samples.meta}
     found = fit_profile(samples, {**unnamed, **(overrides or {})}, seed=seed)
-    codecs = codecs_beside(Path(samples_path).resolve().parent.parent)
+    # Those that lie beside it serve it; a profile that is written elsewhere takes them along.
+    codecs = read_codecs_file(place.parent) or codecs_beside(Path(samples_path).resolve().parent.parent)
     if codecs is not None:
         found = dataclasses.replace(found, profile=dataclasses.replace(found.profile, codecs=codecs))
     save_profile(found.profile, out)

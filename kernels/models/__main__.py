@@ -88,8 +88,6 @@ def _evaluate(chosen: argparse.Namespace) -> None:
         raise ValueError(f"--input-px must be a positive multiple of 32 px (got {chosen.input_px})")
     if chosen.step < 1:
         raise ValueError(f"--step must be ≥ 1 frame (got {chosen.step})")
-    if chosen.near is not None and not 0.0 <= chosen.near <= 1.0:
-        raise ValueError(f"--near must be in [0, 1] (got {chosen.near})")
     if not chosen.model.endswith("-seg"):
         raise ValueError(f"--model must be one with masks, such as yolo11n-seg (got {chosen.model!r})")
     torch.set_num_threads(1)

@@ -14,16 +14,20 @@ from profiler.latency.curves import (
 from profiler.latency.disturbance import warn_if_disturbed
 from profiler.latency.profile import Encoding, Layer, Power, Profile, Residuals
 from profiler.latency.profile_file import (
+    CODECS_FILE,
     PROFILE_FOLDER,
     available_profiles,
     load_profile,
+    read_codecs_file,
     read_profile,
+    save_codecs_file,
     save_profile,
 )
 from profiler.latency.split_table import Cut, SplitTable, load_split_table
 
 __all__ = [
     "BLOCKS",
+    "CODECS_FILE",
     "KEYFRAME",
     "PROFILE_FOLDER",
     "CodecTable",
@@ -45,7 +49,9 @@ __all__ = [
     "best_of_times",
     "load_profile",
     "load_split_table",
+    "read_codecs_file",
     "read_profile",
+    "save_codecs_file",
     "save_profile",
     "warn_if_disturbed",
 ]

@@ -1,15 +1,15 @@
-"""How long a codec takes on a device's processor, and its section in a profile.
+"""How long a codec takes on a device's processor, and the file beside its profiles that says so.
 
     T = c0 + c_px · pixels + c_B · bytes        (c ≥ 0; encode and decode each their own)
 
 Pixels are what is transformed, predicted and converted, bytes what is entropy-coded: on one image a finer
-quality costs bytes, a larger image both. The section of a profile is
+quality costs bytes, a larger image both. The file ``codecs.yaml`` of a device, or a section ``codecs`` of a
+profile, is
 
-    codecs:
-      provenance: {kind: measured, source: …}      # measured, published or assumed
-      jpeg:
-        encode: {base_s: …, per_pixel_s: …, per_byte_s: …, error: …}
-        decode: {…}
+    provenance: {kind: measured, source: …}      # measured, published or assumed
+    jpeg:
+      encode: {base_s: …, per_pixel_s: …, per_byte_s: …, error: …}
+      decode: {…}
 
 with any codec's name for a key, one's own included; `jpeg_blocks` is the codec on messages of blocks
 (gathering them, the vectors and the bitmap included), for which `jpeg` stands where there is no such key;
@@ -69,7 +69,7 @@ class CodecTable:
 
 
 def read_codecs(keys: YamlSection) -> CodecTable:
-    """The section `codecs` of a profile.
+    """What codecs take, as a device's file or a section of a profile says it.
 
     Raises:
         InputError: a key is missing, unknown or holds a wrong value.
@@ -83,7 +83,7 @@ def read_codecs(keys: YamlSection) -> CodecTable:
 
 
 def codecs_content(table: CodecTable) -> dict[str, Any]:
-    """The section as plain mappings, for YAML."""
+    """The file as plain mappings, for YAML."""
     content: dict[str, Any] = {PROVENANCE: dict(table.provenance)}
     for name, times in table.times.items():
         content[name] = {way: _plain(getattr(times, way)) for way in ("encode", "decode")}

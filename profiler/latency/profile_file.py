@@ -1,5 +1,8 @@
 """Profiles as YAML files, ``<folder>/<device>/<model>.yaml``: found, read with every check, written.
 
+What codecs take is the device's, not the model's: ``<folder>/<device>/codecs.yaml``. A profile that has a
+section ``codecs`` of its own goes by that.
+
 ``alternative`` holds a second latency curve: ``k``, ``seconds`` and the ``heldout_error`` of a
 piecewise-linear one or, with ``curve: tabulated``, the times of an executor that is built for the listed k
 only.
@@ -18,7 +21,7 @@ from typing import Any
 import yaml
 
 from conf.search_path import group_folders, package_folder
-from profiler.latency.codec_times import codecs_content, read_codecs
+from profiler.latency.codec_times import CodecTable, codecs_content, read_codecs
 from profiler.latency.curves import PiecewiseLinear, Quadratic, Tabulated
 from profiler.latency.files import whole_file
 from profiler.latency.profile import Encoding, Layer, Power, Profile, Residuals
@@ -26,6 +29,8 @@ from profiler.latency.yaml_section import YamlSection
 from traces.errors import InputError
 
 PROFILE_FOLDER = package_folder() / "profile"  # those that come with the package
+
+CODECS_FILE = "codecs.yaml"  # in a device's folder, beside its models'
 
 KINDS = ("published", "measured", "derived")
 
@@ -35,7 +40,8 @@ def available_profiles(directories: Iterable[Path | str] | None = None) -> dict[
     found: dict[str, set[str]] = {}
     for folder in group_folders("profile") if directories is None else directories:
         for path in Path(folder).glob("*/*.yaml"):
-            found.setdefault(path.parent.name, set()).add(path.stem)
+            if path.name != CODECS_FILE:
+                found.setdefault(path.parent.name, set()).add(path.stem)
     return {device: tuple(sorted(found[device])) for device in sorted(found)}
 
 
@@ -43,6 +49,9 @@ def load_profile(
     device: str, model: str, directories: Iterable[Path | str] | None = None, key: str = "device"
 ) -> Profile:
     """Read the profile of a model on a device from the first of ``directories`` that has one.
+
+    What its codecs take comes from its own section, its own folder, or the first of ``directories`` that
+    knows the device's.
 
     ``directories`` None: along the search path, the user's profiles before the package's. ``key`` is what
     messages call the device.
@@ -54,7 +63,7 @@ def load_profile(
     for folder in folders:
         path = folder / device / f"{model}.yaml"
         if path.is_file():
-            profile = read_profile(path)
+            profile = read_profile(path, [one / device for one in folders])
             for key, found, expected in (("device", profile.device, device), ("model", profile.model, model)):
                 if found != expected:
                     raise InputError(f"{path}: {key}: expected {expected!r} (from the path), found {found!r}")
@@ -71,22 +80,18 @@ def _unknown(what: str, name: str, choices: Sequence[str], where: str) -> str:
     return f"{what}: no profile of {name!r} {where}: expected one of {list(choices)}{hint}"
 
 
-def read_profile(path: Path | str) -> Profile:
-    """Read one profile file, wherever it lies.
+def read_profile(path: Path | str, codec_folders: Iterable[Path] = ()) -> Profile:
+    """Read one profile file, wherever it lies, with what the device's codecs take.
+
+    Args:
+        path: of the profile; without a section `codecs` the file beside it counts.
+        codec_folders: of the device, looked into for one after that.
 
     Raises:
         InputError: the file is missing, is not YAML, or a key is missing, unknown or holds a wrong value.
     """
     path = Path(path)
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: expected a profile in YAML, found {error}") from error
-    except yaml.YAMLError as error:
-        raise InputError(
-            f"{path}: expected a profile in YAML, found {' '.join(str(error).split())}"
-        ) from error
-    keys = YamlSection(f"{path}", "", content)
+    keys = _read_yaml(path, "a profile")
     keys.only(_keys_of(Profile))
     k_min, k_max = keys.optional_whole("k_min"), keys.optional_whole("k_max", minimum=1)
     if k_min is not None and k_max is not None and k_min > k_max:
@@ -106,7 +111,11 @@ def read_profile(path: Path | str) -> Profile:
         precision=keys.text("precision") if keys.has("precision") else None,
         extract_s=keys.optional_number("extract_s"),
         encode_s=_read_encoding(keys.section("encode_s")) if keys.has("encode_s") else None,
-        codecs=read_codecs(keys.section("codecs")) if keys.has("codecs") else None,
+        codecs=(
+            read_codecs(keys.section("codecs"))
+            if keys.has("codecs")
+            else read_codecs_file(path.parent, *codec_folders)
+        ),
         r2=keys.optional_number("r2", minimum=-math.inf, maximum=1.0),
         heldout_error=keys.optional_number("heldout_error"),
         k_min=k_min,
@@ -121,16 +130,59 @@ def read_profile(path: Path | str) -> Profile:
     )
 
 
-def save_profile(profile: Profile, path: Path | str) -> None:
-    """Write a profile so that :func:`read_profile` gives it back equal; the folder is made if needed.
+def read_codecs_file(*folders: Path) -> CodecTable | None:
+    """What a device's codecs take, from the first of its folders that says so; None: none does.
+
+    Raises:
+        InputError: a file is not YAML, or a key is missing, unknown or holds a wrong value.
+    """
+    for folder in folders:
+        path = folder / CODECS_FILE
+        if path.is_file():
+            return read_codecs(_read_yaml(path, "codec times"))
+    return None
+
+
+def save_codecs_file(table: CodecTable, folder: Path) -> Path:
+    """Write what a device's codecs take into its folder; returns the file.
 
     Raises:
         InputError: the place cannot be written to.
     """
+    path = folder / CODECS_FILE
+    _write_yaml(codecs_content(table), path)
+    return path
+
+
+def _read_yaml(path: Path, what: str) -> YamlSection:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: expected {what} in YAML, found {error}") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: expected {what} in YAML, found {' '.join(str(error).split())}") from error
+    return YamlSection(f"{path}", "", content)
+
+
+def _write_yaml(content: Mapping[str, Any], path: Path | str) -> None:
     # Innermost lists and mappings on one line each: a row of quantiles reads as a row.
     style: dict[str, Any] = {"sort_keys": False, "width": 110, "default_flow_style": None}
     with whole_file(path) as part:
-        part.write_text(yaml.safe_dump(_content(profile), allow_unicode=True, **style), "utf-8")
+        part.write_text(yaml.safe_dump(content, allow_unicode=True, **style), "utf-8")
+
+
+def save_profile(profile: Profile, path: Path | str) -> None:
+    """Write a profile so that :func:`read_profile` gives it back equal; the folder is made if needed.
+
+    Codec times that the file beside it has are not written a second time.
+
+    Raises:
+        InputError: the place cannot be written to.
+    """
+    content = _content(profile)
+    if profile.codecs is None or profile.codecs == read_codecs_file(Path(path).parent):
+        del content["codecs"]
+    _write_yaml(content, path)
 
 
 def _content(profile: Profile) -> dict[str, Any]:

@@ -20,7 +20,8 @@ class YamlSection:
     def __init__(self, path: str, prefix: str, content: Any) -> None:
         self.path, self.prefix = path, prefix
         if not isinstance(content, dict):
-            raise InputError(f"{path}: {prefix.rstrip('.') or 'profile'}: expected keys, found {content!r}")
+            where = f"{path}: {prefix.rstrip('.')}" if prefix else path
+            raise InputError(f"{where}: expected keys, found {content!r}")
         self.content: dict[str, Any] = content
 
     def error(self, key: str, expected: str, found: object) -> InputError:

@@ -63,6 +63,37 @@ def run_once(
     return FinishedRun(record, assembly)
 
 
+# Columns of frames that no key of a summary is made from.
+NOT_SUMMED = frozenset(
+    [
+        "frame",
+        "started_s",
+        "completed_s",
+        "blocks_active_edge",
+        "blocks_active_cloud",
+        "blocks_processed",
+        "blocks_stale",
+        "blocks_computed",
+        "blocks_sent",
+        "downlink_bytes",
+        "extract_s",
+        "encode_s",
+        "decode_s",
+        "queue_s",
+        "transmit_s",
+        "bandwidth_estimate_bps",
+        "decided_active_blocks",
+        "decided_blocks",
+        "predicted_ea",
+        "predicted_other_latency_s",
+        "predicted_other_ea",
+        "extrapolated",
+        "uplink_enqueued_s",
+        "uplink_delivered_s",
+    ]
+)
+
+
 def describe(config: RunConfig, content: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a summary that is known before a run: what it is, and from which sources."""
     summary: dict[str, Any] = dict.fromkeys(SUMMARY_KEYS)
@@ -110,7 +141,8 @@ def summarise(
     if evaluator is not None:
         wall_s += time.perf_counter() - evaluation_began_s
     warmup_s = warmup_end_s(frames, config.warmup_s)
-    counted = frames[frames["captured_s"] >= warmup_s]
+    summed = [name for name in frames if name not in NOT_SUMMED]  # a copy of all would be large
+    counted = frames.loc[frames["captured_s"] >= warmup_s, summed]
     completed = counted[counted["outcome"] == "completed"]
     counts = frames["outcome"].value_counts()
     edge_s, cloud_s = completed["edge_compute_s"].sum(), completed["cloud_compute_s"].sum()

@@ -13,7 +13,6 @@ of FluxShard's first system.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +31,14 @@ from sim.components.path_costs import PathCosts
 from sim.components.synchronisation import Offload, Synchronisation
 from sim.physics.events import SharedEvent
 from sim.records.outcome import Outcome, RestsOn
-from sim.schedulers import Decision, Observation, PathsAtOnceScheduler, SplitDecision, split_regret
+from sim.schedulers import (
+    Decision,
+    Observation,
+    PathsAtOnceScheduler,
+    SplitDecision,
+    effective_accuracy,
+    split_regret,
+)
 from sim.world.frame import Frame, FrameGeometry
 from sim.world.frame_world import FrameWorld
 
@@ -43,11 +49,15 @@ class Split:
 
     Args:
         division: of its blocks.
-        decision: what it follows from.
+        own: the frame against the edge's state, the blocks that it gets first.
+        computed: blocks that the edge computes for these.
+        decision: what it follows from, with the time that this takes.
         lost_ea: against the best split, had the link's future been known; None where nobody asked.
     """
 
     division: Division
+    own: Match
+    computed: int
     decision: SplitDecision
     lost_ea: float | None
 
@@ -91,7 +101,9 @@ class BothPaths:
         if decision.k_edge is None or decision.k_cloud is None:
             return None
         division = divide(local, remote, both, decision.k_edge, decision.k_cloud, self.geometry)
-        decision = self._corrected(decision, observation, division, local, computed)
+        own = first(local, division.on_edge)
+        blocks = computed(own).for_first(len(division.on_edge))
+        decision = self._corrected(decision, observation, blocks)
         if decision.predicted_ea <= alone.predicted_ea:
             return None
         lost_ea = None
@@ -99,27 +111,20 @@ class BothPaths:
             oracle = self.scheduler.oracle()
             best = oracle.decide(observation)
             lost_ea = split_regret(observation, decision, best, oracle.objective)
-        return Split(division, decision, lost_ea)
+        return Split(division, own, blocks, decision, lost_ea)
 
-    def _corrected(
-        self,
-        decision: SplitDecision,
-        observation: Observation,
-        division: Division,
-        local: Match,
-        computed: Callable[[Match], Computed],
-    ) -> SplitDecision:
+    def _corrected(self, decision: SplitDecision, observation: Observation, blocks: int) -> SplitDecision:
         """With the time of the blocks that the edge really gets, which a margin makes more."""
         edge, cloud = observation.edge, observation.cloud
         assert edge is not None
         assert cloud is not None
         assert decision.k_cloud is not None
-        blocks = computed(first(local, division.on_edge)).for_first(len(division.on_edge))
         edge_s = edge.wait_s + edge.curve.seconds(blocks)
         latency_s = max(edge_s, cloud.latency_s(decision.k_cloud))
         objective = self.scheduler.objective
-        share = decision.k / decision.active
-        ea = objective.dense_accuracy * share * math.exp(-objective.decay_per_s * latency_s)
+        ea = effective_accuracy(
+            objective.dense_accuracy, decision.k, decision.active, latency_s, objective.decay_per_s
+        )
         return decision._replace(predicted_latency_s=latency_s, predicted_ea=ea)
 
     def run(
@@ -128,7 +133,6 @@ class BothPaths:
         local: Match,
         remote: Match,
         split: Split,
-        computed: Callable[[Match], Computed],
         infer: Callable[[Frame, Match, int, bool], tuple[Any, RestsOn | None]],
         on_its_way: Callable[[], None],
         world: FrameWorld,
@@ -139,10 +143,8 @@ class BothPaths:
             Unreachable: the server has not answered.
         """
         division, decision = split.division, split.decision
-        own = first(local, division.on_edge)
-        blocks = computed(own).for_first(len(division.on_edge))
-        result, rests_on = infer(frame, own, len(division.on_edge), False)
-        computing, computed_here = world.infer_edge(blocks), world.event()
+        result, rests_on = infer(frame, split.own, len(division.on_edge), False)
+        computing, computed_here = world.infer_edge(split.computed), world.event()
         assert computing.callbacks is not None
         computing.callbacks.append(lambda _: _tell(computed_here))
         served = yield from self.cloud.blocks(
@@ -164,7 +166,7 @@ class BothPaths:
             ea_regret=split.lost_ea,
             result=merged_result(result, served.result, division, self.geometry.block_px),
             rests_on=image,
-            computed=blocks + served.computed,
+            computed=split.computed + served.computed,
             sent=len(division.in_cloud),
         )
 

@@ -22,8 +22,6 @@ from sim.records.outcome import Outcome
 from sim.world.frame import Frame, FrameGeometry
 from sim.world.frame_world import FrameWorld
 
-FRAMES_UNDER_WAY = 4
-
 
 @dataclass(slots=True, eq=False)
 class FrameOffload:

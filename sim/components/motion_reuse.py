@@ -30,15 +30,13 @@ from sim.components.context import SystemContext
 from sim.components.message_sizes import check_result_bytes
 from sim.components.path_costs import PathCosts
 from sim.components.synchronisation import Offload, OpportunisticSender, ServerHalf, Synchronisation
-from sim.components.turns import Turn, Turns
+from sim.components.turns import FRAMES_UNDER_WAY, Turn, Turns
 from sim.physics.events import Unreachable
 from sim.records.outcome import Outcome, RestsOn
 from sim.schedulers import Decision, ExecutionPath, Observation, PathsAtOnceScheduler, Scheduler
 from sim.world.frame import Frame
 from sim.world.frame_world import FrameWorld
 from traces.errors import InputError
-
-MOST_IN_FLIGHT = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +73,6 @@ class ReuseOptions:
 
 class EdgeSide(Protocol):
     """What the edge keeps of earlier frames, and infers from."""
-
-    @property
-    def frame_index(self) -> int:
-        """The frame that it is of; -1 for none yet."""
 
     def begin_frame(self) -> None:
         """Take over what has become ready in the background: not while a frame is under way, whose vectors
@@ -144,9 +138,10 @@ class MotionReuse:
                 scheduler, context.geometry, content, self.state, self.costs, self.cloud
             )
         self.turns = Turns()
+        self._answered = -1  # the newest frame whose result is there
         self._shown: Match | None = None  # of the last frame, on the path it took
 
-    max_in_flight = MOST_IN_FLIGHT
+    max_in_flight = FRAMES_UNDER_WAY
 
     @property
     def proxy(self) -> SharedImage:
@@ -173,10 +168,6 @@ class MotionReuse:
         """Blocks worth sending unasked while the edge computes, or beside an offload, the first first."""
         return remote.active if on_edge and self.common.opportunistic else ()
 
-    def passes_on(self) -> bool:
-        """Whether the next frame may be searched as soon as this one's message is on its way."""
-        return True
-
     def finished(self, frame: Frame, remote: Match | None, outcome: Outcome, world: FrameWorld) -> None:
         """A frame's result is there; `remote` is None for the first."""
 
@@ -190,10 +181,11 @@ class MotionReuse:
             self.state.newest = frame
             if not self.state.begun:
                 outcome = yield from self._begin(frame, world)
-                return outcome
-            outcome = yield from self._go_on(frame, turn, world)
+            else:
+                outcome = yield from self._go_on(frame, turn, world)
         finally:
             turn.pass_on()
+        self._answered = max(self._answered, frame.index)
         return outcome
 
     def _go_on(self, frame: Frame, turn: Turn, world: FrameWorld) -> Generator[Any, Any, Outcome]:
@@ -267,8 +259,7 @@ class MotionReuse:
         def on_its_way() -> None:
             self._send_beside(frame, remote, self.unasked(remote, on_edge=False), world)
             self.edge.refresh(frame, local, world)
-            if self.passes_on():
-                turn.pass_on()
+            turn.pass_on()
 
         densely = decision.dense or self.dense_only
         try:
@@ -303,17 +294,15 @@ class MotionReuse:
         """Some blocks here, others in the cloud, at the same time."""
         assert self.both_paths is not None
         self._shown = remote
-        edge = self.edge
 
         def on_its_way() -> None:
             # What the edge computes the server must have sooner or later: what it lacks now is active again.
             self._send_beside(frame, remote, split.division.on_edge, world)
-            if self.passes_on():
-                turn.pass_on()
+            turn.pass_on()
 
         try:
             outcome = yield from self.both_paths.run(
-                frame, local, remote, split, edge.computed, edge.infer, on_its_way, world
+                frame, local, remote, split, self.edge.infer, on_its_way, world
             )
         except Unreachable:
             outcome = yield from self._alone(frame, remote, turn, world)
@@ -323,12 +312,12 @@ class MotionReuse:
     def _alone(
         self, frame: Frame, remote: Match, turn: Turn, world: FrameWorld
     ) -> Generator[Any, Any, Outcome]:
-        """The server has not answered: the edge infers the frame, unless it has gone on to later ones."""
+        """The server has not answered: the edge infers the frame, unless a later one has been answered."""
         turn.pass_on()
         again = yield from self.turns.take(world)
         try:
-            if self.edge.frame_index > frame.index:
-                raise Unreachable("the edge has gone on to later frames")
+            if self._answered > frame.index:
+                raise Unreachable("a later frame has been answered")
             self.edge.begin_frame()
             local = self.edge.match(frame)
             yield world.extract()

@@ -116,7 +116,7 @@ class PathCosts:
         elapsed_s = world.now_s - world.account.captured_s
         # Messages of the camera's frames under way leave before: time to encode in. (Not so the part of each
         # block, which is counted beside the wait: k is not known yet, and that part is small.)
-        ahead_bytes = camera.meter.backlog_bytes()
+        ahead_bytes = camera.meter.backlog_bytes() if camera.meter.unobserved else 0.0
         ahead_s = 8.0 * ahead_bytes / bandwidth_bps if bandwidth_bps and ahead_bytes else 0.0
         out_s = world.uplink.conditions.delay_s
         back_s = world.downlink.conditions.delay_s + self.reply_s

@@ -13,6 +13,8 @@ from typing import Any
 from sim.physics.events import SharedEvent
 from sim.world.frame_world import FrameWorld
 
+FRAMES_UNDER_WAY = 4  # of one camera, where they may overlap
+
 
 @dataclass(slots=True, eq=False)
 class Turn:

@@ -65,7 +65,7 @@ class CodecLane:
             unknown = "encode or decode" if times is None else way
             warn_once(
                 f"codec_time: the profile of {profile.model} on {profile.device} does not say how long it "
-                f"takes to {unknown} {codec!r}, which is taken to be no time; the section `codecs` of the "
-                f"profile's YAML may say it"
+                f"takes to {unknown} {codec!r}, which is taken to be no time; codecs.yaml beside it "
+                "may say it"
             )
         return found

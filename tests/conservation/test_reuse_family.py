@@ -1,4 +1,4 @@
-"""FluxShard's family with several frames under way: one image on both ends, every frame's turn, one way back."""
+"""FluxShard's family several frames under way: one image on both ends, every frame's turn, a way back."""
 
 from __future__ import annotations
 
@@ -81,7 +81,9 @@ def test_both_ends_hold_the_same_image_whichever_member_and_however_many_frames_
     member: tuple[str, dict[str, Any]], changes: dict[str, Any], loss: float, patience_s: float
 ) -> None:
     name, options = member
-    content = pixels(name, options={**options, "patience_s": patience_s}, **with_loss(changes, loss), frames=24)
+    content = pixels(
+        name, options={**options, "patience_s": patience_s}, **with_loss(changes, loss), frames=24
+    )
     done = run(content, drain=True)
     check_frames(done, changes["cameras"], 24, done.assembly.metric.blocks_total)
     assert done.assembly.simulation.in_flight <= changes["in_flight"]

@@ -158,10 +158,10 @@ def remembers(system: FluxShard) -> list[tuple[int, Any]]:
     match = state.proxy.match
     searched: dict[str, Any] = {}
 
-    def matching(frame: Any) -> Any:
+    def matching(frame: Any, classify: Any = None) -> Any:
         searched["image"] = getattr(state.proxy, "image", None)
         searched["epoch"] = state.epoch
-        return match(frame)
+        return match(frame, classify)
 
     def applying(message: Any) -> int:
         if message.realigned:

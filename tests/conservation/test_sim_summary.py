@@ -17,12 +17,12 @@ from tests.strategies.sim import statistical
     [
         ("full_offload", {"codec": "png"}, None, 4),
         ("full_offload", {"codec": "jpeg"}, 2, 2),
-        ("full_offload_h264", {}, None, 1),
+        ("full_offload_h264", {}, None, 4),
         ("full_offload", {"codec": "raw"}, 9, 4),
         ("spinn", {}, None, 4),
         ("coach", {"variant": "split"}, 1, 1),
         ("coach", {"variant": "split"}, None, 4),
-        ("fluxshard_ea", {}, 4, 1),
+        ("fluxshard_ea", {}, 4, 4),
         ("edge_only", {}, None, 1),
     ],
 )

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import pytest
 
+from sim.assembly import assemble
+from sim.configuration import read_config
 from sim.systems.coach import Coach
 from sim.systems.deltacnn import DeltaCnn
+from sim.systems.fluxshard_remap import FluxShardRemap
 from sim.systems.full_offload import FullOffload, FullOffloadStream
 from sim.systems.h264_offload import H264Offload
 from sim.systems.motion_deltacnn import MotionDeltaCnn
 from sim.systems.roi import Roi
 from sim.systems.spinn import Spinn
+from tests.strategies.sim import pixels, statistical
 from tests.strategies.systems import CUTS, context
 from traces.errors import InputError
+from traces.notices import InputWarning
 
 NAN = float("nan")
 
@@ -44,6 +49,15 @@ NAN = float("nan")
         (H264Offload.Options, {"worst_qp": 52}, "worst_qp", "52"),
         (H264Offload.Options, {"start_qp": 12}, "start_qp", "12"),
         (H264Offload.Options, {"keyframe_interval": 0}, "keyframe_interval", "0"),
+        (FluxShardRemap.Options, {"salience_rule": "sigma"}, "salience_rule", "'sigma'"),
+        (FluxShardRemap.Options, {"paths": "ea"}, "paths", "'ea'"),
+        (FluxShardRemap.Options, {"proxy": "none"}, "proxy", "'none'"),
+        (FluxShardRemap.Options, {"threshold": 25.0}, "threshold", "25.0"),
+        (FluxShardRemap.Options, {"near_threshold": NAN}, "near_threshold", "nan"),
+        (FluxShardRemap.Options, {"salience_share": -0.1}, "salience_share", "-0.1"),
+        (FluxShardRemap.Options, {"chunk_blocks": 0}, "chunk_blocks", "0"),
+        (FluxShardRemap.Options, {"patience_s": 0.0}, "patience_s", "0.0"),
+        (FluxShardRemap.Options, {"result_bytes": -1}, "result_bytes", "-1"),
         (Spinn.Options, {"variant": "adaptive"}, "variant", "'adaptive'"),
         (Spinn.Options, {"nominal_bps": 0.0}, "nominal_bps", "0.0"),
         (Spinn.Options, {"bits": 33}, "bits", "33"),
@@ -94,3 +108,34 @@ def test_a_network_that_cannot_be_cut_inside_is_refused():
         Spinn(context(cuts=(CUTS[0], CUTS[-1])), Spinn.Options())
     with pytest.raises(InputError, match="found 0 cuts"):
         Coach(context(cuts=()), Coach.Options(variant="split"))
+
+
+@pytest.mark.parametrize("margin_px", [-1, 1.5, True])
+def test_a_margin_is_a_whole_number_of_pixels(margin_px):
+    with pytest.raises(InputError, match=r"system.margin_px: expected a whole number of pixels >= 0, found"):
+        FluxShardRemap(context(), FluxShardRemap.Options(margin_px=margin_px, salience=False))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"name": "fluxshard_remap"}, r"fluxshard_remap.*pixels"),
+        (
+            {"name": "fluxshard_ea", "margin_px": 16},
+            "system.margin_px: expected 0 for a video without pixels",
+        ),
+    ],
+)
+def test_what_needs_pixels_refuses_a_video_without_them(options, message):
+    content = statistical(options.pop("name"), options=options)
+    with pytest.raises(InputError, match=message) as caught:
+        assemble(read_config(content))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore:video.size_px")
+def test_a_scheduler_that_knows_the_future_is_said_to_have_no_effect():
+    with pytest.warns(InputWarning, match="scheduler: has no effect with system.paths=latency"):
+        assemble(
+            read_config(pixels("fluxshard_remap", scheduler={"name": "oracle"}, options={"salience": False}))
+        )

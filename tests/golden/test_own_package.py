@@ -25,8 +25,8 @@ def test_a_run_needs_nothing_but_yamls(chosen: tuple[str, ...], tmp_path: Path, 
     squeezed = "payload.codec=squeeze" in chosen
     assert done.stderr.splitlines() == [
         f"note: codec_time: the profile of yolo11m-seg on {device} does not say how long it takes to encode "
-        "or decode 'squeeze_blocks', which is taken to be no time; the section `codecs` of the profile's "
-        "YAML may say it"
+        "or decode 'squeeze_blocks', which is taken to be no time; codecs.yaml beside it may "
+        "say it"
         for device in ("jetson_xavier_nx", "rtx_3080")
         if squeezed
     ]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from analysis.pages import TABLES, golden_results, markers, page_table
+from analysis.pages import TABLES, golden_results, markers, page_of, page_table
 from sim.command.single_run import run_once
 from tests.benchmarks import bench_estimators
 from traces.bandwidth.synthetic import DEFAULT_SEED
@@ -26,9 +26,9 @@ def summary_of(system: str, frames: int, replicate: int) -> Mapping[str, Any]:
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_a_page_shows_the_golden_table(name: str, repository: Path) -> None:
+def test_a_page_shows_the_golden_table(name: str) -> None:
     begin, end = markers(name)
-    text = (repository / TABLES[name].page).read_text(encoding="utf-8")
+    text = page_of(name).read_text(encoding="utf-8")
     assert text.split(begin)[1].split(end)[0].strip() == page_table(name)
 
 

@@ -99,7 +99,7 @@ def another_frame(frame: torch.Tensor) -> torch.Tensor:
     """Noise in the range of a frame, the same each time; never larger than `_LARGEST`."""
     finite = frame[frame.isfinite()] if frame.device.type != "meta" else frame
     low, high = (float(finite.min()), float(finite.max())) if finite.numel() else (0.0, 1.0)
-    low, high = max(low, -_LARGEST), min(high, _LARGEST)
+    low, high = (min(max(end, -_LARGEST), _LARGEST) for end in (low, high))
     if not low < high:
         low, high = low - 0.5, low + 0.5
     noise = torch.rand(frame.shape, generator=torch.Generator().manual_seed(0), dtype=frame.dtype)

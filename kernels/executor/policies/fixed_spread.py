@@ -110,11 +110,7 @@ def _shares(plan: ExecutionPlan, pool: ArenaPool, sets: HostActiveSets) -> dict[
             (plan.nodes[index].name, None if runs_whole(plan, index) else plan.resolution_of(index))
             for index in plan.reported
         ]
-    sizes = plan.resolutions
-    shares = {
-        key: 1.0 - one.positions / (sizes[key].height * sizes[key].width)
-        for key, one in sets.by_resolution.items()
-    }
+    shares = _shares_by_resolution(plan, sets.by_resolution)
     return {name: 0.0 if key is None else shares[key] for name, key in pool.compiled["layers"]}
 
 
@@ -142,13 +138,21 @@ def reused_shares(
     complete: frozenset[int] = frozenset(),
 ) -> dict[str, float]:
     """Share of positions that were not computed, by layer."""
-    shares = {}
-    for key, active_set in sets.items():
-        resolution = plan.resolutions[key]
-        shares[key] = 1.0 - active_set.positions / (resolution.height * resolution.width)
+    shares = _shares_by_resolution(plan, sets)
     return {
         plan.nodes[index].name: 0.0
         if runs_whole(plan, index) or index in complete
         else shares[plan.resolution_of(index)]
         for index in plan.reported
     }
+
+
+def _shares_by_resolution(
+    plan: ExecutionPlan, sets: Mapping[int, ActiveSet | HostActiveSet]
+) -> dict[int, float]:
+    """Share of each resolution's positions that are not computed."""
+    shares = {}
+    for key, active_set in sets.items():
+        resolution = plan.resolutions[key]
+        shares[key] = 1.0 - active_set.positions / (resolution.height * resolution.width)
+    return shares

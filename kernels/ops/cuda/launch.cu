@@ -105,7 +105,7 @@ int fluxshard_scatter(int type, const void* values, TILE_PARAMETERS, int channel
 #undef CALL
 }
 
-int fluxshard_move(int type, const void* reference, int reference_pixel, const void* displacement, int sampling,
+int fluxshard_remap(int type, const void* reference, int reference_pixel, const void* displacement, int sampling,
                     const unsigned char* fresh, int channels, OUT_PARAMETERS, Stream stream) {
   const void* map = nullptr;
   const int height = out_height, width = out_width, pixel = 0;

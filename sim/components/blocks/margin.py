@@ -53,10 +53,7 @@ def computed_count(geometry: FrameGeometry, blocks: Blocks, reach: int) -> int:
     """How many blocks are computed for a set of them."""
     if not reach:
         return len(blocks)
-    absent = np.ones(geometry.rows * geometry.columns, np.int32)
-    absent[blocks] = 0
-    least = _least_within(absent.reshape(geometry.rows, geometry.columns), reach)
-    return least.size - int(np.count_nonzero(least))
+    return int(computed_counts(geometry, np.empty(0, np.int32), reach, blocks)[0])
 
 
 def _least_within(values: NDArray[np.int32], reach: int) -> NDArray[np.int32]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from sim.components.deltas.features import DeltaFeatures
 from sim.components.deltas.options import PLACEMENTS, check_delta_options, check_time
-from sim.components.deltas.paths import FRAMES_UNDER_WAY, DeltaPaths
+from sim.components.deltas.paths import DeltaPaths
 from sim.components.deltas.reference import Delta, DeltaReceiver, DeltaReference, DeltaSource
 
 __all__ = [
-    "FRAMES_UNDER_WAY",
     "PLACEMENTS",
     "Delta",
     "DeltaFeatures",

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from profiler.latency import Profile
+from sim.components.context import SystemContext
 from sim.components.deltas.features import DeltaFeatures
 from sim.components.deltas.options import DeltaOptions
 from sim.components.deltas.reference import Delta, DeltaReceiver, DeltaSource
@@ -24,7 +25,9 @@ from sim.records.outcome import Outcome
 from sim.world.frame import Frame, FrameGeometry
 from sim.world.frame_world import FrameWorld
 
-FRAMES_UNDER_WAY = 4
+if TYPE_CHECKING:
+    from kernels.codecs.block_codecs import BlockCodec
+
 BYTES_MEMORY = 0.2  # weight of the newest message in the running mean of bytes a block
 
 
@@ -54,6 +57,35 @@ class DeltaPaths:
     block_bytes: float | None
     turns: Turns = field(default_factory=Turns)
     chain: MessageChain = field(default_factory=MessageChain)
+
+    @classmethod
+    def of(
+        cls,
+        context: SystemContext,
+        options: DeltaOptions,
+        local: DeltaSource,
+        shared: DeltaSource,
+        server: DeltaReceiver,
+        payload: Payload,
+        codec: BlockCodec | None,
+    ) -> DeltaPaths:
+        """Those of a camera, whose network carries features on by its own truncation.
+
+        Args:
+            codec: of blocks; None: messages hold pixels alone.
+        """
+        geometry = context.geometry
+        return cls(
+            options,
+            local,
+            shared,
+            server,
+            DeltaFeatures(context.network("truncate"), geometry),
+            DeltaFeatures(context.network("truncate"), geometry),
+            payload,
+            geometry,
+            None if codec is None else codec.typical_block_bytes * (geometry.block_px / 16) ** 2,
+        )
 
     def process(
         self, frame: Frame, world: FrameWorld, prepare: Callable[[], Generator[Any, Any, None]]

@@ -96,7 +96,7 @@ class Offload:
             decoding = payload.decode(message, world)
             if not decoding.processed:
                 yield decoding
-            if state.server.waits_for(message.epoch, builds_on):
+            if state.server.waits_for(message.epoch, builds_on, world):
                 yield self._after_others(message.epoch, builds_on, sent_s, world)
             blocks = state.server.receive(message, world, densely=densely)
             result, rests_on = state.server.result, state.server.image.rests_on()
@@ -159,7 +159,7 @@ class Offload:
             if not before.triggered:
                 before.fail(Unreachable("a message that this one builds on has not come"))
 
-        self.state.server.in_turn(epoch, builds_on, come)
+        self.state.server.in_turn(epoch, builds_on, come, world)
         world.later(max(0.0, sent_s + world.patience_s - world.now_s), late)
         return world.wait_for(before)
 

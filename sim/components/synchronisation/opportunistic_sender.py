@@ -94,7 +94,9 @@ class OpportunisticSender:
                 self._send_chunk(frame, remote, blocks, stop, False, world)
 
         def on_arrived() -> None:
-            state.server.in_turn(message.epoch, builds_on, take)  # some frame's may still be being decoded
+            state.server.in_turn(
+                message.epoch, builds_on, take, world
+            )  # some frame's may still be being decoded
 
         def take() -> None:
             if world.cloud.processor.is_down():

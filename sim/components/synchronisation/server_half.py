@@ -30,18 +30,21 @@ class ServerHalf:
     _memory: ServerMemory = field(default_factory=ServerMemory)
     _early: list[tuple[int, int, Callable[[], None]]] = field(default_factory=list)
 
-    def waits_for(self, epoch: int, builds_on: int) -> bool:
-        """Whether a message that builds on so many others of its epoch has come before one of them."""
-        return epoch == self.epoch and self.image.version < builds_on
+    def waits_for(self, epoch: int, builds_on: int, world: FrameWorld) -> bool:
+        """Whether a message that builds on so many others of its epoch has come before one of them.
 
-    def in_turn(self, epoch: int, builds_on: int, take: Callable[[], None]) -> None:
+        After a crash none of them will come.
+        """
+        return epoch == self.epoch and self.image.version < builds_on and not self._memory.lost(world)
+
+    def in_turn(self, epoch: int, builds_on: int, take: Callable[[], None], world: FrameWorld) -> None:
         """Take a message in once those before it have been: at once, unless one is still being decoded.
 
         Args:
             epoch, builds_on: of the message, and how many messages of that epoch it builds on.
             take: called then, by :meth:`take_early`, or when the epoch has ended.
         """
-        if self.waits_for(epoch, builds_on):
+        if self.waits_for(epoch, builds_on, world):
             self._early.append((epoch, builds_on, take))
         else:
             take()
@@ -60,12 +63,13 @@ class ServerHalf:
             self.epoch = -1
         if message.whole and message.epoch > self.epoch:
             self.epoch = message.epoch
-            early, self._early = self._early, []
-            for _, _, take in early:
-                take()  # they find that what they build on is gone
         if message.epoch != self.epoch:
             return None
         self._memory.fill(world)
         blocks = self.image.apply(message)
         self.result = self.features.follow(self.image, message, densely=densely)
+        if message.whole:
+            early, self._early = self._early, []
+            for _, _, take in early:
+                take()  # they find that what they build on is gone
         return blocks

@@ -16,13 +16,12 @@ from typing import Any
 
 from sim.components.context import SystemContext
 from sim.components.deltas import (
-    FRAMES_UNDER_WAY,
-    DeltaFeatures,
     DeltaPaths,
     DeltaReference,
     check_delta_options,
 )
 from sim.components.payload import Payload
+from sim.components.turns import FRAMES_UNDER_WAY
 from sim.records.outcome import Outcome
 from sim.world.frame import Frame
 from sim.world.frame_world import FrameWorld
@@ -86,22 +85,9 @@ class DeltaCnn:
         self.local = DeltaReference.empty(options.threshold, options.dilation_px, geometry.block_px)
         self.shared = DeltaReference.empty(options.threshold, options.dilation_px, geometry.block_px, codec)
         self.server = PixelDeltaReceiver() if codec is None else BlockDeltaReceiver(codec)
-        self.paths = DeltaPaths(
-            options,
-            self.local,
-            self.shared,
-            self.server,
-            DeltaFeatures(context.network("truncate"), geometry),
-            DeltaFeatures(context.network("truncate"), geometry),
-            payload,
-            geometry,
-            None if codec is None else codec.typical_block_bytes * (geometry.block_px / 16) ** 2,
-        )
+        self.paths = DeltaPaths.of(context, options, self.local, self.shared, self.server, payload, codec)
 
-    @property
-    def max_in_flight(self) -> int:
-        """A frame may enter once the one before it has been inferred here, or is on its way to the server."""
-        return FRAMES_UNDER_WAY
+    max_in_flight = FRAMES_UNDER_WAY
 
     def process(self, frame: Frame, world: FrameWorld) -> Generator[Any, Any, Outcome]:
         """Take the difference, pick a side, infer what is active there."""

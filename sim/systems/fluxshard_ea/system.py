@@ -63,11 +63,6 @@ class RefreshedEdge:
     refreshes: bool
     _refreshed: Frame | None = None  # the reference from the next frame on
 
-    @property
-    def frame_index(self) -> int:
-        """The frame of the reference."""
-        return self.reference.frame_index
-
     def begin_frame(self) -> None:
         """Take over what a refresh has made."""
         if self._refreshed is not None:

@@ -145,11 +145,9 @@ def by_urgency(difference: NDArray[np.float32], limits: NDArray[np.float32]) -> 
 
 def moved_on(found: NDArray[np.bool_], vectors: NDArray[np.int16], block_px: int) -> NDArray[np.bool_]:
     """(H, W) of a reference in the frame whose blocks' vectors point into it."""
-    height, width = found.shape
-    spread = vectors.repeat(block_px, 0).repeat(block_px, 1)[:height, :width]
-    y = np.clip(np.arange(height)[:, None] + spread[..., 1], 0, height - 1)
-    x = np.clip(np.arange(width)[None, :] + spread[..., 0], 0, width - 1)
-    moved: NDArray[np.bool_] = found[y, x]
+    from kernels.motion.warp import warp_image
+
+    moved: NDArray[np.bool_] = warp_image(found.view(np.uint8), vectors, block_px).view(np.bool_)
     return moved
 
 

@@ -159,7 +159,7 @@ class FluxShardRemap(MotionReuse):
         def take() -> None:
             server.receive(gift, world)
 
-        server.in_turn(gift.epoch, builds_on, take)  # an earlier frame's may still be on its way
+        server.in_turn(gift.epoch, builds_on, take, world)  # an earlier frame's may still be on its way
 
 
 def _changed(difference: NDArray[np.float32]) -> NDArray[np.int32]:

@@ -17,9 +17,10 @@ from sim.components.frame_encoders import (
     PixelFrameEncoder,
     check_recorded_stream,
 )
-from sim.components.frame_offload import FRAMES_UNDER_WAY, FrameOffload
+from sim.components.frame_offload import FrameOffload
 from sim.components.message_sizes import check_result_bytes
 from sim.components.payload import Payload, check_recorded
+from sim.components.turns import FRAMES_UNDER_WAY
 from sim.records.outcome import Outcome
 from sim.world.frame import Frame
 from sim.world.frame_world import FrameWorld

@@ -14,9 +14,10 @@ from typing import Any
 from kernels.codecs.h264_quantised import MAX_QP, MIN_QP, QuantisedH264
 from sim.components.context import SystemContext
 from sim.components.frame_encoders import Packet
-from sim.components.frame_offload import FRAMES_UNDER_WAY, FrameOffload
+from sim.components.frame_offload import FrameOffload
 from sim.components.message_sizes import check_result_bytes
 from sim.components.payload import Payload
+from sim.components.turns import FRAMES_UNDER_WAY
 from sim.records.outcome import Outcome
 from sim.systems.h264_offload.rate_control import RateControl
 from sim.world.frame import Frame

@@ -17,13 +17,12 @@ from typing import Any
 
 from sim.components.context import SystemContext
 from sim.components.deltas import (
-    FRAMES_UNDER_WAY,
-    DeltaFeatures,
     DeltaPaths,
     check_delta_options,
     check_time,
 )
 from sim.components.payload import Payload
+from sim.components.turns import FRAMES_UNDER_WAY
 from sim.records.outcome import Outcome
 from sim.systems.motion_deltacnn.alignment import CanvasTracker
 from sim.systems.motion_deltacnn.canvas import CanvasReceiver, CanvasReference
@@ -113,22 +112,9 @@ class MotionDeltaCnn:
             for own_codec, rng in zip((None, codec), context.rng.spawn(2), strict=True)
         )
         self.server = CanvasReceiver(codec)
-        self.paths = DeltaPaths(
-            options,
-            self.local,
-            self.shared,
-            self.server,
-            DeltaFeatures(context.network("truncate"), geometry),
-            DeltaFeatures(context.network("truncate"), geometry),
-            payload,
-            geometry,
-            codec.typical_block_bytes * (geometry.block_px / 16) ** 2,
-        )
+        self.paths = DeltaPaths.of(context, options, self.local, self.shared, self.server, payload, codec)
 
-    @property
-    def max_in_flight(self) -> int:
-        """A frame may enter once the one before it has been inferred here, or is on its way to the server."""
-        return FRAMES_UNDER_WAY
+    max_in_flight = FRAMES_UNDER_WAY
 
     def process(self, frame: Frame, world: FrameWorld) -> Generator[Any, Any, Outcome]:
         """Align, take the difference, pick a side, infer what is active there."""

@@ -67,9 +67,9 @@ class Watch:
             ServerHalf.receive,
         )
 
-        def watched_match(reference: Any, frame: Any) -> Any:
+        def watched_match(reference: Any, frame: Any, classify: Any = None) -> Any:
             image = None if reference.image is None else reference.image.copy()
-            found = match(reference, frame)
+            found = match(reference, frame, classify)
             self.searched[id(found)] = found, image
             return found
 
@@ -138,6 +138,7 @@ FAULTS: dict[str, dict[str, Any]] = {
     "outages and losses": {
         "trace": {"mean_mbps": 100.0, "duration_s": 5.0, "seed": 2},
         "link": {"outages_s": [[0.5, 0.7]], "loss": 0.1, "delay_s": 0.005},
+        "fps": 24.0,  # as above
         "options": {"patience_s": 0.3, "chunk_blocks": 5},
     },
     "three cameras": {"cameras": 3},

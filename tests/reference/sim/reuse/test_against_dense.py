@@ -1,7 +1,7 @@
-"""Whole runs of fluxshard_remap where it is known what must come out: dense inference's results, and no bytes.
+"""Whole runs of fluxshard_remap where it is known what must come out: dense results, and no bytes.
 
-The default network really runs; `accuracy` of a frame is its agreement with dense inference on the frame as it
-was captured, 1 where every pixel has the same class.
+The default network really runs; `accuracy` of a frame is its agreement with dense inference on the frame as
+it was captured, 1 where every pixel has the same class.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ def written(folder: Path, images: list[NDArray[np.uint8]]) -> dict[str, Any]:
     return {"kind": "file", "path": str(folder), "size_px": SIDE_PX}
 
 
-def run(video: dict[str, Any], mode: str = "measured", policy: str | None = None, **changes: Any) -> RunRecord:
+def run(
+    video: dict[str, Any], mode: str = "measured", policy: str | None = None, **changes: Any
+) -> RunRecord:
     content: dict[str, Any] = {
         "system": {"name": "fluxshard_remap", **changes.pop("options", {})},
         "video": video,
@@ -135,3 +137,16 @@ def test_salience_follows_results_and_needs_a_network(picture: NDArray[np.uint8]
     assert told["blocks_active_cloud"].sum() > blind["blocks_active_cloud"].sum()
     filtered = run(video, options={"salience_rule": "filter"}).frames
     assert filtered["blocks_active_cloud"].sum() < blind["blocks_active_cloud"].sum()
+
+
+def test_a_perfect_proxy_is_a_bound_on_what_tracking_it_wins() -> None:
+    """On a composed scene over a link that both know: what a perfect one has not got to send is not sent."""
+    video = {"kind": "scene", "size_px": SIDE_PX, "seed": 1}
+    tracked, perfect = (
+        run(video, options={"proxy": proxy}, frames=40, link={"delay_s": 0.005}, payload={"codec": "jpeg"})
+        for proxy in ("tracked", "perfect")
+    )
+    assert perfect.frames["blocks_sent"].sum() <= tracked.frames["blocks_sent"].sum()
+    assert perfect.summary["uplink_bytes"] < tracked.summary["uplink_bytes"]
+    for key in ("accuracy_mean", "ea_per_captured"):
+        assert perfect.summary[key] > tracked.summary[key] - 0.01, key

@@ -1,4 +1,4 @@
-"""Critical blocks of fluxshard_remap: the paper's rule, the lowered threshold, and where a mask has moved to."""
+"""Critical blocks of fluxshard_remap: the paper's rule, the lowered threshold, where a mask has gone."""
 
 from __future__ import annotations
 
@@ -186,7 +186,9 @@ def test_following_a_mask_always_ends(searches: list[tuple[int, int]], reference
 def test_the_foreground_of_each_kind_of_result() -> None:
     found = box(3, 5, 40, 60)
     assert np.array_equal(foreground_of(result(found)), found)
-    corners = np.array([[5.0, 3.0, 60.0, 40.0], [-9.0, -9.0, 2.0, 1.0]], np.float32)  # left, top, right, bottom
+    corners = np.array(
+        [[5.0, 3.0, 60.0, 40.0], [-9.0, -9.0, 2.0, 1.0]], np.float32
+    )  # left, top, right, bottom
     boxes = encode_boxes(corners, np.array([1, 2]), HEIGHT, WIDTH)
     assert np.array_equal(foreground_of(boxes), found | box(0, 0, 1, 2))
     points = np.array([[5.0, 3.0, 1.0], [60.0, 40.0, 1.0], [30.0, 20.0, 0.5]], np.float32)

@@ -18,7 +18,9 @@ from tests.strategies.systems import EDGE, SIDE_PX, context
 from tests.strategies.video import texture
 
 ALL = set(range(16))
-SMOOTH = np.kron(texture(0, SIDE_PX // 16, SIDE_PX // 16), np.ones((16, 16, 1), np.uint8))  # one colour a block
+SMOOTH = np.kron(
+    texture(0, SIDE_PX // 16, SIDE_PX // 16), np.ones((16, 16, 1), np.uint8)
+)  # one colour a block
 
 
 def state(catches_up: bool = True) -> EdgeState:
@@ -33,7 +35,7 @@ def state(catches_up: bool = True) -> EdgeState:
 
 
 def frame(index: int, *changed: int, seeds: dict[int, int] | None = None) -> Frame:
-    """The same picture, with some blocks of noise that is nowhere else: the frame's own, or of a given seed."""
+    """The same picture, with some blocks of noise found nowhere else: the frame's own, or a seed's."""
     image = SMOOTH.copy()
     for block, seed in {**dict.fromkeys(changed, index), **(seeds or {})}.items():
         row, column = divmod(block, 4)
