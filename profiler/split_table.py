@@ -2,12 +2,14 @@
 
 A cut lies after a top-level layer. Everything computed before it and read behind it must be sent: in a
 network with skip connections that is more than the layer's own output, and a tensor that several layers
-read is counted once. What reads the tables is `profiler.latency.split_table`; only deriving one needs torch.
+read is counted once. A layer that is used several times (the default network's upsampling) has no one place,
+and is no cut. What reads the tables is `profiler.latency.split_table`; only deriving one needs torch.
 """
 
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
@@ -61,11 +63,12 @@ def derive_split_table(model: str, network: str, resolution_px: tuple[int, int])
                     raise ValueError(f"{network}: expected layers and functions, found {node.op} {node.name}")
             flops[node] = counter.get_total_flops()
     total = sum(flops.values())
+    used = Counter(node.target for node in graph.nodes if node.op == "call_module")
     cuts = []
     before = 0
     for node in graph.nodes:
         before += flops[node]
-        if node.op not in ("placeholder", "call_module"):
+        if node.op not in ("placeholder", "call_module") or used[node.target] > 1:
             continue
         live = [
             tensor

@@ -21,6 +21,7 @@ from kernels.models.registry import YOLO11_NAMES
 if TYPE_CHECKING:
     from torch import nn
 
+    from kernels.models.networks.staged import StagedNetwork
     from kernels.models.predictions.results import Result
 
 MAX_CLASSES = 255  # of a class map, uint8 with 0 for background
@@ -100,6 +101,20 @@ class SceneNetwork:
         from kernels.models.predictions.results import interpret
 
         return interpret(outputs, height_px, width_px)
+
+    def staged(self, weights: Path | None) -> StagedNetwork:
+        """The network in stages, with exits behind three of them; for systems that cut or leave it.
+
+        Raises:
+            ValueError: weights of somebody's own, which the exits were not trained with.
+        """
+        if weights is not None:
+            raise ValueError(
+                f"expected the network's own weights, which its exits belong to, found {weights}"
+            )
+        from kernels.models.networks.staged import load_staged
+
+        return load_staged()
 
 
 @dataclass(frozen=True, slots=True)

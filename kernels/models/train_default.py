@@ -40,6 +40,7 @@ HELD_OUT_SEEDS = (0, 1, 2, 3)
 MEASURED_FRAMES = tuple(range(0, 300, 30))
 SIZES_PX = (320, 640)
 TABLE = WEIGHTS.with_suffix(".csv")
+PRESET_NAMES = tuple(PRESETS)
 CROP_PX = 320
 
 # (preset, seed, frame indices, side in px) → images (n, side, side, 3), classes (n, side, side), both uint8
@@ -245,7 +246,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--weights", type=Path, default=WEIGHTS)
     chosen = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    presets = tuple(PRESETS)
+    presets = PRESET_NAMES
     if chosen.action == "train":
         try:
             model = train(

@@ -4,8 +4,8 @@ Whole frames in three sizes, and messages of blocks with their motion vectors (`
 at the qualities that are in use; residual blocks against the frame before. What a message takes depends on
 its pixels and on its bytes, and only messages in which both vary can tell them apart. H.264 is timed on
 frames after a keyframe of the frame before it, or of one half a video away (much has changed), and as
-`h264_keyframe` on keyframes; the pixel delta on a frame against the one before. As everywhere in the
-profiler, repeats are interleaved.
+`h264_keyframe` on keyframes; the pixel delta on a frame against the one before; `features` on feature maps of
+the default network, where a pixel is a value. As everywhere in the profiler, repeats are interleaved.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ JPEG_QUALITIES = (50, 85, 95)
 RESIDUAL_QUALITIES = (40, 70, 90)
 RATE_FACTORS = (18, 23, 28)
 BITS = (4, 6, 8)
+CUTS = ("stem", "stage8", "up4")  # of the default network, whose features are coded
 IMAGES = 2  # of the video
 COLUMNS = ("codec", "way", "message", "repeat", "pixels", "size_bytes", "seconds")
 
@@ -131,6 +132,7 @@ def _messages(pairs: FramePairs, block_px: int) -> Iterator[CodedMessage]:
                 yield _stream(images[0], images[2], crf)
                 yield _stream(images[0], images[1], crf, keyframe=True)
         yield from _blocks(frame, before, pairs.vectors[step], pairs.difference[step], block_px)
+        yield from feature_messages(frame)
 
 
 def _frames(image: NDArray[np.uint8], before: NDArray[np.uint8], block_px: int) -> Iterator[CodedMessage]:
@@ -163,6 +165,30 @@ def _frames(image: NDArray[np.uint8], before: NDArray[np.uint8], block_px: int) 
             return sender.encode(image).data
 
         yield CodedMessage("delta", pixels, encode, receiver.apply, prepare)
+
+
+def feature_messages(frame: NDArray[np.uint8]) -> Iterator[CodedMessage]:
+    """Feature maps of a frame in three sizes, after three stages of a network, in three precisions."""
+    import torch
+
+    from kernels.codecs.feature_codec import FeatureCodec
+    from kernels.models.networks.staged import INPUT, load_staged
+
+    staged = load_staged()
+    for share in SIDES:
+        height, width = (max(32, int(side * share) // 32 * 32) for side in frame.shape[:2])
+        image = torch.from_numpy(frame[:height, :width].copy()).permute(2, 0, 1)[None].float() / 255
+        for cut in CUTS:
+            maps = staged.run({INPUT: image}, INPUT, cut)
+            features = [tensor[0].numpy().copy() for tensor in maps.values()]
+            values = sum(each.size for each in features)
+            for bits in BITS:
+                codec = FeatureCodec(bits)
+
+                def encode(codec: FeatureCodec = codec, features: Any = features) -> bytes:
+                    return codec.encode(features)
+
+                yield CodedMessage("features", values, encode, codec.decode)
 
 
 def _stream(

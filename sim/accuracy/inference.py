@@ -75,7 +75,7 @@ class Inference:
 
     def dense(self, image: Image) -> tuple[Any, Any]:
         """The raw outputs of dense inference on an image, and its feature cache."""
-        return self.executor.dense(self._tensor(image))
+        return self.executor.dense(self.tensor(image))
 
     def sparse(
         self, image: Image, active: NDArray[np.bool_], vectors: NDArray[np.int16], cache: Any
@@ -87,7 +87,7 @@ class Inference:
                 in this one.
         """
         outputs, made, _ = self.executor.sparse(
-            self._tensor(image), torch.from_numpy(active), torch.from_numpy(vectors), cache
+            self.tensor(image), torch.from_numpy(active), torch.from_numpy(vectors), cache
         )
         return outputs, made
 
@@ -112,7 +112,8 @@ class Inference:
                 )
         return pack(found)
 
-    def _tensor(self, image: Image) -> torch.Tensor:
+    def tensor(self, image: Image) -> torch.Tensor:
+        """(1, 3, H, W) in [0, 1]."""
         scaled = np.ascontiguousarray(image.transpose(2, 0, 1)[None], np.float32) / np.float32(255.0)
         return torch.from_numpy(scaled)
 

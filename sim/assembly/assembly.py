@@ -260,6 +260,7 @@ def _context(
         codecs=parts.codecs,
         matching=config.matching,
         networks=view.networks(number),
+        staged=view.staged,
         cuts=parts.cuts,
         finders=FinderSource(
             config,

@@ -18,6 +18,7 @@ from sim.accuracy.choice import NetworkChoice
 from sim.accuracy.evaluator import DenseResults
 from sim.accuracy.masks import MaskSource, MaskTruth, open_masks
 from sim.accuracy.network import NetworkMaker, no_network
+from sim.accuracy.staged import StagedInLoop, no_stages
 from sim.assembly.replicate import VIDEO, replicate_seed, start_share
 from sim.configuration import lookup
 from sim.configuration.sections import RECORDED_QUALITY, RunConfig
@@ -57,6 +58,7 @@ class VideoView:
         images: of a camera, the picture of a frame by index; None where there are no pixels.
         counts: of a camera, block counts and sizes where there are no pixels.
         networks: of a camera, what makes the network that runs in the loop.
+        staged: makes it in stages, with exits, the same for all cameras; refuses where it has none.
         truths: each camera's dense results, where results are compared with them.
         masks: each camera's ground truth, likewise.
         work: where results are shared with other runs; only where a network runs, whose images need keys
@@ -71,6 +73,7 @@ class VideoView:
     images: Callable[[int], ImageSource | None] = _no_images
     counts: Callable[[int], BlockSampler | None] = _no_counts
     networks: Callable[[int], NetworkMaker] = lambda camera: no_network
+    staged: Callable[[], StagedInLoop] = no_stages
     truths: Sequence[DenseResults] = ()
     masks: Sequence[MaskTruth] = ()
     work: SharedWork = NOTHING_KEPT
@@ -162,6 +165,21 @@ def _measured(
         inference = open_inference(choice, config.accuracy, view.geometry, policy, sampling, margin_px)
         return Steps(inference, work)
 
+    @cache
+    def staged() -> StagedInLoop:
+        from sim.accuracy.staged_running import RunningStages
+
+        make = getattr(choice.network, "staged", None)
+        if make is None:
+            raise InputError(
+                "system.variant: expected a network with exits, such as model.network=default, "
+                f"found {choice.name!r}"
+            )
+        try:
+            return RunningStages(make(choice.weights), steps("fixed", "bilinear", 0).inference)
+        except ValueError as error:
+            raise InputError(f"model.weights: network {choice.name!r}: {error}") from None
+
     cameras = range(config.cameras)
     reference = config.accuracy.reference
     masks: Sequence[MaskTruth] = ()
@@ -182,6 +200,7 @@ def _measured(
         view.outside_profile,
         view.images,
         networks=networks,
+        staged=staged,
         truths=dense if reference != "masks" else (),
         masks=masks,
         work=work,

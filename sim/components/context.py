@@ -11,6 +11,7 @@ import numpy as np
 from profiler.latency import Cut, Profile
 from sim.accuracy.network import NetworkInLoop, NetworkMaker, no_network
 from sim.accuracy.region_finder import FinderMaker, FinderRequest, RegionFinder
+from sim.accuracy.staged import StagedInLoop, no_stages
 from sim.configuration.sections import MatchingConfig
 from sim.physics.estimators import BandwidthEstimator
 from sim.schedulers import OracleScheduler, Scheduler
@@ -48,6 +49,7 @@ class SystemContext:
         codecs: makes the codec of a name and a quality; None is the payload's.
         matching: how blocks are searched and classified.
         networks: makes the network that runs in the loop; one that does nothing where none runs.
+        staged: the network that runs in the loop in stages, with its exits; refuses where none has them.
         cuts: reads where the model can be cut between edge and cloud.
         finders: makes a small network on the edge that says where in a frame there is something.
         estimator: what is believed of the uplink; the world asks it on the system's behalf.
@@ -65,6 +67,7 @@ class SystemContext:
     matching: MatchingConfig = field(default_factory=MatchingConfig)
     codecs: Callable[[str | None, int | None], BlockCodec] = _no_codec
     networks: NetworkMaker = no_network
+    staged: Callable[[], StagedInLoop] = no_stages
     cuts: Callable[[], tuple[Cut, ...]] = _no_cuts
     finders: FinderMaker = _no_finder
     estimator: BandwidthEstimator | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from profiler.latency import Cut
+from profiler.latency import Cut, Profile
 from traces.errors import InputError
 
 MESSAGE_BYTES = 8  # number of tensors, bits a value
@@ -90,3 +90,39 @@ def highest_precision(
         if 8.0 * size_bytes(bits) <= limit_s * bandwidth_bps:
             return bits
     return min_bits
+
+
+def time_shares(cuts: Sequence[Cut], profile: Profile) -> dict[str, float]:
+    """The share of a device's dense latency up to each cut.
+
+    Where the profile has times of the network's own layers, which it has if it was measured with the network
+    that runs, they are taken; otherwise shares of arithmetic stand in for them.
+
+    Args:
+        cuts: of the network that runs, from the input to the output; named after its layers, of which the
+            profile's may be parts (`stage8.0` of `stage8`).
+        profile: of the device.
+    """
+    inner = [cut.after for cut in cuts[1:]]
+    layers = profile.layers or ()
+    owners = [_owner(layer.name, inner) for layer in layers]
+    if set(inner) - set(owners):
+        return {cut.after: cut.arithmetic_share for cut in cuts}
+    spent = dict.fromkeys([cuts[0].after, *inner], 0.0)
+    waiting_s = 0.0  # of layers between stages, such as an upsampling: they belong to the next one
+    for layer, owner in zip(layers, owners, strict=True):
+        waiting_s += layer.seconds
+        if owner is not None:
+            spent[owner] += waiting_s
+            waiting_s = 0.0
+    total_s = sum(spent.values())
+    done_s, shares = 0.0, {}
+    for name, seconds in spent.items():
+        done_s += seconds
+        shares[name] = done_s / total_s
+    shares[inner[-1]] = 1.0
+    return shares
+
+
+def _owner(layer: str, stages: Sequence[str]) -> str | None:
+    return next((stage for stage in stages if layer == stage or layer.startswith(f"{stage}.")), None)

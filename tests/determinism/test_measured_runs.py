@@ -110,3 +110,10 @@ def test_dense_accuracy_scales_both_alike() -> None:
     assert scaled.summary["streaming_accuracy_mean"] == pytest.approx(
         0.8 * whole.summary["streaming_accuracy_mean"]
     )
+
+
+@pytest.mark.parametrize(("system", "variant"), [("spinn", "progressive"), ("coach", "pipelined")])
+def test_networks_that_are_left_early_give_the_same_bytes_twice(system: str, variant: str) -> None:
+    options = {"variant": variant}
+    one, other = (written(system, "measured", options=options).frames for _ in range(2))
+    pd.testing.assert_frame_equal(one, other, check_exact=True)

@@ -12,6 +12,8 @@ import pytest
 from PIL import Image
 
 from kernels.models.predictions.results import Segmentation
+from kernels.models.registry import build_model
+from kernels.models.weight_files import save_weights
 from sim.accuracy.inference import Inference
 from sim.assembly import assemble
 from sim.components.context import SystemContext
@@ -195,3 +197,44 @@ def test_a_network_that_says_what_is_no_result_is_named_with_its_line(found: obj
     with pytest.raises(InputError) as raised:
         inference.result(None)
     assert str(raised.value) == f"{__file__}:{line}: {expected}"
+
+
+@pytest.mark.parametrize(
+    "options", [{"name": "spinn", "variant": "progressive"}, {"name": "coach", "variant": "pipelined"}]
+)
+def test_a_system_that_leaves_early_needs_a_network_with_exits(
+    options: dict[str, Any], tmp_path: Path
+) -> None:
+    content = {**pixels(video=SCENE), "system": options}
+    message = refused(content)  # by coverage no network runs
+    assert message.startswith("system.variant: expected a network that runs, whose exits and features")
+    assert message.endswith("found accuracy by coverage")
+
+    weights = tmp_path / "yolo11n.safetensors"
+    save_weights(build_model("yolo11n-seg"), weights)
+    model = {"name": "yolo11n-seg", "weights": str(weights)}
+    message = refused({**content, **ONE_DEVICE, "model": model, "accuracy": {"mode": "measured"}})
+    assert message == (
+        "system.variant: expected a network with exits, such as model.network=default, found 'yolo11n-seg'"
+    )
+
+    own = tmp_path / "own.safetensors"
+    save_weights(build_model("default"), own)
+    model = {"name": "default", "weights": str(own)}
+    message = refused({**content, **ONE_DEVICE, "model": model, "accuracy": {"mode": "measured"}})
+    assert message.startswith("model.weights: network 'default': expected the network's own weights")
+    assert message.endswith(f"found {own}")
+
+
+@pytest.mark.parametrize(
+    "options", [{"name": "spinn", "variant": "progressive"}, {"name": "coach", "variant": "pipelined"}]
+)
+def test_a_system_that_leaves_early_needs_pixels(options: dict[str, Any]) -> None:
+    message = refused({**statistical(), "system": options})
+    assert message.startswith("video.kind: this system needs a network that really runs")
+
+
+def test_ends_that_are_switched_off_are_no_cut() -> None:
+    system = {"name": "spinn", "variant": "progressive", "ends": False, "after": "input"}
+    message = refused({**pixels(video=SCENE), "system": system, "accuracy": {"mode": "measured"}})
+    assert message == "system.after: expected an inner cut with system.ends=false, found 'input'"

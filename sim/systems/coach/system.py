@@ -1,9 +1,11 @@
-"""COACH in the two readings of the FluxShard papers.
+"""COACH in the two readings of the FluxShard papers, and nearer to its own.
 
 ``frame`` (remap paper): a frame similar enough to an inferred one gets that one's result; any other is
 encoded with the payload's codec, or with COACH's own, quantised and deflated, and inferred in the cloud.
 ``split`` (first paper): a network cut where the slowest stage is fastest, its features quantised. What is
 quantised follows the bandwidth: the most bits with which transmission is not the pipeline's slowest stage.
+``pipelined`` (COACH itself): the network that runs is split, and a frame's separability decides over early
+exit and precision; :mod:`sim.systems.coach.pipelined`.
 Sources and departures: README.md beside this module.
 """
 
@@ -22,6 +24,7 @@ from sim.components.message_sizes import check_result_bytes, result_bytes
 from sim.components.payload import Payload
 from sim.components.splits import cut_after, feature_bytes, highest_precision, inner_cuts, most_even_cut
 from sim.records.outcome import Outcome, RestsOn
+from sim.systems.coach.pipelined import FEATURES, Pipelined, PipelinedOptions
 from sim.world.frame import Frame
 from sim.world.frame_world import FrameWorld
 from traces.errors import InputError
@@ -29,10 +32,10 @@ from traces.errors import InputError
 if TYPE_CHECKING:
     from kernels.codecs.frame_codecs import FrameCodec, QuantisedCodec
 
-Variant = Literal["frame", "split"]
+Variant = Literal["frame", "split", "pipelined"]
 QUANTISED = "quantised"  # the codec that is no payload of blocks
 MOST_BITS = 8
-FEWEST_BITS = {"frame": 6, "split": 4}
+FEWEST_BITS = {"frame": 6, "split": 4, "pipelined": 4}
 SIZE_MEMORY = 0.2  # weight of the newest frame in the running mean of how well quantised frames deflate
 DEFLATE_LEVEL = 4  # of quantised frames: within a tenth of the smallest size, in a third of its time
 
@@ -55,16 +58,20 @@ class Coach:
         """How COACH is read, what it reuses and how it quantises.
 
         Args:
-            variant: "frame" or "split".
+            variant: "frame", "split" or "pipelined".
             similarity: θ, from which cosine of embeddings on a frame gets an earlier one's result (`frame`).
             history_frames: inferred frames that are remembered (`frame`).
             similarity_s: time of embedding and comparing on the edge (`frame`).
             codec: of frames (`frame`): a payload codec, or "quantised", COACH's own; None: the payload's.
             quality: of a payload codec; None: the payload's.
             min_bits, max_bits: range of the precision, bits a value, of quantised frames and of features.
-                None: 6 for frames and 4 for features, and 8.
-            after: the layer to cut after; None chooses the most even cut at `nominal_bps` (`split`).
-            nominal_bps: the uplink that the cut is chosen for (`split`).
+                None: 6 for frames and 4 for features, and 8; in `pipelined` as for features.
+            after: the layer to cut after; None chooses the most even cut at `nominal_bps` (`split`,
+                `pipelined`).
+            nominal_bps: the uplink that the cut is chosen for (`split`, `pipelined`).
+            separability: θ, the mean gap of a frame's positions from which on the edge answers (`pipelined`).
+            loss: of agreement that features' bits may cost where a frame is not separable at all, on average
+                (`pipelined`).
             result_bytes: size of a result on the downlink; None: of the network's result.
         """
 
@@ -78,11 +85,18 @@ class Coach:
         max_bits: int | None = None
         after: str | None = None
         nominal_bps: float = 56e6
+        separability: float = 0.5
+        loss: float = 0.005
         result_bytes: int | None = None
 
         def __post_init__(self) -> None:
             if self.variant not in get_args(Variant):
-                raise InputError(f"system.variant: expected one of frame, split, found {self.variant!r}")
+                expected = ", ".join(get_args(Variant))
+                raise InputError(f"system.variant: expected one of {expected}, found {self.variant!r}")
+            if not 0.0 <= self.separability <= 2.0:
+                raise InputError(f"system.separability: expected a gap in [0, 2], found {self.separability}")
+            if not 0.0 <= self.loss <= 1.0:
+                raise InputError(f"system.loss: expected a share in [0, 1], found {self.loss}")
             if not -1.0 <= self.similarity <= 1.0:
                 raise InputError(f"system.similarity: expected a cosine in [-1, 1], found {self.similarity}")
             if self.history_frames < 1:
@@ -97,19 +111,20 @@ class Coach:
                     f"system.{given[0]}: expected null unless frames are quantised (system.codec=quantised), "
                     f"found {getattr(self, given[0])}"
                 )
-            if self.quality is not None and (self.variant == "split" or self.codec == QUANTISED):
+            if self.quality is not None and (self.variant != "frame" or self.codec == QUANTISED):
                 raise InputError(
                     "system.quality: expected null where values are quantised (system.min_bits, "
                     f"system.max_bits), found {self.quality}"
                 )
-            if self.variant == "split" and self.codec is not None:
+            if self.variant != "frame" and self.codec is not None:
                 raise InputError(
-                    f"system.codec: expected null with system.variant=split, which sends features, "
+                    f"system.codec: expected null with system.variant={self.variant}, which sends features, "
                     f"found {self.codec!r}"
                 )
-            if not 1 <= self.fewest_bits <= self.most_bits <= 8:
+            lowest = 2 if self.variant == "pipelined" else 1  # of which the tables know what it costs
+            if not lowest <= self.fewest_bits <= self.most_bits <= 8:
                 raise InputError(
-                    "system.min_bits, system.max_bits: expected 1 <= min_bits <= max_bits <= 8, "
+                    f"system.min_bits, system.max_bits: expected {lowest} <= min_bits <= max_bits <= 8, "
                     f"found {self.fewest_bits} and {self.most_bits}"
                 )
             if not (isfinite(self.nominal_bps) and self.nominal_bps > 0.0):
@@ -129,7 +144,7 @@ class Coach:
         @property
         def unmeasured(self) -> str | None:
             """Why accuracy cannot be measured: features are quantised, and what runs may be a stand-in."""
-            if self.variant == "frame":
+            if self.variant != "split":
                 return None
             return "system.variant=split quantises features of the run's model, which may not be what runs"
 
@@ -137,6 +152,7 @@ class Coach:
         self.options = options
         self.blocks_total = context.geometry.blocks_total
         self.network = context.network()
+        self.pipelined: Pipelined | None = None
         self.cut: Cut | None = None  # chosen with the first frame, then fixed
         self._results: deque[_Inferred] = deque(maxlen=options.history_frames)
         self._deflation: float | None = None  # bytes of a quantised frame over those of its bits packed
@@ -155,6 +171,21 @@ class Coach:
                 self.payload_codec, self.payload_quality = payload.codec, payload.quality
                 self.frame_codec = context.frame_codec(options.codec, options.quality)
             return
+        if options.variant == "pipelined":
+            self.payload_codec = FEATURES
+            self.pipelined = Pipelined(
+                context,
+                PipelinedOptions(
+                    options.after,
+                    options.nominal_bps,
+                    options.separability,
+                    options.loss,
+                    options.fewest_bits,
+                    options.most_bits,
+                    options.result_bytes,
+                ),
+            )
+            return
         self.cuts = context.cuts()
         inner_cuts(self.cuts)
         if options.after is not None:
@@ -163,11 +194,13 @@ class Coach:
     @property
     def max_in_flight(self) -> int:
         """Split frames do not build on one another; the history of the variant ``frame`` does."""
-        return 4 if self.options.variant == "split" else 1
+        return 1 if self.options.variant == "frame" else 4
 
     def process(self, frame: Frame, world: FrameWorld) -> Generator[Any, Any, Outcome]:
         """Reuse, or quantise and offload; or split."""
-        if self.options.variant == "split":
+        if self.pipelined is not None:
+            outcome = yield from self.pipelined.process(frame, world)
+        elif self.options.variant == "split":
             outcome = yield from self._split(world)
         else:
             outcome = yield from self._frame(frame, world)

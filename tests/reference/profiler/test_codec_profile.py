@@ -26,6 +26,7 @@ from profiler.measure.codec_samples import read_codec_samples
 from traces.errors import InputError
 
 CODECS = {"raw", "png", "jpeg", "jpeg_420", "h264", "h264_keyframe", "quantised", "delta", "residual"}
+CODECS |= {"features"}  # of cut networks
 BLOCKS = {"raw_blocks", "png_blocks", "jpeg_blocks", "jpeg_420_blocks", "residual_blocks"}
 TIME = CodecTime(1e-3, 1e-9, 1e-9)
 OWN = CodecTable({"kind": "measured", "source": "own"}, {"jpeg": CodecTimes(TIME, TIME)})

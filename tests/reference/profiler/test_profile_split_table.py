@@ -54,7 +54,9 @@ def test_multiplications_of_the_small_network_equal_a_published_layer_list(data_
 
 
 def test_a_model_without_a_table_names_those_that_have_one():
-    with pytest.raises(InputError, match=r"no split table of 'sdpose': expected one of \['yolo11m-1024'"):
+    with pytest.raises(
+        InputError, match=r"no split table of 'sdpose': expected one of \['default', 'yolo11m-1024'"
+    ):
         load_split_table("sdpose")
 
 
