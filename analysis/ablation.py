@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from analysis.compare import difference_over_pairs, holm
 from analysis.settings import REALISATION, settings, split_overrides
-from analysis.tables import aligned
+from analysis.tables import ShownColumn, aligned
 from sim.records.intervals import Interval
 from traces.errors import InputError
 
@@ -142,20 +142,11 @@ def _cell(effect: Effect | None) -> str:
 NONE = "none"  # the row of the world as it should be
 
 
-class Quantity(NamedTuple):
-    """What is compared: a column of summaries, how tables call it, and in which unit."""
-
-    column: str
-    title: str
-    scale: float
-    digits: int
-
-
 QUANTITIES = (
-    Quantity("ea_mean", "EA", 1.0, 3),
-    Quantity("ea_per_captured", "EA/captured", 1.0, 3),
-    Quantity("latency_mean_s", "latency ms", 1e3, 1),
-    Quantity("uplink_bps_mean", "uplink Mbit/s", 1e-6, 2),
+    ShownColumn("ea_mean", "EA", 1.0, 3),
+    ShownColumn("ea_per_captured", "EA/captured", 1.0, 3),
+    ShownColumn("latency_mean_s", "latency ms", 1e3, 1),
+    ShownColumn("uplink_bps_mean", "uplink Mbit/s", 1e-6, 2),
 )
 
 
@@ -190,7 +181,7 @@ def _listed(pairs: set[int]) -> str:
     return " or ".join(map(str, sorted(pairs)))
 
 
-def _fault_lines(quantity: Quantity, found: Sequence[Effect]) -> list[str]:
+def _fault_lines(quantity: ShownColumn, found: Sequence[Effect]) -> list[str]:
     systems = list(dict.fromkeys(effect.regime for effect in found))
     faults = list(dict.fromkeys(effect.without for effect in found))
     cells = {(effect.without, effect.regime): effect for effect in found}

@@ -9,33 +9,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from analysis.display import run_styles, system_display
 from analysis.frontier import AVERAGED, Estimate
 from analysis.results import run_rows, write_whole
 from analysis.settings import REALISATION, settings, split_overrides, swept_keys
-from analysis.tables import aligned, system_name
+from analysis.tables import ShownColumn, aligned, system_name
 from traces.errors import InputError
 
 KEY = "cameras"
 DASHES = ("-", "--", ":", "-.")
 
 
-class Quantity(NamedTuple):
-    """A column of summaries, how tables call it, and how it is written."""
-
-    column: str
-    title: str
-    scale: float
-    digits: int
-
-
 QUANTITIES = (
-    Quantity("latency_mean_s", "latency ms", 1e3, 0),
-    Quantity("ea_per_captured", "EA/captured", 1.0, 3),
-    Quantity("ea_fairness", "EA fairness", 1.0, 2),
-    Quantity("uplink_fairness", "uplink fairness", 1.0, 2),
+    ShownColumn("latency_mean_s", "latency ms", 1e3, 0),
+    ShownColumn("ea_per_captured", "EA/captured", 1.0, 3),
+    ShownColumn("ea_fairness", "EA fairness", 1.0, 2),
+    ShownColumn("uplink_fairness", "uplink fairness", 1.0, 2),
 )
 
 

@@ -86,6 +86,15 @@ _LOSSY = ("threshold", "quality", ".crf", ".similarity", "_bits", ".bits")
 _COUNTS = ("frames_captured", "frames_completed", "frames_replaced", "frames_dropped")
 
 
+class ShownColumn(NamedTuple):
+    """A column of summaries, how tables call it, what it is multiplied by, and with how many digits."""
+
+    column: str
+    title: str
+    scale: float
+    digits: int
+
+
 def summary_table(summaries: Sequence[Mapping[str, Any]], headings: Sequence[str] = ()) -> str:
     """Runs as rows; unknown values print as a dash, failed runs with their error.
 
