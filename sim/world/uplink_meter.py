@@ -16,7 +16,8 @@ From that come samples (bytes, seconds that the link was busy with them), which 
   that has collapsed need not end first. (One that only waits for its turn on a shared link is not late.)
   What gives way teaches at any time: opportunistic bytes, and probes.
 - **What is known grows old.** If the link has told nothing for `probe_s`, or a bound has been broken by a
-  sample that cannot say how far, the next question sends a probe: bytes without content, which give way to
+  sample that cannot say how far, or messages have left that amount to no sample and nothing is known, the next
+  question sends a probe: bytes without content, which give way to
   all others and are booked as opportunistic. It is as long as what was believed carries in `PROBE_S`.
 """
 
@@ -151,10 +152,13 @@ class UplinkMeter:
             self.add(left_bytes - message.remaining_bytes, seconds, message.ended_s)
         elif watched:
             self._look(now_s)
-        old = now_s - self.learnt_s > self._probe_s or self._doubt
+        believed_bps = self._estimator.estimate_bps()
+        # All that has left so far may have been one short message: no sample yet, and none for a while.
+        nothing_known = believed_bps is None and self._messages > 0
+        old = now_s - self.learnt_s > self._probe_s or self._doubt or nothing_known
         if old and not (self._watched or unobserved):  # which teach as well
             self._probe()
-        return self._estimator.estimate_bps()
+        return believed_bps
 
     def backlog_bytes(self) -> float:
         """What has not left yet of the camera's own critical messages.

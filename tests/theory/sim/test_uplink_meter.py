@@ -256,3 +256,24 @@ def test_messages_that_fill_a_few_grants_tell_the_rate() -> None:
     assert len(rates) == 49
     assert 12 * 12e6 / 1.5 < min(rates) <= max(rates) < 12 * 12e6 * 1.5
     assert float(np.median(rates)) == pytest.approx(12 * 12e6, rel=0.2)
+
+
+def test_a_first_message_that_tells_nothing_is_followed_by_a_probe_at_once() -> None:
+    """It fits one grant: no sample, and without a probe no belief until `probe_s` has passed."""
+    env, told, probes = Environment(), Told(), []
+    link = Link(env, replay(bursts()), LinkConditions())
+
+    def send(size_bytes: int) -> None:
+        probes.append(env.now)
+        meter.watch(link.send_background(size_bytes, lambda: None, lambda: None))
+
+    meter = UplinkMeter(env, link, told, probe_s=1.0, send_probe=send)
+    assert meter.estimate_bps() is None
+    assert not probes, "nothing has been sent: the first message itself will tell"
+    env.run(until=BURST_MS / 1000 - 1e-4)
+    meter.unobserved.append(link.reserve(12_000))
+    env.run(until=BURST_MS / 1000 + 0.002)
+    assert meter.estimate_bps() is None
+    assert probes == [env.now]
+    env.run(until=4 * BURST_MS / 1000)
+    assert meter.estimate_bps() is not None
