@@ -16,9 +16,9 @@ From that come samples (bytes, seconds that the link was busy with them), which 
   that has collapsed need not end first. (One that only waits for its turn on a shared link is not late.)
   What gives way teaches at any time: opportunistic bytes, and probes.
 - **What is known grows old.** If the link has told nothing for `probe_s`, or a bound has been broken by a
-  sample that cannot say how far, or messages have left that amount to no sample and nothing is known, the next
-  question sends a probe: bytes without content, which give way to
-  all others and are booked as opportunistic. It is as long as what was believed carries in `PROBE_S`.
+  sample that cannot say how far, or messages have left that amount to no sample and nothing is known, the
+  next question sends a probe: bytes without content, which give way to all others and are booked as
+  opportunistic. It is as long as what was believed carries in `PROBE_S`.
 """
 
 from __future__ import annotations
