@@ -15,8 +15,8 @@ import yaml
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from analysis.display import Display, LineStyle, run_styles, system_display
-from analysis.pictures import MOST_RUNS, check_format, draw_runs
+from analysis.figures.display import Display, LineStyle, run_styles, system_display
+from analysis.figures.pictures import MOST_RUNS, check_format, draw_runs
 from sim import __main__ as command_line
 from sim import run
 from traces.errors import InputError

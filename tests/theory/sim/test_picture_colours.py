@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from analysis.display import CYCLE, difference
-from analysis.pictures import COLOURS
+from analysis.figures.display import CYCLE, difference
+from analysis.figures.pictures import COLOURS
 from sim.records.overlay import COLOURS as PATHS
 from sim.records.overlay import STALE
 
