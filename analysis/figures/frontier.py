@@ -12,7 +12,8 @@ from typing import Any
 
 from analysis.comparison.frontier import ANSWERED, Point, frontier, intervals_over, points
 from analysis.figures.axes import plain_axis
-from analysis.figures.display import run_styles, system_display
+from analysis.figures.display import system_display
+from analysis.figures.styles import LineStyle, run_styles
 from analysis.results import run_rows, write_whole
 
 
@@ -45,7 +46,7 @@ def draw_frontier(folders: Sequence[Path], target: Path) -> list[Point]:
     for axis, (quantity, scale, label) in zip(axes, panels, strict=True):
         for name, display, style in zip(systems, displays, styles, strict=True):
             own = [point for point in found if point.system == name]
-            _draw_system(axis, own, quantity, scale, display.label, style.colour)
+            _draw_system(axis, own, quantity, scale, display.label, style)
         shown = [point for point in found if getattr(point, quantity).mean > 0.0]
         costs = [scale * getattr(point, quantity).mean for point in shown]
         values = [point.accuracy.mean for point in shown]
@@ -75,13 +76,14 @@ def draw_frontier(folders: Sequence[Path], target: Path) -> list[Point]:
 
 
 def _draw_system(
-    axis: Any, own: Sequence[Point], quantity: str, scale: float, label: str, colour: str
+    axis: Any, own: Sequence[Point], quantity: str, scale: float, label: str, style: LineStyle
 ) -> None:
     """One system's points: joined, with intervals, hollow where many frames had no answer."""
     own = [point for point in own if getattr(point, quantity).mean > 0.0]
     for group in _families(own):
         at = [scale * getattr(point, quantity).mean for point in group]
-        axis.plot(at, [point.accuracy.mean for point in group], color=colour, linewidth=1.0, alpha=0.7)
+        values = [point.accuracy.mean for point in group]
+        axis.plot(at, values, color=style.colour, linestyle=style.dashes, linewidth=1.0, alpha=0.7)
     for place, point in enumerate(own):
         cost = getattr(point, quantity)
         axis.errorbar(
@@ -89,9 +91,9 @@ def _draw_system(
             point.accuracy.mean,
             xerr=cost.bars(scale),
             yerr=point.accuracy.bars(1.0),
-            fmt="o",
-            color=colour,
-            markerfacecolor=colour if point.answered >= ANSWERED else "white",
+            fmt=style.marker,
+            color=style.colour,
+            markerfacecolor=style.colour if point.answered >= ANSWERED else "white",
             markersize=5,
             elinewidth=1,
             capsize=2,
@@ -104,7 +106,7 @@ def _draw_system(
             xytext=(4, 3),
             textcoords="offset points",
             fontsize=6,
-            color=colour,
+            color=style.colour,
         )
 
 
