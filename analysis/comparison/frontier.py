@@ -15,51 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from analysis.replicates import Estimate
 from analysis.results import file_digest, run_rows
 from analysis.settings import REALISATION, settings, split_overrides, swept_keys
 from analysis.tables import aligned, system_name
-from sim.records.intervals import Interval, interval_keys, replicate_interval
+from sim.records.intervals import interval_keys
 from traces.errors import InputError
 
 AVERAGED = (*REALISATION, "trace.path", "video.path")  # what tells the runs of one point apart
 STREAMING = "streaming_accuracy_mean"
 ANSWERED = 0.9  # a point whose system answers fewer of the captured frames is drawn hollow
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A mean with its 95 percent interval, whose ends are None where nothing is known of them."""
-
-    mean: float
-    interval: Interval
-
-    @classmethod
-    def over(cls, runs: Sequence[Mapping[str, Any]], key: str) -> Estimate:
-        """Of a quantity over runs, whose `realisation` says which are of one replicate."""
-        by_replicate: dict[Any, list[float]] = {}
-        for run in runs:
-            by_replicate.setdefault(run.get("realisation"), []).append(float(run[key]))
-        values = [value for group in by_replicate.values() for value in group]
-        mean = sum(values) / len(values)
-        if len(by_replicate) > 1:
-            return cls(mean, replicate_interval([sum(group) / len(group) for group in by_replicate.values()]))
-        if len(values) > 1:
-            return cls(mean, replicate_interval(values))
-        low, high = (runs[0].get(end) for end in interval_keys(key))
-        return cls(mean, Interval(low, high))
-
-    def bars(self, scale: float) -> list[list[float]]:
-        """How far the interval reaches below and above, as matplotlib wants it."""
-        low, high = self.interval
-        if low is None or high is None:
-            return [[0.0], [0.0]]
-        return [[scale * (self.mean - low)], [scale * (high - self.mean)]]
-
-    def text(self, scale: float, digits: int) -> str:
-        """Mean and half width."""
-        low, high = self.interval
-        shown = f"{scale * self.mean:.{digits}f}"
-        return shown if low is None or high is None else f"{shown} ±{scale * (high - low) / 2:.{digits}f}"
 
 
 @dataclass(frozen=True, slots=True)
