@@ -2,6 +2,7 @@
 
     python -m analysis show FOLDER [FOLDER ...] [--picture FILE]
     python -m analysis plot SWEEP [SWEEP ...] x=KEY y=COLUMN [by=system] out=FILE
+    python -m analysis table SWEEP [SWEEP ...] y=COLUMN[,COLUMN ...] [out=FILE.tex]
     python -m analysis compare A B [--out FILE]
     python -m analysis compare MULTIRUN --by system A B
     python -m analysis frontier FOLDER [FOLDER ...] [--picture FILE]
@@ -21,13 +22,14 @@ import argparse
 import sys
 from typing import NoReturn
 
-from analysis.commands import ablation, compare, faults, frontier, merge, plot, readme, scaling, show
+from analysis.commands import ablation, compare, faults, frontier, merge, plot, readme, scaling, show, table
 from traces.errors import InputError
 
 #: In the order of ``python -m analysis --help``.
 COMMANDS = {
     "show": show.COMMAND,
     "plot": plot.COMMAND,
+    "table": table.COMMAND,
     "compare": compare.COMMAND,
     "frontier": frontier.COMMAND,
     "ablation": ablation.COMMAND,

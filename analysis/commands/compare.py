@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from analysis.commands.command import Command
-from analysis.results import write_whole
+from analysis.results import check_unused, write_whole
 from traces.errors import InputError
 
 
@@ -14,6 +14,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folders", nargs="+", type=Path, help="two runs or sweeps; one sweep with --by")
     parser.add_argument("--by", nargs=3, metavar=("KEY", "A", "B"), help="a key that was swept, two values")
     parser.add_argument("--out", type=Path, default=Path("compare.csv"), help="default: compare.csv")
+    parser.add_argument("--overwrite", action="store_true", help="the file, where there is one")
 
 
 def _run(chosen: argparse.Namespace) -> None:
@@ -26,6 +27,7 @@ def _run(chosen: argparse.Namespace) -> None:
     if len(folders) != (1 if by else 2):
         wanted = "one sweep with --by KEY A B" if by else "two folders, or one with --by KEY A B"
         raise InputError(f"compare: expected {wanted}, found {len(folders)}")
+    check_unused(out, chosen.overwrite, "--overwrite")
     if by:
         key, *values = by
         sides = [read_side(folders[0], key, value) for value in values]

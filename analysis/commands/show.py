@@ -8,13 +8,14 @@ from pathlib import Path
 from analysis.commands.command import Command
 from analysis.figures.pictures import check_format, draw_runs
 from analysis.replicates import pooled_rows
-from analysis.results import run_rows
+from analysis.results import check_unused, run_rows
 from analysis.tables import summary_table
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--picture", type=Path, help="also draw them: .png, .pdf, .svg, …")
+    parser.add_argument("--overwrite", action="store_true", help="the picture, where there is one")
 
 
 def _run(chosen: argparse.Namespace) -> None:
@@ -22,6 +23,7 @@ def _run(chosen: argparse.Namespace) -> None:
     picture: Path | None = chosen.picture
     if picture is not None:
         check_format(picture)
+        check_unused(picture, chosen.overwrite, "--overwrite")
     rows = {
         (folder / row["folder"]).resolve(): {**row, "folder": str(folder / row["folder"])}
         for folder in folders

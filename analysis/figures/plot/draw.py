@@ -50,7 +50,7 @@ def panels(request: PlotRequest, table: pd.DataFrame, looks: Looks, labels: list
 
 def label_of(key: str, table: pd.DataFrame) -> str:
     """What stands at an axis; of accuracies also the ruler they are by."""
-    ruler = f" by {table[RULER].iloc[0]}" if is_rated(key) and RULER in table and len(table) else ""
+    ruler = f" ({table[RULER].iloc[0]})" if is_rated(key) and RULER in table and len(table) else ""
     axis = axis_of(key)
     return Axis(axis.name + ruler, axis.scale, axis.unit).label
 

@@ -53,7 +53,7 @@ def plot(request: PlotRequest) -> tuple[list[Path], list[str]]:
     table = _TABLES[request.kind](runs, request)
     # What is drawn is what was written: the figure can be drawn anew from the table alone.
     write_whole(beside, partial(table.to_csv, index=False))
-    drawn = pd.read_csv(beside, float_precision="round_trip")
+    drawn = pd.read_csv(beside)
     by = ("system",) if request.kind == "heat" else request.by
     shown = {} if any(key not in drawn for key in by) else looks(runs, by, drawn)
     write_figure(request, drawn, shown, target)

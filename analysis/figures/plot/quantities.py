@@ -61,6 +61,7 @@ _UNITS = (  # ends of keys, the longer first
 # Of whole runs, or moments of one: too long for milliseconds.
 _SECONDS = ("captured_s", "started_s", "completed_s", "simulated_s", "wall_s", "warmup_s", "offset_s")
 _RATED = ("accuracy", "ea", "similarity", "iou")
+_LOST = ("regret", "error")
 _HIGHER = ("reuse_ratio", "fairness", "frames_completed")
 
 
@@ -88,4 +89,6 @@ def is_rated(key: str) -> bool:
 
 def higher_is_better(key: str) -> bool:
     """Whether more of a quantity is better: of accuracies and what is made of them; less is, of all costs."""
+    if any(part in key for part in _LOST):
+        return False
     return is_rated(key) or any(part in key for part in _HIGHER)

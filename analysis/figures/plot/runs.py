@@ -14,6 +14,7 @@ from analysis.figures.plot.request import PlotRequest
 from analysis.results import ea_per_captured, file_digest, run_rows, with_swept
 from analysis.settings import REALISATION, settings, split_overrides, swept_keys
 from analysis.tables import system_name
+from sim.records.intervals import interval_keys
 from traces.errors import InputError
 
 SWEEP = "sweep"  # which of several folders a run is of
@@ -67,10 +68,12 @@ class Runs:
         Raises:
             InputError: there is none of that name, or it has no numbers.
         """
+        ends = {end for name in self.table for end in interval_keys(str(name))}
         numbers = [
             str(name)
             for name in self.table
-            if pd.api.types.is_numeric_dtype(self.table[name])
+            if name not in ends
+            and pd.api.types.is_numeric_dtype(self.table[name])
             and not pd.api.types.is_bool_dtype(self.table[name])
             and bool(self.table[name].notna().any())
         ]
