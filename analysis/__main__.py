@@ -9,6 +9,7 @@
     python -m analysis ablation MULTIRUN
     python -m analysis faults MULTIRUN
     python -m analysis scaling MULTIRUN [--picture FILE]
+    python -m analysis capacity find=cameras system=A,B p99_s=S min_accuracy=A out=FOLDER [KEY=VALUE ...]
     python -m analysis merge MULTIRUN
     python -m analysis readme MULTIRUN [--table NAME]
 
@@ -22,7 +23,19 @@ import argparse
 import sys
 from typing import NoReturn
 
-from analysis.commands import ablation, compare, faults, frontier, merge, plot, readme, scaling, show, table
+from analysis.commands import (
+    ablation,
+    capacity,
+    compare,
+    faults,
+    frontier,
+    merge,
+    plot,
+    readme,
+    scaling,
+    show,
+    table,
+)
 from traces.errors import InputError
 
 #: In the order of ``python -m analysis --help``.
@@ -35,6 +48,7 @@ COMMANDS = {
     "ablation": ablation.COMMAND,
     "faults": faults.COMMAND,
     "scaling": scaling.COMMAND,
+    "capacity": capacity.COMMAND,
     "merge": merge.COMMAND,
     "readme": readme.COMMAND,
 }

@@ -71,6 +71,7 @@ LAYERS = {
         ("tables", "idle_seeds"),
         ("comparison",),
         ("figures", "pages"),
+        ("capacity",),
         ("commands",),
         ("__main__",),
     ),
