@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from sim.records.intervals import CONFIDENCE
 
@@ -65,7 +66,4 @@ def not_monotone(trials: Sequence[Sequence[bool]]) -> int:
     Args:
         trials: by setting, the easiest first, whether each replicate meets it.
     """
-    return sum(
-        any(late and not early for early, late in zip(one[:-1], one[1:], strict=True))
-        for one in zip(*trials, strict=True)
-    )
+    return sum(any(late and not early for early, late in pairwise(one)) for one in zip(*trials, strict=True))

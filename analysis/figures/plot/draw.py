@@ -13,7 +13,7 @@ from analysis.figures.axes import plain_axis
 from analysis.figures.plot.canvas import add_legend, new_figure
 from analysis.figures.plot.looks import Looks, ordered, panel_title, shown
 from analysis.figures.plot.points import FRONT, RULER
-from analysis.figures.plot.quantities import Axis, axis_of, is_rated
+from analysis.figures.plot.quantities import ShownAs, axis_of, is_rated
 from analysis.figures.plot.request import PlotRequest
 from analysis.figures.plot.runs import plain
 from analysis.figures.styles import LineStyle
@@ -52,7 +52,7 @@ def label_of(key: str, table: pd.DataFrame) -> str:
     """What stands at an axis; of accuracies also the ruler they are by."""
     ruler = f" ({table[RULER].iloc[0]})" if is_rated(key) and RULER in table and len(table) else ""
     axis = axis_of(key)
-    return Axis(axis.name + ruler, axis.scale, axis.unit).label
+    return ShownAs(axis.name + ruler, axis.scale, axis.unit).label
 
 
 def outer_labels(grid: Any, x: str, y: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Axis(NamedTuple):
+class ShownAs(NamedTuple):
     """How a quantity is shown: its name, what its SI value is multiplied by, the unit, digits of a table."""
 
     name: str
@@ -65,16 +65,16 @@ _LOST = ("regret", "error")
 _HIGHER = ("reuse_ratio", "fairness", "frames_completed")
 
 
-def axis_of(key: str) -> Axis:
+def axis_of(key: str) -> ShownAs:
     """How a column or key is shown; one that is not known by its own name, with the unit of its end."""
     stem = key.removesuffix("_mean")
     name = _NAMES.get(key, stem.replace("_", " ") if "." not in key else key)
     if key.endswith(_SECONDS):
-        return Axis(_without(name, "s"), 1.0, "s", 1)
+        return ShownAs(_without(name, "s"), 1.0, "s", 1)
     for end, scale, unit, digits in _UNITS:
         if stem.endswith(end):
-            return Axis(_without(name, end.strip("_")), scale, unit, digits)
-    return Axis(name)
+            return ShownAs(_without(name, end.strip("_")), scale, unit, digits)
+    return ShownAs(name)
 
 
 def _without(name: str, unit: str) -> str:

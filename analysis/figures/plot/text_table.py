@@ -13,7 +13,7 @@ import pandas as pd
 from analysis.figures.plot.draw import label_of, same, series_rows
 from analysis.figures.plot.looks import looks, ordered, shown
 from analysis.figures.plot.points import points
-from analysis.figures.plot.quantities import Axis, axis_of
+from analysis.figures.plot.quantities import ShownAs, axis_of
 from analysis.figures.plot.request import PlotRequest, check_out
 from analysis.figures.plot.runs import Runs, plain, read_runs
 from analysis.results import check_unused, write_whole
@@ -108,7 +108,7 @@ def _heading(request: PlotRequest) -> str:
 
 def _cell(row: pd.Series, quantity: str) -> str:
     """A value, half the width of its interval, or of a quantile its ends."""
-    axis: Axis = axis_of(quantity)
+    axis: ShownAs = axis_of(quantity)
     value, low, high = (row[name] for name in (quantity, *interval_keys(quantity)))
     if pd.isna(value):
         return UNKNOWN_CELL
@@ -120,7 +120,7 @@ def _cell(row: pd.Series, quantity: str) -> str:
     return f"{text} ± {_number(axis, (high - low) / 2.0)}"
 
 
-def _number(axis: Axis, value: float) -> str:
+def _number(axis: ShownAs, value: float) -> str:
     return f"{axis.scale * float(value):.{axis.digits}f}"
 
 
