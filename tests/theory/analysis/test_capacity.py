@@ -110,14 +110,7 @@ def test_a_question_that_cannot_be_is_refused(arguments: list[str], expected: st
 def test_a_search_by_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A board for each camera bears any number of them, and no shorter latency than its own."""
     out = tmp_path / "search"
-    same = [
-        "video=statistical",
-        "frames=8",
-        "replicates=2",
-        "min_answered=0",
-        "min_accuracy=0.9",
-        f"out={out}",
-    ]
+    same = ["video=statistical", "frames=8", "replicates=2", "min_answered=0", "min_accuracy=0.9"]
     asked = ["capacity", "find=cameras", "system=edge_only", "p99_s=0.5", "to=2", *same, f"out={out}"]
     main(asked)
     first = capsys.readouterr().out
