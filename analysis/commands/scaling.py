@@ -6,11 +6,13 @@ import argparse
 from pathlib import Path
 
 from analysis.commands.command import Command
+from analysis.results import check_unused
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--picture", type=Path, help="also draw it: .png, .pdf, .svg, …")
+    parser.add_argument("--overwrite", action="store_true", help="the picture, where there is one")
 
 
 def _run(chosen: argparse.Namespace) -> None:
@@ -21,6 +23,7 @@ def _run(chosen: argparse.Namespace) -> None:
     picture: Path | None = chosen.picture
     if picture is not None:
         check_format(picture)
+        check_unused(picture, chosen.overwrite, "--overwrite")
     lines = scaling_lines(chosen.folder)
     print(scaling_table(lines))
     if picture is not None:

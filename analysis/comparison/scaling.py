@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.comparison.frontier import AVERAGED, Estimate
+from analysis.comparison.frontier import AVERAGED
+from analysis.replicates import Estimate
 from analysis.results import run_rows
 from analysis.settings import REALISATION, settings, split_overrides, swept_keys
 from analysis.tables import ShownColumn, aligned, system_name

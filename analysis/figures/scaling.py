@@ -1,6 +1,6 @@
 """The picture of scaling: latency and worth against the number of cameras.
 
-A system has its colour, what else was swept has dashes.
+A system has its colour and marker; what else was swept has dashes.
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.comparison.scaling import QUANTITIES, Line
-from analysis.figures.display import run_styles, system_display
+from analysis.figures.display import system_display
+from analysis.figures.styles import DASHES, matplotlib_dashes, run_styles
 from analysis.results import write_whole
-
-DASHES = ("-", "--", ":", "-.")
 
 
 def draw_scaling(lines: Sequence[Line], target: Path) -> None:
@@ -38,15 +37,15 @@ def draw_scaling(lines: Sequence[Line], target: Path) -> None:
         for line in lines:
             found = [(count, line.at(count, column)) for count in line.runs]
             points = [(count, one) for count, one in found if one is not None]
-            dash = DASHES[settings_of.index(line.setting) % len(DASHES)]
+            dash = list(DASHES)[settings_of.index(line.setting) % len(DASHES)]
             label = f"{labels[line.system]}, {line.setting}" if line.setting else labels[line.system]
             axis.plot(
                 [count for count, _ in points],
                 [scale * one.mean for _, one in points],
-                marker="o",
+                marker=styles[line.system].marker,
                 markersize=3,
                 color=styles[line.system].colour,
-                linestyle=dash,
+                linestyle=matplotlib_dashes(dash),
                 label=label,
             )
         counts = sorted({count for line in lines for count in line.runs})
