@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from analysis.__main__ import main
 from tests.strategies.figures import SWEEP, X, copied
@@ -57,6 +59,13 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
                 "where=scheduler.lambda_per_s=1",
             ],
             "camera=7",
+        ),
+        ([X, "y=ea_mean", "z=ea_mean"], "lines: expected some of kind, width, x, y, by"),
+        (["kind=cdf", "x=system"], "cdf: expected some of kind, width, y, by"),
+        ([X, "y=ea_mean", "camera=1"], "found camera=1"),
+        (
+            ["x=system", "y=ea_mean", "over=scheduler.lambda_per_s", "xscale=log"],
+            "xscale=log: expected numbers",
         ),
         (["kind=heat", X, "y=system"], "heat: expected x=KEY y=KEY z=COLUMN"),
         (
@@ -134,3 +143,21 @@ def test_runs_that_failed_are_left_out_and_said(tmp_path: Path, capsys: pytest.C
     path.write_text(json.dumps({"status": "failed", "error": "InputError: no", "system": "full_offload"}))
     main(["plot", str(folder), X, "y=latency_mean_s", f"out={tmp_path / 'x.svg'}"])
     assert "1 runs without a result are left out" in capsys.readouterr().out
+
+
+def test_a_system_without_the_key_along_x_is_left_out_and_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a sweep an option that a system does not have is skipped for it."""
+    folder = copied(tmp_path / "sweep", 12)
+    for number in range(12):
+        path = folder / str(number) / ".hydra" / "overrides.yaml"
+        given = yaml.safe_load(path.read_text())
+        path.write_text(
+            yaml.safe_dump([one for one in given if number < 6 or not one.startswith("scheduler")])
+        )
+    asked = ["plot", str(folder), X, f"out={tmp_path / 'x.svg'}", "y=latency_mean_s"]
+    main(asked)
+    assert "not drawn, has no scheduler.lambda_per_s: full_offload" in capsys.readouterr().out
+    with (tmp_path / "x.csv").open() as file:
+        assert {row["system"] for row in csv.DictReader(file)} == {"fluxshard_ea"}

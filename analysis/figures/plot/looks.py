@@ -45,7 +45,9 @@ def looks(runs: Runs, by: Sequence[str], table: pd.DataFrame) -> Looks:
         if series in found:
             label, style = styles[first][series[first]]
             place = values[second].index(series[second])
-            named = f"{label}, {_said(by[second], styles[second][series[second]][0])}"
+            further = series[second]
+            told = None if further is None else _said(by[second], styles[second][further][0])
+            named = label if told is None else f"{label}, {told}"
             result[series] = (named, LineStyle(style.colour, dashes[place % len(dashes)], style.marker))
     return result
 

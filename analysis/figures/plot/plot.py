@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.figures.plot.canvas import save, template
-from analysis.figures.plot.draw import draw_bars, draw_heat, draw_lines, draw_pareto
+from analysis.figures.plot.draw import draw_bars, draw_heat, draw_lines, draw_pareto, is_number
 from analysis.figures.plot.draw_frames import draw_cdf, draw_composition, draw_series
 from analysis.figures.plot.frames import cdf_table, composition_table
 from analysis.figures.plot.looks import Looks, looks
@@ -17,6 +17,7 @@ from analysis.figures.plot.request import FORMATS, PlotRequest, check_out
 from analysis.figures.plot.runs import Runs, read_runs
 from analysis.figures.plot.series import series_table
 from analysis.results import check_unused, write_whole
+from traces.errors import InputError
 
 _TABLES = {
     "lines": point_table,
@@ -50,14 +51,14 @@ def plot(request: PlotRequest) -> tuple[list[Path], list[str]]:
     for path in (target, beside):
         check_unused(path, request.overwrite, "overwrite=true")
     runs = read_runs(request)
-    table = _TABLES[request.kind](runs, request)
+    table, apart = _with_x(request, _TABLES[request.kind](runs, request))
     # What is drawn is what was written: the figure can be drawn anew from the table alone.
     write_whole(beside, partial(table.to_csv, index=False))
     drawn = pd.read_csv(beside)
     by = ("system",) if request.kind == "heat" else request.by
     shown = {} if any(key not in drawn for key in by) else looks(runs, by, drawn)
     write_figure(request, drawn, shown, target)
-    return [target, beside], _notes(request, runs, table)
+    return [target, beside], [*apart, *_notes(request, runs, table)]
 
 
 def write_figure(request: PlotRequest, table: pd.DataFrame, shown: Looks, target: Path) -> None:
@@ -70,6 +71,27 @@ def write_figure(request: PlotRequest, table: pd.DataFrame, shown: Looks, target
         else:
             figure = _DRAWN[request.kind](request, table, shown)
         save(figure, target)
+
+
+def _with_x(request: PlotRequest, table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """The points that have a value along x, and a line on the others: an option that a system does not have.
+
+    Raises:
+        InputError: none has; or a scale is asked for along which there are no numbers.
+    """
+    if request.x not in table or request.kind == "pareto":
+        return table, []
+    if request.xscale != "auto" and not is_number(table[request.x]):
+        raise InputError(f"xscale={request.xscale}: expected numbers along x={request.x}, found names")
+    missing = table[request.x].isna()
+    if not missing.any():
+        return table, []
+    if missing.all():
+        raise InputError(f"x={request.x}: expected runs with a value of it, found none")
+    told = [key for key in request.by if key in table]
+    names = [" ".join(map(str, row)) for row in table.loc[missing, told].itertuples(index=False)]
+    said = ", ".join(dict.fromkeys(names))
+    return table[~missing].reset_index(drop=True), [f"not drawn, has no {request.x}: {said}"]
 
 
 def _notes(request: PlotRequest, runs: Runs, table: pd.DataFrame) -> list[str]:

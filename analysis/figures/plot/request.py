@@ -14,6 +14,18 @@ FORMATS = (".pdf", ".svg", ".png")
 #: Inches: of a column and of both columns of the ACM's, the IEEE's and USENIX's templates (3.33 and 3.5, 7.0
 #: and 7.16 inches wide, the smaller fitting all), and of a slide of 13.3 by 7.5 inches with a margin.
 WIDTHS = {"column": 3.33, "text": 7.0, "slide": 12.0}
+_ALWAYS = ("where", "out", "overwrite")
+#: What each kind of figure, and a table, has a use for beside.
+TAKES = {
+    "lines": ("kind", "width", "x", "y", "by", "facet", "over", "xscale", "yscale"),
+    "bars": ("kind", "width", "x", "y", "by", "facet", "over", "yscale"),
+    "cdf": ("kind", "width", "y", "by", "facet", "over", "xscale"),
+    "pareto": ("kind", "width", "x", "y", "by", "facet", "over", "xscale", "yscale"),
+    "heat": ("kind", "width", "x", "y", "z", "facet", "over"),
+    "composition": ("kind", "width", "x", "by", "facet", "over"),
+    "series": ("kind", "width", "camera"),
+    "table": ("x", "y", "by", "over"),
+}
 _LISTS = ("by", "over", "y", "where")
 
 
@@ -76,7 +88,8 @@ def parse(arguments: Sequence[str], command: str) -> PlotRequest:
         command: for messages.
 
     Raises:
-        InputError: an option or a value that there is not, one given twice, or no folder.
+        InputError: an option or a value that there is not, one given twice or that the kind has no use for,
+            or no folder.
     """
     known = [field.name for field in fields(PlotRequest) if field.name != "folders"]
     folders: list[Path] = []
@@ -103,6 +116,12 @@ def parse(arguments: Sequence[str], command: str) -> PlotRequest:
     for name, allowed in choices.items():
         if name in given and given[name] not in allowed:
             raise InputError(f"{name}: expected one of {', '.join(allowed)}, found {given[name]!r}")
+    what = command if command in TAKES else given.get("kind", "lines")
+    for name in given:
+        if name not in (*TAKES[what], *_ALWAYS):
+            raise InputError(
+                f"{what}: expected some of {', '.join((*TAKES[what], *_ALWAYS))}, found {name}={given[name]}"
+            )
     lists = {name: _listed(name, given.pop(name)) for name in _LISTS if name in given}
     return PlotRequest(
         tuple(folders),

@@ -18,7 +18,6 @@ from analysis.figures.plot.request import PlotRequest, check_out
 from analysis.figures.plot.runs import Runs, plain, read_runs
 from analysis.results import check_unused, write_whole
 from sim.records.intervals import QUANTILE_LEVELS, interval_keys
-from traces.errors import InputError
 
 FORMATS = (".tex", ".md")
 _DEFAULT = ("ea_mean", "accuracy_mean", "latency_mean_s", "latency_p99_s", "uplink_bps_mean")
@@ -37,8 +36,6 @@ def write_table(request: PlotRequest) -> tuple[str, list[Path]]:
     Raises:
         InputError: in one line, what of the request cannot be, and what there is.
     """
-    if request.kind != "lines" or request.z is not None or request.facet is not None:
-        raise InputError("table: expected x=, y=, by=, over=, where=, out=; found kind=, z= or facet=")
     target = None if request.out is None else check_out(request, FORMATS, "table")
     if target is not None:
         for path in (target, target.with_suffix(".csv")):
