@@ -8,11 +8,11 @@ from typing import Literal
 
 import pandas as pd
 
-from analysis.ablation import ablation_table, effects, faults_table
-from analysis.frontier import frontier_table, points_of
+from analysis.comparison.ablation import ablation_table, effects, faults_table
+from analysis.comparison.frontier import frontier_table, points_of
+from analysis.comparison.scaling import lines_of, scaling_table
 from analysis.replicates import pooled_rows
 from analysis.results import run_rows
-from analysis.scaling import lines_of, scaling_table
 from analysis.settings import join_overrides, split_overrides
 from analysis.tables import mean_over_videos, summary_table
 from conf.search_path import checkout_folder

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -73,7 +74,7 @@ def _pooled(members: Sequence[Mapping[str, Any]], root: Path) -> dict[str, Any]:
             row.update(_averaged(key, values, has_interval=interval_keys(key)[0] in first))
         elif key not in ("folder", "overrides"):  # which say where the first is, and what all were given
             row[key] = _of_all(values)
-    row.update(_quantiles([root / str(member["folder"]) for member in members]))
+    row.update(pooled_quantiles([root / str(member["folder"]) for member in members]))
     return row
 
 
@@ -104,7 +105,8 @@ def _averaged(key: str, values: Sequence[Any], has_interval: bool) -> dict[str, 
     return {key: mean, **dict(zip(interval_keys(key), ends, strict=True))}
 
 
-def _quantiles(folders: Iterable[Path]) -> dict[str, float | None]:
+def pooled_quantiles(folders: Iterable[Path]) -> dict[str, float | None]:
+    """The latency quantiles of all replicates' frames together, and their intervals, by their keys."""
     runs = [latencies(folder) for folder in folders]
     pooled = np.concatenate([run.values_s for run in runs])
     found: dict[str, float | None] = {}
@@ -112,6 +114,46 @@ def _quantiles(folders: Iterable[Path]) -> dict[str, float | None]:
         found[key] = float(np.quantile(pooled, level)) if pooled.size else None
         found.update(zip(interval_keys(key), latency_interval(runs, level), strict=True))
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean with its 95 percent interval, whose ends are None where nothing is known of them."""
+
+    mean: float
+    interval: Interval
+
+    @classmethod
+    def over(cls, runs: Sequence[Mapping[str, Any]], key: str) -> Estimate:
+        """Of a quantity over runs, whose `realisation` says which are of one replicate.
+
+        The interval is over replicates, each the mean over its runs; of one replicate of several runs it is
+        between these, and of a single run the one from within it.
+        """
+        by_replicate: dict[Any, list[float]] = {}
+        for run in runs:
+            by_replicate.setdefault(run.get("realisation"), []).append(float(run[key]))
+        values = [value for group in by_replicate.values() for value in group]
+        mean = sum(values) / len(values)
+        if len(by_replicate) > 1:
+            return cls(mean, replicate_interval([sum(group) / len(group) for group in by_replicate.values()]))
+        if len(values) > 1:
+            return cls(mean, replicate_interval(values))
+        low, high = (runs[0].get(end) for end in interval_keys(key))
+        return cls(mean, Interval(low, high))
+
+    def bars(self, scale: float) -> list[list[float]]:
+        """How far the interval reaches below and above, as matplotlib wants it."""
+        low, high = self.interval
+        if low is None or high is None:
+            return [[0.0], [0.0]]
+        return [[scale * (self.mean - low)], [scale * (high - self.mean)]]
+
+    def text(self, scale: float, digits: int) -> str:
+        """Mean and half width."""
+        low, high = self.interval
+        shown = f"{scale * self.mean:.{digits}f}"
+        return shown if low is None or high is None else f"{shown} ±{scale * (high - low) / 2:.{digits}f}"
 
 
 class Latencies(NamedTuple):

@@ -14,6 +14,7 @@ import yaml
 
 from analysis.replicates import pooled_rows
 from analysis.settings import join_overrides, settings, split_overrides, swept_keys
+from traces.errors import InputError
 
 # Swept keys whose value is that of the summary's column; others of its columns only describe the value.
 _SAME = ("system", "seed", "replicate", "cameras", "edge", "cloud")
@@ -83,9 +84,26 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         part.unlink(missing_ok=True)
 
 
+def check_unused(path: Path, overwrite: bool, how: str) -> None:
+    """Check that a file may be written: that it is not there, or may be replaced.
+
+    Args:
+        path: to be written.
+        overwrite: whether it may be replaced.
+        how: what says so, for the message.
+
+    Raises:
+        InputError: it may not, or its folder is not there.
+    """
+    if path.exists() and not (overwrite and path.is_file()):
+        raise InputError(f"{path}: expected a file that is not there yet, found one; {how} replaces it")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: expected a folder {path.parent}, found none")
+
+
 def _table(folder: Path, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Rows as they are written: `ea_per_captured` of each that a version without it has left, swept keys."""
-    table = _with_swept(pd.DataFrame(rows), [folder / row["folder"] for row in rows])
+    table = with_swept(pd.DataFrame(rows), [folder / row["folder"] for row in rows])
     if "ea_per_captured" not in table:
         place = table.columns.get_loc("ea_mean") + 1 if "ea_mean" in table else len(table.columns)
         table.insert(place, "ea_per_captured", None)
@@ -136,8 +154,13 @@ def _row(folder: Path, name: str, overrides: Sequence[str]) -> dict[str, Any]:
     return row
 
 
-def _with_swept(table: pd.DataFrame, folders: Sequence[Path]) -> pd.DataFrame:
-    """The table with a column for each swept key, after the overrides."""
+def with_swept(table: pd.DataFrame, folders: Sequence[Path]) -> pd.DataFrame:
+    """A table of runs with a column for each swept key, after the overrides.
+
+    Args:
+        table: with `folder` and `overrides` as its first columns, as :func:`run_rows` makes them.
+        folders: of its runs.
+    """
     jobs = [settings(split_overrides(text)) for text in table["overrides"]]
     swept = {key: [] for key in swept_keys(jobs)}
     for job, folder in zip(jobs, folders, strict=True):

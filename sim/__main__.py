@@ -115,7 +115,7 @@ def _check_display(config: DictConfig) -> None:
     Raises:
         InputError: its YAML says it wrongly.
     """
-    from analysis.display import read_display
+    from analysis.figures.display import read_display
 
     section = OmegaConf.to_container(config.system)
     if isinstance(section, dict):
@@ -123,7 +123,7 @@ def _check_display(config: DictConfig) -> None:
 
 
 def _run(content: Mapping[str, Any], folder: Path, single: bool, runtime: Any) -> None:
-    from analysis.pictures import draw_runs
+    from analysis.figures.pictures import draw_runs
     from analysis.tables import summary_table
     from sim.command.single_run import run_once
     from sim.records.summary import write_run
@@ -187,9 +187,9 @@ class MergeResults(Callback):
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """One table of all jobs, in files and on the screen, and one picture."""
-        from analysis.frontier import draw_frontier
+        from analysis.figures.frontier import draw_frontier
+        from analysis.figures.pictures import draw_runs
         from analysis.idle_seeds import seeds_without_effect
-        from analysis.pictures import draw_runs
         from analysis.replicates import pooled_rows
         from analysis.results import merge_results, run_rows
         from analysis.tables import summary_table

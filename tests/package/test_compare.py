@@ -14,8 +14,8 @@ import pytest
 from scipy.stats import t
 
 from analysis.__main__ import main as analysis
-from analysis.compare import FIELDS, Difference, Quantity, compare, significant, verdict
-from analysis.pairing import pair_up, read_side
+from analysis.comparison.compare import FIELDS, Difference, Quantity, compare, significant, verdict
+from analysis.comparison.pairing import pair_up, read_side
 from sim import __main__ as command_line
 from sim.records.intervals import UNKNOWN, Interval
 from traces.errors import InputError

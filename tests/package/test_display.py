@@ -15,8 +15,9 @@ import yaml
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from analysis.display import Display, LineStyle, run_styles, system_display
-from analysis.pictures import MOST_RUNS, check_format, draw_runs
+from analysis.figures.display import system_display
+from analysis.figures.pictures import MOST_RUNS, check_format, draw_runs
+from analysis.figures.styles import Display, run_styles
 from sim import __main__ as command_line
 from sim import run
 from traces.errors import InputError
@@ -55,7 +56,9 @@ def test_a_run_without_configuration_is_shown_as_the_yaml_says(
         ({"colour": "reddish"}, "display.colour: expected \"#rrggbb\" or none, found 'reddish'"),
         ({"colour": 7}, "display.colour"),
         ({"label": 7}, "display.label: expected a text, found 7"),
-        ({"color": "#123456"}, "display.color: expected one of label, colour, found 'color'"),
+        ({"color": "#123456"}, "display.color: expected one of label, colour, dash, marker, found 'color'"),
+        ({"dash": "wavy"}, "display.dash: expected one of solid, dashed, .* found 'wavy'"),
+        ({"marker": "x"}, "display.marker: expected one of circle, square, .* found 'x'"),
     ],
 )
 def test_what_cannot_be_shown_is_named(tmp_path: Path, display: dict[str, object], expected: str) -> None:
@@ -68,8 +71,8 @@ def test_what_cannot_be_shown_is_named(tmp_path: Path, display: dict[str, object
 def test_every_run_has_a_style_of_its_own() -> None:
     shown = [Display("a", "#D55E00"), Display("b"), Display("a", "#D55E00"), Display("c", "#000000")]
     styles = run_styles(shown)
-    assert styles[0] == LineStyle("#D55E00")
-    assert styles[3] == LineStyle("#000000")
+    assert (styles[0].colour, styles[0].dashes) == ("#D55E00", "solid")
+    assert (styles[3].colour, styles[3].dashes) == ("#000000", "solid")
     assert len({style.colour for style in styles}) == 4
     for same in (Display("a"), Display("a", "#123456")):
         assert len(set(run_styles([same] * MOST_RUNS))) == MOST_RUNS

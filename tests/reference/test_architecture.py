@@ -64,6 +64,17 @@ LAYERS = {
         ("command",),
         ("__main__",),
     ),
+    "analysis": (
+        ("settings",),
+        ("replicates",),
+        ("results",),
+        ("tables", "idle_seeds"),
+        ("comparison",),
+        ("figures", "pages"),
+        ("capacity",),
+        ("commands",),
+        ("__main__",),
+    ),
     "sim.components": (
         ("context", "message_sizes", "payload", "server_memory", "splits", "turns", "frame_encoders"),
         ("blocks", "message_chain"),

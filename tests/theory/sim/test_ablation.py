@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.ablation import ablation_table, effects, faults_table
-from analysis.scaling import lines_of, scaling_table
+from analysis.comparison.ablation import ablation_table, effects, faults_table
+from analysis.comparison.scaling import lines_of, scaling_table
 from traces.errors import InputError
 
 WHOLE = (0.50, 0.60, 0.70, 0.65)

@@ -12,7 +12,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.frontier import Estimate, draw_frontier, frontier, frontier_table, points
+from analysis.comparison.frontier import frontier, frontier_table, points
+from analysis.figures.frontier import draw_frontier
+from analysis.replicates import Estimate
 from traces.errors import InputError
 
 SETTINGS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=30)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from analysis.display import CYCLE, difference
-from analysis.pictures import COLOURS
+from analysis.figures.pictures import COLOURS
+from analysis.figures.styles import CYCLE, DASHES, MARKERS, Display, difference, lightness, run_styles
 from sim.records.overlay import COLOURS as PATHS
 from sim.records.overlay import STALE
 
@@ -47,3 +47,26 @@ def test_the_systems_colours_stay_apart(repository: Path) -> None:
     assert len(colours) >= 6
     for one, other in itertools.combinations(colours, 2):
         assert difference(colours[one], colours[other]) >= 20.0, (one, other)
+
+
+def test_systems_stay_apart_in_grey(repository: Path) -> None:
+    """No two have one marker, and two of like lightness differ in their dashes."""
+    displays = [
+        yaml.safe_load(path.read_text()).get("display", {})
+        for path in sorted((repository / "conf" / "system").glob("*.yaml"))
+    ]
+    shown = [display for display in displays if "colour" in display]
+    assert all(display["dash"] in DASHES and display["marker"] in MARKERS for display in shown)
+    for one, other in itertools.combinations(shown, 2):
+        assert one["marker"] != other["marker"], (one, other)
+        apart = abs(lightness(one["colour"]) - lightness(other["colour"]))
+        assert one["dash"] != other["dash"] or apart >= 20.0, (one, other)
+
+
+def test_what_a_yaml_does_not_say_follows_from_the_name_alone() -> None:
+    (alone,) = run_styles([Display("mine")])
+    unlike = next(one for one in CYCLE if difference(one, alone.colour) >= 25.0)
+    beside = run_styles([Display("other", unlike, "long"), Display("mine"), Display("third", None, "short")])
+    assert beside[1] == alone
+    alike = run_styles([Display("other", alone.colour), Display("mine")])
+    assert difference(alike[0].colour, alike[1].colour) >= 25.0

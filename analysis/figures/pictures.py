@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.axes import plain_axis
-from analysis.display import Display, run_styles, system_display
+from analysis.figures.axes import plain_axis
+from analysis.figures.display import system_display
+from analysis.figures.styles import Display, run_styles
 from analysis.results import read_overrides, write_whole
 from analysis.settings import short, swept_settings, without_replicate
 from analysis.tables import system_name

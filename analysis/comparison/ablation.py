@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from analysis.compare import difference_over_pairs, holm
+from analysis.comparison.compare import difference_over_pairs, holm
 from analysis.settings import REALISATION, settings, split_overrides
 from analysis.tables import ShownColumn, aligned
 from sim.records.intervals import Interval

@@ -5,8 +5,7 @@ interval is over replicates, each the mean over its videos, since the videos are
 is one replicate of several videos it is between the videos, and says how far others of their kind may lie; of
 a single run it is the one from within it.
 
-A system's points are joined in the order of its settings. The grey steps are the frontier: what no other
-point beats in accuracy at that latency, or at those bytes, or less.
+The frontier is what no other point beats in accuracy at that latency, or at those bytes, or less.
 """
 
 from __future__ import annotations
@@ -16,53 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.axes import plain_axis
-from analysis.display import run_styles, system_display
-from analysis.results import file_digest, run_rows, write_whole
+from analysis.replicates import Estimate
+from analysis.results import file_digest, run_rows
 from analysis.settings import REALISATION, settings, split_overrides, swept_keys
 from analysis.tables import aligned, system_name
-from sim.records.intervals import Interval, interval_keys, replicate_interval
+from sim.records.intervals import interval_keys
 from traces.errors import InputError
 
 AVERAGED = (*REALISATION, "trace.path", "video.path")  # what tells the runs of one point apart
 STREAMING = "streaming_accuracy_mean"
 ANSWERED = 0.9  # a point whose system answers fewer of the captured frames is drawn hollow
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A mean with its 95 percent interval, whose ends are None where nothing is known of them."""
-
-    mean: float
-    interval: Interval
-
-    @classmethod
-    def over(cls, runs: Sequence[Mapping[str, Any]], key: str) -> Estimate:
-        """Of a quantity over runs, whose `realisation` says which are of one replicate."""
-        by_replicate: dict[Any, list[float]] = {}
-        for run in runs:
-            by_replicate.setdefault(run.get("realisation"), []).append(float(run[key]))
-        values = [value for group in by_replicate.values() for value in group]
-        mean = sum(values) / len(values)
-        if len(by_replicate) > 1:
-            return cls(mean, replicate_interval([sum(group) / len(group) for group in by_replicate.values()]))
-        if len(values) > 1:
-            return cls(mean, replicate_interval(values))
-        low, high = (runs[0].get(end) for end in interval_keys(key))
-        return cls(mean, Interval(low, high))
-
-    def bars(self, scale: float) -> list[list[float]]:
-        """How far the interval reaches below and above, as matplotlib wants it."""
-        low, high = self.interval
-        if low is None or high is None:
-            return [[0.0], [0.0]]
-        return [[scale * (self.mean - low)], [scale * (high - self.mean)]]
-
-    def text(self, scale: float, digits: int) -> str:
-        """Mean and half width."""
-        low, high = self.interval
-        shown = f"{scale * self.mean:.{digits}f}"
-        return shown if low is None or high is None else f"{shown} ±{scale * (high - low) / 2:.{digits}f}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,129 +184,13 @@ def frontier_table(found: Sequence[Point]) -> str:
         )
         for place, point in enumerate(found)
     ]
-    return "\n".join([*aligned(rows, left=(0, 1, 8)), f"± 95 % {_over(found)}"])
+    return "\n".join([*aligned(rows, left=(0, 1, 8)), f"± 95 % {intervals_over(found)}"])
 
 
-def _over(found: Sequence[Point]) -> str:
+def intervals_over(found: Sequence[Point]) -> str:
     """What the intervals are over."""
     if all(point.replicates > 1 for point in found):
         return "over replicates"
     if all(point.replicates == 1 < point.runs for point in found):
         return "between videos, of which each has one run"
     return "from within each run" if all(point.runs == 1 for point in found) else "over what runs there are"
-
-
-def draw_frontier(folders: Sequence[Path], target: Path) -> list[Point]:
-    """Draw the frontier of the runs in some folders; gives its points.
-
-    Args:
-        folders: runs and sweeps.
-        target: the picture to write, in the format that its suffix says.
-
-    Raises:
-        InputError: as :func:`points`.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    found = points(folders)
-    systems = list(dict.fromkeys(point.system for point in found))
-    firsts = [next(point for point in found if point.system == name) for name in systems]
-    first_rows = [run_rows(point.folder)[0] for point in firsts]
-    displays = [
-        system_display(point.folder, str(row["system"]))
-        for point, row in zip(firsts, first_rows, strict=True)
-    ]
-    styles = run_styles(displays)
-    figure = Figure(figsize=(11.0, 5.4), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(1, 2, sharey=True)
-    panels = (("latency_s", 1e3, "capture to result (ms)"), ("frame_bytes", 1e-3, "uplink a frame (kB)"))
-    for axis, (quantity, scale, label) in zip(axes, panels, strict=True):
-        for name, display, style in zip(systems, displays, styles, strict=True):
-            own = [point for point in found if point.system == name]
-            _draw_system(axis, own, quantity, scale, display.label, style.colour)
-        shown = [point for point in found if getattr(point, quantity).mean > 0.0]
-        costs = [scale * getattr(point, quantity).mean for point in shown]
-        values = [point.accuracy.mean for point in shown]
-        best = frontier(costs, values)
-        axis.step(
-            [costs[place] for place in best],
-            [values[place] for place in best],
-            where="post",
-            color="#999999",
-            linewidth=5,
-            alpha=0.35,
-            zorder=0,
-            label="frontier",
-        )
-        plain_axis(axis, costs)
-        axis.set_xlabel(label)
-        axis.grid(alpha=0.3, which="both")
-        if len(shown) < len(found):
-            without = ", ".join(dict.fromkeys(p.system for p in found if p not in shown))
-            axis.set_title(f"not shown, sends nothing: {without}", fontsize=8)
-    axes[0].set_ylabel(f"accuracy of results ({first_rows[0].get('accuracy_ruler')})")
-    axes[1].legend(fontsize=8, loc="lower right")
-    everything = [row for folder in folders for row in run_rows(folder) if row["status"] == "completed"]
-    figure.suptitle(_title(found, everything), fontsize=9)
-    write_whole(target, lambda part: figure.savefig(part, format=target.suffix[1:].lower(), dpi=120))
-    return found
-
-
-def _draw_system(
-    axis: Any, own: Sequence[Point], quantity: str, scale: float, label: str, colour: str
-) -> None:
-    """One system's points: joined, with intervals, hollow where many frames had no answer."""
-    own = [point for point in own if getattr(point, quantity).mean > 0.0]
-    for group in _families(own):
-        at = [scale * getattr(point, quantity).mean for point in group]
-        axis.plot(at, [point.accuracy.mean for point in group], color=colour, linewidth=1.0, alpha=0.7)
-    for place, point in enumerate(own):
-        cost = getattr(point, quantity)
-        axis.errorbar(
-            scale * cost.mean,
-            point.accuracy.mean,
-            xerr=cost.bars(scale),
-            yerr=point.accuracy.bars(1.0),
-            fmt="o",
-            color=colour,
-            markerfacecolor=colour if point.answered >= ANSWERED else "white",
-            markersize=5,
-            elinewidth=1,
-            capsize=2,
-            label=label if place == 0 else None,
-        )
-        short = point.setting.rpartition("=")[2]
-        axis.annotate(
-            short,
-            (scale * cost.mean, point.accuracy.mean),
-            xytext=(4, 3),
-            textcoords="offset points",
-            fontsize=6,
-            color=colour,
-        )
-
-
-def _families(own: Sequence[Point]) -> list[list[Point]]:
-    """Points that differ in one key's value, in the order of the runs: each is a line of its own."""
-    families: dict[tuple[str, ...], list[Point]] = {}
-    for point in own:
-        keys = tuple(part.partition("=")[0] for part in point.setting.split(", "))
-        families.setdefault(keys, []).append(point)
-    return list(families.values())
-
-
-def _title(found: Sequence[Point], rows: Sequence[Mapping[str, Any]]) -> str:
-    """What all runs share, in how many they differ, and what is drawn; on two lines."""
-    shared = []
-    for key in ("model", "network", "trace", "video"):
-        values = {str(row[key]) for row in rows if row.get(key) is not None}
-        if values:
-            shared.append(values.pop() if len(values) == 1 else f"{len(values)} {key}s")
-    runs = sorted({point.runs for point in found})
-    count = str(runs[0]) if len(runs) == 1 else f"{runs[0]} to {runs[-1]}"
-    return (
-        f"{'; '.join(shared)}\n{count} run{'s' * (count != '1')} a point; 95 % intervals {_over(found)}; "
-        f"hollow: under {100 * ANSWERED:.0f} % of the frames answered"
-    )

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.pairing import Pair, PairedRuns
+from analysis.comparison.pairing import Pair, PairedRuns
 from analysis.replicates import counted_frames, latencies, latency_interval
 from sim.records.intervals import (
     CONFIDENCE,

@@ -1,0 +1,1 @@
+"""How much a system bears: the hardest setting at which it still does what is required of it."""

@@ -1,0 +1,1 @@
+"""What runs say of each other: pairs, differences, frontiers, what parts are worth."""

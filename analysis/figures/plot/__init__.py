@@ -1,0 +1,1 @@
+"""Figures that somebody asks for: what is drawn against what, of which runs, for which template."""

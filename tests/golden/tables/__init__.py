@@ -1,0 +1,1 @@
+"""Numbers that an experiment made and that pages show, and a small sweep with the tables of its figures."""

@@ -1,0 +1,1 @@
+"""Theory of what analysis makes of results."""
