@@ -7,9 +7,11 @@ is at most 1.5 times what the link carried over it and its grants, and one that 
 second has passed covers two grants or more; the rate of a single millisecond (two to fifteen times as large
 on these links) would break the bound.
 
-One frame is under way at a time, as when the bounds were set. With overlapping frames EA by captured frame is
-about twice as large, and so is what a wrong belief costs of it: .09 on ATT, the largest of these links. That
-is not met, and not tested.
+The bound is of one frame under way at a time. What beliefs cost is measured as systems run by default, with
+frames that overlap. The aim is a regret of at most .02 EA on every real link. ATT misses it: there grants
+pause for 50 ms at a time. A message that is late by so much is taken for a link that has collapsed, the next
+frame goes to the edge, and those behind it are replaced meanwhile. What that costs is held here, so that it
+does not grow unseen.
 """
 
 from __future__ import annotations
@@ -25,7 +27,11 @@ from sim.command.single_run import run_once
 
 FRAMES = 600
 BOUND, WINDOW_S = 2.0, 0.02
-MOST_REGRET = 0.05  # in EA per captured frame; 0.02–0.05 of 0.15–0.25, on the links that change fastest
+MOST_REGRET, MOST_REGRET_PER_CAPTURED = 0.02, 0.05  # in EA of completed frames, and by captured frame
+MISSED = {
+    ("ATT", "jpeg"): (0.025, 0.11),
+    ("ATT", "raw"): (0.042, 0.09),
+}  # the same two, where they are missed
 LINKS = {
     "synthetic": (None, 56.0),
     "synthetic low": (None, 25.0),
@@ -38,15 +44,16 @@ LINKS = {
 
 
 class Ran(NamedTuple):
-    """Estimates and the link's largest rate over 20 ms, bit/s; EA by captured frame."""
+    """Estimates and the link's largest rate over 20 ms, bit/s; EA, and EA by captured frame."""
 
     estimates_bps: Any
     most_bps: float
+    ea: float
     ea_per_captured: float
 
 
 @cache
-def ran(data_dir: Path, link: str, codec: str, estimator: str) -> Ran:
+def ran(data_dir: Path, link: str, codec: str, estimator: str, in_flight: int | None = None) -> Ran:
     path, mean_mbps = LINKS[link]
     trace: dict[str, Any] = {"name": link, "mean_mbps": mean_mbps, "seed": 31}
     if path is not None:
@@ -59,7 +66,7 @@ def ran(data_dir: Path, link: str, codec: str, estimator: str) -> Ran:
             "payload": {"codec": codec},
             "estimator": {"name": estimator},
             "frames": FRAMES,
-            "in_flight": 1,
+            "in_flight": in_flight,
             "accuracy": {"mode": "coverage"},
         }
     )
@@ -67,7 +74,8 @@ def ran(data_dir: Path, link: str, codec: str, estimator: str) -> Ran:
     starts_s = np.arange(0.0, done.record.frames["captured_s"].max(), 0.001)
     most_bytes = max(replay.capacity_bytes(float(at_s), float(at_s) + WINDOW_S) for at_s in starts_s)
     estimates = done.record.frames["bandwidth_estimate_bps"].dropna().to_numpy(dtype=float)
-    return Ran(estimates, 8.0 * most_bytes / WINDOW_S, done.record.summary["ea_per_captured"])
+    summary = done.record.summary
+    return Ran(estimates, 8.0 * most_bytes / WINDOW_S, summary["ea_mean"], summary["ea_per_captured"])
 
 
 @pytest.mark.parametrize("codec", ["jpeg", "raw"])
@@ -76,7 +84,7 @@ def ran(data_dir: Path, link: str, codec: str, estimator: str) -> Ran:
 def test_no_estimate_is_far_beyond_what_the_link_can_carry(
     data_dir: Path, link: str, codec: str, estimator: str
 ) -> None:
-    estimates_bps, most_bps, _ = ran(data_dir, link, codec, estimator)
+    estimates_bps, most_bps, *_ = ran(data_dir, link, codec, estimator, in_flight=1)
     assert len(estimates_bps) >= 30
     assert estimates_bps.max() <= BOUND * most_bps
 
@@ -84,7 +92,9 @@ def test_no_estimate_is_far_beyond_what_the_link_can_carry(
 @pytest.mark.parametrize("codec", ["jpeg", "raw"])
 @pytest.mark.parametrize("link", LINKS)
 def test_so_what_is_believed_costs_little(data_dir: Path, link: str, codec: str) -> None:
-    """Against an oracle that knows the next 100 ms, frames that were dropped counted as nothing."""
-    oracle = ran(data_dir, link, codec, "oracle").ea_per_captured
-    assert oracle - ran(data_dir, link, codec, "kalman").ea_per_captured <= MOST_REGRET
-    assert oracle > MOST_REGRET
+    """Against an oracle that knows the next 100 ms; by captured frame, a dropped one is worth nothing."""
+    oracle, mine = (ran(data_dir, link, codec, estimator) for estimator in ("oracle", "kalman"))
+    most, most_per_captured = MISSED.get((link, codec), (MOST_REGRET, MOST_REGRET_PER_CAPTURED))
+    assert oracle.ea - mine.ea <= most
+    assert oracle.ea_per_captured - mine.ea_per_captured <= most_per_captured
+    assert oracle.ea_per_captured > MOST_REGRET_PER_CAPTURED
