@@ -77,7 +77,7 @@ def test_what_was_tried_is_read_out_of_its_table(repository: Path) -> None:
 
 
 def test_the_bench_tries_what_the_table_lists(repository: Path) -> None:
-    from tests.benchmarks.bench_reuse import policies
+    from tests.benchmarks.reuse_policies import policies
 
     with (repository / TRIED).open(encoding="utf-8") as file:
         listed = {row["policy"] for row in csv.DictReader(file)}
