@@ -72,11 +72,14 @@ def merge_results(folder: Path) -> pd.DataFrame:
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file aside and put it in its place at once, so that it is whole or not there.
 
+    Folders on the way to it are made.
+
     Args:
         path: of the file.
         write: writes it to the path that it is given.
     """
     part = path.with_name(path.name + ".part")
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         write(part)
         part.replace(path)

@@ -425,6 +425,8 @@ class SparseExecutor:
             )
             pool = ArenaPool(plan)
             policies.check_dense(plan, pool, verified, self.block_px)
+            if self.policy in WITH_MARGIN:
+                policies.check_placement(plan, pool, verified.second, self.block_px)
             while len(self._prepared) >= MOST_SIZES:
                 del self._prepared[next(iter(self._prepared))]
             self._prepared[shape] = _PreparedSize(plan, pool)

@@ -50,7 +50,7 @@ def find_sample_axes(model: nn.Module, frame: torch.Tensor) -> SampleAxes:
     Raises:
         UnsupportedModule: it mixes the samples of a batch, or takes only one; with the path of the submodule.
     """
-    frames = frame.clone(memory_format=torch.contiguous_format), another_frame(frame)
+    frames = frame.clone(memory_format=torch.contiguous_format), _unlike(frame)
     alone = [_run(model, one) for one in frames]
     try:
         together = _run(model, torch.cat(frames))
@@ -67,6 +67,15 @@ def find_sample_axes(model: nn.Module, frame: torch.Tensor) -> SampleAxes:
             raise UnsupportedModule(f"model{path}: mixes the samples of a batch; give it one frame at a time")
         axes.append(fits[1])
     return SampleAxes(tuple(axes))
+
+
+def _unlike(frame: torch.Tensor) -> torch.Tensor:
+    """Noise of another mean, spread, least and largest number than a frame, so that those of both show."""
+    noise = another_frame(frame)
+    low, high = noise.min(), noise.max()
+    finite = frame[frame.isfinite()]
+    is_bright = finite.numel() > 0 and bool(finite.mean() > (low + high) / 2)
+    return low + 0.1 * (high - low) + 0.3 * (noise - low) + (0 if is_bright else 0.5 * (high - low))
 
 
 def _run(model: nn.Module, frame: torch.Tensor) -> tuple[list[Any], Recorder]:

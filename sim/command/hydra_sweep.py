@@ -23,6 +23,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -40,9 +41,12 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from sim.command.hydra_compose import compose_sweep, option_keys
 from sim.command.hydra_messages import OPTION, hint_at, left_out
 from sim.command.sweep_folder import (
+    FILE_KEYS,
     PlannedJob,
     SweepInterrupted,
     SweepPlan,
+    check_files,
+    file_states,
     has_finished,
     progress,
     read_plan,
@@ -108,6 +112,7 @@ class OptionSweeper(Sweeper):
         self._max_batch_size = max_batch_size
         self._params = dict(params or {})
         self._composed: dict[tuple[str, ...], DictConfig] = {}
+        self._files: set[str] = set()  # that the planned jobs read
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Called by Hydra before :meth:`sweep`."""
@@ -127,7 +132,8 @@ class OptionSweeper(Sweeper):
         if OptionSweeper.resuming:
             numbers = self._unfinished(folder, jobs)
         else:
-            write_plan(folder, SweepPlan(self.arguments, os.getcwd(), tuple(jobs)))
+            states = file_states(self._files)
+            write_plan(folder, SweepPlan(self.arguments, os.getcwd(), tuple(jobs), states))
             self.config.hydra.overrides.task.extend(self.held)
             OmegaConf.save(self.config, folder / "multirun.yaml")
             numbers = list(range(len(jobs)))
@@ -172,6 +178,11 @@ class OptionSweeper(Sweeper):
             config = self._whole(number, job)
             with _hydra_config(config):
                 planned.append(PlannedJob(str(config.hydra.sweep.subdir), tuple(job)))
+            with open_dict(config):
+                del config["hydra"]
+            values = _flat(OmegaConf.to_container(config))
+            named = (value for key, value in values.items() if key.rpartition(".")[2] in FILE_KEYS)
+            self._files.update(value for value in named if isinstance(value, str) and value != "???")
         return planned
 
     def _whole(self, number: int, job: Sequence[str]) -> DictConfig:
@@ -188,8 +199,8 @@ class OptionSweeper(Sweeper):
             InputError: the sweep in the folder is made of other jobs, or one that has finished would be
                 another run today.
         """
-        planned = read_plan(folder).jobs
-        for number, (job, other) in enumerate(itertools.zip_longest(jobs, planned)):
+        plan = read_plan(folder)
+        for number, (job, other) in enumerate(itertools.zip_longest(jobs, plan.jobs)):
             if job != other:
                 now, then = (" ".join(one.overrides) if one else "no such job" for one in (job, other))
                 raise InputError(
@@ -205,6 +216,8 @@ class OptionSweeper(Sweeper):
             with open_dict(config):
                 del config["hydra"]
             _check_same(folder / job.folder, config)
+        if commits:
+            check_files(plan)
         print(
             f"resuming {folder}: {len(jobs) - len(numbers)} of {len(jobs)} jobs have finished",
             file=sys.stderr,
@@ -327,14 +340,22 @@ def _lines(config: DictConfig) -> list[list[str]]:
 def _files(pattern: Glob) -> list[str]:
     """Files and folders that match; numbers in their names sort as numbers."""
 
+    def texts(patterns: Sequence[str | QuotedString]) -> list[str]:
+        return [os.path.expanduser(one.text if isinstance(one, QuotedString) else one) for one in patterns]
+
     def matching(patterns: Sequence[str | QuotedString]) -> set[str]:
-        texts = [one.text if isinstance(one, QuotedString) else one for one in patterns]
-        return {path for text in texts for path in glob.glob(os.path.expanduser(text), recursive=True)}
+        return {path for text in texts(patterns) for path in glob.glob(text, recursive=True)}
 
     def parts(path: str) -> list[tuple[int, str]]:
         return [(int(part) if part.isdecimal() else 0, part) for part in re.split(r"([0-9]+)", path)]
 
-    return sorted(matching(pattern.include) - matching(pattern.exclude), key=parts)
+    def is_left_out(path: str) -> bool:
+        """By a pattern of its path or, as of options of a group, of its name."""
+        names = path, Path(path).name
+        return any(fnmatchcase(name, one) for one in texts(pattern.exclude) for name in names)
+
+    found = matching(pattern.include) - matching(pattern.exclude)
+    return sorted((path for path in found if not is_left_out(path)), key=parts)
 
 
 def quoted(text: str) -> str:

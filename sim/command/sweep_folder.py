@@ -6,16 +6,20 @@ that an interrupted one can be shown, merged and resumed.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from traces.errors import InputError
 
 PLAN = "sweep.json"
+FILE_KEYS = ("path", "weights")  # the last parts of keys whose values are files that a run reads
+_HASHED_BYTES = 2**24  # at either end of a file: a video of gigabytes is not read whole
 _LEFT_BY_A_SWEEP = (PLAN, "multirun.yaml", "results.parquet", "results.csv", "summary.json")
 
 
@@ -44,11 +48,13 @@ class SweepPlan:
         arguments: of the command line that began it.
         cwd: the folder that it was called in; relative paths among the arguments start there.
         jobs: in the order of their numbers.
+        files: what its jobs read, by path, as :func:`file_state` says it.
     """
 
     arguments: tuple[str, ...]
     cwd: str
     jobs: tuple[PlannedJob, ...]
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 def check_unused(folder: Path) -> None:
@@ -102,9 +108,55 @@ def read_plan(folder: Path) -> SweepPlan:
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         jobs = tuple(PlannedJob(job["folder"], tuple(job["overrides"])) for job in content["jobs"])
-        return SweepPlan(tuple(content["arguments"]), content["cwd"], jobs)
-    except (ValueError, KeyError, TypeError) as error:
+        files = {str(path): str(state) for path, state in content.get("files", {}).items()}
+        return SweepPlan(tuple(content["arguments"]), content["cwd"], jobs, files)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: expected what a sweep wrote there, found {error!r}") from None
+
+
+def file_states(paths: Iterable[str]) -> dict[str, str]:
+    """What is to be found at each path now."""
+    return {path: file_state(Path(path).expanduser()) for path in sorted(set(paths))}
+
+
+def file_state(path: Path) -> str:
+    """What lies at a path, in a text that another content changes; of a folder, names and sizes count."""
+    digest = hashlib.sha256()
+    if path.is_dir():
+        for folder, folders, names in os.walk(path):
+            folders.sort()
+            for name in sorted(names):
+                file = Path(folder, name)
+                size = file.stat().st_size if file.exists() else -1
+                digest.update(
+                    f"{file.relative_to(path).as_posix()}\n{size}\n".encode(errors="surrogateescape")
+                )
+        return f"folder {digest.hexdigest()}"
+    try:
+        with path.open("rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            digest.update(stream.read(_HASHED_BYTES))
+            stream.seek(max(0, size - _HASHED_BYTES))
+            digest.update(stream.read())
+    except OSError:
+        return "nothing"
+    return f"{size} bytes {digest.hexdigest()}"
+
+
+def check_files(plan: SweepPlan) -> None:
+    """Check that what a sweep's finished jobs have read is what the others would read.
+
+    Raises:
+        InputError: a file has changed since the sweep began.
+    """
+    for path, then in plan.files.items():
+        now = file_states([path])[path]
+        if now != then:
+            found = "none" if now == "nothing" else "another one"
+            raise InputError(
+                f"--resume: expected {path} as it was when the sweep began, found {found}; a new sweep "
+                "needs a folder of its own"
+            )
 
 
 def has_finished(folder: Path) -> bool:

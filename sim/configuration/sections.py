@@ -314,6 +314,12 @@ class RunConfig:
             )
         choose("arrival.policy", self.arrival.policy, ("periodic", "queue", "closed_loop"))
         choose("video.kind", self.video.kind, ("scene", "file", "statistical"))
+        for key, kind in (("path", "file"), ("statistics", "statistical")):
+            if getattr(self.video, key) is not None and self.video.kind != kind:
+                raise InputError(
+                    f"video.{key}: expected video={kind} beside it, found video={self.video.kind}, "
+                    "which reads none"
+                )
         choose("codec_time", self.codec_time, ("profile", "none"))
         choose("link.sharing", self.link.sharing, ("fifo", "fair"))
         choose("accuracy.mode", self.accuracy.mode, ("auto", "coverage", "measured"))

@@ -169,6 +169,8 @@ def test_files_without_capacity_or_units(tmp_path: Path, content: str, message: 
         ),
         ("time_s,rate_mbps\n0,1\n1,2,3\n", {}, "line 3: expected 2 cells, found 3"),
         ("1600000000\n1600000001\n", {}, "line 1: expected milliseconds .* found 1600000000 .Unix seconds."),
+        ("90000000\n90000010\n", {}, "line 1: expected milliseconds .* leave .* first 25 hours"),
+        ("time_ms,packets\n523456789,1\n523456799,1\n", {}, "line 2: expected milliseconds .* 145 hours"),
         ("# c\n20000000000000\n20000000000001\n", {}, "line 2: expected milliseconds from"),
         ("time_ms,packets\n1600000000,1\n1600000009,1\n", {}, "line 2: expected milliseconds from"),
         ("1600000000000\n1600000000000\n", {}, "expected a last timestamp > 0 ms"),

@@ -201,7 +201,7 @@ def test_numbers_at_the_latency_axis_have_room(tmp_path: Path, drawn: list[Figur
 
 @pytest.mark.parametrize(("suffix", "magic"), [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")])
 def test_a_picture_is_what_its_suffix_says(tmp_path: Path, suffix: str, magic: bytes) -> None:
-    target = tmp_path / f"picture.{suffix}"
+    target = tmp_path / "made on the way" / f"picture.{suffix}"
     draw_runs(runs_in(tmp_path, ["a.csv"]), target)
     assert target.read_bytes().startswith(magic)
 

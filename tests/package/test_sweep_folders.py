@@ -278,6 +278,46 @@ def test_it_does_not_go_on_under_other_constants(
     )
 
 
+@pytest.mark.parametrize("change", ["another rate", "gone"])
+def test_it_does_not_go_on_with_another_file(command: Command, tmp_path: Path, change: str) -> None:
+    folder, uplink = tmp_path / "sweep", tmp_path / "uplink.csv"
+    uplink.write_text("time_s,rate_mbps\n0,5\n1,6\n")
+    trace = ("trace=file", f"trace.path={uplink}")
+    assert command("-m", *FAST, *trace, "seed=0,1", f"hydra.sweep.dir={folder}").code == 0
+    (folder / "1" / "summary.json").unlink()
+    uplink.touch()
+    assert command("--resume", str(folder)).code == 0
+    (folder / "1" / "summary.json").unlink()
+    if change == "gone":
+        uplink.unlink()
+    else:
+        uplink.write_text("time_s,rate_mbps\n0,5\n1,7\n")
+    found = "none" if change == "gone" else "another one"
+    ended = command("--resume", str(folder))
+    assert ended.code == 2
+    assert f"expected {uplink} as it was when the sweep began, found {found}" in ended.error
+
+
+def test_of_a_folder_and_a_long_file_both_ends_and_every_name_count(tmp_path: Path) -> None:
+    from sim.command.sweep_folder import file_state
+
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    states = [file_state(folder), file_state(tmp_path / "nothing here")]
+    for name, size in (("a.png", 3), ("b.png", 3), ("b.png", 4), ("c/a.png", 1)):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"x" * size)
+        states.append(file_state(folder))
+    long = tmp_path / "long.mp4"
+    for first, last in ((0, 0), (1, 0), (0, 1)):
+        with long.open("wb") as stream:
+            stream.write(bytes([first]))
+            stream.seek(2**26)
+            stream.write(bytes([last]))
+        states.append(file_state(long))
+    assert len(set(states)) == len(states)
+
+
 def test_there_must_be_a_sweep(command: Command, tmp_path: Path) -> None:
     assert "--resume: expected a sweep's folder" in command("--resume", str(tmp_path)).error
     assert "--resume: expected a folder, found none" in command("--resume").error
@@ -368,6 +408,16 @@ def test_some_files_may_be_left_out(command: Command, uplinks: Path, tmp_path: P
     command("-m", *FAST, "trace=file", pattern, f"hydra.sweep.dir={tmp_path / 'sweep'}")
     table = pd.read_csv(tmp_path / "sweep" / "results.csv")
     assert table["trace"].tolist() == ["1e3.csv", "it's.csv", "note.txt"]
+
+
+@pytest.mark.parametrize("exclude", ['"a*"', '"*/a, b *"', '"a, b 10.csv","a, b 2.csv"'])
+def test_a_name_is_enough_to_leave_files_out(
+    command: Command, uplinks: Path, tmp_path: Path, exclude: str
+) -> None:
+    pattern = f'trace.path=glob("{uplinks}/*.csv",exclude=[{exclude}])'
+    ended = command("-m", *FAST, "trace=file", pattern, f"hydra.sweep.dir={tmp_path / 'sweep'}")
+    assert ended.code == 0, ended.err
+    assert pd.read_csv(tmp_path / "sweep" / "results.csv")["trace"].tolist() == ["1e3.csv", "it's.csv"]
 
 
 @pytest.mark.parametrize(

@@ -171,7 +171,9 @@ def _check_length(path: Path, container: Any, stream: Any, packets: _Packets) ->
 
     found, count = packets.stored, len(packets.pts)
     if container.format.name == "avi":  # counts frames that were dropped, too: they have no packet
-        found = max([found, *(time + 1 for time in packets.dts if time is not None)])
+        times = sorted(time for time in packets.dts if time is not None)
+        last = max((b - a for a, b in pairwise(times)), default=1)  # how long the last frame may be shown
+        found = max(found, times[-1] + last if times else 0)
     if stream.frames > found:
         raise InputError(
             f"{path}: frame {found}: expected {stream.frames} frames as the header says, found {found}; "
@@ -181,8 +183,10 @@ def _check_length(path: Path, container: Any, stream: Any, packets: _Packets) ->
     if len(container.streams) > 1 or not rate or None in packets.pts:
         return  # the header's duration is that of the longest stream
     stated_s = (container.duration or 0) / av.time_base
-    found_s = float((packets.end - (stream.start_time or 0)) * packets.tick_s)
-    if stated_s > 1.05 * found_s + TAIL_FRAMES / rate:
+    start_s, end_s = (float(time * packets.tick_s) for time in (stream.start_time or 0, packets.end))
+    found_s = end_s - start_s
+    # Matroska states when the last frame ends, which is no duration where the first one is not at 0.
+    if stated_s - max(found_s, end_s) > 0.05 * found_s + TAIL_FRAMES / rate:
         raise InputError(
             f"{path}: frame {count}: expected {stated_s:.3f} s of video as the header says, "
             f"found {found_s:.3f} s; the clip is truncated"

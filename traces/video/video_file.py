@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -184,13 +185,26 @@ class VideoFile:
                     continue
                 # A stream that is refreshed by and by has key "frames" from which decoding is not exact.
                 exact = found in self._packets.key_times and frame.pict_type not in INEXACT
-                if not exact or found > index:
+                if not exact or found > index or not self._goes_on(found):
                     return None
                 self._next = found
                 return found, frame
         except av.error.FFmpegError:
             pass  # of a place between two key frames: not yet a damage
         return None
+
+    def _goes_on(self, found: int) -> bool:
+        """Whether the frame that follows is the one after `found`; it stays the next that the decoder gives.
+
+        A program stream gives the first frame behind a seek the time of another one where its packet began
+        before the place that was sought.
+        """
+        for frame in self._frames:
+            following = self._index_of.get(frame.pts)
+            if following is not None:
+                self._frames = chain((frame,), self._frames)
+                return following == found + 1
+        return found == self.frame_count - 1
 
     def _open(self) -> None:
         """Open the file, or open it again: decoding begins with the first frame."""

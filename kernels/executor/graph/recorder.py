@@ -30,6 +30,7 @@ _BATCH_NORMS = {"native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm"}
 _DETOURS = {
     *("tolist", "numpy", "__array__", "__dlpack__", "__deepcopy__", "__reduce_ex__"),
     *("storage", "untyped_storage", "_typed_storage"),
+    "__repr__",  # a text to decide by; str() and format() of a tensor of several numbers are this as well
 }
 _FROM_NUMBERS = (torch.tensor, torch.as_tensor, torch.asarray)
 

@@ -88,7 +88,7 @@ def _taken_over(graph: Graph, index: int) -> TokenMap | None:
     if moved.indices.shape != (1, channels, height, width):
         return None
     tokens = height * width
-    return _channels(moved.indices.view(channels, tokens), tokens, moved.origin)
+    return _channels(moved.indices.reshape(channels, tokens), tokens, moved.origin)
 
 
 def _channels(indices: torch.Tensor, tokens: int, origin: int) -> TokenMap | None:

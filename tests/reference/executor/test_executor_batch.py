@@ -119,6 +119,10 @@ class Mixing(nn.Module):
 
 MIXES: dict[str, Callable[[Tensor], Tensor]] = {
     "mean over the batch": lambda x: x - x.mean(0, keepdim=True),
+    "one mean for all": lambda x: x - x.mean(),
+    "one spread for all": lambda x: x / x.std(),
+    "one largest number for all": lambda x: x / x.abs().amax(),
+    "one least number for all": lambda x: x.sigmoid() - x.sigmoid().amin(),
     "batch statistics": lambda x: functional.batch_norm(x, None, None, training=True),
     "channels of another sample": lambda x: x.flip(0) + x,
     "samples among the channels": lambda x: x.reshape(x.shape[0], -1).view(-1, 8, *x.shape[2:]).roll(1, 0),

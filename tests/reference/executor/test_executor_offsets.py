@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
 from kernels import SparseExecutor
+from kernels.executor import UnsupportedModule
 from kernels.ops import registry
 from tests.strategies.networks import poisoned_memory
 
@@ -104,3 +107,66 @@ def test_usual_padding_lies_in_its_place() -> None:
     ).eval()
     plan = SparseExecutor(network, "fixed").plan(torch.rand(1, 3, 128, 128))
     assert all(resolution.is_in_place for resolution in plan.resolutions)
+
+
+def _halves_swapped(x: torch.Tensor) -> torch.Tensor:
+    return torch.cat(x.chunk(2, 3)[::-1], 3)
+
+
+def _patches_as_channels(x: torch.Tensor) -> torch.Tensor:
+    return x.view(1, 4, 2, 48, 2, 48).permute(0, 1, 2, 4, 3, 5).reshape(1, 16, 48, 48)
+
+
+ELSEWHERE: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "flip": lambda x: x.flip(3),
+    "both ways at once": lambda x: x + x.flip(3),
+    "roll": lambda x: torch.roll(x, (-16, 16), (2, 3)),
+    "transposition": lambda x: x.transpose(2, 3),
+    "quarter turn": lambda x: torch.rot90(x, 1, (2, 3)),
+    "halves swapped": _halves_swapped,
+    "a quarter": lambda x: x.chunk(2, 2)[0].chunk(2, 3)[1],
+    "patches as channels": _patches_as_channels,
+    "columns by number": lambda x: x[..., torch.arange(95, -1, -1)],
+}
+IN_PLACE: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "norm over the frame": lambda x: (x - x.mean((2, 3), keepdim=True)) / x.std((2, 3), keepdim=True),
+    "sums along rows": lambda x: x.cumsum(3),
+    "attention of all": lambda x: (x.flatten(2).softmax(-1) @ x.flatten(2).mT @ x.flatten(2)).view_as(x),
+    "larger by 1.5": lambda x: functional.interpolate(x, scale_factor=1.5, mode="bilinear"),
+    "largest of each": lambda x: x.argmax(1, keepdim=True).float().expand_as(x),
+    "there and back": lambda x: x.transpose(2, 3).cumsum(3).transpose(2, 3),
+}
+
+
+class _Between(nn.Module):
+    def __init__(self, forward: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 4, 3, 1, 1), nn.LazyConv2d(2, 3, 1, 1)
+        self.run = forward
+        self(torch.rand(1, 3, 96, 96))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.as_tensor(self.last(self.run(self.first(x))))
+
+
+@pytest.mark.parametrize("policy", ["fixed", "adaptive"])
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_positions_in_other_places_are_refused(name: str, policy: str) -> None:
+    """`fixed` would compute the blocks of the frame there, and miss what changed."""
+    network, frame = _Between(ELSEWHERE[name]).eval(), torch.rand(1, 3, 96, 96)
+    with pytest.raises(UnsupportedModule, match=r"^model: puts positions .*'exact' and 'truncate' follow$"):
+        SparseExecutor(network, policy).dense(frame)
+    dense, _ = SparseExecutor(network, "exact").dense(frame)
+    with torch.no_grad():
+        torch.testing.assert_close(dense, network(frame))
+
+
+@pytest.mark.parametrize("policy", ["fixed", "adaptive"])
+@pytest.mark.parametrize("name", IN_PLACE)
+def test_what_keeps_its_place_is_not_refused(name: str, policy: str) -> None:
+    network, frame = _Between(IN_PLACE[name]).eval(), torch.rand(1, 3, 96, 96)
+    executor, everything = SparseExecutor(network, policy), torch.ones(6, 6, dtype=torch.bool)
+    _, cache = executor.dense(torch.rand(1, 3, 96, 96))
+    made, _, _ = executor.sparse(frame, everything, torch.zeros(6, 6, 2, dtype=torch.int64), cache)
+    with torch.no_grad():
+        torch.testing.assert_close(made, network(frame), rtol=1e-4, atol=1e-5)

@@ -122,6 +122,10 @@ STATE: dict[str, tuple[Callable[[Any, torch.Tensor], Any], str]] = {
         lambda self, x: x if x.amax((0, 2, 3)).tolist()[0] > 1 else -x,
         r"tolist\(\) takes",
     ),
+    "a branch on a text": (
+        lambda self, x: x if "-" in str(x.mean()) else -x,
+        r"__repr__\(\) takes values out",
+    ),
     "a tensor of numbers": (
         lambda self, x: x * torch.tensor([x.mean(), 1.0])[0],
         r"tensor\(\) takes values out",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from traces import load_trace
 from traces.bandwidth.formats.delimited import Csv
 from traces.bandwidth.loading import detect_format
 from traces.bandwidth.trace import OpportunityTrace, RateTrace
+from traces.notices import InputWarning
 
 
 def _file(tmp_path: Path, text: str | bytes, name: str = "trace.csv") -> Path:
@@ -158,6 +160,22 @@ def test_the_direction_chooses_a_column(tmp_path: Path, header: str) -> None:
     path = _file(tmp_path, f"time_s,{header}\n0,50,5\n1,60,6\n")
     assert _rates(path).rates_bps.tolist() == [5e6, 6e6]
     assert _rates(path, direction="downlink").rates_bps.tolist() == [50e6, 60e6]
+
+
+@pytest.mark.parametrize(
+    ("header", "direction", "other"),
+    [("download_mbps", "uplink", "downlink"), ("UL_kbps", "downlink", "uplink")],
+)
+def test_the_only_direction_that_there_is_stands_for_the_other_and_that_is_said(
+    tmp_path: Path, header: str, direction: str, other: str
+) -> None:
+    path = _file(tmp_path, f"time_s,{header}\n0,50\n1,60\n")
+    with pytest.warns(InputWarning, match=f"rates of the {other} only, {header}: .* for the {direction}'s"):
+        _rates(path, direction=direction)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _rates(path, direction=other)
+        _rates(path, direction=direction, column=header)  # named, so meant
 
 
 def test_rows_with_one_time_count_with_their_mean_and_gaps_hold(tmp_path: Path) -> None:

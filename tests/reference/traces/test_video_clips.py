@@ -198,6 +198,30 @@ def test_a_jump_finds_the_frame_that_an_even_reading_gives(tmp_path, name):
         assert np.array_equal(video.image(index), truth[index]), index
 
 
+@pytest.mark.parametrize("name", ["a.mpg", "a.vob"])
+def test_a_seek_that_gives_a_frame_the_time_of_another_is_seen_through(tmp_path, name):
+    """A program stream does so where a frame's packet begins before the place that is sought."""
+    path = write_frames(
+        tmp_path / name, moving(48), "mpeg2video", {"g": "12", "bf": "2", "b": "4000000"}, rate=25
+    )
+    truth = decoded(path)
+    for index in range(48):
+        assert np.array_equal(VideoFile(path, (64, 96), cache_bytes=1).image(index), truth[index]), index
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "a.mp4", "a.mov", "a.ts", "a.webm"])
+def test_a_clip_whose_clock_does_not_start_at_0_is_whole(tmp_path, name):
+    codec = "libvpx" if name == "a.webm" else "libx264"
+    path = write_frames(tmp_path / name, moving(24), codec, ticks=range(5000, 5072, 3))
+    video = load_video(path, (64, 96))
+    assert (video.frame_count, video.fps) == (24, 20)
+
+
+def test_frames_that_an_avi_skips_beside_b_frames_are_not_missing(tmp_path):
+    path = write_frames(tmp_path / "a.avi", moving(24), ticks=UNEVEN)
+    assert load_video(path, (64, 96), fps=15).frame_count == 24
+
+
 def test_a_recording_that_begins_between_two_key_frames_begins_with_the_next(tmp_path):
     whole = write_frames(tmp_path / "whole.ts", moving(30)).read_bytes()
     path = tmp_path / "cut.ts"

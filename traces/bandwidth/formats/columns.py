@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from traces.bandwidth.formats.parsing import shorten
 from traces.errors import InputError
+from traces.notices import warn_once
 
 _BITS = {f"{p}bps": f for p, f in (("", 1.0), ("k", 1e3), ("m", 1e6), ("g", 1e9))}
 _BITS |= {
@@ -243,4 +244,8 @@ def _in_direction(
                     f"{place}: expected the unit of {header[index]!r} in its name or as rate_unit "
                     f"({_SAID_RATE}), found none; column={header[candidates[0]]} takes the {opposite}"
                 )
+        warn_once(
+            f"{place}: has rates of the {opposite} only, {header[candidates[0]]}: they are taken for the "
+            f"{direction}'s"
+        )
     return candidates

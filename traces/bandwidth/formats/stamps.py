@@ -15,8 +15,9 @@ _ISO = re.compile(
     r"\s*(?:(Z|UTC)|([+-])(\d\d):?(\d\d)?)?",
     flags=re.IGNORECASE,
 )
-# A first stamp of 11 days or more is no start of a recording: it is a Unix time. 1e11 ms are in 1973.
-_UNIX_FROM, _UNIX_MS_FROM, _UNIX_MS_TO = 10**9, 10**11, 10**13
+# A first stamp of an hour or more is no start of a recording: it is a Unix time (1e11 ms are in 1973), or
+# what a machine counts since it was started.
+_LATEST_MS, _UNIX_S_FROM, _UNIX_MS_FROM, _UNIX_MS_TO = 3_600_000, 10**9, 10**11, 10**13
 
 
 def is_iso_time(cell: str) -> bool:
@@ -77,12 +78,12 @@ def loop_start_ms(path: Path, line: int, first_ms: int) -> int:
     Raises:
         InputError: a first stamp that is neither in milliseconds from a start nor in Unix milliseconds.
     """
-    if first_ms < _UNIX_FROM:
+    if first_ms < _LATEST_MS:
         return 0
     if _UNIX_MS_FROM <= first_ms < _UNIX_MS_TO:
         return first_ms
-    guess = " (Unix seconds?)" if first_ms < 10**10 else ""
+    guess = " (Unix seconds?)" if _UNIX_S_FROM <= first_ms < 10 * _UNIX_S_FROM else ""
     raise InputError(
         f"{path}, line {line}: expected milliseconds from the start or since 1970, found {first_ms}{guess}: "
-        f"nothing could leave for the first {first_ms / 86_400_000:.0f} days"
+        f"nothing could leave for the first {first_ms / _LATEST_MS:.0f} hours"
     )
