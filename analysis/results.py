@@ -111,6 +111,12 @@ def _table(folder: Path, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         place = table.columns.get_loc("ea_mean") + 1 if "ea_mean" in table else len(table.columns)
         table.insert(place, "ea_per_captured", None)
     table["ea_per_captured"] = pd.array([ea_per_captured(row) for row in rows], dtype="Float64")
+    for column in table.columns[
+        table.isna().any()
+    ]:  # of a failed job nothing is counted: 20 stays 20, not 20.0
+        known = [row[column] for row in rows if row.get(column) is not None]
+        if known and all(type(value) is int for value in known):
+            table[column] = table[column].astype("Int64")
     return table
 
 

@@ -72,6 +72,9 @@ def test_what_the_summary_has_is_not_there_twice(sweep: Sweep) -> None:
     assert table["system"].tolist() == 4 * ["edge_only"] + 4 * ["full_offload"]  # failed jobs, too
     assert table["fps"].tolist() == 4 * [30, 0]
     assert table["status"].tolist() == 4 * ["completed", "failed"]
+    as_written = pd.read_csv(folder / "results.csv", dtype=str)["frames_captured"]
+    assert all(count.isdecimal() for count in as_written.dropna()), "a count stays one beside a failed job"
+    assert as_written.isna().tolist() == 4 * [False, True]
 
 
 def test_an_option_that_not_all_have_is_empty_elsewhere(sweep: Sweep) -> None:
