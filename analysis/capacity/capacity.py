@@ -16,6 +16,7 @@ from analysis.capacity.trials import Trial, run_trial
 from analysis.figures.axes import plain_axis
 from analysis.figures.display import system_display
 from analysis.figures.plot.canvas import add_legend, new_figure, save, template
+from analysis.figures.plot.quantities import axis_of
 from analysis.figures.styles import run_styles
 from analysis.results import check_unused, write_whole
 from analysis.tables import aligned
@@ -106,7 +107,7 @@ def _notes(question: Question, found: Sequence[Capacity]) -> list[str]:
     share = share_reached(question.replicates, need)
     notes = [
         f"required of each run: {question.requirement()}; on {need} of {question.replicates} replicates,",
-        f"at 95 % confidence then on at least {100 * share:.0f} % of such networks; p99 of all frames",
+        f"at 95 % confidence then on at least {100 * share:.0f} % of such networks; p99 is of all replicates",
     ]
     for one in found:
         count = not_monotone([trial.met for trial in one.trials])
@@ -187,7 +188,7 @@ def _figure(question: Question, found: Sequence[Capacity], tried: pd.DataFrame) 
     if driven.whole:
         axes.minorticks_off()
     axes.set_ylim(-4.0, 108.0)
-    axes.set_xlabel(f"{driven.key} (Mbit/s)" if driven.unit else driven.key)
+    axes.set_xlabel(axis_of(driven.key).label)
     axes.set_ylabel("replicates that meet\nthe requirement (%)")
     axes.set_title(f"{question.requirement()}; ringed: the hardest that is met", loc="left")
     add_legend(figure, "text", handles, [display.label for display in displays])

@@ -44,6 +44,7 @@ _NAMES = {
     "link.delay_s": "one-way delay of the uplink",
     "payload.quality": "JPEG quality",
     "cameras": "cameras",
+    "faults.edge_slowdown": "slowdown of the edge",
     "frames_completed": "results",
 }
 _UNITS = (  # ends of keys, the longer first
