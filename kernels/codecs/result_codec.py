@@ -1,19 +1,21 @@
-"""Results as they cross the downlink: class maps in run lengths, boxes and keypoints in fixed binary.
+"""Results as they cross the downlink: class maps in run lengths, all others in fixed binary.
 
 Wire format, little-endian; every byte counts as traffic:
 
     offset  type     field
     0       2s       magic "FR"
     2       u8       version, 1
-    3       u8       kind: 0 class map, 1 boxes, 2 keypoints; bit 7: the body is deflated
+    3       u8       kind: 0 class map, 1 boxes, 2 pose, 3 keypoints, 4 labels; bit 7: the body is deflated
     4       u16 u16  height, width of the frame in pixels
-    8       u32      number of runs, boxes or keypoints
+    8       u32      number of runs, boxes, keypoints or labels
     12      u32      CRC-32 of the whole message, with this field zero
     16               body, deflated where that is shorter
 
 Class map: runs of equal pixels in raster order, first the class of each (u8), then the length of each, seven
 bits a byte, lowest first, the high bit set on all but the last. Boxes: x1, y1, x2, y2 in pixels (float32) of
-each, then the class of each (u16). Keypoints: x, y, score (float32) of each.
+each, then the class of each (u16). One pose: x, y, score (float32) of each keypoint, in their order.
+Keypoints of any number of objects: the same, then the kind of each (u16). Labels of the whole frame: the
+score (float32) of each, then its class (u16).
 
 A mask could be coded smaller, by contexts and arithmetic coding; run lengths with deflate are what a serving
 system would really send (COCO's masks are run lengths, too), and equal results have equal bytes.
@@ -30,17 +32,18 @@ from numpy.typing import NDArray
 
 _MAGIC, _VERSION = b"FR", 1
 _HEADER = struct.Struct("<2sBBHHII")
-_KINDS = ("classes", "boxes", "points")
+_KINDS = ("classes", "boxes", "points", "keypoints", "labels")
 _DEFLATED = 128
-_BOX_BYTES, _POINT_BYTES = 18, 12
+_NUMBERS = {"boxes": 4, "points": 3, "keypoints": 3, "labels": 1}  # float32, of each
+_WITH_CLASS = ("boxes", "keypoints", "labels")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecodedResult:
-    """What a message says; of `classes`, `boxes` and `points` those that its kind has, else None.
+    """What a message says; of `classes`, `boxes`, `points` and `scores` those that its kind has, else None.
 
-    `kind` is "classes", "boxes" or "points". `classes` is (H, W) uint8 of a class map, or (n,) int64 of
-    boxes; `boxes` (n, 4) float32; `points` (n, 3) float32.
+    `kind` is "classes", "boxes", "points" (one pose), "keypoints" or "labels". `classes` is (H, W) uint8 of
+    a class map, else (n,) int64; `boxes` (n, 4) float32; `points` (n, 3) float32; `scores` (n,) float32.
     """
 
     kind: str
@@ -49,6 +52,7 @@ class DecodedResult:
     classes: NDArray[np.uint8] | NDArray[np.int64] | None = None
     boxes: NDArray[np.float32] | None = None
     points: NDArray[np.float32] | None = None
+    scores: NDArray[np.float32] | None = None
 
 
 def encode_classes(classes: NDArray[np.uint8]) -> bytes:
@@ -77,23 +81,44 @@ def encode_boxes(
     """
     if np.shape(boxes) != (len(classes), 4):
         raise ValueError(f"boxes must be ({len(classes)}, 4), as many as classes (got {np.shape(boxes)})")
-    if len(classes) and not 0 <= int(np.min(classes)) <= int(np.max(classes)) <= 65535:
-        raise ValueError(
-            f"classes must be in 0 to 65535 (got {int(np.min(classes))} to {int(np.max(classes))})"
-        )
-    body = np.asarray(boxes, "<f4").tobytes() + np.asarray(classes, "<u2").tobytes()
-    return _message(1, height_px, width_px, len(classes), body)
+    return _message(1, height_px, width_px, len(classes), _numbers(boxes) + _classes(classes))
 
 
 def encode_points(points: NDArray[np.floating], height_px: int, width_px: int) -> bytes:
-    """Keypoints, (n, 3): x, y, score.
+    """Keypoints of one pose, (n, 3): x, y, score.
 
     Raises:
         ValueError: another shape.
     """
     if np.ndim(points) != 2 or np.shape(points)[1] != 3:
         raise ValueError(f"points must be (n, 3) (got {np.shape(points)})")
-    return _message(2, height_px, width_px, len(points), np.asarray(points, "<f4").tobytes())
+    return _message(2, height_px, width_px, len(points), _numbers(points))
+
+
+def encode_keypoints(
+    points: NDArray[np.floating], kinds: NDArray[np.integer], height_px: int, width_px: int
+) -> bytes:
+    """Keypoints of any number of objects, (n, 3): x, y, score; with their kinds, (n,) from 0 to 65535.
+
+    Raises:
+        ValueError: shapes do not fit, or a kind is out of range.
+    """
+    if np.shape(points) != (len(kinds), 3):
+        raise ValueError(f"points must be ({len(kinds)}, 3), as many as kinds (got {np.shape(points)})")
+    return _message(3, height_px, width_px, len(kinds), _numbers(points) + _classes(kinds))
+
+
+def encode_labels(
+    classes: NDArray[np.integer], scores: NDArray[np.floating], height_px: int, width_px: int
+) -> bytes:
+    """What a whole frame is said to show, (n,) classes from 0 to 65535 with their scores, (n,).
+
+    Raises:
+        ValueError: shapes do not fit, or a class is out of range.
+    """
+    if np.shape(scores) != (len(classes),):
+        raise ValueError(f"scores must be ({len(classes)},), as many as classes (got {np.shape(scores)})")
+    return _message(4, height_px, width_px, len(classes), _numbers(scores) + _classes(classes))
 
 
 def decode_result(data: bytes) -> DecodedResult:
@@ -119,15 +144,31 @@ def decode_result(data: bytes) -> DecodedResult:
     name = _KINDS[kind & ~_DEFLATED]
     if name == "classes":
         return DecodedResult(name, height, width, _class_map(body, count, height, width))
-    expected = count * (_BOX_BYTES if name == "boxes" else _POINT_BYTES)
+    width_of = _NUMBERS[name]
+    expected = count * (4 * width_of + (2 if name in _WITH_CLASS else 0))
     if len(body) != expected:
         raise ValueError(f"result message must have {expected} bytes of {name} (got {len(body)})")
+    numbers = np.frombuffer(body, "<f4", width_of * count).reshape(count, width_of).astype(np.float32)
     if name == "points":
-        points = np.frombuffer(body, "<f4").reshape(count, 3).astype(np.float32)
-        return DecodedResult(name, height, width, points=points)
-    boxes = np.frombuffer(body, "<f4", 4 * count).reshape(count, 4).astype(np.float32)
-    classes = np.frombuffer(body, "<u2", count, 16 * count).astype(np.int64)
-    return DecodedResult(name, height, width, classes, boxes)
+        return DecodedResult(name, height, width, points=numbers)
+    classes = np.frombuffer(body, "<u2", count, 4 * width_of * count).astype(np.int64)
+    if name == "boxes":
+        return DecodedResult(name, height, width, classes, boxes=numbers)
+    if name == "keypoints":
+        return DecodedResult(name, height, width, classes, points=numbers)
+    return DecodedResult(name, height, width, classes, scores=numbers[:, 0])
+
+
+def _numbers(values: NDArray[np.floating]) -> bytes:
+    return np.asarray(values, "<f4").tobytes()
+
+
+def _classes(classes: NDArray[np.integer]) -> bytes:
+    if len(classes) and not 0 <= int(np.min(classes)) <= int(np.max(classes)) <= 65535:
+        raise ValueError(
+            f"classes must be in 0 to 65535 (got {int(np.min(classes))} to {int(np.max(classes))})"
+        )
+    return np.asarray(classes, "<u2").tobytes()
 
 
 def _message(kind: int, height: int, width: int, count: int, body: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""The networks: YOLO11 detect and segment, a keypoint model, a token-sparse ViT, the default network.
+"""The networks: YOLO11 detect and segment, a pose model, a token-sparse ViT, small ones of the scenes.
 
 Every model is a plain ``nn.Module`` with a forward pass that returns raw maps, so that a sparse executor
 can trace it; decoding is a separate step. The names below load on first use, so that importing the
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from kernels.models.networks.token_cache import TokenCache, TokenExecutor
     from kernels.models.predictions.decoding import Detections, assemble_masks, class_map, decode
     from kernels.models.predictions.letterbox import Letterbox
-    from kernels.models.predictions.results import Boxes, Pose, Segmentation, agreement, interpret
+    from kernels.models.predictions.results import Boxes, Keypoints, Labels, Pose, Segmentation, interpret
+    from kernels.models.predictions.tasks import TASKS, agreement
     from kernels.models.registry import MODEL_NAMES, build_model
     from kernels.models.weight_files import load_weights, save_weights
 
@@ -33,9 +34,12 @@ _HOMES = {
     "load_default_network": "kernels.models.networks.default_network",
     "Network": "kernels.models.network",
     "Boxes": "kernels.models.predictions.results",
+    "Keypoints": "kernels.models.predictions.results",
+    "Labels": "kernels.models.predictions.results",
     "Pose": "kernels.models.predictions.results",
     "Segmentation": "kernels.models.predictions.results",
-    "agreement": "kernels.models.predictions.results",
+    "TASKS": "kernels.models.predictions.tasks",
+    "agreement": "kernels.models.predictions.tasks",
     "interpret": "kernels.models.predictions.results",
     "TokenCache": "kernels.models.networks.token_cache",
     "TokenExecutor": "kernels.models.networks.token_cache",
@@ -43,8 +47,11 @@ _HOMES = {
 
 __all__ = [
     "MODEL_NAMES",
+    "TASKS",
     "Boxes",
     "Detections",
+    "Keypoints",
+    "Labels",
     "Letterbox",
     "Network",
     "Pose",

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from kernels.models.predictions.labels import COCO_CLASSES, SCENE_CLASSES
+from kernels.models.predictions.labels import COCO_CLASSES, MAIN_CLASSES, SCENE_CLASSES
 from kernels.models.registry import YOLO11_NAMES
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from kernels.models.predictions.results import Result
 
 MAX_CLASSES = 255  # of a class map, uint8 with 0 for background
+TASK_NAMES = ("segmentation", "detection", "pose", "keypoints", "classification")
 
 
 class Network(Protocol):
@@ -36,12 +37,15 @@ class Network(Protocol):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The classes it tells apart, background not among them; class c is c + 1 in a class map."""
+        """The classes, or kinds of keypoints, that it tells apart; class c is c + 1 in a class map.
+
+        Background is not among them; of a classification, what stands for "none of them" is.
+        """
         ...
 
     @property
-    def segments(self) -> bool:
-        """Whether its results are class maps (:class:`~kernels.models.predictions.results.Segmentation`)."""
+    def task(self) -> str:
+        """Which of :data:`TASK_NAMES`; :mod:`kernels.models.predictions.tasks` says what follows from it."""
         ...
 
     @property
@@ -87,7 +91,7 @@ class SceneNetwork:
 
     options: Options
     class_names: ClassVar[tuple[str, ...]] = SCENE_CLASSES
-    segments: ClassVar[bool] = True
+    task: ClassVar[str] = "segmentation"
     has_weights: ClassVar[bool] = True
     size_multiple_px: ClassVar[int] = 32
 
@@ -115,6 +119,68 @@ class SceneNetwork:
         from kernels.models.networks.staged import load_staged
 
         return load_staged()
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSceneNetwork:
+    """The token network: what covers most of a frame of the embedded scenes; its weights come along."""
+
+    @dataclass(frozen=True, slots=True)
+    class Options:
+        """None."""
+
+    options: Options
+    class_names: ClassVar[tuple[str, ...]] = MAIN_CLASSES
+    task: ClassVar[str] = "classification"
+    has_weights: ClassVar[bool] = True
+    size_multiple_px: ClassVar[int] = 32
+
+    def load(self, weights: Path | None) -> nn.Module:
+        from kernels.models.networks.token_network import TokenNetwork, load_token_network
+        from kernels.models.weight_files import load_weights
+
+        return load_token_network() if weights is None else load_weights(TokenNetwork(), weights)
+
+    def interpret(self, outputs: Any, height_px: int, width_px: int) -> Result:
+        from kernels.models.predictions.results import interpret
+
+        return interpret(outputs, height_px, width_px)
+
+
+@dataclass(frozen=True, slots=True)
+class KeypointSceneNetwork:
+    """The keypoint network: the centres of the embedded scenes' objects; its weights come along."""
+
+    @dataclass(frozen=True, slots=True)
+    class Options:
+        """What a YAML may set.
+
+        Args:
+            score_threshold: the lowest score of a keypoint that counts.
+        """
+
+        score_threshold: float = 0.3
+
+        def __post_init__(self) -> None:
+            if not 0.0 <= self.score_threshold <= 1.0:
+                raise ValueError(f"score_threshold: expected a score in [0, 1], found {self.score_threshold}")
+
+    options: Options
+    class_names: ClassVar[tuple[str, ...]] = SCENE_CLASSES
+    task: ClassVar[str] = "keypoints"
+    has_weights: ClassVar[bool] = True
+    size_multiple_px: ClassVar[int] = 32
+
+    def load(self, weights: Path | None) -> nn.Module:
+        from kernels.models.networks.keypoint_network import KeypointNetwork, load_keypoint_network
+        from kernels.models.weight_files import load_weights
+
+        return load_keypoint_network() if weights is None else load_weights(KeypointNetwork(), weights)
+
+    def interpret(self, outputs: Any, height_px: int, width_px: int) -> Result:
+        from kernels.models.predictions.results import interpret
+
+        return interpret(outputs, height_px, width_px, score_threshold=self.options.score_threshold)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,9 +224,9 @@ class Yolo11Network:
         return COCO_CLASSES if self.options.class_names is None else self.options.class_names
 
     @property
-    def segments(self) -> bool:
-        """Whether it is a -seg model."""
-        return self.options.name.endswith("-seg")
+    def task(self) -> str:
+        """Segmentation of a -seg model."""
+        return "segmentation" if self.options.name.endswith("-seg") else "detection"
 
     def load(self, weights: Path | None) -> nn.Module:
         if weights is None:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 YOLO11_NAMES = tuple(f"yolo11{size}{task}" for task in ("", "-seg") for size in "nsmlx")
-MODEL_NAMES = (*YOLO11_NAMES, "default", "pose", "vit")
+MODEL_NAMES = (*YOLO11_NAMES, "default", "default-tokens", "default-keypoints", "pose", "vit")
 
 
 def check_name(name: str, argument: str = "name") -> None:
@@ -35,6 +35,14 @@ def build_model(name: str, *, fused: bool = True, classes: int = 80) -> nn.Modul
         from kernels.models.networks.default_network import DefaultNetwork
 
         return DefaultNetwork(fused=fused).eval()
+    if name == "default-tokens":
+        from kernels.models.networks.token_network import TokenNetwork
+
+        return TokenNetwork(fused=fused).eval()
+    if name == "default-keypoints":
+        from kernels.models.networks.keypoint_network import KeypointNetwork
+
+        return KeypointNetwork(fused=fused).eval()
     if name in ("pose", "vit"):
         from kernels.models.networks.transformer import PoseNetwork, VisionTransformer
 

@@ -105,9 +105,14 @@ def composed_frames(
 
 
 def batches(
-    source: FrameSource, presets: Sequence[str], rng: np.random.Generator, batch: int, frames_per_scene: int
+    source: FrameSource,
+    presets: Sequence[str],
+    rng: np.random.Generator,
+    batch: int,
+    frames_per_scene: int,
+    label_stride_px: int = OUTPUT_STRIDE_PX,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Endless augmented batches: images (batch, 3, 320, 320) in [0, 1] and classes at stride 4.
+    """Endless augmented batches: images (batch, 3, 320, 320) in [0, 1] and labels, by default at stride 4.
 
     Two scenes at a time feed a batch. Half of the scenes are drawn at 320 px and seen whole, half at 640 px
     and cropped, so that objects come at both scales.
@@ -123,7 +128,7 @@ def batches(
         order = rng.permutation([(p, i) for p in range(2) for i in range(frames_per_scene)])
         for start in range(0, len(order) - batch + 1, batch):
             pairs = [
-                _augment(pools[p][0][i], pools[p][1][i], rng)
+                _augment(pools[p][0][i], pools[p][1][i], rng, label_stride_px)
                 for p, i in order[start : start + batch].tolist()
             ]
             images = torch.from_numpy(np.stack([image for image, _ in pairs]))
@@ -131,7 +136,7 @@ def batches(
 
 
 def _augment(
-    image: np.ndarray, labels: np.ndarray, rng: np.random.Generator
+    image: np.ndarray, labels: np.ndarray, rng: np.random.Generator, label_stride_px: int
 ) -> tuple[np.ndarray, np.ndarray]:
     top, left = (int(rng.integers(0, (side - CROP_PX) // 4 + 1)) * 4 for side in labels.shape)
     image = image[top : top + CROP_PX, left : left + CROP_PX]
@@ -140,8 +145,8 @@ def _augment(
         image, labels = image[:, ::-1], labels[:, ::-1]
     gain, offset = rng.uniform(0.85, 1.15), rng.uniform(-0.05, 0.05)
     pixels = np.clip(image.astype(np.float32) / 255 * gain + offset, 0, 1).astype(np.float32)
-    middle = OUTPUT_STRIDE_PX // 2
-    return pixels.transpose(2, 0, 1).copy(), labels[middle::4, middle::4].astype(np.int64)
+    at = slice(label_stride_px // 2, None, label_stride_px)
+    return pixels.transpose(2, 0, 1).copy(), labels[at, at].astype(np.int64)
 
 
 def loss(logits: Tensor, labels: Tensor) -> Tensor:

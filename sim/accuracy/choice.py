@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kernels.models.network import TASK_NAMES
 from sim.configuration import lookup
 from sim.configuration.model_card import own_network
 from sim.configuration.plugins import find_plugin
@@ -103,7 +104,7 @@ def find_network(card: ModelConfig, folders: Iterable[str] = ()) -> NetworkChoic
     if card.stand_in is not None:
         network = _open(card.stand_in, folders, "model.stand_in")
         if network.has_weights:
-            return NetworkChoice(card.stand_in, network, None, True)
+            return NetworkChoice(card.stand_in, network, None, card.stand_in != card.profile)
         raise InputError(
             f"model.stand_in: expected a network that brings its own weights, found {card.stand_in!r}"
         )
@@ -112,4 +113,9 @@ def find_network(card: ModelConfig, folders: Iterable[str] = ()) -> NetworkChoic
 
 def _open(name: str, folders: tuple[str, ...], key: str) -> Network:
     network: Network = find_plugin("model/network", name, folders, key).make()
+    task = getattr(network, "task", None)
+    if task not in TASK_NAMES:
+        raise InputError(
+            f"{key}: expected network {name!r} to have a task of {', '.join(TASK_NAMES)}, found {task!r}"
+        )
     return network

@@ -1,8 +1,9 @@
 """Results against the truth, frame by frame: as captured, and as the world has moved on since.
 
 The truth of a frame is the result of dense inference on it as it was captured, and how far two results agree
-is their intersection over union (:func:`kernels.models.agreement`); or it is the frame's mask, and the
-measure region similarity (:mod:`sim.accuracy.masks`). The two have columns of their own.
+is the measure of the network's task (:mod:`kernels.models.predictions.tasks`): intersection over union of
+masks or boxes, keypoints found, the same class. Or it is the frame's mask, and the measure region similarity
+(:mod:`sim.accuracy.masks`). The two have columns of their own.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ class Agreement:
     Args:
         at_capture: the frame's own result against the truth of the frame; NaN where there is none.
         foreground: the same for the pixels where anything was found, whatever its class: a detector that
-            wavers between two classes loses all of an object in `at_capture`, and nothing here.
+            wavers between two classes loses all of an object in `at_capture`, and nothing here. NaN where
+            results are in no place, as of a classification.
         streaming: the newest result that was out when the frame was captured against the truth of the frame,
             as a client sees it; 0 before the first result.
     """
@@ -184,19 +186,19 @@ def agreement_of(result: bytes, truth: bytes) -> float:
     """How far two packed results agree, in [0, 1]."""
     if result == truth:
         return 1.0
-    from kernels.models import agreement
-    from sim.accuracy.inference import unpack
+    from kernels.models.predictions.tasks import agreement, unpack
 
     value: Any = agreement(unpack(result), unpack(truth))
     return float(value)
 
 
 def foreground_iou(result: bytes, truth: bytes) -> float:
-    """IoU of where two packed results found anything; 1 where neither found a thing."""
-    if result == truth:
-        return 1.0
+    """IoU of where two packed results found anything: 1 where neither did, NaN of results in no place."""
     from kernels.models.evaluation.evaluate import mask_iou
-    from sim.accuracy.inference import unpack
+    from kernels.models.predictions.tasks import unpack
 
-    value: Any = mask_iou(unpack(result).foreground, unpack(truth).foreground)
+    found, expected = unpack(result).foreground, unpack(truth).foreground
+    if found is None or expected is None:
+        return float("nan")
+    value: Any = mask_iou(found, expected)
     return float(value)

@@ -20,9 +20,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kernels.codecs.result_codec import decode_result, encode_boxes, encode_classes, encode_points
 from kernels.executor import SparseExecutor
-from kernels.models.predictions.results import Boxes, Pose, Segmentation
+from kernels.models.predictions.results import Segmentation
+from kernels.models.predictions.tasks import TASKS
 from kernels.ops.cpu import loader
 from sim.accuracy.choice import NetworkChoice
 from sim.accuracy.network import Image
@@ -37,25 +37,6 @@ from traces.notices import InputWarning
 SWITCHES = ("FLUXSHARD_BACKEND", "ATEN_", "ONEDNN_", "DNNL_", "MKL_", "OMP_", "KMP_", "OPENBLAS_", "NPY_")
 
 
-def pack(result: Any) -> bytes:
-    """A result as it crosses the downlink; equal results give equal bytes."""
-    if isinstance(result, Segmentation):
-        return encode_classes(result.classes)
-    if isinstance(result, Boxes):
-        return encode_boxes(result.boxes, result.classes, result.height_px, result.width_px)
-    return encode_points(result.points, result.height_px, result.width_px)
-
-
-def unpack(packed: bytes) -> Any:
-    """The result that was packed: a Segmentation, Boxes or Pose."""
-    found: Any = decode_result(packed)
-    if found.kind == "classes":
-        return Segmentation(found.classes)
-    if found.kind == "boxes":
-        return Boxes(found.boxes, found.classes, found.height_px, found.width_px)
-    return Pose(found.points, found.height_px, found.width_px)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Inference:
     """A network for frames of one size, dense and sparse.
@@ -64,6 +45,7 @@ class Inference:
         executor: runs it.
         geometry: size of the frames and their blocks.
         interpret: what raw outputs say about a frame of (height_px, width_px).
+        task: of the network; results are of that task.
         identity: a key for all that results follow from but the pixels: network, weights, code and machine.
             "": it cannot be told, as of a network of somebody else's code.
     """
@@ -71,6 +53,7 @@ class Inference:
     executor: SparseExecutor
     geometry: FrameGeometry
     interpret: Callable[[Any, int, int], Any]
+    task: str = "segmentation"
     identity: str = ""
 
     def dense(self, image: Image) -> tuple[Any, Any]:
@@ -95,13 +78,16 @@ class Inference:
         """The packed result that raw outputs mean.
 
         Raises:
-            InputError: the network's `interpret` returned no result, or a class map of another size.
+            InputError: the network's `interpret` returned no result of its task, or a class map of another
+                size.
         """
         size = self.geometry.height_px, self.geometry.width_px
         found = self.interpret(outputs, *size)
-        if not isinstance(found, (Segmentation, Boxes, Pose)):
+        wanted = TASKS[self.task].result
+        if not isinstance(found, wanted):
             raise InputError(
-                f"{place_of(self.interpret)}: expected a Segmentation, Boxes or Pose, found {found!r}"
+                f"{place_of(self.interpret)}: expected {wanted.__name__}, the result of {self.task}, "
+                f"found {found!r}"
             )
         if isinstance(found, Segmentation):
             classes: Any = found.classes
@@ -110,7 +96,8 @@ class Inference:
                 raise InputError(
                     f"{place_of(self.interpret)}: expected classes as uint8 of {size}, found {kind}"
                 )
-        return pack(found)
+        packed: bytes = TASKS[self.task].pack(found)
+        return packed
 
     def tensor(self, image: Image) -> torch.Tensor:
         """(1, 3, H, W) in [0, 1]."""
@@ -169,7 +156,13 @@ def open_inference(
         )
     except ValueError as error:
         raise InputError(f"model.network: {choice.name}: {error}") from None
-    return Inference(executor, geometry, choice.network.interpret, _identity(choice, executor, geometry))
+    return Inference(
+        executor,
+        geometry,
+        choice.network.interpret,
+        choice.network.task,
+        _identity(choice, executor, geometry),
+    )
 
 
 def _identity(choice: NetworkChoice, executor: SparseExecutor, geometry: FrameGeometry) -> str:

@@ -45,11 +45,14 @@ class MaskTruth:
     def similarity(self, result: bytes, index: int) -> float:
         """Region similarity of a packed result with the masks of a frame, in [0, 1]."""
         from kernels.models.evaluation.evaluate import mask_iou
-        from sim.accuracy.inference import unpack
+        from kernels.models.predictions.results import Segmentation
+        from kernels.models.predictions.tasks import unpack
 
         ids = self.mask(index)
         assert ids is not None  # a video has masks of all frames or of none
-        found = self.found[unpack(result).classes] & ~self.ignored[ids]
+        said = unpack(result)
+        assert isinstance(said, Segmentation)  # open_masks refuses networks of other tasks
+        found = self.found[said.classes] & ~self.ignored[ids]
         value: Any = mask_iou(found, self.counts[ids])
         return float(value)
 
@@ -73,7 +76,7 @@ def open_masks(
         InputError: the network draws no masks, the video has none, labels without a background and no ids
             that count, an unknown class, an id that cannot be.
     """
-    if not choice.network.segments:
+    if choice.network.task != "segmentation":
         raise InputError(
             f"accuracy.reference: masks need a network that segments, found model.network {choice.name!r}"
         )

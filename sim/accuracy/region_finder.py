@@ -85,7 +85,7 @@ def boxes_of(result: bytes) -> Boxes:
     """The boxes (n, 4) of a packed result: detections, or the connected parts of each class of a class map.
 
     Raises:
-        ValueError: it holds keypoints.
+        ValueError: it holds neither.
     """
     found: Any = decode_result(result)
     if found.kind == "boxes":

@@ -354,7 +354,7 @@ def _overlay(config: RunConfig, view: VideoView, path: Path | None) -> Overlay |
         raise InputError("overlay: expected a file to draw into, found none")
     overlay = Overlay(path, view.fps, config.payload.block_px)
     if view.evaluated:
-        from sim.accuracy.inference import unpack  # loads torch
+        from kernels.models.predictions.tasks import unpack  # loads torch
 
         overlay.unpack = unpack
     return overlay

@@ -39,7 +39,8 @@ from kernels.models import build_model, load_weights
 from kernels.models.evaluation.evaluate import DAVIS_OBJECTS, mask_iou
 from kernels.models.evaluation.evaluate_sparse import SALIENT_OUTPUTS, letterboxed
 from kernels.models.predictions.decoding import assemble_masks, box_iou, decode
-from kernels.models.predictions.results import Segmentation, agreement, interpret
+from kernels.models.predictions.results import Segmentation, interpret
+from kernels.models.predictions.tasks import agreement
 from kernels.motion.global_motion import estimate_global_motion
 from kernels.motion.image_pyramid import build_pyramid
 from kernels.motion.salience import block_thresholds, salient_blocks

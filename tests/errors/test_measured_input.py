@@ -176,7 +176,7 @@ def test_a_system_that_hands_over_no_results_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("found", "expected"),
     [
-        (3, "expected a Segmentation, Boxes or Pose, found 3"),
+        (3, "expected Segmentation, the result of segmentation, found 3"),
         (
             Segmentation(np.zeros((640, 320), np.uint8)),
             "expected classes as uint8 of (320, 640), found uint8 of (640, 320)",

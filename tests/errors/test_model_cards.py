@@ -36,7 +36,7 @@ def network_of(**changes: Any) -> Any:
 
 def test_an_unknown_card_gets_those_there_are() -> None:
     message = refused(model="yolo99")
-    assert message.startswith("model: expected one of default, sdpose, ")
+    assert message.startswith("model: expected one of default, default-keypoints, default-tokens, sdpose, ")
     assert "yolo11m-seg, yolo11m-seg-1024" in message
     assert "found 'yolo99'" in message
 
@@ -78,12 +78,13 @@ def test_a_profile_of_another_resolution_is_refused() -> None:
 
 
 def test_a_card_that_can_run_nothing_is_refused_where_something_must_run() -> None:
-    """Latencies alone are enough for coverage; SDPose has no network here."""
-    assemble(read_config(pixels(model="sdpose", video={"kind": "scene", "size_px": 64})))
-    message = refused(model="sdpose", accuracy=MEASURED)
+    """Latencies alone are enough for coverage; SDPose itself has no network here."""
+    alone = {"name": "sdpose", "stand_in": None}
+    assemble(read_config(pixels(model=alone, video={"kind": "scene", "size_px": 64})))
+    message = refused(model=alone, accuracy=MEASURED)
     assert message.startswith("model: card 'sdpose' has neither weights nor a stand-in")
     assert "None" not in message
-    assert "(networks: default, yolo11l, " in message
+    assert "(networks: default, default-keypoints, default-tokens, yolo11l, " in message
     message = refused(model={"name": "yolo11m-seg", "stand_in": None}, accuracy=MEASURED)
     assert "expected model.weights=FILE of 'yolo11m-seg', or model.network or model.stand_in" in message
 
@@ -94,9 +95,23 @@ def test_a_stand_in_is_labelled() -> None:
     assert network_of(model=own, accuracy=MEASURED) == "default (stand-in)"
 
 
+@pytest.mark.parametrize(
+    ("card", "network"),
+    [
+        ("default-tokens", "default-tokens"),
+        ("default-keypoints", "default-keypoints"),
+        ("sdpose", "default-keypoints"),
+    ],
+)
+def test_a_network_that_has_another_ones_latencies_is_a_stand_in(card: str, network: str) -> None:
+    assert network_of(model=card, accuracy=MEASURED) == f"{network} (stand-in)"
+
+
 def test_a_network_with_weights_of_its_own_is_no_stand_in() -> None:
     devices = {"edge": "epyc_zen5_1thread", "cloud": "epyc_zen5_1thread"}
     assert network_of(model="default", accuracy=MEASURED, **devices) == "default"
+    own = {"name": "default-tokens", "profile": "default", "stand_in": "default"}
+    assert network_of(model=own, accuracy=MEASURED, **devices) == "default"
 
 
 def test_nothing_runs_under_coverage() -> None:

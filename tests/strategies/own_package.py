@@ -168,7 +168,7 @@ from dataclasses import dataclass
 
 
 class Bright:
-    class_names, segments, has_weights, size_multiple_px = ("bright",), True, True, 16
+    class_names, task, has_weights, size_multiple_px = ("bright",), "segmentation", True, 16
 
     @dataclass(frozen=True, slots=True)
     class Options:

@@ -23,7 +23,8 @@ from torch import nn
 from kernels.executor import SparseExecutor
 from kernels.models.evaluation.evaluate import mask_iou
 from kernels.models.predictions.letterbox import Letterbox
-from kernels.models.predictions.results import agreement, interpret
+from kernels.models.predictions.results import Segmentation, interpret
+from kernels.models.predictions.tasks import agreement
 from kernels.motion.classification import DEFAULT_THRESHOLD, active_blocks
 from kernels.motion.global_motion import estimate_global_motion
 from kernels.motion.image_pyramid import build_pyramid
@@ -163,7 +164,7 @@ def evaluate_sparse(
         frame = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255.0
         pyramid = build_pyramid(image)
         dense_s, (dense, fresh) = _timed(executor.dense, frame)
-        truth = interpret(dense, input_px, input_px)
+        truth = _said(dense, input_px)
         if cache is None:
             cache, previous, found = fresh, pyramid, _foreground(dense, input_px)
             plain_cache = plain.dense(frame)[1]
@@ -184,7 +185,7 @@ def evaluate_sparse(
         usual = _mask(active_blocks(field, DEFAULT_THRESHOLD), grid)
         fixed_s, (_, plain_cache, _) = _timed(plain.sparse, frame, usual, vectors, plain_cache)
         found = _foreground(outputs, input_px)
-        result = interpret(outputs, input_px, input_px)
+        result = _said(outputs, input_px)
         rows.append(
             (
                 float(active.float().mean()),
@@ -213,7 +214,13 @@ def _timed(run: Callable[..., _Result], *arguments: Any) -> tuple[float, _Result
 
 def _foreground(outputs: Any, input_px: int) -> NDArray[np.bool_]:
     """Where a result may have found something."""
-    return interpret(outputs, input_px, input_px, score_threshold=SALIENT_SCORE).foreground
+    return _said(outputs, input_px, SALIENT_SCORE).foreground
+
+
+def _said(outputs: Any, input_px: int, score_threshold: float = 0.25) -> Segmentation:
+    found = interpret(outputs, input_px, input_px, score_threshold=score_threshold)
+    assert isinstance(found, Segmentation)  # the command asks for a model with masks
+    return found
 
 
 def _mask(blocks: NDArray[np.int32], grid: tuple[int, int]) -> torch.Tensor:

@@ -16,6 +16,9 @@ from torch.nn import functional
 STRIDES_PX = (8, 16, 32)
 HEATMAP_STRIDE_PX = 4
 CLASS_STRIDE_PX = 4  # of the default network's class logits
+PEAK_STRIDE_PX = 8  # of the keypoint network's heat maps
+MOST_KEYPOINTS = 100  # of a frame
+MOST_LABELS = 5  # of a frame: what top-5 accuracy, the longest that is usual, asks for
 MASKS_AT_ONCE = 16  # bounds the memory of fp32 logits at the input's size
 
 
@@ -203,6 +206,54 @@ def keypoints(heatmaps: Tensor) -> Tensor:
     width = heatmaps.shape[3]
     x, y = cells % width, cells // width
     return torch.stack([HEATMAP_STRIDE_PX * (x + 0.5), HEATMAP_STRIDE_PX * (y + 0.5), scores], dim=1)
+
+
+def peaks(logits: Tensor, height_px: int, width_px: int, score_threshold: float) -> tuple[Tensor, Tensor]:
+    """Keypoints (n, 3), x and y in pixels and score, and their kinds (n,), from heat maps at stride 8.
+
+    A keypoint is a cell whose score σ(logit) is the largest among its neighbours' and at least the threshold
+    (Zhou et al. 2019, "Objects as points", section 4); of the best :data:`MOST_KEYPOINTS`, highest first. It
+    lies at the mean of the 3×3 cells around, weighted by score, since a cell is coarse.
+
+    Args:
+        logits: (1, kinds, height/8, width/8).
+
+    Raises:
+        ValueError: if they are not those of one frame of that size.
+    """
+    expected = (height_px // PEAK_STRIDE_PX, width_px // PEAK_STRIDE_PX)
+    if logits.dim() != 4 or logits.shape[0] != 1 or logits.shape[2:] != expected:
+        raise ValueError(
+            f"peaks must be (1, kinds, {expected[0]}, {expected[1]}) (got {tuple(logits.shape)})"
+        )
+    scores = torch.sigmoid(logits.float())
+    around = functional.unfold(scores[0][:, None], 3, padding=1).unflatten(2, expected)  # (kinds, 9, h, w)
+    kept = (scores[0] >= around.amax(dim=1)) & (scores[0] >= score_threshold)
+    kinds, rows, columns = torch.nonzero(kept, as_tuple=True)
+    found = scores[0][kinds, rows, columns]
+    order = torch.argsort(found, descending=True, stable=True)[:MOST_KEYPOINTS]
+    kinds, rows, columns = kinds[order], rows[order], columns[order]
+    weights = around[kinds, :, rows, columns]
+    weights = weights / weights.sum(dim=1, keepdim=True)
+    step = torch.arange(3, device=weights.device) - 1.0
+    x = columns + 0.5 + (weights * step.repeat(3)).sum(dim=1)
+    y = rows + 0.5 + (weights * step.repeat_interleave(3)).sum(dim=1)
+    return torch.stack([PEAK_STRIDE_PX * x, PEAK_STRIDE_PX * y, found[order]], dim=1), kinds
+
+
+def labels(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """The :data:`MOST_LABELS` likeliest classes (n,) of a frame, likeliest first, and their shares (n,).
+
+    Args:
+        logits: (1, classes), whose softmax the shares are; of equal shares the first class comes first.
+
+    Raises:
+        ValueError: if they are not those of one frame.
+    """
+    if logits.dim() != 2 or logits.shape[0] != 1:
+        raise ValueError(f"logits must be (1, classes) (got {tuple(logits.shape)})")
+    shares, classes = torch.softmax(logits[0].float(), dim=0).sort(descending=True, stable=True)
+    return classes[:MOST_LABELS], shares[:MOST_LABELS]
 
 
 def class_map(logits: Tensor, height_px: int, width_px: int) -> Tensor:

@@ -14,3 +14,4 @@ _NAMES = (
 COCO_CLASSES: tuple[str, ...] = tuple(_NAMES.split(","))
 
 SCENE_CLASSES = ("van", "ball", "astronaut", "cameraman")  # objects of the embedded scenes
+MAIN_CLASSES = ("nothing", *SCENE_CLASSES)  # what may cover most of one

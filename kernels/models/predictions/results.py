@@ -1,7 +1,7 @@
-"""What a model's raw outputs say about a frame, in one form for every task, and how far two results agree.
+"""What a model's raw outputs say about a frame, in one form for every task.
 
-This is what measured accuracy compares: the result of a sparse or stale inference against that of dense
-inference on the true frame.
+What else a task has, its bytes on the wire and how far two results agree, is in
+:mod:`kernels.models.predictions.tasks`.
 """
 
 from __future__ import annotations
@@ -10,17 +10,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from kernels.models.predictions.decoding import (
     Detections,
     assemble_masks,
-    box_iou,
     class_map,
     decode,
     keypoints,
+    labels,
+    peaks,
 )
+
+SURROUNDINGS = 0.05  # of the frame's longer side: how far around a keypoint an object is taken to reach
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +82,61 @@ class Pose:
     def foreground(self) -> np.ndarray:
         """(H, W) bool, the rectangle around the keypoints."""
         covered = np.zeros((self.height_px, self.width_px), bool)
+        if not len(self.points):
+            return covered
         low, high = self.points[:, :2].min(axis=0).astype(int), self.points[:, :2].max(axis=0).astype(int)
         covered[low[1] : high[1] + 1, low[0] : high[0] + 1] = True
         return covered
 
 
-Result = Segmentation | Boxes | Pose
+@dataclass(frozen=True, slots=True)
+class Keypoints:
+    """Keypoints of any number of objects, each by itself.
 
-# How precisely people mark each of COCO's 17 keypoints, relative to the person's size (COCO keypoint
-# evaluation, cocodataset.org): nose, eyes, ears, shoulders, elbows, wrists, hips, knees, ankles.
-_SPREAD = np.array([0.026, *np.repeat([0.025, 0.035, 0.079, 0.072, 0.062, 0.107, 0.087, 0.089], 2)])
+    Attributes:
+        points: (n, 3) float: x, y in pixels of the frame, score; the highest score first.
+        kinds: (n,) int, which keypoint each is.
+        height_px, width_px: the frame's size.
+    """
+
+    points: np.ndarray
+    kinds: np.ndarray
+    height_px: int
+    width_px: int
+
+    @property
+    def foreground(self) -> np.ndarray:
+        """(H, W) bool, squares around the keypoints, :data:`SURROUNDINGS` each way: no size is known."""
+        covered = np.zeros((self.height_px, self.width_px), bool)
+        reach = SURROUNDINGS * max(self.height_px, self.width_px)
+        for x, y in self.points[:, :2].tolist():
+            x1, y1, x2, y2 = (max(0, round(v)) for v in (x - reach, y - reach, x + reach, y + reach))
+            covered[y1:y2, x1:x2] = True
+        return covered
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """What the frame as a whole shows.
+
+    Attributes:
+        classes: (n,) int, the likeliest first.
+        scores: (n,) float, their shares of a softmax over all classes.
+        height_px, width_px: the frame's size.
+    """
+
+    classes: np.ndarray
+    scores: np.ndarray
+    height_px: int
+    width_px: int
+
+    @property
+    def foreground(self) -> None:
+        """None: a label is in no place."""
+        return None
+
+
+Result = Segmentation | Boxes | Pose | Keypoints | Labels
 
 
 def interpret(
@@ -99,7 +146,7 @@ def interpret(
     *,
     score_threshold: float = 0.25,
 ) -> Result:
-    """The result of one frame from the raw outputs of the default network, a YOLO11 or the pose network.
+    """The result of one frame from the raw outputs of a YOLO11 or of one of the small networks.
 
     A segment model's instances are painted into one map, the best last; class c is stored as c + 1.
 
@@ -114,6 +161,12 @@ def interpret(
         return Segmentation(class_map(outputs, height_px, width_px).cpu().numpy())
     if "heatmaps" in outputs:
         return Pose(keypoints(outputs["heatmaps"][0]).cpu().numpy(), height_px, width_px)
+    if "peaks" in outputs:
+        points, kinds = peaks(outputs["peaks"][0], height_px, width_px, score_threshold)
+        return Keypoints(points.cpu().numpy(), kinds.cpu().numpy(), height_px, width_px)
+    if "logits" in outputs:
+        classes, scores = labels(outputs["logits"][0])
+        return Labels(classes.cpu().numpy(), scores.cpu().numpy(), height_px, width_px)
     grid = (height_px // 8, width_px // 8)
     if tuple(outputs["boxes"][0].shape[2:]) != grid:
         raise ValueError(
@@ -132,59 +185,3 @@ def _paint(found: Detections, prototypes: Tensor, height_px: int, width_px: int)
     for mask, label in zip(masks[::-1], found.classes.tolist()[::-1], strict=True):
         painted[mask] = label + 1
     return painted
-
-
-def agreement(result: Result, reference: Result) -> float:
-    """How much of ``reference`` the result reproduces, in [0, 1]; symmetric.
-
-    Segmentations: IoU per class, averaged over the classes that occur in either (background excluded).
-    Boxes: the IoUs of boxes of one class, matched greedily from the largest, summed and divided by the larger
-    number of boxes. Two results that both found nothing agree (1). Poses: the mean of COCO's keypoint
-    similarity exp(−d²/(2·s²·(2σ)²)) with the frame's area as s².
-
-    Raises:
-        TypeError, ValueError: if the two are of different kinds or frame sizes.
-    """
-    if isinstance(result, Segmentation) and isinstance(reference, Segmentation):
-        if result.classes.shape != reference.classes.shape:
-            raise ValueError(
-                f"result must have the reference's size {reference.classes.shape} "
-                f"(got {result.classes.shape})"
-            )
-        return _class_iou(result.classes, reference.classes)
-    if isinstance(result, Boxes) and isinstance(reference, Boxes):
-        return _matched_iou(result, reference)
-    if isinstance(result, Pose) and isinstance(reference, Pose):
-        return _keypoint_similarity(result, reference)
-    raise TypeError(f"result must be {type(reference).__name__} (got {type(result).__name__})")
-
-
-def _class_iou(one: np.ndarray, other: np.ndarray) -> float:
-    joint = np.bincount(one.ravel().astype(np.intp) * 256 + other.ravel(), minlength=256 * 256).reshape(
-        256, 256
-    )
-    overlap = np.diag(joint)
-    union = joint.sum(axis=0) + joint.sum(axis=1) - overlap
-    occurring = union[1:] > 0
-    return float(np.mean(overlap[1:][occurring] / union[1:][occurring])) if occurring.any() else 1.0
-
-
-def _matched_iou(one: Boxes, other: Boxes) -> float:
-    most = max(len(one.boxes), len(other.boxes))
-    if most == 0 or min(len(one.boxes), len(other.boxes)) == 0:
-        return float(most == 0)
-    iou = box_iou(torch.from_numpy(one.boxes).double(), torch.from_numpy(other.boxes).double()).numpy()
-    iou = np.where(one.classes[:, None] == other.classes[None], iou, 0.0)
-    total = 0.0
-    for _ in range(min(iou.shape)):
-        row, column = np.unravel_index(np.argmax(iou), iou.shape)
-        total += float(iou[row, column])
-        iou[row, :] = iou[:, column] = 0.0
-    return total / most
-
-
-def _keypoint_similarity(one: Pose, other: Pose) -> float:
-    spread = _SPREAD if len(one.points) == len(_SPREAD) else np.full(len(one.points), _SPREAD.mean())
-    squared = ((one.points[:, :2] - other.points[:, :2]) ** 2).sum(axis=1)
-    area = other.height_px * other.width_px
-    return float(np.mean(np.exp(-squared / (2 * area * (2 * spread) ** 2))))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sim.components.blocks.interface import Match
 from sim.records.outcome import RestsOn
 from sim.world.frame import FrameGeometry
+from traces.errors import InputError
 
 SAME_OBJECT = 0.5  # IoU from which boxes of one class on two sides are one object
 
@@ -82,11 +83,20 @@ def merged_result(edge: Any, cloud: Any, division: Division, block_px: int) -> A
     """The packed result of both sides' packed results; None where no network runs.
 
     A class map is put together block by block. A box counts where its centre does, and one that both sides
-    found once; a keypoint likewise, where either side has as many.
+    found once; a keypoint likewise, of one pose where either side has as many.
+
+    Raises:
+        InputError: results are of whole frames, as of a classification, so that neither side has one.
     """
     if edge is None or cloud is None:
         return None
-    from kernels.codecs.result_codec import decode_result, encode_boxes, encode_classes, encode_points
+    from kernels.codecs.result_codec import (
+        decode_result,
+        encode_boxes,
+        encode_classes,
+        encode_keypoints,
+        encode_points,
+    )
 
     left, right = decode_result(edge), decode_result(cloud)
     counts = division.cloud_counts
@@ -103,10 +113,24 @@ def merged_result(edge: Any, cloud: Any, division: Division, block_px: int) -> A
         taken = _counts_at(counts, right.points[:, :2], block_px)
         points = np.where(taken[:, None], right.points, left.points)
         return encode_points(points, left.height_px, left.width_px)
-    assert left.boxes is not None
-    assert right.boxes is not None
+    if left.kind == "labels":
+        raise InputError(
+            "scheduler: expected one that picks a side, for a classification is of the whole frame, of which "
+            "a split gives either side a part: found 'split'"
+        )
     assert left.classes is not None
     assert right.classes is not None
+    if left.kind == "keypoints":
+        assert left.points is not None
+        assert right.points is not None
+        in_cloud = _counts_at(counts, right.points[:, :2], block_px)
+        on_edge = ~_counts_at(counts, left.points[:, :2], block_px)
+        both = np.concatenate((right.points[in_cloud], left.points[on_edge]))
+        kinds = np.concatenate((right.classes[in_cloud], left.classes[on_edge])).astype(np.int64)
+        order = np.argsort(-both[:, 2], kind="stable")
+        return encode_keypoints(both[order], kinds[order], left.height_px, left.width_px)
+    assert left.boxes is not None
+    assert right.boxes is not None
     seen = _counts_at(counts, _centres(right.boxes), block_px)
     boxes, classes = right.boxes[seen], right.classes[seen]
     own = ~_counts_at(counts, _centres(left.boxes), block_px)

@@ -80,11 +80,14 @@ class Salience:
         """Keep what the result of a frame found, unless that of a later one is known.
 
         Args:
-            result: packed, as it crosses the downlink; None: no network runs.
+            result: packed, as it crosses the downlink; None: no network runs. One that is in no place, as
+                of a classification, says nothing of any block.
             frame_index: of the frame.
         """
         if result is not None and self.rule is not None and frame_index > self._frame_index:
-            self._found, self._frame_index = foreground_of(result), frame_index
+            from kernels.models.predictions.tasks import unpack
+
+            self._found, self._frame_index = unpack(result).foreground, frame_index
 
     def classifier(self, reference_index: int) -> Classifier:
         """Tells the critical blocks of a frame that is searched in the reference of some frame.
@@ -160,25 +163,3 @@ def placed_back(found: NDArray[np.bool_], vectors: NDArray[np.int16], block_px: 
     placed = np.zeros_like(found)
     placed[np.clip(y + move[:, 1], 0, height - 1), np.clip(x + move[:, 0], 0, width - 1)] = True
     return placed
-
-
-def foreground_of(result: bytes) -> NDArray[np.bool_]:
-    """(H, W), where a packed result has found something: masks, boxes, or the box around keypoints."""
-    from kernels.codecs.result_codec import decode_result
-
-    said = decode_result(result)
-    if said.kind == "classes":
-        assert said.classes is not None
-        return said.classes > 0
-    found = np.zeros((said.height_px, said.width_px), np.bool_)
-    corners: NDArray[np.floating]
-    if said.kind == "boxes":
-        assert said.boxes is not None
-        corners = said.boxes
-    else:
-        assert said.points is not None
-        xy = said.points[:, :2]
-        corners = np.concatenate((xy.min(0), xy.max(0)))[None] if len(xy) else np.zeros((0, 4), np.float32)
-    for left, top, right, bottom in np.rint(np.maximum(corners, 0.0)).astype(int):
-        found[top:bottom, left:right] = True
-    return found

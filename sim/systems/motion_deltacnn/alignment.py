@@ -13,7 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.codecs.result_codec import decode_result, encode_boxes, encode_classes, encode_points
+from kernels.codecs.result_codec import (
+    decode_result,
+    encode_boxes,
+    encode_classes,
+    encode_keypoints,
+    encode_points,
+)
 from kernels.motion.homography import Matrix, fit_homography, map_points, sample_labels, translation
 from kernels.motion.image_pyramid import ImagePyramid
 from kernels.motion.search import search_motion
@@ -131,11 +137,18 @@ def read_back(result: Any, matrix: Matrix) -> Any:
     found: Any = decode_result(result)
     if found.kind == "classes":
         return encode_classes(sample_labels(found.classes, matrix))
+    if found.kind == "labels":
+        return result  # of the whole frame, wherever it lies
     inverse = np.linalg.inv(matrix)
     height, width = found.height_px, found.width_px
     if found.kind == "points":
         places = map_points(inverse, found.points[:, :2])
         return encode_points(np.concatenate([places, found.points[:, 2:]], axis=1), height, width)
+    if found.kind == "keypoints":
+        places = map_points(inverse, found.points[:, :2])
+        inside = ((places >= 0) & (places < (width, height))).all(axis=1)  # the canvas holds more
+        points = np.concatenate([places, found.points[:, 2:]], axis=1)[inside]
+        return encode_keypoints(points, found.classes[inside], height, width)
     x1, y1, x2, y2 = np.asarray(found.boxes, np.float64).T
     corners = map_points(inverse, np.stack([[x1, x2, x2, x1], [y1, y1, y2, y2]], axis=-1))  # (4, n, 2)
     limit = np.array([width, height], np.float64)

@@ -31,7 +31,7 @@ class BrightPixels:
         width: int = 8
 
     class_names = ("dark", "bright")
-    segments, has_weights, size_multiple_px = True, True, 2
+    task, has_weights, size_multiple_px = "segmentation", True, 2
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -144,7 +144,8 @@ def test_every_built_in_network_has_its_configuration(name: str, repository: Pat
     else:
         assert network.options.name == name
         assert network.class_names == COCO_CLASSES
-    assert network.segments is (name == "default" or name.endswith("-seg"))
+    segments = name == "default" or name.endswith("-seg")
+    assert network.task == ("segmentation" if segments else "detection")
     assert network.size_multiple_px == 32
 
 
@@ -152,6 +153,6 @@ def test_making_a_network_does_not_load_torch() -> None:
     code = (
         "import sys; from kernels.models.network import SceneNetwork, Yolo11Network as Y; "
         "made = Y(Y.Options()), SceneNetwork(SceneNetwork.Options()); "
-        "made[0].class_names, made[1].segments; sys.exit('torch' in sys.modules)"
+        "made[0].class_names, made[1].task; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from kernels.codecs.result_codec import decode_result, encode_boxes, encode_classes, encode_points
+from kernels.codecs.result_codec import (
+    decode_result,
+    encode_boxes,
+    encode_classes,
+    encode_keypoints,
+    encode_labels,
+    encode_points,
+)
 
 HEADER_BYTES = 16
 maps = arrays.arrays(np.uint8, st.tuples(st.integers(0, 40), st.integers(1, 40)), elements=st.integers(0, 4))
@@ -51,6 +58,31 @@ def test_keypoints_come_back_in_twelve_bytes_each(points):
     data = encode_points(points, 256, 192)
     np.testing.assert_array_equal(decode_result(data).points, points)
     assert len(data) <= HEADER_BYTES + 12 * len(points)
+
+
+@given(
+    points=arrays.arrays(np.float32, st.tuples(st.integers(0, 30), st.just(3)), elements=floats),
+    seed=st.integers(0, 9),
+)
+def test_keypoints_with_kinds_come_back_in_fourteen_bytes_each(points, seed):
+    kinds = np.random.default_rng(seed).integers(0, 65536, len(points))
+    data = encode_keypoints(points, kinds, 256, 192)
+    found = decode_result(data)
+    assert (found.kind, found.height_px, found.width_px) == ("keypoints", 256, 192)
+    np.testing.assert_array_equal(found.points, points)
+    np.testing.assert_array_equal(found.classes, kinds)
+    assert len(data) <= HEADER_BYTES + 14 * len(points)
+
+
+@given(scores=arrays.arrays(np.float32, st.integers(0, 9), elements=floats), seed=st.integers(0, 9))
+def test_labels_come_back_in_six_bytes_each(scores, seed):
+    classes = np.random.default_rng(seed).integers(0, 1000, len(scores))
+    data = encode_labels(classes, scores, 640, 640)
+    found = decode_result(data)
+    assert (found.kind, found.height_px, found.width_px) == ("labels", 640, 640)
+    np.testing.assert_array_equal(found.scores, scores)
+    np.testing.assert_array_equal(found.classes, classes)
+    assert len(data) <= HEADER_BYTES + 6 * len(scores)
 
 
 def test_a_mask_of_few_objects_takes_few_bytes():

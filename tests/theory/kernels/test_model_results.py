@@ -10,7 +10,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels.models.predictions.results import Boxes, Pose, Result, Segmentation, agreement, interpret
+from kernels.models.network import TASK_NAMES
+from kernels.models.predictions.results import (
+    Boxes,
+    Keypoints,
+    Labels,
+    Pose,
+    Result,
+    Segmentation,
+    interpret,
+)
+from kernels.models.predictions.tasks import TASKS, TOLERANCE, agreement, pack, unpack
 
 
 def segmentation(seed: int) -> Segmentation:
@@ -29,7 +39,21 @@ def pose(seed: int) -> Pose:
     return Pose(np.random.default_rng(seed).uniform(0, 48, (17, 3)), 48, 48)
 
 
-@given(st.integers(0, 10**6), st.integers(0, 10**6), st.sampled_from([segmentation, boxes, pose]))
+def keypoints(seed: int) -> Keypoints:
+    random = np.random.default_rng(seed)
+    count = int(random.integers(0, 9))
+    return Keypoints(random.uniform(0, 100, (count, 3)), random.integers(0, 2, count), 100, 80)
+
+
+def labels(seed: int) -> Labels:
+    scores = np.sort(np.random.default_rng(seed).dirichlet(np.ones(3)))[::-1]
+    return Labels(np.random.default_rng(seed).permutation(3), scores, 48, 48)
+
+
+KINDS = [segmentation, boxes, pose, keypoints, labels]
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6), st.sampled_from(KINDS))
 @settings(max_examples=60, deadline=None)
 def test_agreement_is_a_symmetric_share(
     one_seed: int, other_seed: int, kind: Callable[[int], Result]
@@ -72,12 +96,73 @@ def test_keypoints_a_spread_apart_are_similar_by_the_formula() -> None:
     assert one == pytest.approx((16 + np.exp(-0.5)) / 17)
 
 
+@given(st.integers(0, 10**6), st.sampled_from(KINDS))
+@settings(max_examples=60, deadline=None)
+def test_a_result_comes_back_from_the_wire(seed: int, kind: Callable[[int], Result]) -> None:
+    """Within the float32 of the wire; and packing what came back gives the same bytes."""
+    sent = kind(seed)
+    packed = pack(sent)
+    received = unpack(packed)
+    assert type(received) is type(sent)
+    assert agreement(received, sent) == pytest.approx(1, abs=1e-6)
+    assert pack(received) == packed
+
+
+def test_every_task_has_its_own_result_and_kind_of_message() -> None:
+    assert tuple(TASKS) == TASK_NAMES
+    assert (
+        len({task.result for task in TASKS.values()}) == len({t.kind for t in TASKS.values()}) == len(TASKS)
+    )
+
+
+def at(*places: tuple[float, float, int]) -> Keypoints:
+    """Keypoints of a frame of 100×80 px, by x, y, kind; the tolerance there is 2 px."""
+    points = np.array([(x, y, 0.9) for x, y, _ in places]).reshape(-1, 3)
+    return Keypoints(points, np.array([kind for *_, kind in places], int), 100, 80)
+
+
+def test_a_keypoint_counts_within_two_per_cent_of_the_longer_side() -> None:
+    assert TOLERANCE * 100 == 2
+    truth = at((10, 10, 0), (50, 50, 1))
+    assert agreement(at((12, 10, 0), (50, 50, 1)), truth) == 1
+    assert agreement(at((12.1, 10, 0), (50, 50, 1)), truth) == pytest.approx(1 / 2)
+    assert agreement(at((10, 10, 1), (50, 50, 1)), truth) == pytest.approx(1 / 2), "of another kind"
+
+
+def test_keypoints_too_many_and_too_few_cost_what_f1_takes() -> None:
+    """2·pairs / (found + true): one of two missed is 2/3, as is one too many beside one found."""
+    truth = at((10, 10, 0), (50, 50, 1))
+    assert agreement(at((10, 10, 0)), truth) == pytest.approx(2 / 3)
+    assert agreement(at((10, 10, 0), (10.5, 10, 0)), at((10, 10, 0))) == pytest.approx(2 / 3), "one pair each"
+    assert agreement(at(), truth) == 0
+    assert agreement(at(), at()) == 1
+
+
+def test_the_closest_pair_is_made_first() -> None:
+    """Else (11.9 → 10) would leave 13.5 without a partner."""
+    assert agreement(at((11.9, 5, 0), (8.2, 5, 0)), at((10, 5, 0), (13.5, 5, 0))) == 1
+
+
+def test_labels_agree_by_the_first_alone() -> None:
+    """Top-1: the metric of FluxShard's second paper for classification (§V-A)."""
+    truth = Labels(np.array([2, 0, 1]), np.array([0.6, 0.3, 0.1]), 32, 32)
+    assert agreement(Labels(np.array([2, 1, 0]), np.array([0.4, 0.35, 0.25]), 32, 32), truth) == 1
+    assert agreement(Labels(np.array([0, 2, 1]), np.array([0.5, 0.4, 0.1]), 32, 32), truth) == 0
+
+
 def test_foreground_is_what_was_found() -> None:
     found = Segmentation(np.array([[0, 3], [1, 0]], np.uint8))
     assert found.foreground.tolist() == [[False, True], [True, False]]
     covered = Boxes(np.array([[-3.0, 1.0, 2.2, 9.0]]), np.array([0]), 4, 4).foreground
     around = Pose(np.array([[1.0, 2.0, 9.0], [2.5, 3.0, 9.0]]), 5, 5).foreground
     assert np.argwhere(around).tolist() == [[2, 1], [2, 2], [3, 1], [3, 2]]
+    assert not Pose(np.zeros((0, 3)), 5, 5).foreground.any()
+    squares = at((0, 0, 0), (50, 40, 1)).foreground  # 5 px each way, cut off at the border
+    assert squares.shape == (100, 80)
+    assert squares.sum() == 5 * 5 + 10 * 10
+    assert squares[:5, :5].all()
+    assert squares[35:45, 45:55].all()
+    assert labels(0).foreground is None
     assert np.argwhere(covered).tolist() == [[1, 0], [1, 1], [2, 0], [2, 1], [3, 0], [3, 1]]
 
 
@@ -112,6 +197,19 @@ def test_every_kind_of_output_is_read() -> None:
     person = interpret({"heatmaps": (heat,)}, 256, 192)
     assert isinstance(person, Pose)
     assert person.points.tolist() == [[10.0, 6.0, 1.0]] * 17
+    peaks = torch.full((1, 2, 4, 8), -9.0)
+    peaks[0, 1, 2, 5], peaks[0, 1, 2, 6], peaks[0, 0, 0, 0] = 2.0, 1.0, -2.0
+    found_at = interpret({"peaks": (peaks,)}, 32, 64, score_threshold=0.3)
+    assert isinstance(found_at, Keypoints)
+    assert found_at.kinds.tolist() == [1], "one peak, its neighbour is none, and one below the threshold"
+    (x, y, score) = found_at.points[0].tolist()
+    assert score == pytest.approx(1 / (1 + np.exp(-2)))
+    assert 44 < x < 48, "drawn from the cell's centre to the neighbour that scores, too"
+    assert y == pytest.approx(20, abs=0.01)
+    said = interpret({"logits": (torch.tensor([[0.0, 3.0, 1.0, 2.0, -1.0, -2.0]]),)}, 32, 32)
+    assert isinstance(said, Labels)
+    assert said.classes.tolist() == [1, 3, 2, 0, 4], "the five likeliest"
+    assert said.scores[0] == pytest.approx(np.exp(3) / np.exp([0, 3, 1, 2, -1, -2]).sum())
     painted = interpret(outputs, 32, 32)
     assert isinstance(painted, Segmentation)
     assert (painted.classes == 2).all()
@@ -123,5 +221,11 @@ def test_results_of_different_kinds_or_sizes_do_not_compare() -> None:
         agreement(small, large)
     with pytest.raises(TypeError, match=r"result must be Segmentation \(got Boxes\)"):
         agreement(boxes(0), small)
+    with pytest.raises(ValueError, match=r"result must have the reference's size \(48, 48\)"):
+        agreement(Labels(np.array([1]), np.array([1.0]), 32, 48), labels(0))
+    with pytest.raises(ValueError, match=r"peaks must be \(1, kinds, 8, 8\)"):
+        interpret({"peaks": (torch.zeros(1, 4, 4, 4),)}, 64, 64)
+    with pytest.raises(ValueError, match=r"logits must be \(1, classes\)"):
+        interpret({"logits": (torch.zeros(2, 4),)}, 64, 64)
     with pytest.raises(ValueError, match=r"outputs must be of a 64×64 px frame"):
         interpret({"boxes": (torch.zeros(1, 64, 4, 4),)}, 64, 64)

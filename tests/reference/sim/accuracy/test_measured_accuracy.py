@@ -15,9 +15,10 @@ from kernels.codecs.block_codecs import BlockCodec, JpegAtlas, RawBlocks, block_
 from kernels.codecs.payload_frames import frame_codec_of
 from kernels.models.network import SceneNetwork
 from kernels.models.predictions.results import Segmentation
+from kernels.models.predictions.tasks import pack
 from sim.accuracy.choice import NetworkChoice
 from sim.accuracy.evaluator import Evaluator, agreement_of, foreground_iou
-from sim.accuracy.inference import Inference, open_inference, pack
+from sim.accuracy.inference import Inference, open_inference
 from sim.accuracy.running import RunningNetwork, Truth
 from sim.accuracy.steps import Steps
 from sim.components.blocks import BlockFeatures, Message

@@ -16,9 +16,9 @@ import pytest
 from numpy.typing import NDArray
 
 from kernels.models.predictions.results import Segmentation
+from kernels.models.predictions.tasks import pack
 from kernels.motion.warp import warp_image
 from sim.accuracy import inference as measured
-from sim.accuracy.inference import pack
 from sim.components.blocks import BlockFeatures
 from sim.components.blocks.pixels import PixelReference
 from sim.components.synchronisation import ServerHalf

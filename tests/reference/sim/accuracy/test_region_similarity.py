@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from kernels.models.network import SceneNetwork, Yolo11Network
 from kernels.models.predictions.results import Segmentation
+from kernels.models.predictions.tasks import pack
 from sim.accuracy.choice import NetworkChoice
 from sim.accuracy.evaluator import BOTH_NAMES, DENSE_NAMES, MASK_NAMES, Evaluator
-from sim.accuracy.inference import pack
 from sim.accuracy.masks import MaskTruth, open_masks
 from sim.command.single_run import run_once
 from sim.configuration.sections import AccuracyConfig
@@ -157,7 +157,8 @@ def test_dense_inference_is_evaluated_by_the_scene_it_was_shown() -> None:
     frames = written("masks", dense=0.5).frames
     assert frames["region_similarity"].dropna().between(0.5, 0.999).all()
     from kernels.models.evaluation.evaluate import mask_iou
-    from sim.accuracy.inference import open_inference, unpack
+    from kernels.models.predictions.tasks import unpack
+    from sim.accuracy.inference import open_inference
 
     scene = Scene("walk", 1, 28, 256)
     inference = open_inference(chosen("default"), AccuracyConfig("measured"), FrameGeometry(256, 256))

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from kernels.codecs.result_codec import encode_boxes, encode_classes, encode_points
+from kernels.codecs.result_codec import encode_classes, encode_labels
 from kernels.motion.field import MotionField
 from sim.components.blocks import Match
-from sim.systems.fluxshard_remap.salience import MissRule, Salience, foreground_of
+from sim.systems.fluxshard_remap.salience import MissRule, Salience
 
 BLOCK_PX = 16
 ROWS, COLUMNS = 6, 8
@@ -180,18 +180,10 @@ def test_following_a_mask_always_ends(searches: list[tuple[int, int]], reference
     assert len(critical(known, reference, panned(0, 0), 1.0)) > 0
 
 
-# -- what a result says -----------------------------------------------------------------------------
-
-
-def test_the_foreground_of_each_kind_of_result() -> None:
-    found = box(3, 5, 40, 60)
-    assert np.array_equal(foreground_of(result(found)), found)
-    corners = np.array(
-        [[5.0, 3.0, 60.0, 40.0], [-9.0, -9.0, 2.0, 1.0]], np.float32
-    )  # left, top, right, bottom
-    boxes = encode_boxes(corners, np.array([1, 2]), HEIGHT, WIDTH)
-    assert np.array_equal(foreground_of(boxes), found | box(0, 0, 1, 2))
-    points = np.array([[5.0, 3.0, 1.0], [60.0, 40.0, 1.0], [30.0, 20.0, 0.5]], np.float32)
-    assert np.array_equal(foreground_of(encode_points(points, HEIGHT, WIDTH)), found)
-    nothing = encode_boxes(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), HEIGHT, WIDTH)
-    assert not foreground_of(nothing).any()
+def test_a_result_that_is_in_no_place_leaves_every_block_its_threshold() -> None:
+    """A classification says nothing of where: the classifier then has one τ, as before the first result."""
+    known, nowhere = salience("filter"), encode_labels(np.array([3, 1]), np.array([0.9, 0.1]), HEIGHT, WIDTH)
+    known.remember(nowhere, 0)
+    assert critical(known, 0, panned(0, 0), TAU) == set(range(ROWS * COLUMNS))
+    known.remember(result(box(0, 0, 0, 0)), 1)  # one that is in a place, and found nothing there
+    assert critical(known, 1, panned(0, 0), TAU) == set()

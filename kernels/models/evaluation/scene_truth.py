@@ -1,0 +1,58 @@
+"""What the embedded scenes' ids say, task by task: the main class of a frame, the centres of its objects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from kernels.models.predictions.labels import SCENE_CLASSES
+from traces.video.scenes.scene import Scene
+
+MOST_OBJECTS = 16  # ids in a scene, 0 included; a label is 16 · class + id, with class 0 for background
+LEAST_SHARE = 1 / 2000  # of the frame that must be seen of an object, or of a class, for it to count
+
+
+def labelled_objects(
+    preset: str, seed: int, indices: Sequence[int], size_px: int | tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Frames of a composed scene (n, H, W, 3), and labels (n, H, W), both uint8.
+
+    Raises:
+        ValueError: the scene shows an object of no class of the scenes', or too many.
+    """
+    scene = Scene(preset, seed=seed, frame_count=max(indices) + 1, size_px=size_px, cache_bytes=0)
+    kinds = scene.object_kinds
+    unknown = set(kinds) - set(SCENE_CLASSES)
+    if unknown or len(kinds) >= MOST_OBJECTS:
+        raise ValueError(
+            f"scene must show up to {MOST_OBJECTS - 1} of {', '.join(SCENE_CLASSES)} (got {', '.join(kinds)})"
+        )
+    label_of_id = [MOST_OBJECTS * (1 + SCENE_CLASSES.index(kind)) + i for i, kind in enumerate(kinds, 1)]
+    table = np.array([0, *label_of_id], np.uint8)
+    return np.stack([scene.image(i) for i in indices]), np.stack([table[scene.mask(i)] for i in indices])
+
+
+def main_class(classes: np.ndarray) -> int:
+    """The class (0: background) that covers most of a class map (H, W) but for background; 0 if none does.
+
+    None does where each covers less than :data:`LEAST_SHARE`; of two that cover as much, the first counts.
+    """
+    covered = np.bincount(classes.ravel(), minlength=1 + len(SCENE_CLASSES))[1:]
+    best = int(np.argmax(covered))
+    return 1 + best if covered[best] >= LEAST_SHARE * classes.size else 0
+
+
+def object_centres(labels: np.ndarray) -> list[tuple[float, float, int]]:
+    """(x, y, kind) of each object in labels (H, W): the centre, in pixels, of the box around what is seen.
+
+    A kind is an index into the scenes' classes. Objects of which less than :data:`LEAST_SHARE` of the frame
+    is seen are left out.
+    """
+    found = []
+    for label in np.unique(labels[labels > 0]).tolist():
+        y, x = np.nonzero(labels == label)
+        if len(x) >= LEAST_SHARE * labels.size:
+            centre = (float(x.min() + x.max() + 1) / 2, float(y.min() + y.max() + 1) / 2)
+            found.append((*centre, label // MOST_OBJECTS - 1))
+    return found
