@@ -64,6 +64,13 @@ TABLES = {
             *("foreground IoU", "streaming accuracy", "latency ms"),
         ),
     ),
+    "tasks": PageTable(
+        "sim/accuracy/README.md",
+        (
+            *("system", "network", "frames", "of", "EA", "accuracy", "by", "foreground IoU"),
+            *("streaming accuracy", "latency ms", "reuse %"),
+        ),
+    ),
     "measured_davis": PageTable(
         "sim/accuracy/README.md",
         (

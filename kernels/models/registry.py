@@ -38,7 +38,7 @@ def build_model(name: str, *, fused: bool = True, classes: int = 80) -> nn.Modul
     if name == "default-tokens":
         from kernels.models.networks.token_network import TokenNetwork
 
-        return TokenNetwork(fused=fused).eval()
+        return TokenNetwork().eval()
     if name == "default-keypoints":
         from kernels.models.networks.keypoint_network import KeypointNetwork
 

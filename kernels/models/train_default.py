@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kernels.models.conversion import fold
+from kernels.models.evaluation.scene_truth import labels_of
 from kernels.models.networks.default_network import (
     CLASS_NAMES,
     OUTPUT_STRIDE_PX,
@@ -102,6 +103,21 @@ def composed_frames(
     class_of_id = np.array([0, *(CLASS_NAMES.index(kind) for kind in kinds)], dtype=np.uint8)
     labels = np.stack([class_of_id[scene.mask(i)] for i in indices])
     return np.stack([scene.image(i) for i in indices]), labels
+
+
+def labelled_objects(
+    preset: str, seed: int, indices: Sequence[int], size_px: int | tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Frames of a composed scene (n, H, W, 3), and each pixel's class and object (n, H, W), both uint8.
+
+    A label is 16 · class + id (:mod:`kernels.models.evaluation.scene_truth`).
+
+    Raises:
+        ValueError: the scene shows an object of no class of the scenes', or too many.
+    """
+    scene = Scene(preset, seed=seed, frame_count=max(indices) + 1, size_px=size_px, cache_bytes=0)
+    table = labels_of(scene.object_kinds)
+    return np.stack([scene.image(i) for i in indices]), np.stack([table[scene.mask(i)] for i in indices])
 
 
 def batches(

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import csv
 import sys
 import time
@@ -24,44 +25,73 @@ from torch.nn import functional
 
 from kernels.models.conversion import fold
 from kernels.models.evaluation import evaluate_tasks
-from kernels.models.evaluation.scene_truth import MOST_OBJECTS, labelled_objects, main_class, object_centres
+from kernels.models.evaluation.scene_truth import MOST_OBJECTS, main_class, object_centres
 from kernels.models.network import KeypointSceneNetwork
 from kernels.models.networks import keypoint_network, token_network
-from kernels.models.networks.keypoint_network import KeypointNetwork, load_keypoint_network
-from kernels.models.networks.token_network import PATCH_PX, TokenNetwork, load_token_network
-from kernels.models.train_default import HELD_OUT_SEEDS, MEASURED_FRAMES, FrameSource, batches
+from kernels.models.networks.keypoint_network import KeypointTop, load_keypoint_network
+from kernels.models.networks.scene_trunks import EarlyTrunk, PyramidTrunk, take_over
+from kernels.models.networks.token_network import PATCH_PX, TokenTop, load_token_network
+from kernels.models.train_default import (
+    HELD_OUT_SEEDS,
+    MEASURED_FRAMES,
+    PRESET_NAMES,
+    FrameSource,
+    batches,
+    labelled_objects,
+)
 from kernels.models.weight_files import save_weights
-from traces.video.scenes.scene import PRESETS
 
 WEIGHTS = {"tokens": token_network.WEIGHTS, "keypoints": keypoint_network.WEIGHTS}
-STEPS = {"tokens": 2000, "keypoints": 1500}
+STEPS = {"tokens": 1000, "keypoints": 1000}
 SIZES_PX: dict[str, tuple[int | tuple[int, int], ...]] = {
     "tokens": (320, 640),
     "keypoints": (320, 640, (256, 192)),  # the last is SDPose's, for which it stands in
 }
 PEAK_WIDTH = 1.25  # σ of a target's Gaussian, in cells of the heat map
-PEAK_RATES = {"tokens": 1.5e-3, "keypoints": 3e-3}  # of learning; attention stalls at the second
+PEAK_RATE = 2e-3  # of learning
 PATCH_WEIGHT = 2.0  # of what tokens say of their own patches, beside what is said of the frame
 
 
-def token_loss(model: TokenNetwork, aside: nn.Linear, images: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of the main class, plus that of what each token's own patch shows.
+class TokenLesson(nn.Module):
+    """Frames and labels to a loss: cross-entropy of the main class, plus that of what each patch shows.
 
     The second is dropped after training, as is the layer that says it: it tells each token what it looks at
     (Jiang et al. 2021, "All tokens matter", with the share of each class in the patch as the label).
-
-    Args:
-        aside: from a token's channels to the classes.
-        labels: (B, H, W), as :func:`labelled_objects` has them.
     """
-    tokens = model.tokens(images)
-    kinds = functional.one_hot(labels // MOST_OBJECTS, model.head.out_features).permute(0, 3, 1, 2).float()
-    shares = functional.avg_pool2d(kinds, PATCH_PX)
-    wanted = torch.tensor([main_class(one) for one in (labels // MOST_OBJECTS).numpy()])
-    said = model.head(tokens.mean(dim=(2, 3)))
-    patches = aside(tokens.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-    said_of_patches = functional.cross_entropy(patches, shares)
-    return functional.cross_entropy(said, wanted) + PATCH_WEIGHT * said_of_patches
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk, self.top = EarlyTrunk(), TokenTop()
+        self.aside = nn.Linear(self.top.head.in_features, self.top.head.out_features)
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Labels (B, H, W) as :func:`labelled_objects` has them."""
+        tokens = self.top.tokens(self.trunk(images))
+        classes = labels // MOST_OBJECTS
+        kinds = functional.one_hot(classes, self.top.head.out_features).permute(0, 3, 1, 2).float()
+        shares = functional.avg_pool2d(kinds, PATCH_PX)
+        wanted = torch.tensor([main_class(one) for one in classes.numpy()])
+        said = self.top.head(tokens.mean(dim=(2, 3)))
+        said_of_patches = self.aside(tokens.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        patches = functional.cross_entropy(said_of_patches, shares)
+        return functional.cross_entropy(said, wanted) + PATCH_WEIGHT * patches
+
+
+class KeypointLesson(nn.Module):
+    """Frames and labels to the loss of heat maps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk, self.top = PyramidTrunk(), KeypointTop(fused=False)
+        assert self.top.head.bias is not None
+        nn.init.constant_(self.top.head.bias, -2.19)  # a score of .1 everywhere, as Zhou et al. begin
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Labels (B, H, W) as :func:`labelled_objects` has them."""
+        logits = self.top(self.trunk(images))
+        stride_px = images.shape[2] // logits.shape[2]
+        wanted = [peak_targets(one, logits.shape[1], stride_px) for one in labels.numpy()]
+        return peak_loss(logits, torch.from_numpy(np.stack(wanted)))
 
 
 def peak_targets(labels: np.ndarray, kinds: int, stride_px: int) -> np.ndarray:
@@ -100,10 +130,12 @@ def train(
     frames_per_scene: int = 24,
     log: Callable[[str], None] = print,
 ) -> nn.Module:
-    """Train one of the networks and return it fused; the result is a function of the arguments.
+    """Train the top of one of the networks and return it fused; the result is a function of the arguments.
 
     The learning rate rises for a twentieth of the steps, then falls to zero as a cosine; the weights are an
     exponential moving average.
+
+    Only the top learns: the trunk is the default network's, frozen.
 
     Args:
         task: "tokens" or "keypoints".
@@ -113,44 +145,30 @@ def train(
     """
     if steps < 1:
         raise ValueError(f"steps must be > 0 (got {steps})")
-    peak_rate = PEAK_RATES[task]
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    make = TokenNetwork if task == "tokens" else KeypointNetwork
-    model, average = make(fused=False).train(), make(fused=False).eval()
-    aside: nn.Module = nn.Identity()
-    if isinstance(model, TokenNetwork):
-        aside = nn.Linear(model.head.in_features, model.head.out_features)
-    elif isinstance(model, KeypointNetwork):
-        assert model.head.bias is not None
-        nn.init.constant_(model.head.bias, -2.19)  # a score of .1 everywhere, as Zhou et al. begin
-    average.load_state_dict(model.state_dict())
-    learnt = [*model.parameters(), *aside.parameters()]
-    optimiser = torch.optim.AdamW(learnt, lr=peak_rate, weight_decay=0.01)
+    lesson = TokenLesson() if task == "tokens" else KeypointLesson()
+    take_over(lesson.trunk)
+    average = copy.deepcopy(lesson.top).eval()
+    learnt = [weight for weight in lesson.parameters() if weight.requires_grad]
+    optimiser = torch.optim.AdamW(learnt, lr=PEAK_RATE, weight_decay=0.01)
     started, smoothed = time.monotonic(), float("nan")
     for step, (images, labels) in enumerate(batches(source, presets, rng, batch, frames_per_scene, 1), 1):
         done = (step - 1) / steps
         if done >= 1:
             break
         for group in optimiser.param_groups:
-            group["lr"] = peak_rate * min(done / 0.05, 0.5 * (1 + np.cos(np.pi * done)))
-        if isinstance(model, TokenNetwork):
-            assert isinstance(aside, nn.Linear)
-            value = token_loss(model, aside, images, labels)
-        else:
-            logits = model(images)["peaks"][0]
-            stride_px = images.shape[2] // logits.shape[2]
-            wanted = [peak_targets(one, logits.shape[1], stride_px) for one in labels.numpy()]
-            value = peak_loss(logits, torch.from_numpy(np.stack(wanted)))
+            group["lr"] = PEAK_RATE * min(done / 0.05, 0.5 * (1 + np.cos(np.pi * done)))
+        value = lesson(images, labels)
         optimiser.zero_grad(set_to_none=True)
         value.backward()
         nn.utils.clip_grad_norm_(learnt, 5.0)
         optimiser.step()
-        blend(average, model, min(0.995, step / (step + 20)))
+        blend(average, lesson.top, min(0.995, step / (step + 20)))
         smoothed = float(value.detach()) if step == 1 else 0.97 * smoothed + 0.03 * float(value.detach())
         if step % 50 == 0:
             log(f"step {step:5d}  {time.monotonic() - started:5.0f} s  loss {smoothed:.4f}")
-    return fold(average, make())
+    return average.eval() if task == "tokens" else fold(average, KeypointTop())
 
 
 @torch.no_grad()
@@ -167,7 +185,7 @@ def measure(task: str) -> list[dict[str, str]]:
     rows = []
     model = load_token_network() if task == "tokens" else load_keypoint_network()
     threshold = KeypointSceneNetwork.Options().score_threshold
-    for preset in PRESETS:
+    for preset in PRESET_NAMES:
         for size_px in SIZES_PX[task]:
             asked = labelled_objects, preset, HELD_OUT_SEEDS, MEASURED_FRAMES, size_px
             if task == "tokens":
@@ -197,7 +215,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     steps = STEPS[chosen.task] if chosen.steps is None else chosen.steps
     try:
-        model = train(chosen.task, labelled_objects, tuple(PRESETS), steps=steps, seed=chosen.seed, log=_say)
+        model = train(chosen.task, labelled_objects, PRESET_NAMES, steps=steps, seed=chosen.seed, log=_say)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -212,7 +212,7 @@ def _watchers(
         CoverageRuler(config.accuracy.coverage_threshold, view.geometry.block_px),
         evaluator,
         Timeline() if config.timeline else None,
-        _overlay(config, view, overlay_path),
+        _overlay(config, view, parts.network, overlay_path),
         on_frame,
     )
 
@@ -345,7 +345,9 @@ def _misbelief(faults: FaultsConfig) -> Misbelief | None:
     return None if (made.factor, made.delay_s) == (1.0, 0.0) else made
 
 
-def _overlay(config: RunConfig, view: VideoView, path: Path | None) -> Overlay | None:
+def _overlay(
+    config: RunConfig, view: VideoView, network: NetworkChoice | None, path: Path | None
+) -> Overlay | None:
     if not config.overlay:
         return None
     if view.images(0) is None:
@@ -357,6 +359,8 @@ def _overlay(config: RunConfig, view: VideoView, path: Path | None) -> Overlay |
         from kernels.models.predictions.tasks import unpack  # loads torch
 
         overlay.unpack = unpack
+        if network is not None:
+            overlay.class_names = network.network.class_names
     return overlay
 
 

@@ -1,9 +1,10 @@
 """A run's video with its decisions drawn on it: blocks that were processed or left stale, and what was found.
 
 Blocks that were processed have a frame in the colour of their path, stale ones are tinted. Where a network
-runs, the masks, boxes or keypoints of its result are drawn in a colour a class. A header says which frame it
-is, where its result came from, how late it was, and what the colours mean. Frames without a result are left
-out; the one before stands until the next result's frame was captured.
+runs, the masks, boxes or keypoints of its result are drawn in a colour a class; labels of the whole frame are
+written into its corner. A header says which frame it is, where its result came from, how late it was, and
+what the colours mean. Frames without a result are left out; the one before stands until the next result's
+frame was captured.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ COLOURS = {"cloud": (0, 114, 178), "edge": (230, 159, 0), "split": (0, 158, 115)
 STALE = (122, 31, 92)
 LEAST_PX = 560  # width that the header needs; smaller frames are enlarged
 LINE_PX = 20  # height of a line of the header
+LABELS_PX = 130  # width of the corner in which labels of the whole frame are written
 INK, PAPER = (255, 255, 255), (24, 24, 24)
 _SMALLEST_PX = 16  # of a region that gets a box, in area
 _HUE_STEP = 0.381966  # the golden section spreads the hues of neighbouring classes
@@ -66,12 +68,14 @@ class Overlay:
         fps: captured frames a second.
         block_px: side of a block.
         unpack: makes a result of what an outcome holds; None where no network runs.
+        class_names: of the network, for labels; a class without a name is its number.
     """
 
     path: Path
     fps: float
     block_px: int = 16
     unpack: Callable[[Any], Any] | None = None
+    class_names: Sequence[str] = ()
     _container: Any = field(default=None)
     _stream: Any = field(default=None)
 
@@ -81,7 +85,7 @@ class Overlay:
         scale = max(1, -(-LEAST_PX // width_px))
         drawn = np.repeat(np.repeat(frame.image, scale, axis=0), scale, axis=1)
         if self.unpack is not None and frame.outcome.result is not None:
-            drawn = _with_result(drawn, self.unpack(frame.outcome.result), scale)
+            drawn = _with_result(drawn, self.unpack(frame.outcome.result), scale, self.class_names)
         columns, side = width_px // self.block_px, self.block_px * scale
         colour = np.array(COLOURS[frame.outcome.path], np.uint8)
         for rank, block in enumerate(frame.blocks):
@@ -160,8 +164,10 @@ def class_colour(label: int) -> tuple[int, int, int]:
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
-def _with_result(image: NDArray[np.uint8], result: Any, scale: int) -> NDArray[np.uint8]:
-    """An image with what a network found: masks and the boxes around their regions, boxes, or keypoints."""
+def _with_result(
+    image: NDArray[np.uint8], result: Any, scale: int, class_names: Sequence[str]
+) -> NDArray[np.uint8]:
+    """An image with what a network found: masks and boxes around their regions, boxes, keypoints, labels."""
     from PIL import Image, ImageDraw
 
     boxes: list[tuple[float, float, float, float, int]] = []
@@ -176,9 +182,26 @@ def _with_result(image: NDArray[np.uint8], result: Any, scale: int) -> NDArray[n
     for x1, y1, x2, y2, label in boxes:
         corners = (x1 * scale, y1 * scale, max(x1, x2) * scale, max(y1, y2) * scale)
         pen.rectangle(corners, outline=class_colour(label), width=2)
-    for x, y, *_ in np.asarray(getattr(result, "points", np.zeros((0, 3)))).tolist():
-        pen.ellipse((x * scale - 3, y * scale - 3, x * scale + 3, y * scale + 3), fill=class_colour(1))
+    points = np.asarray(getattr(result, "points", np.zeros((0, 3))))
+    kinds = getattr(result, "kinds", np.zeros(len(points), int))  # of one pose all in one colour
+    for (x, y, *_), kind in zip(points.tolist(), np.asarray(kinds).tolist(), strict=True):
+        place = (x * scale - 3, y * scale - 3, x * scale + 3, y * scale + 3)
+        pen.ellipse(place, fill=class_colour(kind + 1))
+    if getattr(result, "scores", None) is not None:
+        said = zip(np.asarray(classes).tolist(), np.asarray(result.scores).tolist(), strict=True)
+        _write_labels(pen, [(_name(label, class_names), score) for label, score in said])
     return np.array(picture)
+
+
+def _write_labels(pen: Any, said: Sequence[tuple[str, float]]) -> None:
+    """Names and scores in the upper left corner, a line each."""
+    pen.rectangle((0, 0, LABELS_PX, len(said) * LINE_PX), fill=PAPER)
+    for line, (name, score) in enumerate(said):
+        pen.text((6, 3 + line * LINE_PX), f"{name}  {score:.2f}", fill=INK, font=_font())
+
+
+def _name(label: int, class_names: Sequence[str]) -> str:
+    return class_names[label] if label < len(class_names) else f"class {label}"
 
 
 def _with_masks(

@@ -10,10 +10,19 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from kernels.models.predictions.results import Boxes, Pose, Segmentation
+from kernels.models.predictions.results import Boxes, Keypoints, Labels, Pose, Segmentation
 from sim import __main__ as command_line
 from sim.records.outcome import Outcome
-from sim.records.overlay import COLOURS, LINE_PX, STALE, Overlay, ShownFrame, class_colour
+from sim.records.overlay import (
+    COLOURS,
+    INK,
+    LABELS_PX,
+    LINE_PX,
+    STALE,
+    Overlay,
+    ShownFrame,
+    class_colour,
+)
 
 SIDE = 640
 GREY = np.full((SIDE, SIDE, 3), 100, np.uint8)
@@ -76,10 +85,29 @@ def test_masks_are_tinted_and_their_regions_boxed() -> None:
 def test_boxes_and_keypoints_are_drawn() -> None:
     boxes = Boxes(np.array([[50.0, 60.0, 90.0, 120.0]]), np.array([4]), SIDE, SIDE)
     pose = Pose(np.array([[300.0, 310.0, 0.9]]), SIDE, SIDE)
-    for result, place, label in ((boxes, (60, 70), 5), (pose, (310, 300), 1)):
+    many = Keypoints(np.array([[300.0, 310.0, 0.9], [20.0, 30.0, 0.8]]), np.array([2, 3]), SIDE, SIDE)
+    for result, place, label in (
+        (boxes, (60, 70), 5),
+        (pose, (310, 300), 1),
+        (many, (310, 300), 3),
+        (many, (30, 20), 4),
+    ):
         shown = replace(FRAME, blocks=[], outcome=FRAME.outcome._replace(result=result))
         drawn = picture(overlay(unpack=lambda found: found).draw(shown))
         assert tuple(drawn[place]) == class_colour(label)
+
+
+def test_labels_are_written_with_their_names() -> None:
+    labels = Labels(np.array([1, 2]), np.array([0.9, 0.1]), SIDE, SIDE)
+    shown = replace(FRAME, blocks=[], outcome=FRAME.outcome._replace(result=labels))
+    named, unnamed = (
+        picture(overlay(unpack=lambda found: found, class_names=names).draw(shown))
+        for names in (("nothing", "van", "ball"), ())
+    )
+    corner = np.s_[: 2 * LINE_PX, :LABELS_PX]
+    assert (named[corner] == INK).all(axis=2).any()
+    assert not np.array_equal(named[corner], unnamed[corner]), "a class without a name is its number"
+    assert np.array_equal(named[2 * LINE_PX + 1 :], GREY[2 * LINE_PX + 1 :])
 
 
 @pytest.mark.filterwarnings("ignore:video.size_px")

@@ -33,7 +33,8 @@ LAYERS = {
     "kernels": (
         ("ops", "allocator", "similarity"),
         ("motion", "executor"),
-        ("codecs", "models"),
+        ("codecs",),
+        ("models",),
         ("bench",),
         ("__main__",),
     ),

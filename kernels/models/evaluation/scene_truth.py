@@ -7,30 +7,24 @@ from collections.abc import Sequence
 import numpy as np
 
 from kernels.models.predictions.labels import SCENE_CLASSES
-from traces.video.scenes.scene import Scene
 
 MOST_OBJECTS = 16  # ids in a scene, 0 included; a label is 16 · class + id, with class 0 for background
 LEAST_SHARE = 1 / 2000  # of the frame that must be seen of an object, or of a class, for it to count
 
 
-def labelled_objects(
-    preset: str, seed: int, indices: Sequence[int], size_px: int | tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Frames of a composed scene (n, H, W, 3), and labels (n, H, W), both uint8.
+def labels_of(kinds: Sequence[str]) -> np.ndarray:
+    """(1 + objects,) uint8, the label of each id of a scene that shows these kinds of objects.
 
     Raises:
-        ValueError: the scene shows an object of no class of the scenes', or too many.
+        ValueError: one is no class of the scenes', or there are too many.
     """
-    scene = Scene(preset, seed=seed, frame_count=max(indices) + 1, size_px=size_px, cache_bytes=0)
-    kinds = scene.object_kinds
     unknown = set(kinds) - set(SCENE_CLASSES)
     if unknown or len(kinds) >= MOST_OBJECTS:
         raise ValueError(
             f"scene must show up to {MOST_OBJECTS - 1} of {', '.join(SCENE_CLASSES)} (got {', '.join(kinds)})"
         )
-    label_of_id = [MOST_OBJECTS * (1 + SCENE_CLASSES.index(kind)) + i for i, kind in enumerate(kinds, 1)]
-    table = np.array([0, *label_of_id], np.uint8)
-    return np.stack([scene.image(i) for i in indices]), np.stack([table[scene.mask(i)] for i in indices])
+    labels = [MOST_OBJECTS * (1 + SCENE_CLASSES.index(kind)) + i for i, kind in enumerate(kinds, 1)]
+    return np.array([0, *labels], np.uint8)
 
 
 def main_class(classes: np.ndarray) -> int:

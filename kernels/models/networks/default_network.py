@@ -31,12 +31,12 @@ class DefaultNetwork(nn.Module):
         super().__init__()
         self.stem = nn.Sequential(ConvUnit(3, 16, 3, 2, fused=fused), ConvUnit(16, 32, 3, 2, fused=fused))
         self.stage4 = Bottleneck(32, fused=fused)
-        self.stage8 = _stage(32, 64, 1, fused=fused)
-        self.stage16 = _stage(64, 96, 2, fused=fused)
-        self.stage32 = nn.Sequential(_stage(96, 128, 2, fused=fused), SPPF(128, 128, fused=fused))
-        self.up16 = _merge(128 + 96, 64, fused=fused)
-        self.up8 = _merge(64 + 64, 48, fused=fused)
-        self.up4 = _merge(48 + 32, 24, fused=fused)
+        self.stage8 = stage(32, 64, 1, fused=fused)
+        self.stage16 = stage(64, 96, 2, fused=fused)
+        self.stage32 = nn.Sequential(stage(96, 128, 2, fused=fused), SPPF(128, 128, fused=fused))
+        self.up16 = merge(128 + 96, 64, fused=fused)
+        self.up8 = merge(64 + 64, 48, fused=fused)
+        self.up4 = merge(48 + 32, 24, fused=fused)
         self.upsample = nn.Upsample(scale_factor=2, mode="nearest")
         self.head = nn.Conv2d(24, classes, 1)
 
@@ -52,12 +52,14 @@ class DefaultNetwork(nn.Module):
         return logits
 
 
-def _stage(inputs: int, outputs: int, depth: int, *, fused: bool) -> nn.Sequential:
+def stage(inputs: int, outputs: int, depth: int, *, fused: bool) -> nn.Sequential:
+    """A stride-2 convolution, then bottlenecks."""
     blocks = (Bottleneck(outputs, fused=fused) for _ in range(depth))
     return nn.Sequential(ConvUnit(inputs, outputs, 3, 2, fused=fused), *blocks)
 
 
-def _merge(inputs: int, outputs: int, *, fused: bool) -> nn.Sequential:
+def merge(inputs: int, outputs: int, *, fused: bool) -> nn.Sequential:
+    """What two concatenated maps pass on the way up."""
     return nn.Sequential(ConvUnit(inputs, outputs, fused=fused), ConvUnit(outputs, outputs, 3, fused=fused))
 
 

@@ -1,8 +1,8 @@
 """The keypoint network: the centre of every object of the embedded scenes, as peaks of one heat map a class.
 
-A convolutional pyramid to stride 32 and back to stride 8, of the default network's units at about half its
-width. Objects are points, as in Zhou et al. 2019 ("Objects as points"): a point is the centre of the box
-around what is seen of an object.
+Objects are points, as in Zhou et al. 2019 ("Objects as points"): a point is the centre of the box around what
+is seen of an object. On the default network's pyramid, which says at stride 8 what is where, stands a small
+pyramid of its own that finds the middles.
 """
 
 from __future__ import annotations
@@ -12,12 +12,34 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from kernels.models.networks.layers import SPPF, Bottleneck, ConvUnit
+from kernels.models.networks.default_network import merge, stage
+from kernels.models.networks.layers import SPPF
+from kernels.models.networks.scene_trunks import PyramidTrunk, take_over
 from kernels.models.predictions.labels import SCENE_CLASSES
 from kernels.models.weight_files import load_weights
 
-WEIGHTS = Path(__file__).parent.parent / "weights" / "keypoint_network.safetensors"
-OUTPUT_STRIDE_PX = 8
+WEIGHTS = Path(__file__).parent.parent / "weights" / "keypoint_top.safetensors"
+
+
+class KeypointTop(nn.Module):
+    """From a trunk's map (B, channels, H/8, W/8) to heat-map logits (B, kinds, H/8, W/8)."""
+
+    def __init__(self, channels: int = PyramidTrunk.channels, *, fused: bool = True) -> None:
+        super().__init__()
+        self.stage16 = stage(channels, 40, 1, fused=fused)
+        self.stage32 = nn.Sequential(stage(40, 56, 1, fused=fused), SPPF(56, 56, fused=fused))
+        self.up16 = merge(56 + 40, 32, fused=fused)
+        self.up8 = merge(32 + channels, 32, fused=fused)
+        self.upsample = nn.Upsample(scale_factor=2, mode="nearest")
+        self.head = nn.Conv2d(32, len(SCENE_CLASSES), 1)
+
+    def forward(self, stride8: Tensor) -> Tensor:
+        stride16 = self.stage16(stride8)
+        stride32 = self.stage32(stride16)
+        merged = self.up16(torch.cat([self.upsample(stride32), stride16], dim=1))
+        merged = self.up8(torch.cat([self.upsample(merged), stride8], dim=1))
+        logits: Tensor = self.head(merged)
+        return logits
 
 
 class KeypointNetwork(nn.Module):
@@ -27,34 +49,18 @@ class KeypointNetwork(nn.Module):
     (maps,)}`` with maps (B, kinds, H/8, W/8): the sigmoid is the score of a keypoint of that kind there.
     """
 
-    def __init__(self, kinds: int = len(SCENE_CLASSES), *, fused: bool = True) -> None:
+    def __init__(self, *, fused: bool = True) -> None:
         super().__init__()
-        self.stem = nn.Sequential(ConvUnit(3, 12, 3, 2, fused=fused), ConvUnit(12, 24, 3, 2, fused=fused))
-        self.stage8 = _stage(24, 32, fused=fused)
-        self.stage16 = _stage(32, 48, fused=fused)
-        self.stage32 = nn.Sequential(_stage(48, 64, fused=fused), SPPF(64, 64, fused=fused))
-        self.up16 = _merge(64 + 48, 40, fused=fused)
-        self.up8 = _merge(40 + 32, 32, fused=fused)
-        self.upsample = nn.Upsample(scale_factor=2, mode="nearest")
-        self.head = nn.Conv2d(32, kinds, 1)
+        self.trunk = PyramidTrunk()
+        self.top = KeypointTop(fused=fused)
 
     def forward(self, frame: Tensor) -> dict[str, tuple[Tensor, ...]]:
-        stride8 = self.stage8(self.stem(frame))
-        stride16 = self.stage16(stride8)
-        stride32 = self.stage32(stride16)
-        merged = self.up16(torch.cat([self.upsample(stride32), stride16], dim=1))
-        merged = self.up8(torch.cat([self.upsample(merged), stride8], dim=1))
-        return {"peaks": (self.head(merged),)}
-
-
-def _stage(inputs: int, outputs: int, *, fused: bool) -> nn.Sequential:
-    return nn.Sequential(ConvUnit(inputs, outputs, 3, 2, fused=fused), Bottleneck(outputs, fused=fused))
-
-
-def _merge(inputs: int, outputs: int, *, fused: bool) -> nn.Sequential:
-    return nn.Sequential(ConvUnit(inputs, outputs, fused=fused), ConvUnit(outputs, outputs, 3, fused=fused))
+        return {"peaks": (self.top(self.trunk(frame)),)}
 
 
 def load_keypoint_network() -> nn.Module:
     """The keypoint network with the weights that come along, in evaluation mode."""
-    return load_weights(KeypointNetwork(), WEIGHTS)
+    network = KeypointNetwork()
+    take_over(network.trunk)
+    load_weights(network.top, WEIGHTS)
+    return network.eval()

@@ -1,9 +1,9 @@
 """The token network: which kind of object covers most of a frame of the embedded scenes, by a small ViT.
 
-A ViT (Dosovitskiy et al. 2021) whose patches are embedded by a few convolutions (Xiao et al. 2021, "Early
-convolutions help transformers see better", which is what lets it learn from little). It has no position
-embeddings: what covers most does not depend on where it is, and a token that moves with its block stays what
-it was, so that tokens can be taken from a cache along motion vectors as any other feature.
+A ViT (Dosovitskiy et al. 2021) whose patches of 32 px are embedded by convolutions (Xiao et al. 2021, "Early
+convolutions help transformers see better"), the default network's first stages, which know the scenes. It has
+no position embeddings: what covers most does not depend on where it is, and a token that moves with its block
+stays what it was, so that tokens can be taken from a cache along motion vectors as any other feature.
 
 Tokens stay a map (B, channels, H/32, W/32), so that a sparse executor sees which are active.
 """
@@ -15,11 +15,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from kernels.models.networks.layers import ConvUnit
+from kernels.models.networks.scene_trunks import EarlyTrunk, take_over
 from kernels.models.predictions.labels import MAIN_CLASSES
 from kernels.models.weight_files import load_weights
 
-WEIGHTS = Path(__file__).parent.parent / "weights" / "token_network.safetensors"
+WEIGHTS = Path(__file__).parent.parent / "weights" / "token_top.safetensors"
 PATCH_PX = 32
 
 
@@ -62,6 +62,28 @@ class TokenLayer(nn.Module):
         return x + change
 
 
+class TokenTop(nn.Module):
+    """From a trunk's map (B, channels, H/8, W/8) to tokens and to logits."""
+
+    def __init__(
+        self, channels: int = EarlyTrunk.channels, width: int = 56, depth: int = 3, heads: int = 4
+    ) -> None:
+        super().__init__()
+        self.patch = nn.Conv2d(channels, width, PATCH_PX // 8, PATCH_PX // 8)
+        self.layers = nn.Sequential(*(TokenLayer(width, heads, 2) for _ in range(depth)))
+        self.norm = ChannelNorm(width)
+        self.head = nn.Linear(width, len(MAIN_CLASSES))
+
+    def tokens(self, stride8: Tensor) -> Tensor:
+        """(B, width, H/32, W/32), what the head averages."""
+        out: Tensor = self.norm(self.layers(self.patch(stride8)))
+        return out
+
+    def forward(self, stride8: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.tokens(stride8).mean(dim=(2, 3)))
+        return logits
+
+
 class TokenNetwork(nn.Module):
     """Logits of what covers most of a frame.
 
@@ -70,34 +92,18 @@ class TokenNetwork(nn.Module):
     :data:`~kernels.models.predictions.labels.MAIN_CLASSES`.
     """
 
-    def __init__(
-        self,
-        classes: int = len(MAIN_CLASSES),
-        channels: int = 64,
-        depth: int = 3,
-        heads: int = 4,
-        *,
-        fused: bool = True,
-    ) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        widths = (3, 16, 24, 32, 48)
-        self.stem = nn.Sequential(
-            *(ConvUnit(widths[i], widths[i + 1], 3, 2, fused=fused) for i in range(4)),
-            nn.Conv2d(widths[-1], channels, 2, 2),
-        )
-        self.layers = nn.Sequential(*(TokenLayer(channels, heads, 2) for _ in range(depth)))
-        self.norm = ChannelNorm(channels)
-        self.head = nn.Linear(channels, classes)
-
-    def tokens(self, frame: Tensor) -> Tensor:
-        """(B, channels, H/32, W/32), what the head averages."""
-        out: Tensor = self.norm(self.layers(self.stem(frame)))
-        return out
+        self.trunk = EarlyTrunk()
+        self.top = TokenTop()
 
     def forward(self, frame: Tensor) -> dict[str, tuple[Tensor, ...]]:
-        return {"logits": (self.head(self.tokens(frame).mean(dim=(2, 3))),)}
+        return {"logits": (self.top(self.trunk(frame)),)}
 
 
 def load_token_network() -> nn.Module:
     """The token network with the weights that come along, in evaluation mode."""
-    return load_weights(TokenNetwork(), WEIGHTS)
+    network = TokenNetwork()
+    take_over(network.trunk)
+    load_weights(network.top, WEIGHTS)
+    return network.eval()
