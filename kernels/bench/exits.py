@@ -20,7 +20,8 @@ from kernels.models.evaluation.evaluate import mask_iou
 from kernels.models.exit_tables import FRAMES, HELD_OUT, PRECISION
 from kernels.models.networks.exit_heads import confidence
 from kernels.models.networks.staged import INPUT, OUTPUT, StagedNetwork, load_staged, shares
-from kernels.models.predictions.results import Segmentation, agreement, interpret
+from kernels.models.predictions.results import Segmentation, interpret
+from kernels.models.predictions.tasks import agreement
 from kernels.models.train_default import HELD_OUT_SEEDS, MEASURED_FRAMES, PRESET_NAMES, composed_frames
 
 PROFILED_SEEDS = (100, 101, 102, 103)  # neither trained on, nor held out, nor a run's unless it asks

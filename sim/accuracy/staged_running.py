@@ -13,8 +13,10 @@ from kernels.codecs.feature_codec import FeatureCodec, named
 from kernels.models.exit_tables import ExitTables, read_exit_tables
 from kernels.models.networks.exit_heads import confidence, to_output_stride
 from kernels.models.networks.staged import INPUT, OUTPUT, Maps, StagedNetwork, shares
+from kernels.models.predictions.results import Segmentation
+from kernels.models.predictions.tasks import unpack
 from profiler.latency import Cut
-from sim.accuracy.inference import Inference, unpack
+from sim.accuracy.inference import Inference
 from sim.accuracy.network import Image
 from sim.accuracy.staged import ExitAnswer
 
@@ -90,6 +92,8 @@ class RunningStages:
         return self.inference.result(to_output_stride(maps, height_px // scores.shape[1]))
 
     def classes_of(self, result: bytes, rows: int, columns: int) -> NDArray[np.uint8]:
-        found: NDArray[np.uint8] = unpack(result).classes
+        said = unpack(result)
+        assert isinstance(said, Segmentation)  # of networks with exits only, which segment
+        found: NDArray[np.uint8] = said.classes
         down, across = found.shape[0] // rows, found.shape[1] // columns
         return found[down // 2 :: down, across // 2 :: across]

@@ -18,7 +18,7 @@ from kernels.models.networks import default_network, exit_heads
 from kernels.models.networks.default_network import load_default_network
 from kernels.models.networks.exit_heads import confidence
 from kernels.models.networks.staged import INPUT, OUTPUT, STAGES, live_after, load_staged, shares
-from kernels.models.predictions.results import agreement
+from kernels.models.predictions.tasks import agreement
 from kernels.models.train_default import FIRST_TRAINING_SEED, HELD_OUT_SEEDS, MEASURED_FRAMES
 from kernels.models.train_exits import distillation_loss, train
 from profiler.latency.split_table import load_split_table
