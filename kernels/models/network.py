@@ -159,7 +159,7 @@ class KeypointSceneNetwork:
             score_threshold: the lowest score of a keypoint that counts.
         """
 
-        score_threshold: float = 0.3
+        score_threshold: float = 0.25
 
         def __post_init__(self) -> None:
             if not 0.0 <= self.score_threshold <= 1.0:
@@ -169,7 +169,7 @@ class KeypointSceneNetwork:
     class_names: ClassVar[tuple[str, ...]] = SCENE_CLASSES
     task: ClassVar[str] = "keypoints"
     has_weights: ClassVar[bool] = True
-    size_multiple_px: ClassVar[int] = 32
+    size_multiple_px: ClassVar[int] = 64
 
     def load(self, weights: Path | None) -> nn.Module:
         from kernels.models.networks.keypoint_network import KeypointNetwork, load_keypoint_network

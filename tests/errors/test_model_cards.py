@@ -110,7 +110,7 @@ def test_a_network_that_has_another_ones_latencies_is_a_stand_in(card: str, netw
 def test_a_network_with_weights_of_its_own_is_no_stand_in() -> None:
     devices = {"edge": "epyc_zen5_1thread", "cloud": "epyc_zen5_1thread"}
     assert network_of(model="default", accuracy=MEASURED, **devices) == "default"
-    own = {"name": "default-tokens", "profile": "default", "stand_in": "default"}
+    own = {"name": "mine", "profile": "default", "resolution_px": [640, 640], "stand_in": "default"}
     assert network_of(model=own, accuracy=MEASURED, **devices) == "default"
 
 

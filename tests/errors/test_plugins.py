@@ -104,7 +104,7 @@ MEASURED = {"mode": "measured"}
         (
             {"model": {"name": "yolo11m-seg", "network": "yolo11n-sge"}, "accuracy": MEASURED},
             "model.network",
-            "default, yolo11l",
+            "default-tokens, yolo11l",
             "yolo11n-seg",
         ),
         ({"model": "yolo11m-sge"}, "model", "sdpose", "yolo11m-seg"),

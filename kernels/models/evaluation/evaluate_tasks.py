@@ -14,6 +14,7 @@ from kernels.models.predictions.labels import SCENE_CLASSES
 from kernels.models.predictions.results import Keypoints, Labels, Result, interpret
 from kernels.models.predictions.tasks import matched_keypoints
 
+FINE = 0.02  # of the longer side: a stricter tolerance, shown beside the task's
 CLEAR = 1.25  # how many times as much as the next class the main one covers where there is no near tie
 
 # (preset, seed, frame indices, side in px or (height, width)) → images (n, H, W, 3), labels (n, H, W)
@@ -57,7 +58,8 @@ class KeypointScore:
     """What the keypoint network says of some frames of one preset.
 
     Attributes:
-        true, found: keypoints. matched: pairs of these (:func:`matched_keypoints`).
+        true, found: keypoints.
+        matched, matched_finely: pairs of these, within the task's tolerance and within :data:`FINE`.
     """
 
     preset: str
@@ -67,6 +69,7 @@ class KeypointScore:
     true: int
     found: int
     matched: int
+    matched_finely: int
 
     def row(self) -> dict[str, str]:
         """Of the table; `f1` is what agreement of two results is, over all frames together."""
@@ -76,6 +79,7 @@ class KeypointScore:
             "precision": _share(self.matched, self.found),
             "recall": _share(self.matched, self.true),
             "f1": _share(2 * self.matched, self.true + self.found),
+            "fine_f1": _share(2 * self.matched_finely, self.true + self.found),
         }
 
 
@@ -113,7 +117,7 @@ def measure_keypoints(
     score_threshold: float,
 ) -> KeypointScore:
     """Compare the keypoint network with the truth on frames of some scenes."""
-    frames, true, found, matched = 0, 0, 0, 0
+    frames, true, found, matched, finely = 0, 0, 0, 0, 0
     for image, labels in _frames(source, preset, seeds, indices, size_px):
         said = said_of(model, image, score_threshold)
         assert isinstance(said, Keypoints)
@@ -121,8 +125,9 @@ def measure_keypoints(
         frames += 1
         true, found = true + len(truth.points), found + len(said.points)
         matched += matched_keypoints(said, truth)
+        finely += matched_keypoints(said, truth, FINE)
     name, scenes = _size_name(size_px), "+".join(map(str, seeds))
-    return KeypointScore(preset, name, scenes, frames, true, found, matched)
+    return KeypointScore(preset, name, scenes, frames, true, found, matched, finely)
 
 
 def true_keypoints(labels: np.ndarray) -> Keypoints:

@@ -2,7 +2,8 @@
 
 Objects are points, as in Zhou et al. 2019 ("Objects as points"): a point is the centre of the box around what
 is seen of an object. On the default network's pyramid, which says at stride 8 what is where, stands a small
-pyramid of its own that finds the middles.
+pyramid of its own that finds the middles. It has learnt objects whole on frames of 320 px alone (those of 640
+are cut), so larger frames are halved before it looks.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from kernels.models.predictions.labels import SCENE_CLASSES
 from kernels.models.weight_files import load_weights
 
 WEIGHTS = Path(__file__).parent.parent / "weights" / "keypoint_top.safetensors"
+HALVED_FROM_PX = 512
 
 
 class KeypointTop(nn.Module):
@@ -43,18 +45,22 @@ class KeypointTop(nn.Module):
 
 
 class KeypointNetwork(nn.Module):
-    """Heat-map logits at stride 8.
+    """Heat-map logits at stride 8, or at 16 where the shorter side is :data:`HALVED_FROM_PX` or more.
 
-    ``forward(frame)`` with frame (B, 3, H, W), RGB in [0, 1], H and W multiples of 32, returns ``{"peaks":
-    (maps,)}`` with maps (B, kinds, H/8, W/8): the sigmoid is the score of a keypoint of that kind there.
+    ``forward(frame)`` with frame (B, 3, H, W), RGB in [0, 1], H and W multiples of 64, returns ``{"peaks":
+    (maps,)}`` with maps (B, kinds, H/8, W/8) or (…, H/16, W/16): the sigmoid is the score of a keypoint of
+    that kind there.
     """
 
     def __init__(self, *, fused: bool = True) -> None:
         super().__init__()
+        self.halve = nn.AvgPool2d(2)
         self.trunk = PyramidTrunk()
         self.top = KeypointTop(fused=fused)
 
     def forward(self, frame: Tensor) -> dict[str, tuple[Tensor, ...]]:
+        if min(frame.shape[2:]) >= HALVED_FROM_PX:
+            frame = self.halve(frame)
         return {"peaks": (self.top(self.trunk(frame)),)}
 
 

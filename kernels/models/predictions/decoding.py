@@ -16,7 +16,7 @@ from torch.nn import functional
 STRIDES_PX = (8, 16, 32)
 HEATMAP_STRIDE_PX = 4
 CLASS_STRIDE_PX = 4  # of the default network's class logits
-PEAK_STRIDE_PX = 8  # of the keypoint network's heat maps
+PEAK_STRIDES_PX = (8, 16)  # of the keypoint network's heat maps, the second on halved frames
 MOST_KEYPOINTS = 100  # of a frame
 MOST_LABELS = 5  # of a frame: what top-5 accuracy, the longest that is usual, asks for
 MASKS_AT_ONCE = 16  # bounds the memory of fp32 logits at the input's size
@@ -209,25 +209,25 @@ def keypoints(heatmaps: Tensor) -> Tensor:
 
 
 def peaks(logits: Tensor, height_px: int, width_px: int, score_threshold: float) -> tuple[Tensor, Tensor]:
-    """Keypoints (n, 3), x and y in pixels and score, and their kinds (n,), from heat maps at stride 8.
+    """Keypoints (n, 3), x and y in pixels and score, and their kinds (n,), from heat maps at stride 8 or 16.
 
     A keypoint is a cell whose score σ(logit) is the largest among its neighbours' and at least the threshold
     (Zhou et al. 2019, "Objects as points", section 4); of the best :data:`MOST_KEYPOINTS`, highest first. It
     lies at the mean of the 3×3 cells around, weighted by score, since a cell is coarse.
 
     Args:
-        logits: (1, kinds, height/8, width/8).
+        logits: (1, kinds, height/stride, width/stride).
 
     Raises:
         ValueError: if they are not those of one frame of that size.
     """
-    expected = (height_px // PEAK_STRIDE_PX, width_px // PEAK_STRIDE_PX)
-    if logits.dim() != 4 or logits.shape[0] != 1 or logits.shape[2:] != expected:
-        raise ValueError(
-            f"peaks must be (1, kinds, {expected[0]}, {expected[1]}) (got {tuple(logits.shape)})"
-        )
+    sizes = {(height_px // stride, width_px // stride): stride for stride in PEAK_STRIDES_PX}
+    if logits.dim() != 4 or logits.shape[0] != 1 or tuple(logits.shape[2:]) not in sizes:
+        known = " or ".join(f"(1, kinds, {rows}, {columns})" for rows, columns in sizes)
+        raise ValueError(f"peaks must be {known} (got {tuple(logits.shape)})")
+    size = (int(logits.shape[2]), int(logits.shape[3]))
     scores = torch.sigmoid(logits.float())
-    around = functional.unfold(scores[0][:, None], 3, padding=1).unflatten(2, expected)  # (kinds, 9, h, w)
+    around = functional.unfold(scores[0][:, None], 3, padding=1).unflatten(2, size)  # (kinds, 9, h, w)
     kept = (scores[0] >= around.amax(dim=1)) & (scores[0] >= score_threshold)
     kinds, rows, columns = torch.nonzero(kept, as_tuple=True)
     found = scores[0][kinds, rows, columns]
@@ -238,7 +238,7 @@ def peaks(logits: Tensor, height_px: int, width_px: int, score_threshold: float)
     step = torch.arange(3, device=weights.device) - 1.0
     x = columns + 0.5 + (weights * step.repeat(3)).sum(dim=1)
     y = rows + 0.5 + (weights * step.repeat_interleave(3)).sum(dim=1)
-    return torch.stack([PEAK_STRIDE_PX * x, PEAK_STRIDE_PX * y, found[order]], dim=1), kinds
+    return torch.stack([sizes[size] * x, sizes[size] * y, found[order]], dim=1), kinds
 
 
 def labels(logits: Tensor) -> tuple[Tensor, Tensor]:

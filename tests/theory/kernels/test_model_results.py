@@ -116,16 +116,16 @@ def test_every_task_has_its_own_result_and_kind_of_message() -> None:
 
 
 def at(*places: tuple[float, float, int]) -> Keypoints:
-    """Keypoints of a frame of 100×80 px, by x, y, kind; the tolerance there is 2 px."""
+    """Keypoints of a frame of 100×80 px, by x, y, kind; the tolerance there is 5 px."""
     points = np.array([(x, y, 0.9) for x, y, _ in places]).reshape(-1, 3)
     return Keypoints(points, np.array([kind for *_, kind in places], int), 100, 80)
 
 
-def test_a_keypoint_counts_within_two_per_cent_of_the_longer_side() -> None:
-    assert TOLERANCE * 100 == 2
+def test_a_keypoint_counts_within_five_per_cent_of_the_longer_side() -> None:
+    assert TOLERANCE * 100 == 5
     truth = at((10, 10, 0), (50, 50, 1))
-    assert agreement(at((12, 10, 0), (50, 50, 1)), truth) == 1
-    assert agreement(at((12.1, 10, 0), (50, 50, 1)), truth) == pytest.approx(1 / 2)
+    assert agreement(at((15, 10, 0), (50, 50, 1)), truth) == 1
+    assert agreement(at((15.1, 10, 0), (50, 50, 1)), truth) == pytest.approx(1 / 2)
     assert agreement(at((10, 10, 1), (50, 50, 1)), truth) == pytest.approx(1 / 2), "of another kind"
 
 
@@ -139,8 +139,8 @@ def test_keypoints_too_many_and_too_few_cost_what_f1_takes() -> None:
 
 
 def test_the_closest_pair_is_made_first() -> None:
-    """Else (11.9 → 10) would leave 13.5 without a partner."""
-    assert agreement(at((11.9, 5, 0), (8.2, 5, 0)), at((10, 5, 0), (13.5, 5, 0))) == 1
+    """11 with 12, then 7 with 3: in the order of the lists 7 would take 12, and 11 find none."""
+    assert agreement(at((7, 5, 0), (11, 5, 0)), at((12, 5, 0), (3, 5, 0))) == 1
 
 
 def test_labels_agree_by_the_first_alone() -> None:
@@ -206,6 +206,9 @@ def test_every_kind_of_output_is_read() -> None:
     assert score == pytest.approx(1 / (1 + np.exp(-2)))
     assert 44 < x < 48, "drawn from the cell's centre to the neighbour that scores, too"
     assert y == pytest.approx(20, abs=0.01)
+    halved = interpret({"peaks": (peaks,)}, 64, 128, score_threshold=0.3)
+    assert isinstance(halved, Keypoints)
+    np.testing.assert_allclose(halved.points[:, :2], 2 * found_at.points[:, :2])
     said = interpret({"logits": (torch.tensor([[0.0, 3.0, 1.0, 2.0, -1.0, -2.0]]),)}, 32, 32)
     assert isinstance(said, Labels)
     assert said.classes.tolist() == [1, 3, 2, 0, 4], "the five likeliest"
@@ -223,8 +226,8 @@ def test_results_of_different_kinds_or_sizes_do_not_compare() -> None:
         agreement(boxes(0), small)
     with pytest.raises(ValueError, match=r"result must have the reference's size \(48, 48\)"):
         agreement(Labels(np.array([1]), np.array([1.0]), 32, 48), labels(0))
-    with pytest.raises(ValueError, match=r"peaks must be \(1, kinds, 8, 8\)"):
-        interpret({"peaks": (torch.zeros(1, 4, 4, 4),)}, 64, 64)
+    with pytest.raises(ValueError, match=r"peaks must be \(1, kinds, 8, 8\) or \(1, kinds, 4, 4\)"):
+        interpret({"peaks": (torch.zeros(1, 4, 4, 8),)}, 64, 64)
     with pytest.raises(ValueError, match=r"logits must be \(1, classes\)"):
         interpret({"logits": (torch.zeros(2, 4),)}, 64, 64)
     with pytest.raises(ValueError, match=r"outputs must be of a 64×64 px frame"):
