@@ -1,4 +1,4 @@
-"""``python -m tests.benchmarks.bench_tasks``: what reuse buys the small networks of the scenes, and costs.
+"""``python -m kernels.bench.tasks``: what reuse buys the small networks of the scenes, and costs.
 
 Held-out scenes, the frame before as reference, no dense refresh after the first frame, one thread. Times are
 medians of ratios, sparse over dense on the same frame, one after the other; agreement is each task's own
@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from kernels import SparseExecutor, search_motion
+from kernels.executor import SparseExecutor
 from kernels.models.network import KeypointSceneNetwork, Network, SceneNetwork, TokenSceneNetwork
 from kernels.models.predictions.tasks import agreement
 from kernels.models.train_default import HELD_OUT_SEEDS, PRESET_NAMES, composed_frames
+from kernels.motion.search import search_motion
 
 SIDE_PX, THRESHOLD = 640, 0.025
 NETWORKS: dict[str, Network] = {
@@ -39,7 +40,7 @@ def timed(run: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:
 def measure(network: Network, margin_px: int, seeds: tuple[int, ...], frames: int) -> list[tuple[float, ...]]:
     """(share of active blocks, sparse over dense time, agreement) of each frame after a scene's first."""
     executor = SparseExecutor(network.load(None), "fixed", margin_px=margin_px)
-    rows = []
+    rows: list[tuple[float, ...]] = []
     for preset in PRESET_NAMES:
         for seed in seeds:
             images, _ = composed_frames(preset, seed, range(frames), SIDE_PX)
