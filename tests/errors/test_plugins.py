@@ -162,7 +162,7 @@ def test_names_of_a_users_folder_are_known_too(door: Door) -> None:
         ),
         (
             {"system": {"name": "coach", "variant": "splitt"}},
-            "system.variant: expected one of frame, split, found 'splitt'; did you mean 'split'",
+            "system.variant: expected one of frame, split, pipelined, found 'splitt'; did you mean 'split'",
         ),
     ],
     ids=lambda value: value.partition(":")[0] if isinstance(value, str) else "",
