@@ -7,8 +7,8 @@ is held out where those are, and inputs (settings, profiles) are no outcomes. Of
 is held out. The order is that of a hash, so that it depends on the seed, the paper and the id alone, and a
 number added later moves few others. The seed was fixed, and the file committed, before anything was fitted.
 
-What a draw by number cannot keep apart: neighbours in a table resemble each other (a hit ratio at three levels
-of bandwidth), so a held-out number is not independent of those that are seen.
+What a draw by number cannot keep apart: neighbours in a table resemble each other (a hit ratio at three
+levels of bandwidth), so a held-out number is not independent of those that are seen.
 """
 
 from __future__ import annotations

@@ -45,8 +45,12 @@ def check_choices(overrides: Sequence[str], folders: Sequence[Path]) -> None:
         group, equals, value = override.partition("=")
         if not equals or group not in GROUPS or any(sign in value for sign in "()[]{}$*"):
             continue
-        known = group_names(group, folders)
         for name in (part.strip() for part in value.split(",")):
+            inside = name.rpartition("/")[0]  # "paper/figure" lies in a folder of the group
+            known = tuple(
+                f"{inside}/{one}" if inside else one
+                for one in group_names(f"{group}/{inside}" if inside else group, folders)
+            ) or group_names(group, folders)
             if known and name not in (*known, "null"):
                 raise InputError(
                     f"{group}: expected one of {', '.join(known)}, found {name!r}{hint_at(name, known)}"

@@ -174,7 +174,7 @@ def test_a_row_that_is_wrong_is_refused_by_name(tmp_path, column, text, said):
 
 def test_other_columns_and_unknown_papers_are_refused(tmp_path):
     (tmp_path / "p.csv").write_text("paper,id\n", encoding="utf-8")
-    with pytest.raises(InputError, match="p.csv:1: expected the columns paper, id, section"):
+    with pytest.raises(InputError, match=r"p\.csv:1: expected the columns paper, id, section"):
         read_published("p", tmp_path)
     with pytest.raises(InputError, match="paper: expected one of p, found 'x'"):
         read_published("x", tmp_path)

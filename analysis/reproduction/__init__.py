@@ -1,0 +1,1 @@
+"""Published numbers beside simulated ones: which experiment answers for which, run, compared, summed up."""

@@ -1,0 +1,135 @@
+"""``python -m analysis reproduce``: run what is missing, compare, write the table, print what it amounts to.
+
+    python -m analysis reproduce [paper=NAME] [figure=NAME] [calibration=none|fitted] [run=true|false]
+        [davis=FOLDER yolo11n_seg=FILE yolo11n=FILE] [folder=multirun/reproduce] [processes=2] [out=FILE]
+
+Without `figure` every experiment that a published number is held against is run; with it, only that one, and
+the numbers of the others stay unsimulated. ``run=false`` compares what is there.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.published.numbers import papers, read_published
+from analysis.reproduction.cells import Simulated, read_runs, simulated
+from analysis.reproduction.experiments import PROCESSES, Data, arguments, folder_of, run_missing
+from analysis.reproduction.mapping import PaperExperiment, PaperMapping, read_mapping
+from analysis.reproduction.table import Comparison, compared, summary_text, write_table
+from traces.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What the command was told; the module says what each means."""
+
+    paper: str | None = None
+    figure: str | None = None
+    calibration: str = "none"
+    run: bool = True
+    davis: Path | None = None
+    yolo11n_seg: Path | None = None
+    yolo11n: Path | None = None
+    folder: Path = Path("multirun/reproduce")
+    processes: int = PROCESSES
+    out: Path = Path("analysis/reproduction.csv")
+
+    @property
+    def data(self) -> Data:
+        """What is not bundled."""
+        return Data(self.davis, self.yolo11n_seg, self.yolo11n)
+
+
+def reproduce(choices: Choices) -> list[Comparison]:
+    """Run, compare and write; the comparisons of every paper chosen.
+
+    Raises:
+        InputError: an unknown paper or figure, or a run that failed.
+    """
+    chosen = papers() if choices.paper is None else (choices.paper,)
+    rows: list[Comparison] = []
+    for paper in chosen:
+        numbers = read_published(paper)
+        mapping = read_mapping(paper, numbers)
+        runs = _runs(paper, mapping, choices)
+
+        def value_of(
+            id: str, mapping: PaperMapping = mapping, runs: dict[str, pd.DataFrame] = runs
+        ) -> Simulated | None:
+            quantity = mapping.quantities[id]
+            return simulated(quantity, runs[quantity.experiment]) if quantity.experiment in runs else None
+
+        rows += compared(numbers, mapping, value_of)
+    write_table(rows, choices.out)
+    return rows
+
+
+def run_command(given: Sequence[str]) -> None:
+    """The command, with its arguments as ``key=value``."""
+    choices = read_choices(given)
+    rows = reproduce(choices)
+    print(summary_text(rows))
+    print(f"written to {choices.out}")
+
+
+def read_choices(given: Sequence[str]) -> Choices:
+    """What ``key=value`` arguments mean.
+
+    Raises:
+        InputError: an unknown key, or a value of another kind.
+    """
+    known = Choices.__dataclass_fields__
+    values: dict[str, object] = {}
+    for part in given:
+        key, equals, text = part.partition("=")
+        if not equals or key not in known:
+            raise InputError(f"reproduce: expected KEY=VALUE with one of {', '.join(known)}, found {part!r}")
+        if key in ("davis", "yolo11n_seg", "yolo11n", "folder", "out"):
+            values[key] = Path(text).expanduser()
+        elif key == "run":
+            if text not in ("true", "false"):
+                raise InputError(f"run: expected true or false, found {text!r}")
+            values[key] = text == "true"
+        elif key == "processes":
+            if not text.isdecimal() or int(text) < 1:
+                raise InputError(f"processes: expected a whole number >= 1, found {text!r}")
+            values[key] = int(text)
+        else:
+            values[key] = text
+    return Choices(**values)  # type: ignore[arg-type]
+
+
+def _runs(paper: str, mapping: PaperMapping, choices: Choices) -> dict[str, pd.DataFrame]:
+    """The runs of each experiment that was asked for and could be had, by its name."""
+    names = _chosen(paper, mapping, choices.figure)
+    tables: dict[str, pd.DataFrame] = {}
+    for name in dict.fromkeys(_runner(mapping, name).name for name in names):
+        experiment = mapping.experiments[name]
+        data = choices.data if any("segment" in task for task in experiment.tasks) else Data()
+        folder = folder_of(choices.folder, paper, name, data, choices.calibration).resolve()
+        if choices.run:
+            print(f"{paper}/{name}: in {folder}", file=sys.stderr)
+            run_missing(folder, arguments(paper, experiment, data, choices.calibration), choices.processes)
+        if (folder / "sweep.json").is_file():
+            tables[name] = read_runs(folder)
+    return {name: tables[runner] for name in names if (runner := _runner(mapping, name).name) in tables}
+
+
+def _runner(mapping: PaperMapping, name: str) -> PaperExperiment:
+    """The experiment whose jobs answer for another's."""
+    experiment = mapping.experiments[name]
+    return experiment if experiment.jobs_of is None else mapping.experiments[experiment.jobs_of]
+
+
+def _chosen(paper: str, mapping: PaperMapping, figure: str | None) -> list[str]:
+    asked = list(dict.fromkeys(one.experiment for one in mapping.quantities.values()))
+    if figure is None:
+        return asked
+    if figure not in asked:
+        raise InputError(f"figure: expected one of {', '.join(asked)} of {paper}, found {figure!r}")
+    return [figure]

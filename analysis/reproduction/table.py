@@ -1,0 +1,170 @@
+"""The table of published beside simulated numbers, and what it amounts to.
+
+``reproduction.csv`` has one row a published number. `relative_error` is simulated / published − 1,
+`within_percent` the first of 10 and 25 that it lies within (empty: neither, or nothing simulated), `low` and
+`high` the ends of the simulated value's 95 % interval over replicates; a number that nothing was simulated
+for stays in with its reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.published.numbers import PublishedNumber
+from analysis.reproduction.cells import Simulated
+from analysis.reproduction.mapping import PaperMapping
+from analysis.results import write_whole
+from analysis.tables import aligned
+
+COLUMNS = (
+    *("paper", "item", "quantity", "unit", "published", "simulated", "low", "high"),
+    *("relative_error", "within_percent", "held_out", "reason"),
+)
+WITHIN_PERCENT = (10, 25)
+ACCURACY_POINTS = 2.0  # accuracies are judged by their distance in points, which is what readers compare
+_NO_OUTCOME = {
+    "setting": "an input (setting)",
+    "background": "not of these systems (background)",
+    "profiled": "an input (profile)",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One published number beside what was simulated; None where nothing was."""
+
+    number: PublishedNumber
+    kind: str | None
+    simulated: Simulated | None
+    reason: str
+
+    @property
+    def relative_error(self) -> float | None:
+        """simulated / published − 1; None where nothing was simulated."""
+        if self.simulated is None or self.number.value == 0:
+            return None
+        return self.simulated.value / self.number.value - 1.0
+
+    @property
+    def within_percent(self) -> int | None:
+        """The first of 10 and 25 that the error lies within."""
+        error = self.relative_error
+        if error is None:
+            return None
+        return next((limit for limit in WITHIN_PERCENT if abs(error) <= limit / 100 + 1e-12), None)
+
+    @property
+    def hit(self) -> bool:
+        """Whether it meets the target: within 25 %, an accuracy in per cent within 2 points."""
+        if self.simulated is None:
+            return False
+        if self.kind == "accuracy" and self.number.unit == "%":
+            return abs(self.simulated.value - self.number.value) <= ACCURACY_POINTS
+        return self.within_percent is not None
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is one of the numbers that are judged: an outcome, stated for the first time."""
+        return self.number.is_outcome and self.number.repeats is None
+
+
+def compared(
+    numbers: Mapping[str, PublishedNumber],
+    mapping: PaperMapping,
+    value_of: Callable[[str], Simulated | None],
+) -> list[Comparison]:
+    """Every number of a paper beside what was simulated.
+
+    Args:
+        numbers: of the paper.
+        mapping: what stands against them.
+        value_of: id → what was simulated; None: its experiment was not run.
+    """
+    rows = []
+    for one in numbers.values():
+        quantity = mapping.quantities.get(one.id)
+        if quantity is None:
+            reason = mapping.unsimulated.get(one.id) or _NO_OUTCOME[one.claim]
+            rows.append(Comparison(one, None, None, reason))
+            continue
+        found = value_of(one.id)
+        known = [mapping.explained.get(one.id), mapping.stands_for.get(quantity.kind)]
+        known += [f"stated before: {numbers[one.repeats].place}"] if one.repeats else []
+        known += ["contradicted by another number of the paper"] if one.contradicts else []
+        reason = "; ".join(part for part in known if part)
+        rows.append(
+            Comparison(one, quantity.kind, found, reason if found else f"not run: {quantity.experiment}")
+        )
+    return rows
+
+
+def write_table(rows: Iterable[Comparison], path: Path) -> None:
+    """Write reproduction.csv."""
+    table = pd.DataFrame([_row(one) for one in rows], columns=list(COLUMNS))
+    write_whole(path, lambda part: table.to_csv(part, index=False, lineterminator="\n"))
+
+
+def _row(one: Comparison) -> tuple[object, ...]:
+    simulated, number = one.simulated, one.number
+    return (
+        number.paper,
+        number.place,
+        number.quantity,
+        number.unit,
+        f"{number.value:g}",
+        None if simulated is None else _digits(simulated.value),
+        None if simulated is None or simulated.low is None else _digits(simulated.low),
+        None if simulated is None or simulated.high is None else _digits(simulated.high),
+        None if one.relative_error is None else f"{one.relative_error:.3f}",
+        one.within_percent,
+        str(number.held_out).lower(),
+        one.reason,
+    )
+
+
+def _digits(value: float) -> str:
+    return f"{value:.4g}"
+
+
+def summary_text(rows: Sequence[Comparison], worst: int = 10) -> str:
+    """How many numbers, how many within what, held-out ones apart, kind by kind; the worst with reasons."""
+    judged = [one for one in rows if one.counts]
+    lines = [
+        ["what", "held out", "numbers", "simulated", "within 10 %", "within 25 %", "beyond", "on target"]
+    ]
+    for kind in ("latency", "bytes", "ratio", "accuracy"):
+        for held_out in (False, True):
+            chosen = [one for one in judged if one.kind == kind and one.number.held_out is held_out]
+            if chosen:
+                lines.append([kind, "yes" if held_out else "no", *_counts(chosen)])
+    for held_out in (False, True):
+        chosen = [one for one in judged if one.number.held_out is held_out]
+        lines.append(["all", "yes" if held_out else "no", *_counts(chosen)])
+    text = "\n".join(aligned(lines, left=(0, 1)))
+    errors = [one for one in judged if one.relative_error is not None]
+    errors.sort(key=lambda one: -abs(one.relative_error or 0.0))
+    table = [["paper", "item", "quantity", "unit", "published", "simulated", "error", "reason"]]
+    for one in errors[:worst]:
+        simulated, number = one.simulated, one.number
+        shown = "–" if simulated is None else _digits(simulated.value)
+        told = (f"{number.value:g}", shown, f"{one.relative_error:+.0%}", one.reason)
+        table.append([number.paper, number.place, number.quantity, number.unit, *told])
+    target = f"within 25 %, accuracies in per cent within {ACCURACY_POINTS:g} points; unsimulated ones miss"
+    listed = "\n".join(aligned(table, left=(0, 1, 2, 3, 7)))
+    return f"{text}\non target: {target}\n\nthe worst {len(errors[:worst])}\n{listed}"
+
+
+def _counts(chosen: Sequence[Comparison]) -> list[str]:
+    simulated = [one for one in chosen if one.simulated is not None]
+    within = [
+        sum(one.within_percent is not None and one.within_percent <= limit for one in simulated)
+        for limit in WITHIN_PERCENT
+    ]
+    on_target = sum(one.hit for one in chosen)
+    return [str(n) for n in (len(chosen), len(simulated), *within, len(simulated) - within[-1])] + [
+        f"{on_target} ({on_target / len(chosen):.0%})"
+    ]
