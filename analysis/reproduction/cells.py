@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.reproduction.mapping import Quantity
+from analysis.reproduction.mapping import Counterpart
 from analysis.reproduction.mapping import cells as combinations
 from analysis.results import merge_results
 from sim.records.intervals import replicate_interval
@@ -60,7 +60,7 @@ def read_runs(folder: Path) -> pd.DataFrame:
     return table.assign(sweep=str(folder))
 
 
-def simulated(quantity: Quantity, runs: pd.DataFrame) -> Simulated:
+def simulated(quantity: Counterpart, runs: pd.DataFrame) -> Simulated:
     """What the runs say of a quantity, in the published unit.
 
     Of several cells the least or the most is picked by its mean over replicates, and keeps its own interval:
@@ -87,7 +87,7 @@ def simulated(quantity: Quantity, runs: pd.DataFrame) -> Simulated:
 
 
 def _cell(
-    runs: pd.DataFrame, where: Mapping[str, Any], over: Mapping[str, Any] | None, quantity: Quantity
+    runs: pd.DataFrame, where: Mapping[str, Any], over: Mapping[str, Any] | None, quantity: Counterpart
 ) -> Simulated:
     """One cell: of the means over replicates, and of each replicate for the interval."""
     above = _by_replicate(_selected(runs, where, quantity), quantity)
@@ -100,13 +100,13 @@ def _cell(
     return Simulated(value, *replicate_interval(each))
 
 
-def _formed(above: float, below: float, quantity: Quantity) -> float:
+def _formed(above: float, below: float, quantity: Counterpart) -> float:
     x = above / below
     formed = {"plain": x, "saved": 1.0 - x, "gain": x - 1.0}[quantity.form]
     return float(formed * quantity.times)
 
 
-def _selected(runs: pd.DataFrame, where: Mapping[str, Any], quantity: Quantity) -> pd.DataFrame:
+def _selected(runs: pd.DataFrame, where: Mapping[str, Any], quantity: Counterpart) -> pd.DataFrame:
     kept = runs
     for column, value in where.items():
         if column not in kept:
@@ -118,7 +118,7 @@ def _selected(runs: pd.DataFrame, where: Mapping[str, Any], quantity: Quantity) 
     return kept
 
 
-def _by_replicate(selected: pd.DataFrame, quantity: Quantity) -> pd.Series[float]:
+def _by_replicate(selected: pd.DataFrame, quantity: Counterpart) -> pd.Series[float]:
     if quantity.column not in selected:
         raise InputError(f"{quantity.id}: {quantity.experiment} has no column {quantity.column!r}")
     values = pd.to_numeric(selected[quantity.column]).astype(float)
@@ -132,7 +132,7 @@ def _by_replicate(selected: pd.DataFrame, quantity: Quantity) -> pd.Series[float
     return means
 
 
-def _coefficient(selected: pd.DataFrame, quantity: Quantity) -> float:
+def _coefficient(selected: pd.DataFrame, quantity: Counterpart) -> float:
     """The coefficient of k^fit of T(k) = a·k² + b·k + c through what frames were charged on one side."""
     side = quantity.column.partition("_")[0]
     frames = [
@@ -172,6 +172,6 @@ def _text(value: Any) -> str:
         return text.lower()
 
 
-def columns_used(quantities: Sequence[Quantity]) -> set[str]:
+def columns_used(quantities: Sequence[Counterpart]) -> set[str]:
     """Every column that quantities ask for."""
     return {column for one in quantities for column in (one.column, *one.where, *one.over)}

@@ -20,7 +20,7 @@ from analysis.published.numbers import papers, read_published
 from analysis.reproduction.cells import Simulated, read_runs, simulated
 from analysis.reproduction.experiments import PROCESSES, Data, arguments, folder_of, run_missing
 from analysis.reproduction.mapping import PaperExperiment, PaperMapping, read_mapping
-from analysis.reproduction.table import Comparison, compared, summary_text, write_table
+from analysis.reproduction.table import Reproduced, compared, summary_text, write_table
 from traces.errors import InputError
 
 
@@ -45,14 +45,14 @@ class Choices:
         return Data(self.davis, self.yolo11n_seg, self.yolo11n)
 
 
-def reproduce(choices: Choices) -> list[Comparison]:
+def reproduce(choices: Choices) -> list[Reproduced]:
     """Run, compare and write; the comparisons of every paper chosen.
 
     Raises:
         InputError: an unknown paper or figure, or a run that failed.
     """
     chosen = papers() if choices.paper is None else (choices.paper,)
-    rows: list[Comparison] = []
+    rows: list[Reproduced] = []
     for paper in chosen:
         numbers = read_published(paper)
         mapping = read_mapping(paper, numbers)

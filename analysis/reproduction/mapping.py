@@ -20,7 +20,7 @@ Where = Mapping[str, tuple[Any, ...]]
 
 
 @dataclass(frozen=True, slots=True)
-class Quantity:
+class Counterpart:
     """What stands against one published number.
 
     Args:
@@ -67,7 +67,7 @@ class PaperExperiment:
 class PaperMapping:
     """All that stands against the numbers of one paper."""
 
-    quantities: Mapping[str, Quantity]
+    quantities: Mapping[str, Counterpart]
     experiments: Mapping[str, PaperExperiment]
     unsimulated: Mapping[str, str]
     stands_for: Mapping[str, str]
@@ -91,7 +91,7 @@ def read_mapping(
         name: PaperExperiment(name, entry.get("jobs_of"), tuple(str(entry.get("task") or "").split(",")))
         for name, entry in section["experiments"].items()
     }
-    found: dict[str, Quantity] = {}
+    found: dict[str, Counterpart] = {}
     for entry in section["quantities"]:
         for made in _expanded(entry, section["words"], numbers, path.name):
             if made.id in found:
@@ -120,7 +120,7 @@ def _expanded(
     words: Mapping[str, Mapping[str, Any]],
     numbers: Mapping[str, PublishedNumber],
     name: str,
-) -> Iterable[Quantity]:
+) -> Iterable[Counterpart]:
     """The quantities of an entry: one for each of its ids, words in braces taking every value."""
     for key, value, allowed in (
         ("kind", entry["kind"], KINDS),
@@ -141,7 +141,7 @@ def _expanded(
                 continue
             matched += 1
             meant = {f"{{{word}}}": words[word][value] for word, value in said.items()}
-            yield Quantity(
+            yield Counterpart(
                 id,
                 entry["kind"],
                 entry["experiment"],

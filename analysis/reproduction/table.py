@@ -34,7 +34,7 @@ _NO_OUTCOME = {
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class Reproduced:
     """One published number beside what was simulated; None where nothing was."""
 
     number: PublishedNumber
@@ -76,7 +76,7 @@ def compared(
     numbers: Mapping[str, PublishedNumber],
     mapping: PaperMapping,
     value_of: Callable[[str], Simulated | None],
-) -> list[Comparison]:
+) -> list[Reproduced]:
     """Every number of a paper beside what was simulated.
 
     Args:
@@ -89,7 +89,7 @@ def compared(
         quantity = mapping.quantities.get(one.id)
         if quantity is None:
             reason = mapping.unsimulated.get(one.id) or _NO_OUTCOME[one.claim]
-            rows.append(Comparison(one, None, None, reason))
+            rows.append(Reproduced(one, None, None, reason))
             continue
         found = value_of(one.id)
         known = [mapping.explained.get(one.id), mapping.stands_for.get(quantity.kind)]
@@ -97,18 +97,18 @@ def compared(
         known += ["contradicted by another number of the paper"] if one.contradicts else []
         reason = "; ".join(part for part in known if part)
         rows.append(
-            Comparison(one, quantity.kind, found, reason if found else f"not run: {quantity.experiment}")
+            Reproduced(one, quantity.kind, found, reason if found else f"not run: {quantity.experiment}")
         )
     return rows
 
 
-def write_table(rows: Iterable[Comparison], path: Path) -> None:
+def write_table(rows: Iterable[Reproduced], path: Path) -> None:
     """Write reproduction.csv."""
     table = pd.DataFrame([_row(one) for one in rows], columns=list(COLUMNS))
     write_whole(path, lambda part: table.to_csv(part, index=False, lineterminator="\n"))
 
 
-def _row(one: Comparison) -> tuple[object, ...]:
+def _row(one: Reproduced) -> tuple[object, ...]:
     simulated, number = one.simulated, one.number
     return (
         number.paper,
@@ -130,7 +130,7 @@ def _digits(value: float) -> str:
     return f"{value:.4g}"
 
 
-def summary_text(rows: Sequence[Comparison], worst: int = 10) -> str:
+def summary_text(rows: Sequence[Reproduced], worst: int = 10) -> str:
     """How many numbers, how many within what, held-out ones apart, kind by kind; the worst with reasons."""
     judged = [one for one in rows if one.counts]
     lines = [
@@ -158,7 +158,7 @@ def summary_text(rows: Sequence[Comparison], worst: int = 10) -> str:
     return f"{text}\non target: {target}\n\nthe worst {len(errors[:worst])}\n{listed}"
 
 
-def _counts(chosen: Sequence[Comparison]) -> list[str]:
+def _counts(chosen: Sequence[Reproduced]) -> list[str]:
     simulated = [one for one in chosen if one.simulated is not None]
     within = [
         sum(one.within_percent is not None and one.within_percent <= limit for one in simulated)
