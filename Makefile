@@ -3,6 +3,9 @@
 # make test-compilers  the GPU code through Triton and CUDA 11, which need no GPU; takes 1.1 GB (Linux, x86-64)
 # make test-launchers  installs each launcher as the README says, beside .venv, and sweeps with it (Ray: 0.5 GB)
 # make lint      formatting, style and types; make format repairs the first two
+# make figures   the papers' experiments, as far as they have not been run, and analysis/reproduction.csv; on two cores
+#                half an hour. With DAVIS=FOLDER YOLO11N_SEG=FILE YOLO11N=FILE on the papers' own data set, where it has
+#                one that can be had
 # make bench     every tests/benchmarks/bench_*.py but those of the kernels and of intervals, one after the other
 # make bench-kernels   sparse against dense inference, layer by layer and whole; one CSV
 #
@@ -18,7 +21,7 @@ LAUNCHERS := .launchers
 BENCHMARKS = $(filter-out bench_kernels bench_intervals,$(sort $(patsubst tests/benchmarks/%.py,%,$(wildcard tests/benchmarks/bench_*.py))))
 
 .DELETE_ON_ERROR:
-.PHONY: run test test-compilers test-launchers lint format bench bench-kernels clean
+.PHONY: run test test-compilers test-launchers lint format figures bench bench-kernels clean
 .DEFAULT_GOAL := run
 
 run: $(READY)
@@ -42,6 +45,9 @@ lint: $(READY)
 format: $(READY)
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
+
+figures: $(READY)
+	$(RUN) -m analysis reproduce $(if $(DAVIS),davis=$(DAVIS) yolo11n_seg=$(YOLO11N_SEG) yolo11n=$(YOLO11N))
 
 bench: $(READY)
 	@set -e; for name in $(BENCHMARKS); do echo "== $$name"; $(RUN) -m tests.benchmarks.$$name; done

@@ -92,15 +92,16 @@ def _cell(
     """One cell: of the means over replicates, and of each replicate for the interval."""
     above = _by_replicate(_selected(runs, where, quantity), quantity)
     below = _by_replicate(_selected(runs, over, quantity), quantity) if over is not None else None
-    value = _formed(above.mean(), 1.0 if below is None else below.mean(), quantity)
+    value = formed(above.mean(), 1.0 if below is None else below.mean(), quantity)
     shared = above.index if below is None else above.index.intersection(below.index)
-    each = [_formed(above[r], 1.0 if below is None else below[r], quantity) for r in shared]
+    each = [formed(above[r], 1.0 if below is None else below[r], quantity) for r in shared]
     if len(each) < 2:
         return Simulated(value, None, None)
     return Simulated(value, *replicate_interval(each))
 
 
-def _formed(above: float, below: float, quantity: Counterpart) -> float:
+def formed(above: float, below: float, quantity: Counterpart) -> float:
+    """What a counterpart makes of a value over another (1.0: it is not divided), in the published unit."""
     x = above / below
     formed = {"plain": x, "saved": 1.0 - x, "gain": x - 1.0}[quantity.form]
     return float(formed * quantity.times)

@@ -143,7 +143,8 @@ def summary_text(rows: Sequence[Reproduced], worst: int = 10) -> str:
                 lines.append([kind, "yes" if held_out else "no", *_counts(chosen)])
     for held_out in (False, True):
         chosen = [one for one in judged if one.number.held_out is held_out]
-        lines.append(["all", "yes" if held_out else "no", *_counts(chosen)])
+        if chosen:
+            lines.append(["all", "yes" if held_out else "no", *_counts(chosen)])
     text = "\n".join(aligned(lines, left=(0, 1)))
     errors = [one for one in judged if one.relative_error is not None]
     errors.sort(key=lambda one: -abs(one.relative_error or 0.0))

@@ -1,0 +1,308 @@
+"""Fitting what a paper leaves open, once for all its figures, to the numbers that are not held out.
+
+    python -m analysis calibrate [davis=FOLDER yolo11n_seg=FILE yolo11n=FILE] [run=true|false] …
+
+Fitted are, of the second paper: each system's codec (its block bytes), COACH's similarity, the one-way
+propagation delay, and whether coding takes time. Nothing else. The paper's ``calibration_grid`` is run once
+at the project's own delay, and every candidate is reckoned from it: with one frame under way and computation
+in the cloud, a delay longer by Δ makes each result later by 2Δ, charging no coding makes it sooner by what
+was charged, and the link carries the same bytes a frame at another rate of frames,
+
+    T' = T + o·(2Δ − c),    r' = r·T/T',
+
+with o the share of frames that crossed the link and c their mean coding time. The loss is the mean of
+|ln(simulated / published)| over the published latencies, bytes and hit ratios that are not held out and that
+the grid's levels answer for; accuracies take no part. It is minimised system by system in turn, until nothing
+changes, for each delay and coding rule; ties go to what comes first in the grid. What is found is written to
+``conf/experiment/<paper>/calibration/fitted.yaml``, which the figures then really run with.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import pandas as pd
+
+from analysis.published.numbers import PublishedNumber, read_published
+from analysis.reproduction.cells import formed, read_runs
+from analysis.reproduction.command import Choices, read_choices
+from analysis.reproduction.experiments import Data, arguments, folder_of, run_missing
+from analysis.reproduction.mapping import Counterpart, PaperExperiment, PaperMapping, read_mapping
+from analysis.reproduction.mapping import cells as combinations
+from analysis.results import write_whole
+from traces.errors import InputError
+
+PAPER = (
+    "fluxshard_remap"  # the one that has numbers enough: the first paper's results are four, in its abstract
+)
+GRID = PaperExperiment("calibration_grid", None, ("segment", "detect"))
+GRID_DELAY_S = 0.025  # link.delay_s of conf/config.yaml, which the grid runs with
+DELAYS_S = tuple(milliseconds / 1e3 for milliseconds in range(0, 65, 5))
+CODING = ("profile", "none")
+KINDS = ("latency", "bytes", "ratio")
+Variant = tuple[str, "float | None"]  # codec, and COACH's similarity
+
+
+@dataclass(frozen=True, slots=True)
+class GridCell:
+    """What one candidate of a system was in one task; the names are those of columns of runs."""
+
+    latency_mean_s: float
+    counted_uplink_bps: float
+    reuse_ratio_mean: float
+    offload_ratio: float
+    coding_s: float
+
+
+Place = tuple[str, str]  # a task's model, and the level of bandwidth
+Grid = Mapping[tuple[str, Variant, Place], GridCell]  # by system and candidate
+World = Mapping[tuple[str, Place], GridCell]  # by system
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What is fitted.
+
+    Args:
+        variants: system → its candidate in the grid, codec and similarity (None: not its own).
+        delay_s: one way.
+        coding: `codec_time` of the run.
+    """
+
+    variants: Mapping[str, Variant]
+    delay_s: float
+    coding: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """The best setting, its loss, that of the uncalibrated one, and the numbers that it saw."""
+
+    setting: Setting
+    loss: float
+    loss_before: float
+    seen: tuple[str, ...]
+
+
+def fit(grid: Grid, numbers: Mapping[str, PublishedNumber], mapping: PaperMapping) -> Fit:
+    """The setting with the least loss.
+
+    Args:
+        grid: what each candidate of each system was in each task, the system's own default first.
+        numbers: the paper's; those held out are not looked at.
+        mapping: what stands against them.
+
+    Raises:
+        InputError: the grid answers for none of them.
+    """
+    candidates: dict[str, list[Variant]] = {}
+    for system, variant, _ in grid:
+        if variant not in candidates.setdefault(system, []):
+            candidates[system].append(variant)
+    before = Setting({system: of[0] for system, of in candidates.items()}, GRID_DELAY_S, "profile")
+    seen = _answered(numbers, mapping, {(system, place) for system, _, place in grid})
+    if not seen:
+        raise InputError("calibrate: expected published numbers that the grid answers for, found none")
+
+    def loss(setting: Setting) -> float:
+        world = reckoned(grid, setting)
+        values = [value_in(world, mapping.quantities[id]) for id in seen]
+        errors = [
+            abs(math.log(max(value, 1e-3) / numbers[id].value))
+            for id, value in zip(seen, values, strict=True)
+        ]
+        return math.fsum(errors) / len(errors)
+
+    best, best_loss = before, loss(before)
+    for delay_s, coding in itertools.product(DELAYS_S, CODING):
+        setting, found = _descend(Setting(before.variants, delay_s, coding), candidates, loss)
+        if found < best_loss - 1e-12:
+            best, best_loss = setting, found
+    return Fit(best, best_loss, loss(before), tuple(seen))
+
+
+def reckoned(grid: Grid, setting: Setting) -> World:
+    """What each system would have been in each task under a setting."""
+    world = {}
+    for (system, variant, place), cell in grid.items():
+        if setting.variants[system] != variant:
+            continue
+        charged_s = cell.coding_s if setting.coding == "none" else 0.0
+        latency_s = cell.latency_mean_s + cell.offload_ratio * (
+            2.0 * (setting.delay_s - GRID_DELAY_S) - charged_s
+        )
+        rate_bps = cell.counted_uplink_bps * cell.latency_mean_s / latency_s
+        world[system, place] = replace(cell, latency_mean_s=latency_s, counted_uplink_bps=rate_bps)
+    return world
+
+
+def value_in(world: World, asked: Counterpart) -> float:
+    """A counterpart's value in a world, in the published unit."""
+    found = [
+        formed(
+            _of(world, where, asked),
+            _of(world, {**where, **over}, asked) if asked.over else 1.0,
+            asked,
+        )
+        for where in combinations(asked.where)
+        for over in combinations(asked.over)
+    ]
+    return {"least": min, "most": max, "mean": fmean}[asked.pick](found)
+
+
+def _of(world: World, where: Mapping[str, Any], asked: Counterpart) -> float:
+    return float(getattr(world[_key(where)], asked.column))
+
+
+def _key(where: Mapping[str, Any]) -> tuple[str, Place]:
+    """The cell of a world that is meant; what names no level is of the medium one."""
+    return where["system"], (where["model"], where.get("swept.trace", "medium"))
+
+
+def grid_of(runs: pd.DataFrame, coding_s: Sequence[float]) -> Grid:
+    """The grid from its runs, replicates averaged, defaults first.
+
+    Args:
+        runs: as :func:`analysis.reproduction.cells.read_runs` makes them.
+        coding_s: of each, :func:`_coding_s`.
+    """
+    table = runs.assign(coding_s=list(coding_s))
+    found: dict[tuple[str, Variant, str], GridCell] = {}
+    for _, row in table.iterrows():
+        similarity = row.get("system.similarity")
+        variant = (str(row["system.codec"]), None if pd.isna(similarity) else float(similarity))
+        same = table[(table["system"] == row["system"]) & (table["system.codec"] == row["system.codec"])]
+        same = same[(same["model"] == row["model"]) & (same["swept.trace"] == row["swept.trace"])]
+        same = same[_is(same, "system.similarity", variant[1])]
+        means = {name: float(same[name].astype(float).mean()) for name in GridCell.__dataclass_fields__}
+        found[str(row["system"]), variant, (str(row["model"]), str(row["swept.trace"]))] = GridCell(**means)
+    return found
+
+
+def _is(table: pd.DataFrame, column: str, value: float | None) -> pd.Series[bool]:
+    if value is None:
+        return table[column].isna() if column in table else pd.Series(True, index=table.index)
+    return table[column].astype(float) == value
+
+
+def calibrate(choices: Choices) -> Fit:
+    """Run the grid as far as it has not been, fit, and write fitted.yaml."""
+    numbers = read_published(PAPER)
+    mapping = read_mapping(PAPER, numbers)
+    folder = folder_of(choices.folder, PAPER, GRID.name, choices.data, "grid").resolve()
+    if choices.run:
+        print(f"{PAPER}/{GRID.name}: in {folder}", file=sys.stderr)
+        run_missing(folder, arguments(PAPER, GRID, choices.data, "none"), choices.processes)
+    runs = read_runs(folder)
+    coding_s = [_coding_s(folder / str(row["folder"])) for _, row in runs.iterrows()]
+    found = fit(grid_of(runs, coding_s), numbers, mapping)
+    write_fitted(found, choices.data)
+    return found
+
+
+def run_command(given: Sequence[str]) -> None:
+    """The command, with its arguments as ``key=value``."""
+    found = calibrate(read_choices(given))
+    print(fitted_text(found))
+    print(f"written to {_target()}")
+
+
+def fitted_text(found: Fit) -> str:
+    """What was found, in a few lines."""
+    setting = found.setting
+    lines = [
+        f"mean |ln(simulated / published)| over {len(found.seen)} numbers: {found.loss_before:.3f} before, "
+        f"{found.loss:.3f} after",
+        f"delay {setting.delay_s * 1e3:g} ms one way, codec_time={setting.coding}",
+    ]
+    lines += [
+        f"{system}: {codec}" + (f", similarity {similarity:g}" if similarity is not None else "")
+        for system, (codec, similarity) in setting.variants.items()
+    ]
+    return "\n".join(lines)
+
+
+def write_fitted(found: Fit, data: Data) -> None:
+    """Write fitted.yaml, with what it was fitted to."""
+    setting = found.setting
+    similarity = next(value for _, value in setting.variants.values() if value is not None)
+    codecs = ", ".join(f'{system}: "{codec}"' for system, (codec, _) in setting.variants.items())
+    video = "the bundled scenes" if data.bundled else "DAVIS and the bundled scene"
+    text = f"""# @package _global_
+# Fitted by `python -m analysis calibrate` on {video} to {len(found.seen)} of the paper's numbers,
+# none of them held out: mean |ln(simulated / published)| {found.loss:.3f}, before it {found.loss_before:.3f}.
+# analysis/reproduction/calibration.py says how. Made by that command: change nothing by hand.
+link:
+  delay_s: {setting.delay_s:g}
+downlink:
+  delay_s: {setting.delay_s:g}
+codec_time: {setting.coding}
+
+experiment:
+  codecs: {{{codecs}}}
+  coach: system=coach system.codec=${{experiment.codecs.coach}} system.similarity={similarity:g}
+"""
+    write_whole(_target(), lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def _target() -> Path:
+    return Path(__file__).parents[2] / "conf" / "experiment" / PAPER / "calibration" / "fitted.yaml"
+
+
+def _descend(
+    setting: Setting,
+    candidates: Mapping[str, Sequence[Variant]],
+    loss: Callable[[Setting], float],
+) -> tuple[Setting, float]:
+    """One system at a time to its best candidate, until nothing changes."""
+    best = loss(setting)
+    while True:
+        changed = False
+        for system, options in candidates.items():
+            for option in options:
+                tried = Setting({**setting.variants, system: option}, setting.delay_s, setting.coding)
+                found = loss(tried)
+                if found < best - 1e-12:
+                    setting, best, changed = tried, found, True
+        if not changed:
+            return setting, best
+
+
+def _answered(
+    numbers: Mapping[str, PublishedNumber], mapping: PaperMapping, known: set[tuple[str, Place]]
+) -> list[str]:
+    """The numbers that may be seen and that a grid of one camera answers for."""
+    return [
+        one.id
+        for one in numbers.values()
+        if one.is_outcome and not one.held_out and one.repeats is None and one.contradicts is None
+        if (asked := mapping.quantities.get(one.id)) is not None
+        if asked.kind in KINDS and _answers(asked, known)
+    ]
+
+
+def _answers(asked: Counterpart, known: set[tuple[str, Place]]) -> bool:
+    for where in combinations(asked.where):
+        for cell in (where, *({**where, **over} for over in combinations(asked.over) if over)):
+            if not {"system", "model"} <= cell.keys() or _key(cell) not in known:
+                return False
+            beside = {
+                key: value for key, value in cell.items() if key not in ("system", "model", "swept.trace")
+            }
+            if beside not in ({}, {"cameras": 1}):
+                return False
+    return True
+
+
+def _coding_s(folder: Path) -> float:
+    """Mean of what encoding and decoding took of the results that crossed the link; 0 where none did."""
+    frames = pd.read_parquet(folder / "frames.parquet", columns=["outcome", "path", "encode_s", "decode_s"])
+    sent = frames[(frames["outcome"] == "completed") & (frames["path"] == "cloud")]
+    return float((sent["encode_s"] + sent["decode_s"]).mean()) if len(sent) else 0.0

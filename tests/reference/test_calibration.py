@@ -1,0 +1,133 @@
+"""The fit to numbers that are not held out: it finds what a made-up world was made of; no others count."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from analysis.published.numbers import read_published
+from analysis.reproduction.calibration import (
+    DELAYS_S,
+    PAPER,
+    GridCell,
+    Setting,
+    fit,
+    fitted_text,
+    grid_of,
+    reckoned,
+    value_in,
+)
+from analysis.reproduction.mapping import read_mapping
+
+SYSTEMS = ("full_offload", "roi", "coach", "deltacnn", "fluxshard_remap")
+TASKS = ("yolo11m-seg-1024", "yolo11m-1024")
+SECONDS = {"jpeg": 0.08, "png": 0.30}  # what a frame of either codec takes, the delay of 25 ms included
+TRUE = Setting(
+    {system: ("png" if system == "full_offload" else "jpeg", None) for system in SYSTEMS},
+    0.04,
+    "none",
+)
+
+
+@pytest.fixture(scope="module")
+def grid():
+    """Each system twice, by codec; what is charged for coding is 7 ms of it: no multiple of two delays."""
+    return {
+        (system, (codec, None), (task, level)): GridCell(
+            latency_mean_s=seconds
+            * (1 + 0.1 * place + 0.05 * (task == TASKS[1]) + 0.2 * (level == "medium")),
+            counted_uplink_bps=8e6 * seconds * (1 + 0.3 * place),
+            reuse_ratio_mean=0.1 + 0.15 * place,
+            offload_ratio=1.0,
+            coding_s=0.007,
+        )
+        for place, system in enumerate(SYSTEMS)
+        for codec, seconds in SECONDS.items()
+        for task in TASKS
+        for level in ("high", "medium")
+    }
+
+
+@pytest.fixture(scope="module")
+def mapping():
+    return read_mapping(PAPER, read_published(PAPER))
+
+
+@pytest.fixture(scope="module")
+def made_up(grid, mapping):
+    """The paper's numbers, those that the grid answers for replaced by what the true setting gives."""
+    world = reckoned(grid, TRUE)
+    numbers = read_published(PAPER)
+    for id in fit(grid, numbers, mapping).seen:
+        numbers[id] = replace(numbers[id], value=value_in(world, mapping.quantities[id]))
+    return numbers
+
+
+def test_it_finds_the_setting_that_the_numbers_were_made_with(grid, mapping, made_up):
+    found = fit(grid, made_up, mapping)
+    assert found.setting == TRUE
+    assert found.loss == pytest.approx(0.0, abs=1e-9)
+    assert found.loss_before > 0.1
+    assert len(found.seen) > 15
+    assert "delay 40 ms one way, codec_time=none" in fitted_text(found)
+
+
+def test_it_sees_no_number_that_is_held_out(grid, mapping, made_up):
+    """Whatever held-out numbers are, the fit is the same to the last digit."""
+    found = fit(grid, made_up, mapping)
+    assert not [id for id in found.seen if made_up[id].held_out]
+    spoilt = {id: replace(one, value=one.value * 7) if one.held_out else one for id, one in made_up.items()}
+    assert fit(grid, spoilt, mapping) == found
+
+
+def test_it_looks_at_no_accuracy_and_at_no_number_that_another_contradicts(grid, mapping, made_up):
+    seen = fit(grid, made_up, mapping).seen
+    assert {mapping.quantities[id].kind for id in seen} == {"latency", "bytes", "ratio"}
+    assert not [id for id in seen if made_up[id].contradicts or made_up[id].repeats]
+
+
+def test_a_delay_makes_results_later_both_ways_and_frames_rarer(grid):
+    near, far = (
+        reckoned(grid, Setting(TRUE.variants, delay_s, "profile")) for delay_s in (DELAYS_S[0], DELAYS_S[-1])
+    )
+    for place in near:
+        one, other = near[place], far[place]
+        assert other.latency_mean_s - one.latency_mean_s == pytest.approx(2 * (DELAYS_S[-1] - DELAYS_S[0]))
+        # Bytes a frame are the same: rate times time.
+        assert other.counted_uplink_bps * other.latency_mean_s == pytest.approx(
+            one.counted_uplink_bps * one.latency_mean_s
+        )
+
+
+def test_a_grid_averages_replicates_and_tells_similarities_apart():
+    plain = {
+        "system": "coach",
+        "model": "m",
+        "swept.trace": "high",
+        "system.codec": "png",
+        "counted_uplink_bps": 1.0,
+        "offload_ratio": 1.0,
+    }
+    runs = pd.DataFrame(
+        [
+            {**plain, "system.similarity": similarity, "latency_mean_s": seconds, "reuse_ratio_mean": 0.5}
+            for similarity, seconds in ((0.96, 0.1), (0.96, 0.3), (0.99, 0.9))
+        ]
+        + [
+            {
+                **plain,
+                "system": "roi",
+                "system.similarity": None,
+                "latency_mean_s": 0.5,
+                "reuse_ratio_mean": 0.5,
+            }
+        ]
+    )
+    grid = grid_of(runs, [0.01, 0.03, 0.05, 0.07])
+    assert {key: (cell.latency_mean_s, cell.coding_s) for key, cell in grid.items()} == {
+        ("coach", ("png", 0.96), ("m", "high")): (pytest.approx(0.2), pytest.approx(0.02)),
+        ("coach", ("png", 0.99), ("m", "high")): (0.9, 0.05),
+        ("roi", ("png", None), ("m", "high")): (0.5, 0.07),
+    }
