@@ -154,7 +154,9 @@ def value_in(world: World, asked: Counterpart) -> float:
         for where in combinations(asked.where)
         for over in combinations(asked.over)
     ]
-    return {"least": min, "most": max, "mean": fmean}[asked.pick](found)
+    if asked.pick == "mean":
+        return fmean(found)
+    return min(found) if asked.pick == "least" else max(found)
 
 
 def _of(world: World, where: Mapping[str, Any], asked: Counterpart) -> float:
@@ -174,7 +176,7 @@ def grid_of(runs: pd.DataFrame, coding_s: Sequence[float]) -> Grid:
         coding_s: of each, :func:`_coding_s`.
     """
     table = runs.assign(coding_s=list(coding_s))
-    found: dict[tuple[str, Variant, str], GridCell] = {}
+    found: dict[tuple[str, Variant, Place], GridCell] = {}
     for _, row in table.iterrows():
         similarity = row.get("system.similarity")
         variant = (str(row["system.codec"]), None if pd.isna(similarity) else float(similarity))

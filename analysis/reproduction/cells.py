@@ -55,7 +55,7 @@ def read_runs(folder: Path) -> pd.DataFrame:
         raise InputError(
             f"{folder}: expected completed jobs, found {len(failed)} others, first: {failed['error'].iloc[0]}"
         )
-    derived = [_from_frames(folder / str(row["folder"]), row) for _, row in table.iterrows()]
+    derived = [_from_frames(folder / str(row["folder"]), row) for row in table.to_dict("records")]
     table = pd.concat([table.reset_index(drop=True), pd.DataFrame(derived)], axis=1)
     return table.assign(sweep=str(folder))
 
@@ -70,7 +70,8 @@ def simulated(quantity: Counterpart, runs: pd.DataFrame) -> Simulated:
         InputError: a cell without runs, or a value that is not known.
     """
     if quantity.fit is not None:
-        fitted = _coefficient(_selected(runs, combinations(quantity.where)[0], quantity), quantity)
+        selected = _selected(runs, combinations(quantity.where)[0], quantity)
+        fitted = _coefficient(selected, quantity, quantity.fit)
         return Simulated(fitted * quantity.times, None, None)
     found = [
         _cell(runs, where, {**where, **over} if quantity.over else None, quantity)
@@ -94,6 +95,10 @@ def _cell(
     below = _by_replicate(_selected(runs, over, quantity), quantity) if over is not None else None
     value = formed(above.mean(), 1.0 if below is None else below.mean(), quantity)
     shared = above.index if below is None else above.index.intersection(below.index)
+    if below is not None and (below == 0.0).any():
+        return Simulated(
+            value, None, None
+        )  # a replicate in which the other had none of it: no ratio of pairs
     each = [formed(above[r], 1.0 if below is None else below[r], quantity) for r in shared]
     if len(each) < 2:
         return Simulated(value, None, None)
@@ -133,8 +138,8 @@ def _by_replicate(selected: pd.DataFrame, quantity: Counterpart) -> pd.Series[fl
     return means
 
 
-def _coefficient(selected: pd.DataFrame, quantity: Counterpart) -> float:
-    """The coefficient of k^fit of T(k) = a·k² + b·k + c through what frames were charged on one side."""
+def _coefficient(selected: pd.DataFrame, quantity: Counterpart, power: int) -> float:
+    """The coefficient of k^power of T(k) = a·k² + b·k + c through what frames were charged on one side."""
     side = quantity.column.partition("_")[0]
     frames = [
         pd.read_parquet(Path(row["sweep"]) / str(row["folder"]) / "frames.parquet", columns=list(_NEEDED))
@@ -147,10 +152,10 @@ def _coefficient(selected: pd.DataFrame, quantity: Counterpart) -> float:
         raise InputError(f"{quantity.id}: expected three different k on the {side}, found {blocks.nunique()}")
     scale = float(blocks.max())  # of order 1, so that the normal equations stay well conditioned
     fitted = np.polynomial.polynomial.polyfit(blocks.to_numpy() / scale, times_s.to_numpy(), 2)
-    return float(fitted[quantity.fit] / scale**quantity.fit)
+    return float(fitted[power] / scale**power)
 
 
-def _from_frames(folder: Path, row: Mapping[str, Any]) -> dict[str, float | None]:
+def _from_frames(folder: Path, row: Mapping[Any, Any]) -> dict[str, float | None]:
     frames = pd.read_parquet(folder / "frames.parquet", columns=[*_NEEDED, *_BYTES])
     warmup_s = float(row["warmup_s"])
     counted = frames[frames["captured_s"] >= warmup_s]

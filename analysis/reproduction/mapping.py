@@ -99,15 +99,18 @@ def read_mapping(
             if made.experiment not in experiments:
                 raise InputError(f"{path.name}: {made.id}: unknown experiment {made.experiment!r}")
             found[made.id] = made
-    for name in ("unsimulated", "explained"):
-        if unknown := [id for id in section[name] if id not in numbers]:
-            raise InputError(f"{path.name}: {name}: expected ids of {paper}, found {', '.join(unknown)}")
+    if unknown := [id for id in section["unsimulated"] if id not in numbers]:
+        raise InputError(f"{path.name}: unsimulated: expected ids of {paper}, found {', '.join(unknown)}")
+    explained = {
+        id: entry["because"]
+        for entry in section["explained"]
+        for pattern in entry["ids"]
+        for id, _ in _ids(pattern, section["words"], numbers, path.name)
+    }
     missing = [one.id for one in numbers.values() if one.is_outcome and one.id not in found]
     if missing := [id for id in missing if id not in section["unsimulated"]]:
         raise InputError(f"{path.name}: expected a quantity or a reason for {', '.join(missing)}, found none")
-    return PaperMapping(
-        found, experiments, section["unsimulated"], section["stands_for"], section["explained"]
-    )
+    return PaperMapping(found, experiments, section["unsimulated"], section["stands_for"], explained)
 
 
 def cells(where: Where) -> list[dict[str, Any]]:
@@ -132,14 +135,7 @@ def _expanded(
                 f"{name}: {entry['ids']}: {key}: expected one of {', '.join(allowed)}, found {value!r}"
             )
     for pattern in entry["ids"]:
-        used = [word for word in words if f"{{{word}}}" in pattern]
-        matched = 0
-        for values in itertools.product(*(words[word] for word in used)):
-            said = dict(zip(used, values, strict=True))
-            id = pattern.format(**said)
-            if id not in numbers:
-                continue
-            matched += 1
+        for id, said in _ids(pattern, words, numbers, name):
             meant = {f"{{{word}}}": words[word][value] for word, value in said.items()}
             yield Counterpart(
                 id,
@@ -153,8 +149,27 @@ def _expanded(
                 float(entry.get("times", 1.0)),
                 entry.get("fit"),
             )
-        if not matched:
-            raise InputError(f"{name}: {pattern}: expected an id of a published number, found none")
+
+
+def _ids(
+    pattern: str,
+    words: Mapping[str, Mapping[str, Any]],
+    numbers: Mapping[str, PublishedNumber],
+    name: str,
+) -> list[tuple[str, dict[str, str]]]:
+    """The published ids that a pattern means, each with what its words are there.
+
+    Raises:
+        InputError: there is none.
+    """
+    used = [word for word in words if f"{{{word}}}" in pattern]
+    said = [
+        dict(zip(used, values, strict=True)) for values in itertools.product(*(words[word] for word in used))
+    ]
+    found = [(pattern.format(**one), one) for one in said if pattern.format(**one) in numbers]
+    if not found:
+        raise InputError(f"{name}: {pattern}: expected an id of a published number, found none")
+    return found
 
 
 def _where(given: Mapping[str, Any], meant: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:

@@ -92,7 +92,8 @@ def compared(
             rows.append(Reproduced(one, None, None, reason))
             continue
         found = value_of(one.id)
-        known = [mapping.explained.get(one.id), mapping.stands_for.get(quantity.kind)]
+        missed = found is not None and not Reproduced(one, quantity.kind, found, "").hit
+        known = [mapping.explained.get(one.id) if missed else None, mapping.stands_for.get(quantity.kind)]
         known += [f"stated before: {numbers[one.repeats].place}"] if one.repeats else []
         known += ["contradicted by another number of the paper"] if one.contradicts else []
         reason = "; ".join(part for part in known if part)

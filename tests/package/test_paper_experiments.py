@@ -88,5 +88,12 @@ def test_every_system_sees_the_same_world(paper):
             continue
         for overrides in lines(compose_sweep([f"experiment={name}"])):
             keys = {part.partition("=")[0] for part in overrides}
-            shared = {"trace", "cameras", "video.preset", "trace.mean_mbps", "scheduler.lambda_per_s"}
+            shared = {
+                "trace",
+                "cameras",
+                "replicate",
+                "video.preset",
+                "trace.mean_mbps",
+                "scheduler.lambda_per_s",
+            }
             assert {key for key in keys if not key.startswith(("system", "experiment/"))} <= shared

@@ -92,8 +92,8 @@ def test_a_table_cell_is_asked_of_its_own_system_task_and_level():
         (lambda c: c["quantities"][0].update(kind="luck"), "kind: expected one of latency, bytes, ratio,"),
         (lambda c: c["quantities"][0].update(experiment="luck"), "unknown experiment 'luck'"),
         (
-            lambda c: c["explained"].update(nothing="so"),
-            "explained: expected ids of fluxshard_ea, found nothing",
+            lambda c: c["explained"].append({"ids": ["nothing"], "because": "so"}),
+            "nothing: expected an id of a published number, found none",
         ),
     ],
 )
