@@ -147,6 +147,7 @@ def _coefficient(selected: pd.DataFrame, quantity: Counterpart, power: int) -> f
     ]
     together = pd.concat(frames)
     used = together[(together["outcome"] == "completed") & (together["path"] == side)]
+    used = used[used["blocks_computed"] < together["blocks_computed"].max()]  # a run's first frame is dense
     blocks, times_s = used["blocks_computed"].astype(float), used[quantity.column].astype(float)
     if blocks.nunique() < 3:
         raise InputError(f"{quantity.id}: expected three different k on the {side}, found {blocks.nunique()}")

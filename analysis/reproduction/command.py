@@ -51,6 +51,7 @@ def reproduce(choices: Choices) -> list[Reproduced]:
     Raises:
         InputError: an unknown paper or figure, or a run that failed.
     """
+    _ = choices.data  # what is not there is refused before anything runs
     chosen = papers() if choices.paper is None else (choices.paper,)
     rows: list[Reproduced] = []
     for paper in chosen:
