@@ -12,6 +12,8 @@
     python -m analysis capacity find=cameras system=A,B p99_s=S min_accuracy=A out=FOLDER [KEY=VALUE ...]
     python -m analysis merge MULTIRUN
     python -m analysis readme MULTIRUN [--table NAME]
+    python -m analysis reproduce [KEY=VALUE ...]
+    python -m analysis calibrate [KEY=VALUE ...]
 
 Each command is a module of :mod:`analysis.commands`, whose first line says what it does; it is offered here
 once it stands in :data:`COMMANDS`.
@@ -25,6 +27,7 @@ from typing import NoReturn
 
 from analysis.commands import (
     ablation,
+    calibrate,
     capacity,
     compare,
     faults,
@@ -32,6 +35,7 @@ from analysis.commands import (
     merge,
     plot,
     readme,
+    reproduce,
     scaling,
     show,
     table,
@@ -51,6 +55,8 @@ COMMANDS = {
     "capacity": capacity.COMMAND,
     "merge": merge.COMMAND,
     "readme": readme.COMMAND,
+    "reproduce": reproduce.COMMAND,
+    "calibrate": calibrate.COMMAND,
 }
 
 

@@ -2,7 +2,7 @@
 
     python -m analysis calibrate [davis=FOLDER yolo11n_seg=FILE yolo11n=FILE] [run=true|false] …
 
-Fitted are, of the second paper: each system's codec (its block bytes), COACH's similarity, the one-way
+Fitted are each system's codec (its block bytes), the similarity of one that reuses by it, the one-way
 propagation delay, and whether coding takes time. Nothing else. The paper's ``calibration_grid`` is run once
 at the project's own delay, and every candidate is reckoned from it: with one frame under way and computation
 in the cloud, a delay longer by Δ makes each result later by 2Δ, charging no coding makes it sooner by what
@@ -30,7 +30,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.published.numbers import PublishedNumber, read_published
+from analysis.published.numbers import PublishedNumber, papers, read_published
 from analysis.reproduction.cells import formed, read_runs
 from analysis.reproduction.command import Choices, read_choices
 from analysis.reproduction.experiments import Data, arguments, folder_of, run_missing
@@ -39,15 +39,12 @@ from analysis.reproduction.mapping import cells as combinations
 from analysis.results import write_whole
 from traces.errors import InputError
 
-PAPER = (
-    "fluxshard_remap"  # the one that has numbers enough: the first paper's results are four, in its abstract
-)
-GRID = PaperExperiment("calibration_grid", None, ("segment", "detect"))
+TASKS = ("segment", "detect")
 GRID_DELAY_S = 0.025  # link.delay_s of conf/config.yaml, which the grid runs with
 DELAYS_S = tuple(milliseconds / 1e3 for milliseconds in range(0, 65, 5))
 CODING = ("profile", "none")
 KINDS = ("latency", "bytes", "ratio")
-Variant = tuple[str, "float | None"]  # codec, and COACH's similarity
+Variant = tuple[str, "float | None"]  # codec, and similarity where there is one
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,26 +191,41 @@ def _is(table: pd.DataFrame, column: str, value: float | None) -> pd.Series[bool
     return table[column].astype(float) == value
 
 
-def calibrate(choices: Choices) -> Fit:
+def calibrate(choices: Choices) -> tuple[Fit, Path]:
     """Run the grid as far as it has not been, fit, and write fitted.yaml."""
-    numbers = read_published(PAPER)
-    mapping = read_mapping(PAPER, numbers)
-    folder = folder_of(choices.folder, PAPER, GRID.name, choices.data, "grid").resolve()
+    paper, numbers, mapping = _fitted_paper(choices)
+    grid = PaperExperiment(str(mapping.grid), None, TASKS)
+    folder = folder_of(choices.folder, paper, grid.name, choices.data, "grid").resolve()
     if choices.run:
-        print(f"{PAPER}/{GRID.name}: in {folder}", file=sys.stderr)
-        run_missing(folder, arguments(PAPER, GRID, choices.data, "none"), choices.processes)
+        print(f"{paper}/{grid.name}: in {folder}", file=sys.stderr)
+        run_missing(folder, arguments(paper, grid, choices.data, "none"), choices.processes)
     runs = read_runs(folder)
     coding_s = [_coding_s(folder / str(row["folder"])) for _, row in runs.iterrows()]
     found = fit(grid_of(runs, coding_s), numbers, mapping)
-    write_fitted(found, choices.data)
-    return found
+    target = Path(__file__).parents[2] / "conf" / "experiment" / paper / "calibration" / "fitted.yaml"
+    write_fitted(found, choices.data, target)
+    return found, target
+
+
+def _fitted_paper(choices: Choices) -> tuple[str, dict[str, PublishedNumber], PaperMapping]:
+    """The paper that was chosen, or the first that has a grid.
+
+    Raises:
+        InputError: it has none.
+    """
+    for paper in papers() if choices.paper is None else (choices.paper,):
+        numbers = read_published(paper)
+        mapping = read_mapping(paper, numbers)
+        if mapping.grid is not None:
+            return paper, numbers, mapping
+    raise InputError(f"paper: expected one that mapping.yaml has a grid for, found {choices.paper!r}")
 
 
 def run_command(given: Sequence[str]) -> None:
     """The command, with its arguments as ``key=value``."""
-    found = calibrate(read_choices(given))
+    found, target = calibrate(read_choices(given))
     print(fitted_text(found))
-    print(f"written to {_target()}")
+    print(f"written to {target}")
 
 
 def fitted_text(found: Fit) -> str:
@@ -231,10 +243,11 @@ def fitted_text(found: Fit) -> str:
     return "\n".join(lines)
 
 
-def write_fitted(found: Fit, data: Data) -> None:
+def write_fitted(found: Fit, data: Data, target: Path) -> None:
     """Write fitted.yaml, with what it was fitted to."""
     setting = found.setting
-    similarity = next(value for _, value in setting.variants.values() if value is not None)
+    given = {system: value for system, (_, value) in setting.variants.items() if value is not None}
+    similarity = ", ".join(f"{system}: {value:g}" for system, value in given.items())
     codecs = ", ".join(f'{system}: "{codec}"' for system, (codec, _) in setting.variants.items())
     video = "the bundled scenes" if data.bundled else "DAVIS and the bundled scene"
     text = f"""# @package _global_
@@ -249,13 +262,9 @@ codec_time: {setting.coding}
 
 experiment:
   codecs: {{{codecs}}}
-  coach: system=coach system.codec=${{experiment.codecs.coach}} system.similarity={similarity:g}
+  similarity: {{{similarity}}}
 """
-    write_whole(_target(), lambda part: part.write_text(text, encoding="utf-8"))
-
-
-def _target() -> Path:
-    return Path(__file__).parents[2] / "conf" / "experiment" / PAPER / "calibration" / "fitted.yaml"
+    write_whole(target, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def _descend(

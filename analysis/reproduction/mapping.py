@@ -72,6 +72,7 @@ class PaperMapping:
     unsimulated: Mapping[str, str]
     stands_for: Mapping[str, str]
     explained: Mapping[str, str]
+    grid: str | None
 
 
 def read_mapping(
@@ -110,7 +111,9 @@ def read_mapping(
     missing = [one.id for one in numbers.values() if one.is_outcome and one.id not in found]
     if missing := [id for id in missing if id not in section["unsimulated"]]:
         raise InputError(f"{path.name}: expected a quantity or a reason for {', '.join(missing)}, found none")
-    return PaperMapping(found, experiments, section["unsimulated"], section["stands_for"], explained)
+    return PaperMapping(
+        found, experiments, section["unsimulated"], section["stands_for"], explained, section.get("grid")
+    )
 
 
 def cells(where: Where) -> list[dict[str, Any]]:

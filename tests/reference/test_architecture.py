@@ -70,8 +70,8 @@ LAYERS = {
         ("replicates",),
         ("results",),
         ("tables", "idle_seeds"),
-        ("comparison",),
-        ("figures", "pages"),
+        ("comparison", "published"),
+        ("figures", "pages", "reproduction"),
         ("capacity",),
         ("commands",),
         ("__main__",),
@@ -316,7 +316,7 @@ def test_a_level_has_at_most_sixteen_entries(repository):
         if path.name not in ("__init__.py", "py.typed"):
             levels.setdefault(str(path.parent.relative_to(repository)), set()).add(path.name)
     # One entry a system, and the names that a user can choose from are as many as they are.
-    open_ended = ("sim/systems", "conf/system", "conf/model", "conf/profile")
+    open_ended = ("sim/systems", "conf/system", "conf/model", "conf/profile", "conf/experiment")
     crowded = {place: len(names) for place, names in levels.items() if len(names) > 16}
     assert {place: count for place, count in crowded.items() if place not in open_ended} == {}
 

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
+import yaml
 
 from analysis.published.numbers import read_published
 from analysis.reproduction.calibration import (
     DELAYS_S,
-    PAPER,
+    Fit,
     GridCell,
     Setting,
     fit,
@@ -18,9 +19,12 @@ from analysis.reproduction.calibration import (
     grid_of,
     reckoned,
     value_in,
+    write_fitted,
 )
+from analysis.reproduction.experiments import Data
 from analysis.reproduction.mapping import read_mapping
 
+PAPER = "fluxshard_remap"
 SYSTEMS = ("full_offload", "roi", "coach", "deltacnn", "fluxshard_remap")
 TASKS = ("yolo11m-seg-1024", "yolo11m-1024")
 SECONDS = {"jpeg": 0.08, "png": 0.30}  # what a frame of either codec takes, the delay of 25 ms included
@@ -130,4 +134,17 @@ def test_a_grid_averages_replicates_and_tells_similarities_apart():
         ("coach", ("png", 0.96), ("m", "high")): (pytest.approx(0.2), pytest.approx(0.02)),
         ("coach", ("png", 0.99), ("m", "high")): (0.9, 0.05),
         ("roi", ("png", None), ("m", "high")): (0.5, 0.07),
+    }
+
+
+def test_what_was_fitted_is_written_as_a_choice_that_experiments_can_take(tmp_path):
+    setting = Setting({"coach": ("png", 0.99), "roi": ("raw", None)}, 0.015, "none")
+    write_fitted(Fit(setting, 0.4, 0.9, ("a", "b")), Data(), tmp_path / "fitted.yaml")
+    text = (tmp_path / "fitted.yaml").read_text(encoding="utf-8")
+    assert text.startswith("# @package _global_\n")
+    assert yaml.safe_load(text) == {
+        "link": {"delay_s": 0.015},
+        "downlink": {"delay_s": 0.015},
+        "codec_time": "none",
+        "experiment": {"codecs": {"coach": "png", "roi": "raw"}, "similarity": {"coach": 0.99}},
     }
