@@ -65,7 +65,9 @@ def reproduce(choices: Choices) -> list[Reproduced]:
             quantity = mapping.quantities[id]
             return simulated(quantity, runs[quantity.experiment]) if quantity.experiment in runs else None
 
-        rows += compared(numbers, mapping, value_of)
+        on_davis = any("segment" in one.tasks for one in mapping.experiments.values())
+        note = "Segment on the bundled scene in place of DAVIS" if on_davis and choices.data.bundled else ""
+        rows += compared(numbers, mapping, value_of, note)
     write_table(rows, choices.out)
     return rows
 

@@ -76,6 +76,7 @@ def compared(
     numbers: Mapping[str, PublishedNumber],
     mapping: PaperMapping,
     value_of: Callable[[str], Simulated | None],
+    note: str = "",
 ) -> list[Reproduced]:
     """Every number of a paper beside what was simulated.
 
@@ -83,6 +84,7 @@ def compared(
         numbers: of the paper.
         mapping: what stands against them.
         value_of: id → what was simulated; None: its experiment was not run.
+        note: on the data, for every simulated number.
     """
     rows = []
     for one in numbers.values():
@@ -94,6 +96,7 @@ def compared(
         found = value_of(one.id)
         missed = found is not None and not Reproduced(one, quantity.kind, found, "").hit
         known = [mapping.explained.get(one.id) if missed else None, mapping.stands_for.get(quantity.kind)]
+        known += [note]
         known += [f"stated before: {numbers[one.repeats].place}"] if one.repeats else []
         known += ["contradicted by another number of the paper"] if one.contradicts else []
         reason = "; ".join(part for part in known if part)

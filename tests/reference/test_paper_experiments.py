@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from conf.search_path import package_folder
 from sim import run
 from sim.command.hydra_compose import compose_sweep
+from traces.errors import InputError
 
 PAPERS = ("fluxshard_ea", "fluxshard_remap")
 FOLDER = package_folder() / "experiment"
@@ -97,3 +98,8 @@ def test_every_system_sees_the_same_world(paper):
                 "scheduler.lambda_per_s",
             }
             assert {key for key in keys if not key.startswith(("system", "experiment/"))} <= shared
+
+
+def test_a_name_that_is_nearly_that_of_a_figure_is_refused_with_the_nearest():
+    with pytest.raises(InputError, match="did you mean fluxshard_remap/figure3"):
+        run(["experiment=fluxshard_remap/figure33"])
