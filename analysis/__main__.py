@@ -11,6 +11,7 @@
     python -m analysis scaling MULTIRUN [--picture FILE]
     python -m analysis capacity find=cameras system=A,B p99_s=S min_accuracy=A out=FOLDER [KEY=VALUE ...]
     python -m analysis merge MULTIRUN
+    python -m analysis report FOLDER [FOLDER ...] [out=FILE]
     python -m analysis readme MULTIRUN [--table NAME]
 
 Each command is a module of :mod:`analysis.commands`, whose first line says what it does; it is offered here
@@ -32,6 +33,7 @@ from analysis.commands import (
     merge,
     plot,
     readme,
+    report,
     scaling,
     show,
     table,
@@ -51,6 +53,7 @@ COMMANDS = {
     "capacity": capacity.COMMAND,
     "merge": merge.COMMAND,
     "readme": readme.COMMAND,
+    "report": report.COMMAND,
 }
 
 

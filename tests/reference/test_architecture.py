@@ -72,7 +72,7 @@ LAYERS = {
         ("tables", "idle_seeds"),
         ("comparison",),
         ("figures", "pages"),
-        ("capacity",),
+        ("capacity", "report"),
         ("commands",),
         ("__main__",),
     ),
