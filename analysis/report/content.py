@@ -49,9 +49,7 @@ def report_content(runs: ReportedRuns, folders: Sequence[Path]) -> tuple[dict[st
         "frontier": _frontier(folders, order),
         "provenance": {**provenance(runs), "made": list(MADE)},
     }
-    packed = {
-        f"frames-{place}": of_frames.packed_frames(frames, limit) for place, frames in read.items()
-    }
+    packed = {f"frames-{place}": of_frames.packed_frames(frames, limit) for place, frames in read.items()}
     return content, packed
 
 

@@ -57,9 +57,7 @@ MEASURES = (
 def known_measures(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The measures that any of these rows has."""
     rows = list(rows)
-    return [
-        measure._asdict() for measure in MEASURES if any(_known(row.get(measure.key)) for row in rows)
-    ]
+    return [measure._asdict() for measure in MEASURES if any(_known(row.get(measure.key)) for row in rows)]
 
 
 def measured(row: Mapping[str, Any]) -> dict[str, list[Any]]:

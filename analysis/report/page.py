@@ -36,7 +36,8 @@ def page(content: Mapping[str, Any], packed: Mapping[str, Mapping[str, Any]]) ->
     blocks = [_data("content", deflated(_json(content).encode("utf-8")))]
     blocks += [_data(name, _json(block)) for name, block in packed.items()]
     licence = "\n\n".join(
-        (vendor / f"{_LIBRARY}.{part}").read_text(encoding="utf-8") for part in ("NOTICE", "LICENSE", "LICENSE-d3")
+        (vendor / f"{_LIBRARY}.{part}").read_text(encoding="utf-8")
+        for part in ("NOTICE", "LICENSE", "LICENSE-d3")
     )
     filled = {
         "STYLE": (assets / "page.css").read_text(encoding="utf-8"),

@@ -48,21 +48,25 @@
       return { type: "bar", stack: "stages", name, barCategoryGap: "12%", itemStyle: { color: colour }, data: done.map((row) => [frames.captured_s[row], 1e3 * frames[stage][row]]), xAxisIndex: 0, yAxisIndex: 0, barMaxWidth: 14 };
     });
     const line = (name, data, colour, more) => ({ type: "line", name, data, symbol: "none", connectNulls: false, itemStyle: { color: colour }, lineStyle: { color: colour, width: 1.6 }, ...more });
+    const queueColour = report.readable("#7a1f5c");
     const rates = [
       link ? line("link rate", [...link, [last, link[link.length - 1][1]]].map(([time, bps]) => [time, 1e-6 * bps]), "#0072b2", { step: "end", areaStyle: { opacity: 0.15 } }) : null,
       line("what messages got", got(frames, rows), "#009e73", { symbol: "circle", symbolSize: 4, lineStyle: { width: 0 } }),
       line("the edge's estimate", rows.filter((row) => !Number.isNaN(estimate[row])).map((row) => [frames.captured_s[row], 1e-6 * estimate[row]]), "#d55e00", { lineStyle: { color: "#d55e00", width: 1.6, type: "dashed" } }),
     ].filter((series) => series && series.data.length);
+    // A message of which a millisecond of the link has room for all got a rate without meaning: off the axis.
+    const values = rates.flatMap((series) => series.data.map((one) => one[1])).sort((one, other) => one - other);
+    const most = values.length ? 1.6 * values[Math.floor(0.93 * (values.length - 1))] : 1;
     const option = (width) => {
       const left = width < 500 ? 44 : 62;
       const at = (top, height) => ({ left, right: 14, top, height });
-      const x = (place, more) => report.axis({ type: "value", gridIndex: place, min: 0, max: last, splitLine: { show: false }, axisLabel: { show: place === 2, color: report.paint("quiet"), hideOverlap: true, formatter: (value) => `${Number(value.toFixed(2))}` }, ...more });
-      const y = (place, name) => report.axis({ type: "value", gridIndex: place, name, nameGap: left - 18, splitNumber: 3, min: 0 });
+      const x = (place, more) => report.axis({ type: "value", gridIndex: place, min: -0.02 * last, max: 1.02 * last, containShape: false, splitLine: { show: false }, axisLabel: { show: place === 2, color: report.paint("quiet"), hideOverlap: true, showMinLabel: false, showMaxLabel: false, formatter: (value) => `${Number(value.toFixed(2))}` }, ...more });
+      const y = (place, name, more) => report.axis({ type: "value", gridIndex: place, name, nameGap: left - 18, splitNumber: 3, min: 0, ...more });
       return {
         legend: { type: "scroll", top: 0, textStyle: { color: report.paint("ink") }, pageTextStyle: { color: report.paint("quiet") }, itemWidth: 14 },
         grid: [at(44, 230), at(298, 110), at(434, 90)],
         xAxis: [x(0), x(1), x(2, { name: "time of capture (s)" })],
-        yAxis: [y(0, "latency (ms)"), y(1, "Mbit/s"), y(2, "queue (kB)")],
+        yAxis: [y(0, "latency (ms)"), y(1, "Mbit/s", { max: Number(most.toPrecision(2)) }), y(2, "queue (kB)")],
         axisPointer: { link: [{ xAxisIndex: "all" }] },
         dataZoom: [
           { type: "inside", xAxisIndex: [0, 1, 2], start: 0, end: 100 * shown, filterMode: "weakFilter", zoomOnMouseWheel: "ctrl" },
@@ -76,7 +80,7 @@
           ...bars,
           { type: "scatter", name: "no result", data: lost.map((row) => [frames.captured_s[row], 0]), symbol: "triangle", symbolSize: 8, itemStyle: { color: report.paint("likely") }, xAxisIndex: 0, yAxisIndex: 0 },
           ...rates.map((series) => ({ ...series, xAxisIndex: 1, yAxisIndex: 1 })),
-          line("uplink queue", queue(frames), "#7a1f5c", { step: "end", areaStyle: { color: "#7a1f5c", opacity: 0.3 }, xAxisIndex: 2, yAxisIndex: 2 }),
+          line("uplink queue", queue(frames), queueColour, { step: "end", areaStyle: { color: queueColour, opacity: 0.3 }, xAxisIndex: 2, yAxisIndex: 2 }),
         ],
       };
     };

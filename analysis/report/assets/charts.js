@@ -130,23 +130,40 @@
     return report.chart(option, height, label);
   };
 
+  // From the lowest to the highest end of all intervals, with room beside them; on a logarithmic axis above 0.
+  function reach(estimates, log) {
+    const ends = estimates.flat().filter((one) => one !== null && (!log || one > 0));
+    const [low, high] = [Math.min(...ends), Math.max(...ends)];
+    if (log) return { min: low / 1.15, max: high * 1.15 };
+    const room = (high - low || Math.abs(high) || 1) * 0.07;
+    return { min: low - room, max: high + room };
+  }
+
+  const plain = (value) => `${Number(value.toPrecision(3))}`;
+
   // Points with intervals both ways: {x: [value, low, high], y: …, colour, hollow, note, label}.
   report.crosses = function (points, options) {
+    const placed = []; // corners of labels, which give way to each other
     const draw = (params, api) => {
+      if (params.dataIndexInside === 0) placed.length = 0;
       const point = points[api.value(2)];
       const at = api.coord([api.value(0), api.value(1)]);
       const children = [];
-      if (point.x[1] !== null) children.push(...whisker(api.coord([Math.max(point.x[1], options.log ? point.x[0] / 50 : -Infinity), point.y[0]]), api.coord([point.x[2], point.y[0]]), point.colour, [0, 4]));
+      const least = options.log ? point.x[0] / 50 : -Infinity; // an end below zero is nowhere on a logarithmic axis
+      if (point.x[1] !== null) children.push(...whisker(api.coord([Math.max(point.x[1], least), point.y[0]]), api.coord([point.x[2], point.y[0]]), point.colour, [0, 4]));
       if (point.y[1] !== null) children.push(...whisker(api.coord([point.x[0], point.y[1]]), api.coord([point.x[0], point.y[2]]), point.colour, [4, 0]));
       children.push({ type: "circle", shape: { cx: at[0], cy: at[1], r: 6 }, style: { fill: point.hollow ? report.paint("paper") : point.colour, stroke: point.colour, lineWidth: 2 } });
+      let height = at[1] - 16;
+      while (placed.some(([x, y]) => Math.abs(x - at[0]) < 90 && Math.abs(y - height) < 13)) height += 13;
+      if (point.label) placed.push([at[0], height]);
       if (point.label)
-        children.push({ type: "text", x: at[0] + 9, y: at[1] - 16, style: { text: point.label, fill: report.paint("ink"), font: "12px system-ui, sans-serif" } });
+        children.push({ type: "text", x: at[0] + 9, y: height, style: { text: point.label, fill: report.paint("ink"), font: "12px system-ui, sans-serif" } });
       return { type: "group", children };
     };
     const option = () => ({
       grid: { left: 58, right: 24, top: 16, bottom: 52 },
-      xAxis: report.axis({ type: options.log ? "log" : "value", name: options.x, scale: true }),
-      yAxis: report.axis({ type: "value", name: options.y, scale: true, nameGap: 40 }),
+      xAxis: report.axis({ type: options.log ? "log" : "value", name: options.x, ...reach(points.map((one) => one.x), options.log), logBase: 2, axisLabel: { showMinLabel: false, showMaxLabel: false, color: report.paint("quiet"), hideOverlap: true, formatter: plain } }),
+      yAxis: report.axis({ type: "value", name: options.y, ...reach(points.map((one) => one.y), false), nameGap: 40, axisLabel: { color: report.paint("quiet"), showMinLabel: false, showMaxLabel: false, formatter: plain } }),
       tooltip: { ...tip("item"), formatter: (params) => (params.seriesType === "custom" ? report.escaped(points[params.data[2]].note) : "") },
       series: [
         {

@@ -68,8 +68,30 @@
       found.unknown.length ? make("p", {}, make("b", { class: "open" }, "No interval against "), names(found.unknown)) : null,
       found.silent.length ? make("p", { class: "quiet" }, `${names(found.silent)} sends nothing`) : null,
       answered < 0.9 && quantity.key !== "ea_per_captured"
-        ? make("p", { class: "likely" }, `answers only ${Math.round(100 * answered)} % of the frames`)
+        ? make("p", { class: answered < 0.5 ? "likely" : "quiet" }, `answers ${answered < 0.5 ? "only " : ""} ${Math.round(100 * answered)} % of the frames`)
         : null,
+    );
+  }
+
+  // One sentence a leader: what it leads in, and in what of that it is surely ahead of every other.
+  function headline(setting) {
+    const led = new Map();
+    report.content.comparison.quantities.forEach((quantity) => {
+      const found = report.leader(quantity, setting);
+      if (!found) return;
+      if (!led.has(found.name)) led.set(found.name, { all: [], sure: [] });
+      led.get(found.name).all.push(quantity.name);
+      if (!found.likely.length && !found.open.length && !found.unknown.length) led.get(found.name).sure.push(quantity.name);
+    });
+    return [...led].sort((one, other) => other[1].all.length - one[1].all.length).map(([name, { all, sure }]) =>
+      make(
+        "p",
+        { class: "headline" },
+        make("b", {}, report.nameOf(name)),
+        ` leads in ${report.list(all)}; `,
+        make("b", { class: sure.length ? "sure" : "open" }, sure.length ? `surely ahead of every other in ${report.list(sure)}` : "not surely ahead of every other in any"),
+        ".",
+      ),
     );
   }
 
@@ -177,12 +199,13 @@
     const settings = [...new Set(comparison.rows.map((row) => row.setting))];
     if (!settings.includes(state.setting)) state.setting = settings[0];
     if (!measures.some((one) => one.key === state.measure)) state.measure = measures[0].key;
-    main.append(make("h2", {}, "What is best, by which measure, and how sure that is"), describe());
+    main.append(make("h2", {}, "What is best, by which measure, and how sure that is"));
     const again = () => report.show();
     if (comparison.rows.length) {
       if (settings.length > 1)
         main.append(make("div", { class: "tools" }, report.choice("Setting", settings.map((one) => [one, one || "all"]), state.setting, (value) => { state.setting = value; again(); })));
       main.append(
+        ...headline(state.setting),
         make("div", { class: "cards" }, comparison.quantities.map((quantity) => card(quantity, state.setting))),
         make(
           "details",
@@ -204,6 +227,7 @@
       );
     } else if (comparison.names.length > 1)
       main.append(make("p", { class: "likely" }, "No two met the same network and frames, so none can be called better: ", make("a", { href: "#/compare" }, "why")));
+    main.append(describe());
     const box = make("div", {}, forest());
     main.append(
       make("h2", {}, "Every configuration, with its 95 % interval"),

@@ -76,7 +76,7 @@
         ],
         { x: "capture to result (ms)", y: "share of results", label: "distribution of latency" },
       ),
-      own.slice(0, 12).map(described),
+      ...own.slice(0, 12).map(described),
     );
     const first = runs.findIndex((run) => run.system === place);
     const options = { ...provenance.shared, ...(provenance.own[first] || {}) };

@@ -70,7 +70,7 @@
           ),
         ),
       );
-      count.textContent = order.length === rows.length ? `${rows.length} rows` : `${order.length} of ${rows.length} rows`;
+      count.textContent = order.length === rows.length ? `${rows.length} row${rows.length === 1 ? "" : "s"}` : `${order.length} of ${rows.length} rows`;
     }
 
     const search = make("input", {
