@@ -28,15 +28,8 @@ _VALUED = (
     *("accuracy.mask_ids", "scheduler.lambda_per_s", "warmup_s"),
 )
 _NO_MATTER = (
-    "trace.name",
-    "video.name",
-    "replicates",
-    "timeline",
-    "overlay",
-    "inspect",
-    "inspection",
-    "regret",
-    "cache",
+    *("trace.name", "video.name", "replicates", "regret", "cache"),
+    *("timeline", "overlay", "inspect", "inspection"),
 )
 _SYSTEMS_OWN = ("system._target_", "system.name", "system.display")  # follow from which system it is
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

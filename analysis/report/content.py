@@ -10,6 +10,7 @@ import pandas as pd
 
 from analysis.comparison.frontier import ANSWERED, Estimate, Point, frontier, points
 from analysis.report import frames as of_frames
+from analysis.report.inspections import inspected, link_rates, packed_inspections
 from analysis.report.measures import known_measures, measured
 from analysis.report.packing import rounded
 from analysis.report.provenance import MADE, provenance
@@ -20,16 +21,25 @@ from traces.errors import InputError
 _SAID = ("trace", "video", "network", "model", "edge", "cloud", "accuracy_ruler", "cameras")
 
 
-def report_content(runs: ReportedRuns, folders: Sequence[Path]) -> tuple[dict[str, Any], dict[str, Any]]:
+def report_content(
+    runs: ReportedRuns, folders: Sequence[Path], frames_of: Sequence[Path] = ()
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a page holds.
 
     Args:
         runs: all of them.
         folders: where they are, as they were named.
+        frames_of: folders of the runs whose frames can be looked at; none: of each system one that has been
+            run with `inspect=true`.
 
     Returns:
-        what is needed at once, and what is packed: by name, ``frames-RUN`` for each completed run.
+        what is needed at once, and what is packed: by name, ``frames-RUN`` for each completed run, and what
+        :func:`analysis.report.inspections.packed_inspections` says.
+
+    Raises:
+        InputError: a run of `frames_of` cannot be looked at.
     """
+    looked_at = inspected(runs, frames_of)
     read = {place: of_frames.read_frames(Path(runs.rows[place]["folder"])) for place in runs.completed}
     limit = of_frames.frames_a_run([len(frames) for frames in read.values()])
     cards = system_cards(runs)
@@ -47,10 +57,11 @@ def report_content(runs: ReportedRuns, folders: Sequence[Path]) -> tuple[dict[st
         "paths": list(of_frames.PATHS),
         "comparison": comparisons(runs, folders),
         "frontier": _frontier(folders, order),
+        "inspected": looked_at,
         "provenance": {**provenance(runs), "made": list(MADE)},
     }
     packed = {f"frames-{place}": of_frames.packed_frames(frames, limit) for place, frames in read.items()}
-    return content, packed
+    return content, {**packed, **packed_inspections(runs, looked_at)}
 
 
 def _shared(runs: ReportedRuns) -> dict[str, Any]:
@@ -102,7 +113,9 @@ def _run(
         "completed": rounded(row.get("frames_completed")),
         "made": {key: rounded(row.get(key)) for key in MADE},
         "values": measured(row),
-        "link": of_frames.link_rates(folder, until_s) if frames is not None else None,
+        "link": link_rates(folder, until_s) or of_frames.link_rates(folder, until_s)
+        if frames is not None
+        else None,
     }
 
 

@@ -14,10 +14,14 @@ from typing import Any
 from analysis.report.packing import deflated
 
 _LIBRARY = "echarts-6.1.0"
+_LICENCES = (
+    *(f"{_LIBRARY}.{part}" for part in ("NOTICE", "LICENSE", "LICENSE-d3")),
+    "zrender-6.1.0.LICENSE",
+)
 #: In the order in which they are run: each needs those before it.
 SCRIPTS = (
     *("data", "format", "theme", "table", "charts", "overview", "comparison", "frontier", "systems"),
-    *("anatomy", "runs", "downloads", "main"),
+    *("anatomy", "inspector", "runs", "downloads", "main"),
 )
 
 
@@ -36,8 +40,7 @@ def page(content: Mapping[str, Any], packed: Mapping[str, Mapping[str, Any]]) ->
     blocks = [_data("content", deflated(_json(content).encode("utf-8")))]
     blocks += [_data(name, _json(block)) for name, block in packed.items()]
     licence = "\n\n".join(
-        (vendor / f"{_LIBRARY}.{part}").read_text(encoding="utf-8")
-        for part in ("NOTICE", "LICENSE", "LICENSE-d3")
+        (vendor / name).read_text(encoding="utf-8") for name in _LICENCES
     )
     filled = {
         "STYLE": (assets / "page.css").read_text(encoding="utf-8"),

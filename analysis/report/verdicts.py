@@ -1,8 +1,8 @@
 """Every pair of systems of a report, measure by measure, and which differences hold together.
 
-The pairs, their differences and intervals are those of :mod:`analysis.comparison.compare`. A page shows all pairs at
-once, and names the best of each measure after having looked at all, so Holm's procedure is over everything
-on the page, not over one pair as in `python -m analysis compare`: here fewer differences are called.
+The pairs, their differences and intervals are those of :mod:`analysis.comparison.compare`. A page shows all
+pairs at once, and names the best of each measure after having looked at all, so Holm's procedure is over
+everything on the page, not over one pair as in `python -m analysis compare`: fewer differences are called.
 """
 
 from __future__ import annotations

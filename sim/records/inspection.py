@@ -5,16 +5,17 @@ result:
 
 - ``inspection.json``: which frames, their sizes, the boxes and points that were found, names of classes;
 - ``frame-00012.jpg``: the frame as it was captured, made smaller;
-- ``blocks.npz``: `states` (frames, rows, columns) uint8, of each block the sum of what of :data:`STATES` it is;
-  `known` (frames,) uint8, the sum of those that are known at all; `vectors` (frames, rows, columns, 2) int16,
-  position in the reference minus position in the frame, px, and `has_vectors` (frames,) bool;
-- ``results.npz``: `shown` and `dense`, (frames, height, width) uint8 class maps at the pictures' size, 0 where
-  nothing was found and class c as c + 1, of what the client was shown and of dense inference on the true frame;
-  only of networks that draw masks;
+- ``blocks.npz``: `states` (frames, rows, columns) uint8, of each block the sum of what of :data:`STATES` it
+  is; `known` (frames,) uint8, the sum of those that are known at all; `vectors` (frames, rows, columns, 2)
+  int16, position in the reference minus position in the frame, px, and `has_vectors` (frames,) bool;
+- ``results.npz``: `shown` and `dense`, (frames, height, width) uint8 class maps at the pictures' size, 0
+  where nothing was found and class c as c + 1, of what the client was shown and of dense inference on the
+  true frame; only of networks that draw masks;
 - ``link.csv``: the uplink's rate, a mean over each tenth of a second.
 
-Nothing is guessed: a system that knows no blocks, or does not say which it computed, leaves that state unknown.
-A set that a system names is taken only if it has as many blocks as the frame's row in frames.parquet says.
+Nothing is guessed: a system that knows no blocks, or does not say which it computed, leaves that state
+unknown. A set that a system names is taken only if it has as many blocks as the frame's row in frames.parquet
+says.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ from sim.records.account import ShownBlocks
 from sim.records.outcome import Outcome, RestsOn
 from sim.records.overlay import ShownFrame, found_boxes
 
-#: What a block can be, each a bit: `active` must be recomputed, `reused` has its features moved along its
-#: vector, `stale` differs by τ₀ or more in what the result rests on, `sent` crossed the uplink before the
+#: What a block can be, each a bit: `active` must be recomputed, `reused` is not and was not computed either:
+#: its features are of an earlier frame, `stale` differs by τ₀ or more in what the result rests on, `sent` crossed the uplink before the
 #: result, `computed` was given to inference.
 STATES = {"active": 1, "reused": 2, "stale": 4, "sent": 8, "computed": 16}
 FOLDER = "inspection"
@@ -179,13 +180,16 @@ class Inspection:
         computed = self._map(named.computed)
         if computed is not None and named.margin_px:
             computed = _within(computed, -(-named.margin_px // self.block_px))
-        active = self._counted(self._map(named.active), outcome.active)
+        computed = self._counted(computed, outcome.computed)
+        # Who recomputes whole frames says that all is active, and has no state to reuse anything of.
+        whole = blocks is None and outcome.active_edge is None and outcome.active_cloud is None
+        active = None if whole else self._counted(self._map(named.active), outcome.active)
         found = {
             "active": active,
-            "reused": None if active is None else ~active,
+            "reused": None if active is None else ~active if computed is None else ~(active | computed),
             "stale": stale,
             "sent": self._counted(self._map(named.sent), outcome.sent),
-            "computed": self._counted(computed, outcome.computed),
+            "computed": computed,
         }
         states = np.zeros((self.rows, self.columns), np.uint8)
         known = 0
@@ -204,7 +208,7 @@ class Inspection:
         return chosen.reshape(self.rows, self.columns)
 
     def _counted(self, chosen: BlockMap | None, count: int | None) -> BlockMap | None:
-        """The blocks of a state, if they are as many as the outcome says; of none and of all no list is needed."""
+        """The blocks of a state, if they are as many as the outcome says; none and all need no list."""
         if count is None:
             return None
         if count in (0, self.rows * self.columns):
@@ -234,7 +238,8 @@ def _stacked(arrays: Sequence[NDArray[Any]], shape: tuple[int, ...], kind: Any) 
 
 
 def _is_map(found: Any) -> bool:
-    return np.ndim(getattr(found, "classes", None)) == 2
+    classes: Any = getattr(found, "classes", None)
+    return classes is not None and np.ndim(classes) == 2
 
 
 def _smaller(classes: NDArray[np.uint8], width_px: int) -> NDArray[np.uint8]:
@@ -250,7 +255,7 @@ def _smaller(classes: NDArray[np.uint8], width_px: int) -> NDArray[np.uint8]:
 
 
 def _outlined(found: Any) -> dict[str, Any] | None:
-    """Boxes [x1, y1, x2, y2, class] and points [x, y] of a result in the frame's pixels; None: there is none."""
+    """Boxes [x1, y1, x2, y2, class] and points [x, y] of a result, in frame pixels; None: there is none."""
     if found is None:
         return None
     boxes = [[round(float(side), 1) for side in sides] + [label - 1] for *sides, label in found_boxes(found)]

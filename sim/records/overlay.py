@@ -203,7 +203,7 @@ def _with_masks(image: NDArray[np.uint8], classes: NDArray[np.uint8], scale: int
 
 
 def found_boxes(result: Any) -> list[tuple[float, float, float, float, int]]:
-    """(x1, y1, x2, y2, class + 1) in frame pixels of each box of a result, or around each region of its masks."""
+    """(x1, y1, x2, y2, class + 1) in frame pixels of each box of a result, or each region of its masks."""
     classes = getattr(result, "classes", None)
     if getattr(result, "boxes", None) is not None:
         pairs = zip(np.asarray(result.boxes).tolist(), np.asarray(classes).tolist(), strict=True)

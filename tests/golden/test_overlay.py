@@ -27,9 +27,8 @@ from sim.records.overlay import (
 
 SIDE = 640
 GREY = np.full((SIDE, SIDE, 3), 100, np.uint8)
-FRAME = ShownFrame(
-    7, 0.233, 0.0529, GREY, Outcome("cloud", active=3, processed=2, stale=1), ShownBlocks([0, 41, 80])
-)
+OUTCOME = Outcome("cloud", active=3, processed=2, stale=1)
+FRAME = ShownFrame(7, 0.233, 0.0529, GREY, OUTCOME, ShownBlocks([0, 41, 80]))
 
 
 def picture(drawn: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -38,7 +38,7 @@
     report.startCharts();
     if (moved) {
       window.scrollTo(0, 0);
-      main.focus({ preventScroll: true });
+      if (!main.contains(document.activeElement)) main.focus({ preventScroll: true });
     } else {
       window.scrollTo(0, height);
       if (focused && document.getElementById(focused)) document.getElementById(focused).focus({ preventScroll: true });

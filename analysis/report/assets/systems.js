@@ -8,6 +8,8 @@
     return make("div", { class: "bar", role: "img", "aria-label": label }, parts.map(([name, colour, value, text]) => make("span", { style: `width:${(100 * value) / total}%;background:${colour}`, title: `${name}: ${text}` })));
   }
 
+  report.bar = bar;
+
   function stagesOf(configuration) {
     return report.content.stages
       .filter((stage) => configuration.stages[stage] > 0)
