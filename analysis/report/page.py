@@ -39,9 +39,7 @@ def page(content: Mapping[str, Any], packed: Mapping[str, Mapping[str, Any]]) ->
     )
     blocks = [_data("content", deflated(_json(content).encode("utf-8")))]
     blocks += [_data(name, _json(block)) for name, block in packed.items()]
-    licence = "\n\n".join(
-        (vendor / name).read_text(encoding="utf-8") for name in _LICENCES
-    )
+    licence = "\n\n".join((vendor / name).read_text(encoding="utf-8") for name in _LICENCES)
     filled = {
         "STYLE": (assets / "page.css").read_text(encoding="utf-8"),
         "LIBRARY": (vendor / f"{_LIBRARY}.min.js").read_text(encoding="utf-8"),

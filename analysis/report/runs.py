@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.figures.display import DASHES, run_styles, system_display
+from analysis.figures.display import system_display
+from analysis.figures.styles import run_styles
 from analysis.replicates import pooled_rows
 from analysis.results import ea_per_captured, run_rows
 from analysis.settings import join_overrides, settings, split_overrides, swept_settings, without_replicate
@@ -83,7 +84,7 @@ def _configuration(row: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def system_cards(runs: ReportedRuns) -> list[dict[str, Any]]:
-    """How each system is shown: its name, its label, a colour, and whether its lines are dashed.
+    """How each system is shown: its name, its label, a colour, the dashes of its lines (px).
 
     Systems whose labels are the same are called by their names.
     """
@@ -99,7 +100,7 @@ def system_cards(runs: ReportedRuns) -> list[dict[str, Any]]:
             "name": name,
             "label": label if labels.count(label) == 1 else name,
             "colour": style.colour,
-            "dash": DASHES.index(style.dashes) if style.dashes in DASHES else 0,
+            "dash": [] if style.dashes == "solid" else [2 * length for length in style.dashes[1]],
         }
         for name, label, style in zip(first, labels, run_styles(displays), strict=True)
     ]

@@ -341,6 +341,7 @@ class MotionReuse:
         outcome = Outcome(
             "cloud", total, total, 0, active_edge=total, active_cloud=total, computed=total, sent=total
         )
+        world.account.shown = ShownBlocks()  # there are blocks: all are active
         self.edge.refresh(frame, None, world)
         try:
             served = yield from self.cloud.first_frame(frame, world)

@@ -34,9 +34,9 @@ from sim.records.account import ShownBlocks
 from sim.records.outcome import Outcome, RestsOn
 from sim.records.overlay import ShownFrame, found_boxes
 
-#: What a block can be, each a bit: `active` must be recomputed, `reused` is not and was not computed either:
-#: its features are of an earlier frame, `stale` differs by τ₀ or more in what the result rests on, `sent` crossed the uplink before the
-#: result, `computed` was given to inference.
+#: What a block can be, each a bit: `active` must be recomputed, `reused` is not and was not computed either
+#: (its features are of an earlier frame), `stale` differs by τ₀ or more in what the result rests on, `sent`
+#: crossed the uplink before the result, `computed` was given to inference.
 STATES = {"active": 1, "reused": 2, "stale": 4, "sent": 8, "computed": 16}
 FOLDER = "inspection"
 JPEG_QUALITY = 72
@@ -181,9 +181,8 @@ class Inspection:
         if computed is not None and named.margin_px:
             computed = _within(computed, -(-named.margin_px // self.block_px))
         computed = self._counted(computed, outcome.computed)
-        # Who recomputes whole frames says that all is active, and has no state to reuse anything of.
-        whole = blocks is None and outcome.active_edge is None and outcome.active_cloud is None
-        active = None if whole else self._counted(self._map(named.active), outcome.active)
+        # Who recomputes whole frames calls all of it active, and has no state to reuse anything of.
+        active = None if blocks is None else self._counted(self._map(named.active), outcome.active)
         found = {
             "active": active,
             "reused": None if active is None else ~active if computed is None else ~(active | computed),

@@ -196,7 +196,7 @@
         symbolSize: 3,
         showSymbol: lines.length < 30,
         itemStyle: { color: line.colour },
-        lineStyle: { color: line.colour, width: 2, type: line.dash ? [6, 3 * line.dash] : "solid" },
+        lineStyle: { color: line.colour, width: 2, type: line.dash.length ? line.dash : "solid" },
       })),
     });
     return report.chart(option, 340, options.label);
