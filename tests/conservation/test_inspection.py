@@ -107,7 +107,9 @@ def test_it_records_what_was_asked_for(tmp_path: Path, monkeypatch: pytest.Monke
     assert all(one["frame"] < 7 for one in content["frames"])
     pictures = sorted(folder.glob("frame-*.jpg"))
     assert [path.name for path in pictures] == [one["picture"] for one in content["frames"]]
-    assert {Image.open(path).size for path in pictures} == {(64, 64)}
+    for path in pictures:
+        with Image.open(path) as picture:
+            assert picture.size == (64, 64)
     results = arrays(folder / "results.npz")
     assert results["shown"].shape == results["dense"].shape == (len(pictures), 64, 64)
     rates = pd.read_csv(folder / "link.csv")

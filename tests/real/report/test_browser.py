@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import json
+import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from analysis.__main__ import main
 from tests.real.report.browser import Browser
 
+SMALL = Path(__file__).resolve().parents[2] / "golden" / "tables" / "sweep"
 SECTIONS = ("overview", "compare", "frontier", "latency", "frames", "systems", "runs", "downloads")
 FIRST_CELLS = "[...document.querySelectorAll('main .scroll tbody tr')].map(row => row.cells[0].textContent)"
 FIRST_CHART = "performance.getEntriesByName('first-chart').length > 0"
@@ -146,28 +151,44 @@ def test_a_download_has_the_numbers_of_the_summaries(browser_path: str, page: Pa
         text = browser.evaluate("window.saved[0].text()")
     finally:
         browser.close()
-    import io
-
-    import pandas as pd
-
     saved = pd.read_csv(io.StringIO(text))
     assert list(saved["system"]) == ["fluxshard_ea", "full_offload"]
     assert saved["latency_mean_s"].between(0.01, 1.0).all()
     assert (saved["replicates"] == 2).all()
 
 
+def test_text_of_runs_is_text(browser_path: str, tmp_path: Path) -> None:
+    sweep = tmp_path / "sweep"
+    shutil.copytree(SMALL, sweep)
+    evil = "</script><img src=x onerror=alert(1)>"
+    for number in range(12):
+        path = sweep / str(number) / "summary.json"
+        summary = json.loads(path.read_text())
+        path.write_text(json.dumps({**summary, "video": evil, "trace": f"{evil}{number % 2}"}))
+    path.write_text(json.dumps({**summary, "status": "failed", "error": evil}))
+    out = tmp_path / "report.html"
+    main(["report", str(sweep), f"out={out}"])
+    browser = Browser(browser_path)
+    try:
+        browser.open(out)
+        for section in SECTIONS:
+            browser.go(section)
+            assert browser.evaluate("document.querySelectorAll('main img').length") == 0
+        browser.go("runs")
+        assert evil in browser.evaluate("document.querySelector('main').textContent")
+        assert browser.complaints == []
+    finally:
+        browser.close()
+
+
 @pytest.mark.timeout(280)
 def test_a_hundred_runs_open_within_three_seconds(browser_path: str, tmp_path: Path) -> None:
     """From the navigation's start to the first chart drawn; the middle of three, on a shared machine."""
-    import json
-    import shutil
-
-    small = Path(__file__).resolve().parents[2] / "golden" / "tables" / "sweep"
-    jobs = json.loads((small / "sweep.json").read_text(encoding="utf-8"))["jobs"]
+    jobs = json.loads((SMALL / "sweep.json").read_text(encoding="utf-8"))["jobs"]
     folders = []
     for number in range(100 // len(jobs) + 1):
         folders.append(tmp_path / f"sweep{number}")
-        shutil.copytree(small, folders[-1])
+        shutil.copytree(SMALL, folders[-1])
     out = tmp_path / "report.html"
     main(["report", *map(str, folders), f"out={out}"])
     times_ms = []
