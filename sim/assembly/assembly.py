@@ -43,7 +43,6 @@ from sim.world.device import Device, Noise
 from sim.world.simulation import Simulation
 from sim.world.system import System
 from traces.bandwidth.trace import BandwidthTrace
-from traces.errors import InputError
 
 if TYPE_CHECKING:
     pass
