@@ -179,11 +179,30 @@ def test_runs_to_look_at_can_be_chosen(inspected_sweep: Path, tmp_path: Path) ->
     assert content_of(text)["inspected"] == [1]
 
 
+def test_a_page_is_replaced_only_where_that_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "report.html"
+    out.write_text("somebody's")
+    with pytest.raises(SystemExit):
+        main(["report", str(SMALL), f"out={out}"])
+    assert "overwrite=true replaces it" in capsys.readouterr().err
+    assert out.read_text() == "somebody's"
+    main(["report", str(SMALL), f"out={out}", "overwrite=true"])
+    assert out.stat().st_size > 1_000_000
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
         (["nowhere"], "nowhere: expected a run or the jobs of a sweep, found none"),
-        (["out=a.html"], "report: expected runs or sweeps, found none"),
+        (["out=a.html"], "report: expected folders of runs or sweeps, found none"),
+        (
+            [str(SMALL), "ouy=a.html"],
+            "report: expected one of out, frames_of, overwrite, found 'ouy' (ouy=a.html)",
+        ),
+        ([str(SMALL), "out=a.html", "out=b.html"], "out: expected once, found out=a.html and out=b.html"),
+        ([str(SMALL), "overwrite=yes"], "overwrite: expected true or false, found 'yes'"),
         ([str(SMALL), "out=page.pdf"], "out: expected a file that ends in .html, found 'page.pdf'"),
         (
             [str(SMALL), "frames_of=elsewhere"],
