@@ -19,7 +19,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="FOLDER",
         help=f"runs and sweeps; out=FILE: the page, {_DEFAULTS['out']} by default; overwrite=true "
-        "replaces one; frames_of=RUN,RUN: runs with inspect=true whose frames can be looked at, by default one a system",
+        "replaces one; frames_of=RUN,RUN: runs with inspect=true whose frames can be looked at, by default "
+        "one a system",
     )
 
 

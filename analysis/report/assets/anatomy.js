@@ -95,20 +95,22 @@
     const possible = runs.map((_, place) => place).filter((place) => report.stored(`frames-${place}`) !== null);
     if (wanted !== undefined && possible.includes(Number(wanted))) state.run = Number(wanted);
     if (!possible.includes(state.run)) [state.run] = possible;
-    main.append(
+    report.fill(
+      main,
       make("h2", {}, "Latency anatomy"),
       make("div", { class: "tools" },
         report.choice("Run", possible.map((place) => [place, names[place]]), state.run, (value) => { location.hash = `#/latency/${value}`; }, { id: "latency-run" }),
         make("button", { type: "button", onclick: () => report.downloadFrames(state.run) }, "CSV of its frames")),
     );
     const box = make("div", {});
-    main.append(box);
+    report.fill(main, box);
     return report.frames(state.run).then((frames) => {
       const cameras = [...new Set(frames.camera)];
       if (!cameras.includes(state.camera)) [state.camera] = cameras;
       if (cameras.length > 1)
-        box.append(make("div", { class: "tools" }, report.choice("Camera", cameras.map((one) => [one, one]), state.camera, (value) => { state.camera = Number(value); report.show(); })));
-      box.append(
+        report.fill(box, make("div", { class: "tools" }, report.choice("Camera", cameras.map((one) => [one, one]), state.camera, (value) => { state.camera = Number(value); report.show(); })));
+      report.fill(
+      box,
         charts(frames, state.run),
         make("p", { class: "quiet" }, "One bar a result, where its frame was captured; triangles are frames without one. The slider chooses the time, Ctrl and the wheel zoom. ",
           runs[state.run].link ? "" : "This run has not left the link's own rate (timeline=true or inspect=true does); “what messages got” is bytes over the time from queueing to the last byte. ",

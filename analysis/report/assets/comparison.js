@@ -33,7 +33,7 @@
   function pair(main) {
     const rows = between(state.a, state.b);
     const refused = report.content.comparison.refused.find((one) => [one.a, one.b].includes(state.a) && [one.a, one.b].includes(state.b));
-    if (refused) main.append(make("p", { class: "likely" }, `These cannot be compared: ${refused.why}`));
+    if (refused) report.fill(main, make("p", { class: "likely" }, `These cannot be compared: ${refused.why}`));
     if (!rows.length) return;
     const [a, b] = [report.nameOf(state.a), report.nameOf(state.b)];
     const relative = rows
@@ -52,7 +52,8 @@
           note: `${quantity.name}: ${row.verdict}`,
         };
       });
-    main.append(
+    report.fill(
+      main,
       make("h3", {}, `${a} minus ${b}, in per cent of ${b}`),
       report.forest(relative, { name: `${a} − ${b} (% of ${b})`, zero: true }),
       report.table(
@@ -71,7 +72,7 @@
       ),
     );
     const beside = report.content.comparison.differ.find((one) => [one.a, one.b].includes(state.a) && [one.a, one.b].includes(state.b));
-    if (beside) main.append(make("details", {}, make("summary", {}, `Not the same in these pairs beside what is compared: ${beside.keys.length} keys`), make("ul", {}, beside.keys.map((key) => make("li", {}, key)))));
+    if (beside) report.fill(main, make("details", {}, make("summary", {}, `Not the same in these pairs beside what is compared: ${beside.keys.length} keys`), make("ul", {}, beside.keys.map((key) => make("li", {}, key)))));
   }
 
   function matrix(main) {
@@ -93,7 +94,8 @@
         },
       })),
     ];
-    main.append(
+    report.fill(
+      main,
       report.table(columns, rows, { caption: "all pairs", filter: false }),
       make("p", { class: "quiet" }, "✓✓ the row is surely better, ✓ by itself better, ✗ ✗✗ worse; no sign: not told apart."),
     );
@@ -101,9 +103,9 @@
 
   report.sections.compare = function (main) {
     const { comparison } = report.content;
-    main.append(make("h2", {}, "Comparison, pair by pair"));
+    report.fill(main, make("h2", {}, "Comparison, pair by pair"));
     if (comparison.names.length < 2) {
-      main.append(make("p", {}, "There is one system and nothing that was swept: nothing to compare."));
+      report.fill(main, make("p", {}, "There is one system and nothing that was swept: nothing to compare."));
       return;
     }
     const settings = [...new Set(comparison.rows.map((row) => row.setting))];
@@ -112,7 +114,8 @@
     if (!state.quantity) state.quantity = comparison.quantities[0].key;
     const again = (key) => (value) => { state[key] = value; report.show(); };
     const names = comparison.names.map((name) => [name, report.nameOf(name)]);
-    main.append(
+    report.fill(
+      main,
       make("p", { class: "quiet" }, `Each pair of runs met the same network and frames. Intervals are 95 %, each by itself; “sure” holds together with all ${comparison.tests} tests of this page (Holm). “analysis compare” tests one pair alone and may call more.`),
       make(
         "div",
@@ -125,13 +128,15 @@
     );
     if (state.a === state.b) state.b = comparison.names.find((name) => name !== state.a);
     pair(main);
-    main.append(
+    report.fill(
+      main,
       make("h2", {}, "Every pair in one quantity"),
       make("div", { class: "tools" }, report.choice("Quantity", comparison.quantities.map((one) => [one.key, report.unit(one)]), state.quantity, again("quantity"))),
     );
     matrix(main);
     if (comparison.refused.length)
-      main.append(
+      report.fill(
+      main,
         make("details", {}, make("summary", {}, `${comparison.refused.length} pairs cannot be compared`),
           make("ul", {}, comparison.refused.map((one) => make("li", {}, `${report.nameOf(one.a)} and ${report.nameOf(one.b)}: ${one.why}`)))),
       );

@@ -88,7 +88,8 @@
     const possible = names.map((_, place) => place).filter((place) => report.stored(`frames-${place}`) !== null);
     const chosen = { run: possible[0] };
     const entry = (title, text, action) => make("article", { class: "card" }, make("h3", {}, title), make("p", {}, text), make("button", { type: "button", onclick: action }, `Save ${title}.csv`));
-    main.append(
+    report.fill(
+      main,
       make("h2", {}, "Downloads"),
       make("p", { class: "quiet" }, "In SI units (seconds, bytes, bit/s). Numbers are rounded to what this page shows: six digits, times of frames to 10 µs. The folders of the runs hold all of it."),
       make(

@@ -27,9 +27,12 @@
       else if (key === "style") element.style.cssText = value;
       else element.setAttribute(key, value === true ? "" : value);
     });
-    children.flat(Infinity).forEach((child) => {
-      if (child !== null && child !== undefined && child !== false) element.append(child);
-    });
+    return report.fill(element, ...children);
+  };
+
+  // Puts children at the end of an element; what is not there (null, false) is left out.
+  report.fill = function (element, ...children) {
+    element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
     return element;
   };
 

@@ -41,14 +41,15 @@
 
   report.sections.frontier = function (main) {
     const { frontier, systems } = report.content;
-    main.append(make("h2", {}, "Frontier: accuracy, latency, bytes"));
+    report.fill(main, make("h2", {}, "Frontier: accuracy, latency, bytes"));
     if (!frontier.points.length) {
-      main.append(make("p", { class: "likely" }, frontier.why));
+      report.fill(main, make("p", { class: "likely" }, frontier.why));
       return;
     }
     if (frontier.points.some((point) => point.streaming))
-      main.append(make("div", { class: "tools" }, report.choice("Accuracy", [["accuracy", "of results"], ["streaming", "streaming: of what is shown at every frame"]], state.accuracy, (value) => { state.accuracy = value; report.show(); })));
-    main.append(
+      report.fill(main, make("div", { class: "tools" }, report.choice("Accuracy", [["accuracy", "of results"], ["streaming", "streaming: of what is shown at every frame"]], state.accuracy, (value) => { state.accuracy = value; report.show(); })));
+    report.fill(
+      main,
       make("p", { class: "quiet" }, "Up and to the left is better. The grey steps are the frontier: no point beats it in accuracy at that cost or less. Crosses are 95 % intervals; hollow points answer less than 90 % of the frames."),
       make("div", { class: "two" }, panel("latency_s", 1e3, "ms", "latency, capture to result"), panel("frame_bytes", 1e-3, "kB", "uplink a captured frame")),
     );
@@ -57,7 +58,8 @@
       return [(scale * estimate[0]).toFixed(digits), half ? make("span", { class: "pm" }, half) : ""];
     };
     const number = (name, key, scale, digits, better) => ({ name, better, of: (row) => (row[key] ? row[key][0] : NaN), show: (row) => (row[key] ? shown(row[key], scale, digits) : "–") });
-    main.append(
+    report.fill(
+      main,
       report.table(
         [
           { name: "system", isName: true, of: (row) => systems[row.system].label, show: (row) => [report.dot(row.system), report.systemLink(row.system)] },

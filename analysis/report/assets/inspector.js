@@ -200,9 +200,9 @@
   report.sections.frames = async function (main, [wanted, frame]) {
     const { inspected } = report.content;
     const names = report.runNames();
-    main.append(make("h2", {}, "Frame inspector"));
+    report.fill(main, make("h2", {}, "Frame inspector"));
     if (!inspected.length) {
-      main.append(make("p", {}, "No run of this report has recorded its frames: ", make("code", {}, "python -m sim … inspect=true"), " does."));
+      report.fill(main, make("p", {}, "No run of this report has recorded its frames: ", make("code", {}, "python -m sim … inspect=true"), " does."));
       return;
     }
     if (wanted !== undefined && inspected.includes(Number(wanted))) state.run = Number(wanted);
@@ -210,7 +210,7 @@
     const found = await inspection(state.run);
     const frames = await report.frames(state.run);
     if (!found.frames.length) {
-      main.append(make("p", {}, "No frame of this run gave a result."));
+      report.fill(main, make("p", {}, "No frame of this run gave a result."));
       return;
     }
     const asked = found.frames.findIndex((one) => one.frame === Number(frame));
@@ -305,7 +305,8 @@
       make("div", { class: "panels" }, panels.blocks.box, hasResult ? panels.shown.box : null, hasDense ? panels.dense.box : null),
       facts,
     );
-    main.append(
+    report.fill(
+      main,
       inspector,
       make("p", { class: "quiet" }, "Arrow keys step, Page up and down by ten, Home and End go to the ends. Frames without a result are left out. A state that the system does not know is “not known”, not zero. Vectors lead from a block to where its features come from."),
     );

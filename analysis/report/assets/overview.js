@@ -199,12 +199,13 @@
     const settings = [...new Set(comparison.rows.map((row) => row.setting))];
     if (!settings.includes(state.setting)) state.setting = settings[0];
     if (!measures.some((one) => one.key === state.measure)) state.measure = measures[0].key;
-    main.append(make("h2", {}, "What is best, by which measure, and how sure that is"));
+    report.fill(main, make("h2", {}, "What is best, by which measure, and how sure that is"));
     const again = () => report.show();
     if (comparison.rows.length) {
       if (settings.length > 1)
-        main.append(make("div", { class: "tools" }, report.choice("Setting", settings.map((one) => [one, one || "all"]), state.setting, (value) => { state.setting = value; again(); })));
-      main.append(
+        report.fill(main, make("div", { class: "tools" }, report.choice("Setting", settings.map((one) => [one, one || "all"]), state.setting, (value) => { state.setting = value; again(); })));
+      report.fill(
+      main,
         ...headline(state.setting),
         make("div", { class: "cards" }, comparison.quantities.map((quantity) => card(quantity, state.setting))),
         make(
@@ -226,17 +227,19 @@
         ),
       );
     } else if (comparison.names.length > 1)
-      main.append(make("p", { class: "likely" }, "No two met the same network and frames, so none can be called better: ", make("a", { href: "#/compare" }, "why")));
-    main.append(describe());
+      report.fill(main, make("p", { class: "likely" }, "No two met the same network and frames, so none can be called better: ", make("a", { href: "#/compare" }, "why")));
+    report.fill(main, describe());
     const box = make("div", {}, forest());
-    main.append(
+    report.fill(
+      main,
       make("h2", {}, "Every configuration, with its 95 % interval"),
       make("div", { class: "tools" }, report.choice("Measure", measures.map((one) => [one.key, report.unit(one)]), state.measure, (value) => { state.measure = value; box.replaceChildren(...forest().filter(Boolean)); report.startCharts(); })),
       box,
       make("p", { class: "quiet" }, "Hollow: answers less than 90 % of the frames. No whiskers: too short a run, or too few replicates, for an interval."),
     );
     const rows = tableRows();
-    main.append(
+    report.fill(
+      main,
       make("h2", {}, "Table"),
       make("p", { class: "quiet" }, "A heading sorts; the best of a column is marked. ± is half the width of a 95 % interval."),
       report.table(report.configurationColumns(rows), rows, {
@@ -248,7 +251,7 @@
       }),
     );
     configurations.filter((one) => one.status !== "completed").forEach((one) =>
-      main.append(make("p", { class: "likely" }, `${report.content.systems[one.system].label} ${one.setting}: ${one.status}: ${one.error || ""}`)),
+      report.fill(main, make("p", { class: "likely" }, `${report.content.systems[one.system].label} ${one.setting}: ${one.status}: ${one.error || ""}`)),
     );
   };
 })(window.report);

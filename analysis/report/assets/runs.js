@@ -25,7 +25,8 @@
     const { runs, provenance, systems } = report.content;
     const run = runs[place];
     const own = provenance.own[place];
-    main.append(
+    report.fill(
+      main,
       make("p", {}, make("a", { href: "#/runs" }, "← all runs")),
       make("h2", {}, report.runName(place)),
       make("p", {}, "System ", report.systemLink(run.system), ` (${systems[run.system].name}); `, report.stored(`frames-${place}`) === null ? run.status : make("a", { href: `#/latency/${place}` }, "frame by frame")),
@@ -44,7 +45,8 @@
     if (wanted !== undefined && runs[Number(wanted)]) return one(main, Number(wanted));
     const names = report.runNames();
     const commits = [...new Set(runs.map((run) => run.made.git_sha).filter(Boolean))];
-    main.append(
+    report.fill(
+      main,
       make("h2", {}, "Runs: configuration and provenance"),
       make("p", {}, commits.length === 1 ? `All runs were made by commit ${commits[0].slice(0, 12)}.` : commits.length ? make("b", { class: "likely" }, `Runs of ${commits.length} different commits stand side by side.`) : "Which commit made these runs is not known."),
       report.table(

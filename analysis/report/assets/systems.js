@@ -48,8 +48,9 @@
 
   function index(main) {
     const { systems, configurations } = report.content;
-    main.append(make("h2", {}, "Systems"));
-    main.append(
+    report.fill(main, make("h2", {}, "Systems"));
+    report.fill(
+      main,
       make("div", { class: "cards" }, systems.map((system, place) => {
         const own = configurations.filter((one) => one.system === place);
         const ends = own.length ? sharesOf(own[0]) : [];
@@ -66,7 +67,8 @@
     if (place < 0) return index(main);
     const own = configurations.filter((one) => one.system === place);
     const rows = own.map((one) => ({ ...one, name: one.setting }));
-    main.append(
+    report.fill(
+      main,
       make("p", {}, make("a", { href: "#/systems" }, "← all systems")),
       make("h2", {}, report.dot(place), systems[place].label, systems[place].label === name ? "" : make("span", { class: "quiet" }, ` ${name}`)),
       report.table(report.configurationColumns(rows), rows, { caption: "configurations", filter: rows.length > 8 }),
@@ -84,7 +86,7 @@
     const options = { ...provenance.shared, ...(provenance.own[first] || {}) };
     const said = Object.entries(options).filter(([key]) => key.startsWith("system.") && !key.startsWith("system.display"));
     if (said.length)
-      main.append(make("h3", {}, "Options (of its first run)"), make("dl", {}, said.map(([key, value]) => [make("dt", {}, key.slice(7)), make("dd", {}, JSON.stringify(value))])));
+      report.fill(main, make("h3", {}, "Options (of its first run)"), make("dl", {}, said.map(([key, value]) => [make("dt", {}, key.slice(7)), make("dd", {}, JSON.stringify(value))])));
     return undefined;
   };
 })(window.report);
