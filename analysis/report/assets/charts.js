@@ -153,11 +153,15 @@
       if (point.x[1] !== null) children.push(...whisker(api.coord([Math.max(point.x[1], least), point.y[0]]), api.coord([point.x[2], point.y[0]]), point.colour, [0, 4]));
       if (point.y[1] !== null) children.push(...whisker(api.coord([point.x[0], point.y[1]]), api.coord([point.x[0], point.y[2]]), point.colour, [4, 0]));
       children.push({ type: "circle", shape: { cx: at[0], cy: at[1], r: 6 }, style: { fill: point.hollow ? report.paint("paper") : point.colour, stroke: point.colour, lineWidth: 2 } });
+      const { x, width } = params.coordSys;
+      const onTheLeft = at[0] > x + width - 90;
       let height = at[1] - 16;
-      while (placed.some(([x, y]) => Math.abs(x - at[0]) < 90 && Math.abs(y - height) < 13)) height += 13;
-      if (point.label) placed.push([at[0], height]);
-      if (point.label)
-        children.push({ type: "text", x: at[0] + 9, y: height, style: { text: point.label, fill: report.paint("ink"), font: "12px system-ui, sans-serif" } });
+      const taken = () => placed.some(([left, top]) => Math.abs(left - at[0]) < 90 && Math.abs(top - height) < 13);
+      while (point.isName && taken()) height += 13; // a name finds a place; a setting that finds none goes without
+      if (point.label && !taken()) {
+        placed.push([at[0], height]);
+        children.push({ type: "text", x: at[0] + (onTheLeft ? -9 : 9), y: height, style: { text: point.label, textAlign: onTheLeft ? "right" : "left", fill: report.paint("ink"), font: "12px system-ui, sans-serif" } });
+      }
       return { type: "group", children };
     };
     const option = () => ({

@@ -22,6 +22,7 @@
         colour: report.colour(point.system),
         hollow: point.answered < frontier.answered,
         label: first ? system.label : point.setting.split("=").pop(),
+        isName: first,
         note: `${system.label} ${point.setting}: ${ruler} ${point[ruler][0].toFixed(3)} at ${(scale * point[cost][0]).toFixed(1)} ${unit}, ${Math.round(100 * point.answered)} % of frames answered, ${point.runs} run${point.runs === 1 ? "" : "s"}`,
       };
     });
@@ -57,23 +58,23 @@
       const half = estimate[1] === null ? "" : ` ±${((scale * (estimate[2] - estimate[1])) / 2).toFixed(digits)}`;
       return [(scale * estimate[0]).toFixed(digits), half ? make("span", { class: "pm" }, half) : ""];
     };
-    const number = (name, key, scale, digits, better) => ({ name, better, of: (row) => (row[key] ? row[key][0] : NaN), show: (row) => (row[key] ? shown(row[key], scale, digits) : "–") });
+    const number = (name, key, scale, digits, better) => ({ name, better, digits: (value) => Number((value * scale).toFixed(digits)), of: (row) => (row[key] ? row[key][0] : NaN), show: (row) => (row[key] ? shown(row[key], scale, digits) : "–") });
     report.fill(
       main,
       report.table(
         [
           { name: "system", isName: true, of: (row) => systems[row.system].label, show: (row) => [report.dot(row.system), report.systemLink(row.system)] },
-          { name: "setting", isName: true, wrap: true, of: (row) => row.setting || "–" },
+          ...(frontier.points.some((point) => point.setting) ? [{ name: "setting", isName: true, wrap: true, of: (row) => row.setting || "–" }] : []),
           { name: "runs", of: (row) => row.runs },
           { name: "answered (%)", better: true, of: (row) => row.answered, show: (row) => (100 * row.answered).toFixed(0) },
           number("accuracy", "accuracy", 1, 3, true),
-          number("streaming accuracy", "streaming", 1, 3, true),
+          ...(frontier.points.some((point) => point.streaming) ? [number("streaming accuracy", "streaming", 1, 3, true)] : []),
           number("latency (ms)", "latency_s", 1e3, 1, false),
           number("uplink (kB/frame)", "frame_bytes", 1e-3, 1, false),
           { name: "frontier", isName: true, of: (row) => Object.entries(frontier.best).filter(([, places]) => places.includes(frontier.points.indexOf(row))).map(([cost]) => (cost === "latency_s" ? "latency" : "bytes")).join(", ") || "–" },
         ],
         frontier.points,
-        { caption: "points", extra: make("button", { type: "button", onclick: () => report.downloadFrontier() }, "CSV") },
+        { caption: "points", group: (row) => row.setting, extra: make("button", { type: "button", onclick: () => report.downloadFrontier() }, "CSV") },
       ),
     );
   };

@@ -131,6 +131,9 @@
     });
   }
 
+  // Rows that differ in their system alone: a best one is marked among these.
+  report.alike = (row) => [row.setting, row.trace, row.video].join("|");
+
   report.configurationColumns = function (rows) {
     const { shared, measures, systems } = report.content;
     const text = (name, of, more) => ({ name, of, isName: true, ...more });
@@ -155,6 +158,7 @@
         name: report.unit(measure),
         title: measure.meaning,
         better: measure.higher,
+        digits: (value) => Number((value * measure.scale).toFixed(measure.digits)),
         of: (row) => (row.values[measure.key] ? row.values[measure.key][0] : NaN),
         show: (row) => {
           const [value, half] = report.interval(row.values[measure.key], measure);
@@ -241,9 +245,10 @@
     report.fill(
       main,
       make("h2", {}, "Table"),
-      make("p", { class: "quiet" }, "A heading sorts; the best of a column is marked. ± is half the width of a 95 % interval."),
+      make("p", { class: "quiet" }, "A heading sorts; the best value of each setting is marked. ± is half the width of a 95 % interval."),
       report.table(report.configurationColumns(rows), rows, {
         caption: state.rows,
+        group: state.rows === "configurations" ? report.alike : (row) => `${report.alike(row)}|${row.label}`,
         extra: [
           report.choice("Rows", [["configurations", "replicates as one"], ["runs", "each run"]], state.rows, (value) => { state.rows = value; again(); }),
           make("button", { type: "button", onclick: () => report.downloadConfigurations() }, "CSV"),

@@ -71,7 +71,7 @@
       main,
       make("p", {}, make("a", { href: "#/systems" }, "← all systems")),
       make("h2", {}, report.dot(place), systems[place].label, systems[place].label === name ? "" : make("span", { class: "quiet" }, ` ${name}`)),
-      report.table(report.configurationColumns(rows), rows, { caption: "configurations", filter: rows.length > 8 }),
+      report.table(report.configurationColumns(rows), rows, { caption: "configurations", filter: rows.length > 8, group: report.alike }),
       make("h3", {}, "How soon results come, among the others (grey)"),
       report.curves(
         [

@@ -3,13 +3,17 @@
   "use strict";
   const { make } = report;
 
-  // columns: {name, title, isName, of(row) → value to sort by, show(row) → text or node, better: true | false}
-  // options: {filter, caption, sort: [column, descending], tall, extra}
+  // columns: {name, title, isName, of(row) → value to sort by, show(row) → text or node, better: true | false,
+  //   digits: (value) → value as it is shown}
+  // options: {filter, caption, sort: [column, descending], tall, extra, group(row) → the best is marked within}
   report.table = function (columns, rows, options) {
     const chosen = { sort: options.sort || null, words: [] };
     const body = make("tbody");
     const count = make("span", { class: "quiet", role: "status" });
-    const best = columns.map((column) => bestOf(column, rows));
+    const group = options.group || (() => "");
+    const groups = [...new Set(rows.map(group))];
+    const best = columns.map((column) => new Map(groups.map((one) => [one, bestOf(column, rows.filter((row) => group(row) === one))])));
+    const asShown = (column, row) => (column.digits ? column.digits(column.of(row)) : column.of(row));
     const heads = columns.map((column, place) =>
       make(
         "th",
@@ -21,7 +25,7 @@
 
     function bestOf(column, all) {
       if (column.better === undefined || column.better === null || all.length < 2) return null;
-      const values = all.map((row) => column.of(row)).filter((value) => typeof value === "number");
+      const values = all.map((row) => (column.digits ? column.digits(column.of(row)) : column.of(row))).filter((value) => typeof value === "number" && !Number.isNaN(value));
       if (values.length < 2) return null;
       const found = column.better ? Math.max(...values) : Math.min(...values);
       return values.every((value) => value === found) ? null : found;
@@ -63,7 +67,8 @@
             "tr",
             {},
             columns.map((column, number) => {
-              const isBest = best[number] !== null && column.of(rows[place]) === best[number];
+              const top = best[number].get(group(rows[place]));
+              const isBest = top !== null && asShown(column, rows[place]) === top;
               const classes = [column.isName ? "name" : "", column.wrap ? "wrap" : "", isBest ? "best" : ""].join(" ").trim();
               return make("td", { class: classes || null }, column.show ? column.show(rows[place]) : column.of(rows[place]));
             }),
