@@ -3,7 +3,7 @@
 `inspect=true` leaves a folder ``inspection/`` beside frames.parquet, of camera 0's first frames that gave a
 result:
 
-- ``inspection.json``: which frames, their sizes, the boxes and points that were found, names of classes;
+- ``inspection.json``: which frames, their sizes, boxes, points and labels that were found, names of classes;
 - ``frame-00012.jpg``: the frame as it was captured, made smaller;
 - ``blocks.npz``: `states` (frames, rows, columns) uint8, of each block the sum of what of :data:`STATES` it
   is; `known` (frames,) uint8, the sum of those that are known at all; `vectors` (frames, rows, columns, 2)
@@ -254,12 +254,17 @@ def _smaller(classes: NDArray[np.uint8], width_px: int) -> NDArray[np.uint8]:
 
 
 def _outlined(found: Any) -> dict[str, Any] | None:
-    """Boxes [x1, y1, x2, y2, class] and points [x, y] of a result, in frame pixels; None: there is none."""
+    """Boxes [x1, y1, x2, y2, class] and points [x, y] of a result, in frame pixels, and labels of a whole frame,
+    [class, score]; None: there is no result."""
     if found is None:
         return None
     boxes = [[round(float(side), 1) for side in sides] + [label - 1] for *sides, label in found_boxes(found)]
     points = np.asarray(getattr(found, "points", np.zeros((0, 3))))[:, :2]
-    return {"boxes": boxes, "points": np.round(points.astype(float), 1).tolist()}
+    labels: list[list[Any]] = []
+    if getattr(found, "scores", None) is not None:
+        said = zip(np.asarray(found.classes).tolist(), np.asarray(found.scores).tolist(), strict=True)
+        labels = [[int(label), round(float(score), 3)] for label, score in said]
+    return {"boxes": boxes, "points": np.round(points.astype(float), 1).tolist(), "labels": labels}
 
 
 def _within(chosen: BlockMap, reach: int) -> BlockMap:

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
+from kernels.models.predictions.results import Boxes, Labels, Pose, Segmentation
 from sim import __main__ as command_line
 from sim.records.account import ShownBlocks
 from sim.records.inspection import STATES, Inspection
@@ -175,6 +176,38 @@ def test_a_set_of_another_size_than_the_table_says_is_not_taken(computed: int | 
     assert found["sent"] is None
     assert found["active"] == {0, 5}
     assert found["reused"] == set(range(12)) - {0, 5}
+
+
+@pytest.mark.parametrize(
+    ("found", "outlined"),
+    [
+        (
+            Boxes(np.array([[1.0, 2.0, 30.0, 40.04]]), np.array([4]), 48, 64),
+            {"boxes": [[1.0, 2.0, 30.0, 40.0, 4]], "points": [], "labels": []},
+        ),
+        (
+            Pose(np.array([[3.0, 4.0, 0.9]]), 48, 64),
+            {"boxes": [], "points": [[3.0, 4.0]], "labels": []},
+        ),
+        (
+            Labels(np.array([2, 0]), np.array([0.9, 0.1]), 48, 64),
+            {"boxes": [], "points": [], "labels": [[2, 0.9], [0, 0.1]]},
+        ),
+        (
+            Segmentation(np.pad(np.full((8, 16), 3, np.uint8), ((0, 40), (0, 48)))),
+            {"boxes": [[0.0, 0.0, 15.0, 7.0, 2]], "points": [], "labels": []},
+        ),
+    ],
+    ids=["boxes", "pose", "labels", "masks"],
+)
+def test_what_was_found_is_outlined(found: Any, outlined: dict[str, Any], tmp_path: Path) -> None:
+    inspection = Inspection(3, 4, 16, 100, 320, stale_map=lambda *_: np.zeros((3, 4), np.bool_))
+    inspection.unpack = lambda packed: packed
+    image = np.zeros((48, 64, 3), np.uint8)
+    inspection.add(ShownFrame(0, 0.0, 0.1, image, Outcome("cloud", 12, 12, 0, result=found), None))
+    inspection.write(tmp_path, [(0.0, 1e6)])
+    content = json.loads((tmp_path / "inspection.json").read_text())
+    assert content["frames"] == [{"frame": 0, "picture": "frame-00000.jpg", "shown": outlined, "dense": None}]
 
 
 def test_a_system_of_whole_frames_has_no_blocks() -> None:

@@ -149,6 +149,13 @@
       pen.fillStyle = "#ffffff";
       pen.fillText(name, x1 * scale + 3, y1 * scale + 14);
     });
+    outlines.labels.forEach(([label, score], line) => {
+      const text = `${found.classes[label] || `class ${label}`} ${score.toFixed(2)}`;
+      pen.fillStyle = "rgba(0,0,0,.65)";
+      pen.fillRect(0, 22 * line, pen.measureText(text).width + 10, 22);
+      pen.fillStyle = "#ffffff";
+      pen.fillText(text, 5, 22 * line + 16);
+    });
     outlines.points.forEach(([x, y]) => {
       pen.fillStyle = "#ffffff";
       pen.beginPath();
@@ -267,7 +274,7 @@
       panels.blocks.canvas.setAttribute("aria-label", `Frame ${found.frames[at].frame}, blocks ${said}`);
       ["shown", "dense"].forEach((name) => {
         const outlines = found.frames[at][name];
-        panels[name].canvas.setAttribute("aria-label", outlines ? `${outlines.boxes.map(([, , , , label]) => found.classes[label] || label).join(", ") || "nothing"} found` : "no result recorded");
+        panels[name].canvas.setAttribute("aria-label", outlines ? `${[...outlines.boxes.map((box) => box[4]), ...outlines.labels.map(([label]) => label)].map((label) => found.classes[label] || label).join(", ") || "nothing"} found` : "no result recorded");
       });
       known.replaceChildren(
         ...Object.entries(STATES).map(([name, [colour, meaning]]) =>
