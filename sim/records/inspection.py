@@ -254,8 +254,8 @@ def _smaller(classes: NDArray[np.uint8], width_px: int) -> NDArray[np.uint8]:
 
 
 def _outlined(found: Any) -> dict[str, Any] | None:
-    """Boxes [x1, y1, x2, y2, class] and points [x, y] of a result, in frame pixels, and labels of a whole frame,
-    [class, score]; None: there is no result."""
+    """What was found, in frame pixels: boxes [x1, y1, x2, y2, class], points [x, y], and labels of the whole
+    frame [class, score]; None: there is no result."""
     if found is None:
         return None
     boxes = [[round(float(side), 1) for side in sides] + [label - 1] for *sides, label in found_boxes(found)]
