@@ -11,6 +11,7 @@
     python -m analysis scaling MULTIRUN [--picture FILE]
     python -m analysis capacity find=cameras system=A,B p99_s=S min_accuracy=A out=FOLDER [KEY=VALUE ...]
     python -m analysis merge MULTIRUN
+    python -m analysis report FOLDER [FOLDER ...] [out=FILE]
     python -m analysis readme MULTIRUN [--table NAME]
     python -m analysis reproduce [KEY=VALUE ...]
     python -m analysis calibrate [KEY=VALUE ...]
@@ -35,6 +36,7 @@ from analysis.commands import (
     merge,
     plot,
     readme,
+    report,
     reproduce,
     scaling,
     show,
@@ -57,6 +59,7 @@ COMMANDS = {
     "readme": readme.COMMAND,
     "reproduce": reproduce.COMMAND,
     "calibrate": calibrate.COMMAND,
+    "report": report.COMMAND,
 }
 
 

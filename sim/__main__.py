@@ -135,6 +135,9 @@ def _run(content: Mapping[str, Any], folder: Path, single: bool, runtime: Any) -
     if finished.assembly.timeline is not None:
         rates_bps = finished.assembly.simulation.link_rates_bps()
         finished.assembly.timeline.write(folder / "timeline.json", finished.record.frames, rates_bps)
+    if finished.assembly.inspection is not None:
+        rates_bps = finished.assembly.simulation.link_rates_bps()
+        finished.assembly.inspection.write(folder / "inspection", rates_bps)
     LOG.info(
         "completed: %s, %s, %s: %s of %s frames, EA %s (%s), %.1f s",
         *(
@@ -147,7 +150,9 @@ def _run(content: Mapping[str, Any], folder: Path, single: bool, runtime: Any) -
     if single:
         draw_runs([folder], folder / "run.png")
         print(summary_table([summary]))
-        extra = "".join(f", {name}" for name in ("timeline.json", "overlay.mp4") if (folder / name).exists())
+        extra = "".join(
+            f", {name}" for name in ("timeline.json", "overlay.mp4", "inspection") if (folder / name).exists()
+        )
         print(f"written to {folder}: summary.json, frames.parquet, cameras.csv, run.png, run.log{extra}")
     else:
         ea = "–" if summary["ea_mean"] is None else f"{summary['ea_mean']:.3f}"

@@ -27,7 +27,10 @@ _VALUED = (
     *("accuracy.dense", "accuracy.coverage_threshold", "accuracy.reference", "accuracy.classes"),
     *("accuracy.mask_ids", "scheduler.lambda_per_s", "warmup_s"),
 )
-_NO_MATTER = ("trace.name", "video.name", "replicates", "timeline", "overlay", "regret", "cache")
+_NO_MATTER = (
+    *("trace.name", "video.name", "replicates", "regret", "cache"),
+    *("timeline", "overlay", "inspect", "inspection"),
+)
 _SYSTEMS_OWN = ("system._target_", "system.name", "system.display")  # follow from which system it is
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 

@@ -51,15 +51,22 @@ class CoverageRuler:
         Raises:
             InputError: `rests_on` is, or makes, no image of the size of `image`.
         """
+        return int(np.count_nonzero(self.stale_map(image, rests_on, place)))
+
+    def stale_map(
+        self, image: NDArray[np.uint8], rests_on: RestsOn, place: str = "a system"
+    ) -> NDArray[np.bool_]:
+        """Which blocks those are, (rows, columns); raises as :meth:`stale`."""
         seen = rests_on() if callable(rests_on) else rests_on
+        rows, columns = (side // self.block_px for side in image.shape[:2])
         if seen is image:
-            return 0
+            return np.zeros((rows, columns), np.bool_)
         if not isinstance(seen, np.ndarray) or seen.dtype != np.uint8 or seen.shape != image.shape:
             found = f"{seen.dtype} of {seen.shape}" if isinstance(seen, np.ndarray) else repr(seen)
             raise InputError(f"{place}: expected rests_on to be uint8 of {image.shape}, found {found}")
         from kernels.motion.search import block_difference  # loads numba
 
-        rows, columns = (side // self.block_px for side in image.shape[:2])
         still = np.zeros((rows, columns, 2), np.int16)
         difference = block_difference(image, seen, still, self.block_px)
-        return int(np.count_nonzero(difference >= np.float32(self.threshold)))
+        stale: NDArray[np.bool_] = difference >= np.float32(self.threshold)
+        return stale

@@ -16,6 +16,7 @@ from sim.accuracy.coverage import CoverageRuler
 from sim.accuracy.evaluator import Evaluator
 from sim.assembly.finder import FinderSource
 from sim.assembly.ingredients import Ingredients, read_ingredients, read_profile_of
+from sim.assembly.onlookers import open_inspection, open_overlay
 from sim.assembly.replicate import replicate_seed
 from sim.assembly.uplink import constant_rate, link_correlation_s, load_uplink, trace_name
 from sim.assembly.video import VideoView
@@ -31,6 +32,7 @@ from sim.physics.processor import Processor
 from sim.physics.radio import Radio
 from sim.physics.trace_replay import replay
 from sim.records.frame_table import EffectiveAccuracyMetric, FrameTable
+from sim.records.inspection import Inspection
 from sim.records.overlay import Overlay
 from sim.records.timeline import Timeline
 from sim.world.admission import Admission
@@ -41,7 +43,6 @@ from sim.world.device import Device, Noise
 from sim.world.simulation import Simulation
 from sim.world.system import System
 from traces.bandwidth.trace import BandwidthTrace
-from traces.errors import InputError
 
 if TYPE_CHECKING:
     pass
@@ -66,6 +67,7 @@ class Assembly:
     frames_per_camera: int
     timeline: Timeline | None
     overlay: Overlay | None
+    inspection: Inspection | None
     evaluator: Evaluator | None
     radio: Radio | None
 
@@ -126,6 +128,7 @@ def assemble(
         frames_per_camera=view.frames,
         timeline=watchers.timeline,
         overlay=watchers.overlay,
+        inspection=watchers.inspection,
         evaluator=watchers.evaluator,
         radio=radio,
     )
@@ -195,6 +198,7 @@ class _Watchers:
     evaluator: Evaluator | None
     timeline: Timeline | None
     overlay: Overlay | None
+    inspection: Inspection | None
     on_frame: Callable[[int, int], None] | None
 
 
@@ -207,12 +211,14 @@ def _watchers(
     view, evaluator = parts.view, None
     if view.evaluated:
         evaluator = Evaluator(parts.system.name, view.truths, view.masks, config.accuracy.mode == "measured")
+    ruler = CoverageRuler(config.accuracy.coverage_threshold, view.geometry.block_px)
     return _Watchers(
         FrameTable(),
-        CoverageRuler(config.accuracy.coverage_threshold, view.geometry.block_px),
+        ruler,
         evaluator,
         Timeline() if config.timeline else None,
-        _overlay(config, view, parts.network, overlay_path),
+        open_overlay(config, view, parts.network, overlay_path),
+        open_inspection(config, view, parts.network, ruler),
         on_frame,
     )
 
@@ -287,6 +293,7 @@ def _camera(
     frames_an_input = checked_input(system)
     bound = max(min(config.in_flight or allowed, allowed), frames_an_input)
     evaluator = watchers.evaluator
+    overlay, inspected = (watchers.overlay, watchers.inspection) if number == 0 else (None, None)
     return Camera(
         number,
         _arrivals(config, view, number),
@@ -295,8 +302,8 @@ def _camera(
         watchers.table,
         view.images(number),
         watchers.on_frame,
-        watchers.overlay if number == 0 else None,
-        watchers.ruler.valued,
+        [onlooker.add for onlooker in (overlay, inspected) if onlooker is not None],
+        watchers.ruler.valued if inspected is None else inspected.valued,
         None if evaluator is None else evaluator.collect,
         outside_profile=view.outside_profile,
         admission=Admission(bound, config.decay_per_s, frames_an_input) if bound > 1 else None,
@@ -343,25 +350,6 @@ def _slowdown(faults: FaultsConfig) -> Slowdown | None:
 def _misbelief(faults: FaultsConfig) -> Misbelief | None:
     made = Misbelief(faults.estimate_factor, faults.estimate_delay_s)
     return None if (made.factor, made.delay_s) == (1.0, 0.0) else made
-
-
-def _overlay(
-    config: RunConfig, view: VideoView, network: NetworkChoice | None, path: Path | None
-) -> Overlay | None:
-    if not config.overlay:
-        return None
-    if view.images(0) is None:
-        raise InputError("overlay: needs pixels: expected video.kind scene or file, found 'statistical'")
-    if path is None:
-        raise InputError("overlay: expected a file to draw into, found none")
-    overlay = Overlay(path, view.fps, config.payload.block_px)
-    if view.evaluated:
-        from kernels.models.predictions.tasks import unpack  # loads torch
-
-        overlay.unpack = unpack
-        if network is not None:
-            overlay.class_names = network.network.class_names
-    return overlay
 
 
 def _arrivals(config: RunConfig, view: VideoView, number: int) -> Arrivals:

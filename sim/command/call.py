@@ -41,7 +41,7 @@ def run(
     folders = folders_beside_package(given)
     with searching(folders):
         content = composed_content(overrides, folders)
-        for key in ("timeline", "overlay"):
+        for key in ("timeline", "overlay", "inspect"):
             if content.get(key):
                 raise InputError(f"{key}: expected false, found true: it is a file, and run() writes none")
         return run_once(content).record

@@ -14,7 +14,7 @@ from traces.errors import InputError
 # What a run writes. The summary, which says that the others are whole, comes first.
 FILES = (
     *("summary.json", "frames.parquet", "cameras.csv", "timeline.json", "overlay.mp4", "run.png", "run.log"),
-    *("traceback.txt", ".hydra"),
+    *("inspection", "traceback.txt", ".hydra"),
 )
 ASIDE = ".earlier"
 _OF_A_SWEEP = ("sweep.json", "multirun.yaml")
@@ -66,7 +66,10 @@ class EarlierResults:
 def clear(folder: Path) -> None:
     """Remove what a run that did not finish left in a folder: it would look like the next one's."""
     for path in [folder / name for name in FILES if name != ".hydra"] + list(folder.glob("*.part")):
-        path.unlink(missing_ok=True)
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _bring_back(folder: Path) -> None:

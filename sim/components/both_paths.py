@@ -17,6 +17,8 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from sim.components.blocks import BlockContent, Computed, Match
 from sim.components.blocks.merging import (
     Division,
@@ -152,6 +154,9 @@ class BothPaths:
         )
         if not computed_here.processed:
             yield world.wait_turn(computed_here)
+        shown = world.account.shown
+        if shown is not None and shown.computed is not None:
+            shown.computed = np.union1d(shown.computed, division.on_edge)
         image = None
         if rests_on is not None and served.rests_on is not None:
             image = merged_image(rests_on, served.rests_on, division, self.geometry.block_px)

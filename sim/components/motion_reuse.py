@@ -32,6 +32,7 @@ from sim.components.path_costs import PathCosts
 from sim.components.synchronisation import Offload, OpportunisticSender, ServerHalf, Synchronisation
 from sim.components.turns import FRAMES_UNDER_WAY, Turn, Turns
 from sim.physics.events import Unreachable
+from sim.records.account import ShownBlocks
 from sim.records.outcome import Outcome, RestsOn
 from sim.schedulers import Decision, ExecutionPath, Observation, PathsAtOnceScheduler, Scheduler
 from sim.world.frame import Frame
@@ -139,7 +140,6 @@ class MotionReuse:
             )
         self.turns = Turns()
         self._answered = -1  # the newest frame whose result is there
-        self._shown: Match | None = None  # of the last frame, on the path it took
 
     max_in_flight = FRAMES_UNDER_WAY
 
@@ -152,11 +152,6 @@ class MotionReuse:
     def server(self) -> ServerHalf:
         """The far side."""
         return self.state.server
-
-    @property
-    def shown_blocks(self) -> Any:
-        """Active blocks of the last frame on the path it took, the first to be processed first."""
-        return () if self._shown is None else self._shown.active
 
     # -- what a member may do otherwise -------------------------------------------------------------
 
@@ -225,7 +220,10 @@ class MotionReuse:
     def _on_edge(
         self, frame: Frame, local: Match, remote: Match, decision: Decision, world: FrameWorld
     ) -> Generator[Any, Any, Outcome]:
-        self._shown = local
+        chosen = local.active[: decision.k]
+        world.account.shown = ShownBlocks(
+            local.active, local.vectors, computed=chosen, margin_px=self.common.margin_px
+        )
         densely = decision.dense or self.dense_only
         computed = self.content.blocks_total if densely else decision.blocks_computed
         self.sender.withdraw(world)  # an earlier frame's
@@ -254,7 +252,9 @@ class MotionReuse:
     def _on_cloud(
         self, frame: Frame, local: Match, remote: Match, decision: Decision, turn: Turn, world: FrameWorld
     ) -> Generator[Any, Any, Outcome]:
-        self._shown = remote
+        world.account.shown = shown = ShownBlocks(
+            remote.active, remote.vectors, remote.active[: decision.k], margin_px=self.common.margin_px
+        )
 
         def on_its_way() -> None:
             self._send_beside(frame, remote, self.unasked(remote, on_edge=False), world)
@@ -266,6 +266,8 @@ class MotionReuse:
             served = yield from self.cloud.blocks(frame, remote, decision.k, densely, world, on_its_way)
         except Unreachable:
             outcome = yield from self._alone(frame, remote, turn, world)
+            if world.account.shown is not None:
+                world.account.shown.sent = shown.sent
             return outcome._replace(sent=decision.k)  # in vain
         active = len(remote.active)
         return Outcome(
@@ -293,11 +295,14 @@ class MotionReuse:
     ) -> Generator[Any, Any, Outcome]:
         """Some blocks here, others in the cloud, at the same time."""
         assert self.both_paths is not None
-        self._shown = remote
+        division = split.division
+        world.account.shown = ShownBlocks(
+            division.both, remote.vectors, division.in_cloud, margin_px=self.common.margin_px
+        )
 
         def on_its_way() -> None:
             # What the edge computes the server must have sooner or later: what it lacks now is active again.
-            self._send_beside(frame, remote, split.division.on_edge, world)
+            self._send_beside(frame, remote, division.on_edge, world)
             turn.pass_on()
 
         try:
@@ -306,7 +311,9 @@ class MotionReuse:
             )
         except Unreachable:
             outcome = yield from self._alone(frame, remote, turn, world)
-            return outcome._replace(sent=len(split.division.in_cloud))  # in vain
+            if world.account.shown is not None:
+                world.account.shown.sent = division.in_cloud
+            return outcome._replace(sent=len(division.in_cloud))  # in vain
         return outcome
 
     def _alone(
@@ -334,6 +341,7 @@ class MotionReuse:
         outcome = Outcome(
             "cloud", total, total, 0, active_edge=total, active_cloud=total, computed=total, sent=total
         )
+        world.account.shown = ShownBlocks()  # there are blocks: all are active
         self.edge.refresh(frame, None, world)
         try:
             served = yield from self.cloud.first_frame(frame, world)

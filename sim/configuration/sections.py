@@ -218,6 +218,20 @@ class CacheConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class InspectionConfig:
+    """What `inspect` records: the first `frames` of camera 0, in pictures of `width_px`."""
+
+    frames: int = 100
+    width_px: int = 320
+
+    def __post_init__(self) -> None:
+        if self.frames < 1:
+            raise InputError(f"inspection.frames: expected at least 1 frame, found {self.frames}")
+        if self.width_px < 16:
+            raise InputError(f"inspection.width_px: expected at least 16 px, found {self.width_px}")
+
+
+@dataclass(frozen=True, slots=True)
 class RunConfig:
     """One run.
 
@@ -259,6 +273,8 @@ class RunConfig:
     regret: bool = False
     timeline: bool = False
     overlay: bool = False
+    inspect: bool = False
+    inspection: InspectionConfig = InspectionConfig()
 
     def __post_init__(self) -> None:
         if self.cameras < 1:

@@ -4,8 +4,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 UNKNOWN = math.nan
+
+
+@dataclass(slots=True, eq=False)
+class ShownBlocks:
+    """Which blocks of a frame a system deals with, for who looks on (overlay, inspection); None: not known.
+
+    Args:
+        active: flat indices of the active blocks on the path that is taken, the processed ones first.
+        vectors: (rows, columns, 2) motion vectors that features are moved along.
+        sent: flat indices of the blocks whose pixels cross the uplink before the result.
+        computed: flat indices of the blocks that inference is given; with a margin around them.
+        margin_px: that margin.
+    """
+
+    active: Sequence[int] | NDArray[Any] | None = None
+    vectors: NDArray[np.int16] | None = None
+    sent: Sequence[int] | NDArray[Any] | None = None
+    computed: Sequence[int] | NDArray[Any] | None = None
+    margin_px: int = 0
 
 
 class FrameAccount:
@@ -14,7 +39,8 @@ class FrameAccount:
     For a frame whose steps follow one another, latency = extract + encode + decode + queue + transmit
     + edge compute + cloud compute; `queue_s` counts every wait: for the camera, for a processor, for the
     link. `belief` is what was expected when a path was chosen, in the order of `frame_table.BELIEF`; None:
-    nobody said. The times of messages are those of the last one of each direction, at the link.
+    nobody said. The times of messages are those of the last one of each direction, at the link. `shown` is
+    which blocks the system deals with, where it says so.
     """
 
     __slots__ = (
@@ -31,6 +57,7 @@ class FrameAccount:
         "extract_s",
         "frame",
         "queue_s",
+        "shown",
         "started_s",
         "transmit_s",
         "uplink_began_s",
@@ -55,3 +82,4 @@ class FrameAccount:
         self.downlink_began_s = self.downlink_delivered_s = UNKNOWN
         self.bandwidth_estimate_bps = UNKNOWN
         self.belief: Sequence[float] | None = None
+        self.shown: ShownBlocks | None = None

@@ -13,11 +13,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.records.account import ShownBlocks
 from sim.records.outcome import Outcome
 
 COLOURS = {"cloud": (0, 114, 178), "edge": (230, 159, 0), "split": (0, 158, 115), "reused": (86, 180, 233)}
@@ -30,15 +31,6 @@ _SMALLEST_PX = 16  # of a region that gets a box, in area
 _HUE_STEP = 0.381966  # the golden section spreads the hues of neighbouring classes
 
 
-@runtime_checkable
-class ShowsBlocks(Protocol):
-    """A system that can say which blocks its last frame was about, the processed ones first."""
-
-    @property
-    def shown_blocks(self) -> Sequence[int] | NDArray[np.int32]:
-        """Active blocks of the last frame on the path it took."""
-
-
 @dataclass(frozen=True, slots=True)
 class ShownFrame:
     """A finished frame to draw.
@@ -48,7 +40,7 @@ class ShownFrame:
         captured_s, latency_s: when it was captured, and how long its result took.
         image: (H, W, 3) uint8.
         outcome: what became of it.
-        blocks: active blocks, the processed ones first.
+        blocks: what the system says of its blocks; None: nothing.
     """
 
     index: int
@@ -56,7 +48,7 @@ class ShownFrame:
     latency_s: float
     image: NDArray[np.uint8]
     outcome: Outcome
-    blocks: Sequence[int] | NDArray[np.int32]
+    blocks: ShownBlocks | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -88,7 +80,8 @@ class Overlay:
             drawn = _with_result(drawn, self.unpack(frame.outcome.result), scale, self.class_names)
         columns, side = width_px // self.block_px, self.block_px * scale
         colour = np.array(COLOURS[frame.outcome.path], np.uint8)
-        for rank, block in enumerate(frame.blocks):
+        active: Any = None if frame.blocks is None else frame.blocks.active
+        for rank, block in enumerate(() if active is None else active):
             row, column = divmod(int(block), columns)
             cell = drawn[row * side : (row + 1) * side, column * side : (column + 1) * side]
             if rank >= frame.outcome.processed:
@@ -170,16 +163,12 @@ def _with_result(
     """An image with what a network found: masks and boxes around their regions, boxes, keypoints, labels."""
     from PIL import Image, ImageDraw
 
-    boxes: list[tuple[float, float, float, float, int]] = []
     classes = getattr(result, "classes", None)
     if classes is not None and np.ndim(classes) == 2:
-        image, boxes = _with_masks(image, np.asarray(classes), scale)
-    elif getattr(result, "boxes", None) is not None:
-        pairs = zip(np.asarray(result.boxes).tolist(), np.asarray(classes).tolist(), strict=True)
-        boxes = [(x1, y1, x2, y2, int(label) + 1) for (x1, y1, x2, y2), label in pairs]
+        image = _with_masks(image, np.asarray(classes), scale)
     picture = Image.fromarray(image)
     pen = ImageDraw.Draw(picture)
-    for x1, y1, x2, y2, label in boxes:
+    for x1, y1, x2, y2, label in found_boxes(result):
         corners = (x1 * scale, y1 * scale, max(x1, x2) * scale, max(y1, y2) * scale)
         pen.rectangle(corners, outline=class_colour(label), width=2)
     points = np.asarray(getattr(result, "points", np.zeros((0, 3))))
@@ -204,23 +193,29 @@ def _name(label: int, class_names: Sequence[str]) -> str:
     return class_names[label] if label < len(class_names) else f"class {label}"
 
 
-def _with_masks(
-    image: NDArray[np.uint8], classes: NDArray[np.uint8], scale: int
-) -> tuple[NDArray[np.uint8], list[tuple[float, float, float, float, int]]]:
-    """An image with tinted masks, and (x1, y1, x2, y2, class) around each of their regions, in frame pixels.
+def _with_masks(image: NDArray[np.uint8], classes: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
+    """An image, `scale` times as large as the frame, with tinted masks."""
+    blended = image.astype(np.uint16)
+    for value in np.unique(classes[classes > 0]).tolist():
+        large = np.repeat(np.repeat(classes == value, scale, axis=0), scale, axis=1)
+        blended[large] = (blended[large] + np.array(class_colour(value), np.uint16)) // 2
+    return blended.astype(np.uint8)
 
-    The image is `scale` times as large as the frame.
-    """
+
+def found_boxes(result: Any) -> list[tuple[float, float, float, float, int]]:
+    """(x1, y1, x2, y2, class + 1) in frame pixels of each box of a result, or each region of its masks."""
+    classes = getattr(result, "classes", None)
+    if getattr(result, "boxes", None) is not None:
+        pairs = zip(np.asarray(result.boxes).tolist(), np.asarray(classes).tolist(), strict=True)
+        return [(x1, y1, x2, y2, int(label) + 1) for (x1, y1, x2, y2), label in pairs]
+    if classes is None or np.ndim(classes) != 2:
+        return []
     from scipy.ndimage import find_objects, label
 
-    blended = image.astype(np.uint16)
     boxes = []
     for value in np.unique(classes[classes > 0]).tolist():
-        mask = classes == value
-        large = np.repeat(np.repeat(mask, scale, axis=0), scale, axis=1)
-        blended[large] = (blended[large] + np.array(class_colour(value), np.uint16)) // 2
-        regions, _ = label(mask)
+        regions, _ = label(classes == value)
         for rows, columns in find_objects(regions):
             if (rows.stop - rows.start) * (columns.stop - columns.start) >= _SMALLEST_PX:
                 boxes.append((columns.start, rows.start, columns.stop - 1, rows.stop - 1, value))
-    return blended.astype(np.uint8), boxes
+    return boxes

@@ -13,9 +13,10 @@ from simpy.events import Timeout
 
 from sim.physics.arrivals import Arrivals
 from sim.physics.events import Unreachable
+from sim.records.account import FrameAccount
 from sim.records.frame_table import FrameTable
 from sim.records.outcome import Outcome
-from sim.records.overlay import Overlay, ShownFrame, ShowsBlocks
+from sim.records.overlay import ShownFrame
 from sim.world.admission import Admission
 from sim.world.camera_world import CameraWorld
 from sim.world.contract import checked_generator, checked_outcome, place_of_process, stuck, wrong_yield
@@ -38,7 +39,7 @@ class Camera:
         table: where frames are booked.
         image: the picture of a frame by index; None where the video is statistical.
         on_frame: told (camera, frame) after each frame that ended, for progress.
-        overlay: draws finished frames into a video.
+        onlookers: each told of every frame whose result is shown.
         ruler: counts the stale blocks of an outcome in what it rests on, given the frame's image and the
             place of the system's code; None: the system's own count stands.
         on_result: told (camera, frame, result) of each result that is shown, where accuracy is measured.
@@ -53,7 +54,7 @@ class Camera:
     table: FrameTable
     image: Callable[[int], NDArray[Any]] | None = None
     on_frame: Callable[[int, int], None] | None = None
-    overlay: Overlay | None = None
+    onlookers: Sequence[Callable[[ShownFrame], None]] = ()
     ruler: Callable[[Outcome, NDArray[Any], str], Outcome] | None = None
     on_result: Callable[[int, int, Any], None] | None = None
     outside_profile: bool = False
@@ -90,7 +91,7 @@ class Camera:
         world, table, arrivals = self._view, self.table, self.arrivals
         env, account, asked = world.env, world.account, world.asked
         process, on_frame = self.system.process, self.on_frame
-        watched = self.on_result is not None or self.overlay is not None
+        watched = self.on_result is not None or self.onlookers
         while True:
             now_s = env.now
             arrival = arrivals.next(now_s, self._skipped)
@@ -118,7 +119,7 @@ class Camera:
                     outcome = outcome._replace(extrapolated=True)
                 table.complete(self.number, account, env.now, outcome)
                 if watched:
-                    self._show(index, captured_s, image, outcome)
+                    self._show(account, image, outcome)
             self.under_way = False
             if on_frame is not None:
                 on_frame(self.number, index)
@@ -150,7 +151,7 @@ class Camera:
             if self.outside_profile:
                 outcome = outcome._replace(extrapolated=True)
             self.table.complete(self.number, account, view.now_s, outcome)
-            self._show(account.frame, account.captured_s, image, outcome)
+            self._show(account, image, outcome)
         if self.on_frame is not None:
             self.on_frame(self.number, account.frame)
 
@@ -160,14 +161,15 @@ class Camera:
             return outcome
         return self.ruler(outcome, image, self._place)
 
-    def _show(self, index: int, captured_s: float, image: NDArray[Any] | None, outcome: Outcome) -> None:
+    def _show(self, account: FrameAccount, image: NDArray[Any] | None, outcome: Outcome) -> None:
         """Hand a result to whoever looks at it."""
         if self.on_result is not None:
-            self.on_result(self.number, index, outcome.result)
-        if self.overlay is not None and image is not None:
-            blocks = self.system.shown_blocks if isinstance(self.system, ShowsBlocks) else ()
-            latency_s = float(self.world.env.now) - captured_s
-            self.overlay.add(ShownFrame(index, captured_s, latency_s, image, outcome, blocks))
+            self.on_result(self.number, account.frame, outcome.result)
+        if self.onlookers and image is not None:
+            latency_s = float(self.world.env.now) - account.captured_s
+            shown = ShownFrame(account.frame, account.captured_s, latency_s, image, outcome, account.shown)
+            for look in self.onlookers:
+                look(shown)
 
     def wrong_yield(self, found: str) -> InputError:
         """The error for a system that has yielded what the world did not give it."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from kernels.models.predictions.results import Boxes, Keypoints, Labels, Pose, Segmentation
 from sim import __main__ as command_line
+from sim.records.account import ShownBlocks
 from sim.records.outcome import Outcome
 from sim.records.overlay import (
     COLOURS,
@@ -26,7 +27,8 @@ from sim.records.overlay import (
 
 SIDE = 640
 GREY = np.full((SIDE, SIDE, 3), 100, np.uint8)
-FRAME = ShownFrame(7, 0.233, 0.0529, GREY, Outcome("cloud", active=3, processed=2, stale=1), [0, 41, 80])
+OUTCOME = Outcome("cloud", active=3, processed=2, stale=1)
+FRAME = ShownFrame(7, 0.233, 0.0529, GREY, OUTCOME, ShownBlocks([0, 41, 80]))
 
 
 def picture(drawn: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -64,7 +66,7 @@ def test_the_header_says_which_frame_from_where_and_how_late() -> None:
 @pytest.mark.parametrize("width", [64, 161, 1000])
 def test_frames_of_any_size_have_room_for_the_header(width: int) -> None:
     image = np.zeros((width // 2, width, 3), np.uint8)
-    drawn = overlay().draw(replace(FRAME, image=image, blocks=[]))
+    drawn = overlay().draw(replace(FRAME, image=image, blocks=None))
     assert drawn.shape[1] >= 560
     assert all(side % 2 == 0 for side in drawn.shape[:2])
 
@@ -73,7 +75,7 @@ def test_masks_are_tinted_and_their_regions_boxed() -> None:
     classes = np.zeros((SIDE, SIDE), np.uint8)
     classes[200:300, 100:200] = 3
     classes[400:420, 500:540] = 3
-    shown = replace(FRAME, blocks=[], outcome=FRAME.outcome._replace(result=Segmentation(classes)))
+    shown = replace(FRAME, blocks=None, outcome=FRAME.outcome._replace(result=Segmentation(classes)))
     drawn = picture(overlay(unpack=lambda result: result).draw(shown))
     colour = class_colour(3)
     assert tuple(drawn[250, 150]) == tuple((100 + part) // 2 for part in colour)
@@ -92,14 +94,14 @@ def test_boxes_and_keypoints_are_drawn() -> None:
         (many, (310, 300), 3),
         (many, (30, 20), 4),
     ):
-        shown = replace(FRAME, blocks=[], outcome=FRAME.outcome._replace(result=result))
+        shown = replace(FRAME, blocks=None, outcome=FRAME.outcome._replace(result=result))
         drawn = picture(overlay(unpack=lambda found: found).draw(shown))
         assert tuple(drawn[place]) == class_colour(label)
 
 
 def test_labels_are_written_with_their_names() -> None:
     labels = Labels(np.array([1, 2]), np.array([0.9, 0.1]), SIDE, SIDE)
-    shown = replace(FRAME, blocks=[], outcome=FRAME.outcome._replace(result=labels))
+    shown = replace(FRAME, blocks=None, outcome=FRAME.outcome._replace(result=labels))
     named, unnamed = (
         picture(overlay(unpack=lambda found: found, class_names=names).draw(shown))
         for names in (("nothing", "van", "ball"), ())

@@ -162,6 +162,7 @@ def test_a_system_is_called_what_its_file_is_called(tmp_path: Path) -> None:
         (["frames=1,2"], "frames: expected one value, found '1,2'"),
         (["experiment=quickstart"], "expected one run, found a sweep"),
         (["overlay=true"], "overlay: expected false"),
+        (["inspect=true"], "inspect: expected false"),
         (["trace=file"], "trace.path"),
         (["frames=["], "quotes"),
     ],

@@ -72,7 +72,7 @@ LAYERS = {
         ("tables", "idle_seeds"),
         ("comparison", "published"),
         ("figures", "pages", "reproduction"),
-        ("capacity",),
+        ("capacity", "report"),
         ("commands",),
         ("__main__",),
     ),

@@ -21,6 +21,7 @@ from sim.components.message_sizes import result_bytes
 from sim.components.payload import Payload
 from sim.components.turns import Turn, Turns
 from sim.physics.events import Unreachable
+from sim.records.account import ShownBlocks
 from sim.records.outcome import Outcome
 from sim.world.frame import Frame, FrameGeometry
 from sim.world.frame_world import FrameWorld
@@ -117,6 +118,7 @@ class DeltaPaths:
         dense = self._densely(profile, delta)
         result = delta.in_frame(self.edge_features.update(delta, densely=dense))
         yield world.infer_edge_dense() if dense else world.infer_edge(delta.blocks)
+        world.account.shown = ShownBlocks(delta.indices, computed=delta.indices)
         return self._outcome("edge", delta, dense, profile, result, delta, other)
 
     def _on_cloud(
@@ -147,6 +149,7 @@ class DeltaPaths:
             if self.chain.broken_by(link):
                 self.shared.reset()
             raise
+        world.account.shown = ShownBlocks(delta.indices, None, delta.indices, delta.indices)
         return self._outcome("cloud", delta, dense, profile, delta.in_frame(found), other, delta)
 
     def _outcome(

@@ -100,10 +100,13 @@ class Offload:
                 yield self._after_others(message.epoch, builds_on, sent_s, world)
             blocks = state.server.receive(message, world, densely=densely)
             result, rests_on = state.server.result, state.server.image.rests_on()
+            computed = state.server.image.computed_blocks()[1] if message.data is not None else None
             state.server.take_early()
             if blocks is None:
                 yield world.reply(NOTICE_BYTES)
                 raise Unreachable("the server has lost its state")
+            if world.account.shown is not None:
+                world.account.shown.computed = computed
             if densely:
                 state.server.refreshed_version = builds_on + 1  # nothing of it is left for a refresh
             yield world.infer_cloud_dense() if densely else world.infer_cloud(blocks)

@@ -22,6 +22,7 @@ from sim.components.message_sizes import check_result_bytes, result_bytes
 from sim.components.payload import Payload
 from sim.components.turns import Turns
 from sim.physics.events import Unreachable
+from sim.records.account import ShownBlocks
 from sim.records.outcome import Outcome
 from sim.systems.roi.regions import ServerImage, blocks_of
 from sim.world.frame import Frame
@@ -129,6 +130,7 @@ class Roi:
                 self._since_whole = None
             raise
         count = len(blocks)
+        world.account.shown = ShownBlocks(blocks, sent=blocks)
         return Outcome(
             "cloud",
             count,
