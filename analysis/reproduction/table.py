@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.published.numbers import PublishedNumber
+from analysis.published.numbers import PublishedNumber, papers, read_published
 from analysis.reproduction.cells import Simulated
-from analysis.reproduction.mapping import PaperMapping
+from analysis.reproduction.mapping import PaperMapping, read_mapping
 from analysis.results import write_whole
 from analysis.tables import aligned
+from traces.errors import InputError
 
 COLUMNS = (
     *("paper", "item", "quantity", "unit", "published", "simulated", "low", "high"),
@@ -112,6 +113,27 @@ def write_table(rows: Iterable[Reproduced], path: Path) -> None:
     write_whole(path, lambda part: table.to_csv(part, index=False, lineterminator="\n"))
 
 
+def read_table(path: Path) -> list[Reproduced]:
+    """What :func:`write_table` wrote, rounded as it is there.
+
+    Raises:
+        InputError: its rows are not the published numbers, in their order.
+    """
+    numbers = {paper: read_published(paper) for paper in papers()}
+    kinds = {paper: read_mapping(paper, numbers[paper]).quantities for paper in numbers}
+    published = [one for paper in numbers for one in numbers[paper].values()]
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    if table["quantity"].tolist() != [one.quantity for one in published]:
+        raise InputError(f"{path}: expected a row for each of {len(published)} numbers, found {len(table)}")
+    rows = []
+    for one, row in zip(published, table.to_dict("records"), strict=True):
+        quantity = kinds[one.paper].get(one.id)
+        value, low, high = (float(row[key]) if row[key] else None for key in ("simulated", "low", "high"))
+        found = None if value is None else Simulated(value, low, high)
+        rows.append(Reproduced(one, None if quantity is None else quantity.kind, found, str(row["reason"])))
+    return rows
+
+
 def _row(one: Reproduced) -> tuple[object, ...]:
     simulated, number = one.simulated, one.number
     return (
@@ -134,8 +156,8 @@ def _digits(value: float) -> str:
     return f"{value:.4g}"
 
 
-def summary_text(rows: Sequence[Reproduced], worst: int = 10) -> str:
-    """How many numbers, how many within what, held-out ones apart, kind by kind; the worst with reasons."""
+def counts_text(rows: Sequence[Reproduced]) -> str:
+    """How many numbers, how many within what, held-out ones apart, kind by kind."""
     judged = [one for one in rows if one.counts]
     lines = [
         ["what", "held out", "numbers", "simulated", "within 10 %", "within 25 %", "beyond", "on target"]
@@ -149,7 +171,13 @@ def summary_text(rows: Sequence[Reproduced], worst: int = 10) -> str:
         chosen = [one for one in judged if one.number.held_out is held_out]
         if chosen:
             lines.append(["all", "yes" if held_out else "no", *_counts(chosen)])
-    text = "\n".join(aligned(lines, left=(0, 1)))
+    target = f"within 25 %, accuracies in per cent within {ACCURACY_POINTS:g} points; unsimulated ones miss"
+    return "\n".join([*aligned(lines, left=(0, 1)), f"on target: {target}"])
+
+
+def summary_text(rows: Sequence[Reproduced], worst: int = 10) -> str:
+    """:func:`counts_text`, and the worst with their reasons."""
+    judged = [one for one in rows if one.counts]
     errors = [one for one in judged if one.relative_error is not None]
     errors.sort(key=lambda one: -abs(one.relative_error or 0.0))
     table = [["paper", "item", "quantity", "unit", "published", "simulated", "error", "reason"]]
@@ -158,9 +186,8 @@ def summary_text(rows: Sequence[Reproduced], worst: int = 10) -> str:
         shown = "–" if simulated is None else _digits(simulated.value)
         told = (f"{number.value:g}", shown, f"{one.relative_error:+.0%}", one.reason)
         table.append([number.paper, number.place, number.quantity, number.unit, *told])
-    target = f"within 25 %, accuracies in per cent within {ACCURACY_POINTS:g} points; unsimulated ones miss"
     listed = "\n".join(aligned(table, left=(0, 1, 2, 3, 7)))
-    return f"{text}\non target: {target}\n\nthe worst {len(errors[:worst])}\n{listed}"
+    return f"{counts_text(rows)}\n\nthe worst {len(errors[:worst])}\n{listed}"
 
 
 def _counts(chosen: Sequence[Reproduced]) -> list[str]:

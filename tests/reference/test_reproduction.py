@@ -16,7 +16,15 @@ from analysis.reproduction.cells import Simulated, read_runs, simulated
 from analysis.reproduction.command import read_choices
 from analysis.reproduction.experiments import Data, arguments, folder_of
 from analysis.reproduction.mapping import Counterpart, PaperExperiment, read_mapping
-from analysis.reproduction.table import COLUMNS, Reproduced, compared, summary_text, write_table
+from analysis.reproduction.table import (
+    COLUMNS,
+    Reproduced,
+    compared,
+    counts_text,
+    read_table,
+    summary_text,
+    write_table,
+)
 from traces.errors import InputError
 
 
@@ -276,6 +284,14 @@ def test_the_committed_table_has_every_published_number(repository):
         else:
             assert row["reason"]
             assert row["relative_error"] == row["within_percent"] == ""
+
+
+def test_the_page_shows_what_the_committed_table_amounts_to(repository):
+    page = (repository / "analysis" / "README.md").read_text(encoding="utf-8")
+    shown = page.split("<!-- reproduction table -->")[1].split("<!-- end of reproduction table -->")[0]
+    assert (
+        shown == f"\n```text\n{counts_text(read_table(repository / 'analysis' / 'reproduction.csv'))}\n```\n"
+    )
 
 
 # The command
