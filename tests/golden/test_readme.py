@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
-from analysis.pages import TABLES, golden_results, markers, page_of, page_table
+from analysis.pages import GOLDEN, ROOT, TABLES, golden_results, markers, page_of, page_table
 from sim.command.single_run import run_once
 from tests.benchmarks import bench_estimators
 from traces.bandwidth.synthetic import DEFAULT_SEED
@@ -97,6 +98,35 @@ def test_a_step_is_followed_within_two_seconds_by_who_asks() -> None:
         (messages, estimator) for messages in ("small", "large") for estimator in bench_estimators.ESTIMATORS
     }
     assert all(float(row["follow_s"]) <= 2.0 for row in rows if row["messages"] == "small")
+
+
+def test_the_page_shows_the_systems_at_the_three_levels() -> None:
+    """As `python -m analysis table` wrote it, beside the numbers that it was made of."""
+    shown = (GOLDEN / "levels.md").read_text(encoding="utf-8")
+    assert f"<!-- levels table -->\n{shown}<!-- end of levels table -->" in (
+        ROOT / "sim" / "accuracy" / "README.md"
+    ).read_text(encoding="utf-8")
+    numbers = pd.read_csv(GOLDEN / "levels.csv")
+    rows = [line for line in shown.splitlines() if line.startswith("| ")][2:]
+    assert len(rows) == len(numbers)
+    for row, (_, number) in zip(rows, numbers.iterrows(), strict=True):
+        _, trace, ea, *_ = (cell.strip() for cell in row.strip("|").split("|"))
+        assert trace == number["trace"]
+        half = (number["ea_mean_high"] - number["ea_mean_low"]) / 2.0
+        assert ea == f"{number['ea_mean']:.3f} ± {half:.3f}"
+
+
+def test_the_levels_are_called_as_the_page_calls_them() -> None:
+    numbers = pd.read_csv(GOLDEN / "levels.csv").fillna({"payload.quality": 85.0})
+    best = {
+        trace: tuple(group.loc[group["ea_mean"].idxmax(), ["system", "payload.quality"]])
+        for trace, group in numbers.groupby("trace")
+    }
+    assert best == {
+        "high": ("full_offload", 95.0),
+        "medium": ("full_offload", 95.0),
+        "low": ("fluxshard_remap", 85.0),
+    }
 
 
 def test_the_delay_costs_every_system_more_the_longer_it_is() -> None:
