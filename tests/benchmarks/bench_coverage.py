@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.bench_coverage [DOCUMENT]
 
-Writes tests/golden/tables/coverage.csv, and the same as a table into DOCUMENT between its markers.
+Writes tests/golden/tables/benchmarks/coverage.csv, and the same as a table into DOCUMENT between its markers.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NOISES = {
     "rare_slow": "1 in 20 runs twice as slow",
     "interrupted": "1 in 20 runs stopped for 10 ms",
 }
-TARGET = Path(__file__).parents[1] / "golden" / "tables" / "coverage.csv"
+TARGET = Path(__file__).parents[1] / "golden" / "tables" / "benchmarks" / "coverage.csv"
 BEGIN, END = (
     "<!-- coverage: python -m tests.benchmarks.bench_coverage THIS FILE -->",
     "<!-- end of coverage -->",

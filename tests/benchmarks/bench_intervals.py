@@ -37,7 +37,7 @@ from sim.records.intervals import (
 from traces.bandwidth.synthetic import CORRELATION_S, synthetic_network
 from traces.bandwidth.trace import OpportunityTrace
 
-CSV = Path(__file__).resolve().parents[1] / "golden" / "tables" / "interval_coverage.csv"
+CSV = Path(__file__).resolve().parents[1] / "golden" / "tables" / "benchmarks" / "interval_coverage.csv"
 FPS, FRAME_BYTES, BESIDE_S = 30.0, 60_000, 0.035
 DECAY_PER_S = math.log(2.0) / 0.1
 START_UP = 30  # frames

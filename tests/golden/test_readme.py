@@ -102,11 +102,11 @@ def test_a_step_is_followed_within_two_seconds_by_who_asks() -> None:
 
 def test_the_page_shows_the_systems_at_the_three_levels() -> None:
     """As `python -m analysis table` wrote it, beside the numbers that it was made of."""
-    shown = (GOLDEN / "levels.md").read_text(encoding="utf-8")
+    shown = (GOLDEN / "levels" / "levels.md").read_text(encoding="utf-8")
     assert f"<!-- levels table -->\n{shown}<!-- end of levels table -->" in (
         ROOT / "sim" / "accuracy" / "README.md"
     ).read_text(encoding="utf-8")
-    numbers = pd.read_csv(GOLDEN / "levels.csv")
+    numbers = pd.read_csv(GOLDEN / "levels" / "levels.csv")
     rows = [line.strip("|").split("|") for line in shown.splitlines() if line.startswith("| ")][2:]
     halves = (numbers["ea_mean_high"] - numbers["ea_mean_low"]) / 2.0
     assert sorted((trace.strip(), ea.strip()) for _, trace, ea, *_ in rows) == sorted(
@@ -116,7 +116,7 @@ def test_the_page_shows_the_systems_at_the_three_levels() -> None:
 
 
 def test_the_levels_are_called_as_the_page_calls_them() -> None:
-    numbers = pd.read_csv(GOLDEN / "levels.csv").fillna({"payload.quality": 85.0})
+    numbers = pd.read_csv(GOLDEN / "levels" / "levels.csv").fillna({"payload.quality": 85.0})
     best = {
         trace: tuple(group.loc[group["ea_mean"].idxmax(), ["system", "payload.quality"]])
         for trace, group in numbers.groupby("trace")

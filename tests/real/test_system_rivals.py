@@ -120,6 +120,6 @@ def test_spinn_cuts_yolo_where_its_features_are_smallest_and_sends_more_than_pix
         return systems[0]
 
     rows = offload(build, frames)
-    assert systems[0].cut.after == "3"
+    assert systems[0].way.cut.after == "3"
     assert rows["uplink_bytes"][0] > 5 * 640 * 640 * 3
     assert rows["edge_compute_s"][0] == pytest.approx(0.152988 * EDGE.dense_s)

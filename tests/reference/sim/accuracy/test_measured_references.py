@@ -125,8 +125,8 @@ class Watch:
 
 
 FAULTS: dict[str, dict[str, Any]] = {
-    "none": {},
-    "slow": {  # and fewer frames, so that the edge, where all blocks are computed until a refresh, is idle
+    "none": {"fps": 24.0},  # so that the edge, where all blocks are computed until a refresh, is idle
+    "slow": {
         "trace": {"mean_mbps": 3.0, "duration_s": 5.0, "seed": 7},
         "fps": 24.0,
     },
