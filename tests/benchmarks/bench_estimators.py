@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.bench_estimators [choose]
 
-writes `tests/golden/tables/benchmarks/estimators.csv`, which `sim/README.md` shows. The links are a step from 56
-to 0.4 Mbit/s and back, one that goes on and off every two seconds, and real traces of each family in
+writes `tests/golden/tables/benchmarks/estimators.csv`, which `sim/README.md` shows. The links are a step from
+56 to 0.4 Mbit/s and back, one that goes on and off every two seconds, and real traces of each family in
 `../shared/data/traces`, as they are and scaled to 10 and to 56 Mbit/s (the contested regime and the papers'
 medium level). The synthetic traces of three levels are in the table too: like the real ones of the family
 `mahimahi`, they leave packets in bursts. Messages are small (`fluxshard_ea`, JPEG blocks), raw (the same,
