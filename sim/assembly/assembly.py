@@ -26,11 +26,12 @@ from sim.configuration.sections import FaultsConfig, ModelConfig, RunConfig
 from sim.physics.arrivals import Arrivals, ClosedLoop, PeriodicLatest, PeriodicQueue
 from sim.physics.estimators import BandwidthEstimator
 from sim.physics.fair_link import FairLink
-from sim.physics.faults import Misbelief, Slowdown, check_windows
+from sim.physics.faults import Misbelief, Slowdown
 from sim.physics.link import Link, LinkConditions
 from sim.physics.processor import Processor
 from sim.physics.radio import Radio
 from sim.physics.trace_replay import replay
+from sim.physics.windows import check_windows
 from sim.records.frame_table import EffectiveAccuracyMetric, FrameTable
 from sim.records.inspection import Inspection
 from sim.records.overlay import Overlay

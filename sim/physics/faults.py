@@ -8,12 +8,10 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from sim.physics.windows import Windows, check_windows
 from traces.errors import InputError
-
-Windows = Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,19 +82,3 @@ class Misbelief:
                 said.popleft()
             estimate_bps = said[0][1] if said[0][0] <= now_s - self.delay_s else None
         return None if estimate_bps is None else self.factor * estimate_bps
-
-
-def check_windows(key: str, windows: Windows) -> None:
-    """Refuse windows that are not ascending, disjoint and finite.
-
-    Raises:
-        InputError: they are not; names the key.
-    """
-    previous_end_s = 0.0
-    for start_s, end_s in windows:
-        if not previous_end_s <= start_s < end_s < math.inf:
-            raise InputError(
-                f"{key}: expected ascending, disjoint [start, end] pairs in seconds, "
-                f"found [{start_s}, {end_s}] after {previous_end_s}"
-            )
-        previous_end_s = end_s

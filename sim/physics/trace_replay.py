@@ -7,7 +7,6 @@ own.
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
@@ -15,8 +14,8 @@ from typing import Protocol
 
 import numpy as np
 
+from sim.physics.windows import check_windows
 from traces.bandwidth.trace import BandwidthTrace, OpportunityTrace, RateTrace
-from traces.errors import InputError
 
 PACKET_BYTES = 1500
 # Times pass through sums of floats on their way here. A byte that arrives within a nanosecond of an
@@ -343,14 +342,7 @@ def replay(trace: BandwidthTrace, outages: Sequence[tuple[float, float]] = ()) -
     Raises:
         InputError: the outages are not ascending, disjoint and finite.
     """
-    previous_end_s = 0.0
-    for start_s, end_s in outages:
-        if not previous_end_s <= start_s < end_s < math.inf:
-            raise InputError(
-                f"link.outages_s: expected ascending, disjoint [start, end] pairs in seconds, "
-                f"found [{start_s}, {end_s}] after {previous_end_s}"
-            )
-        previous_end_s = end_s
+    check_windows("link.outages_s", outages)
     if isinstance(trace, OpportunityTrace):
         return OpportunityReplay(trace, outages)
     return RateReplay(trace, outages)
