@@ -1,11 +1,14 @@
-"""What runs were given on their command lines, and what of it tells them apart."""
+"""What runs and commands were given on their command lines, and what of it tells runs apart."""
 
 from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+from traces.errors import InputError
 
 _LABELLED = {"trace.path": "trace", "video.path": "video"}  # a file, and the column that names it
 SEEDS = ("seed", "trace.seed", "video.seed")
@@ -106,3 +109,43 @@ def _unquoted(value: str) -> str:
         return value
     quote = value[0]
     return re.sub(rf"(\\+)({quote}|$)", lambda found: found[1][: len(found[1]) // 2] + found[2], value[1:-1])
+
+
+# -- what a command of analysis is given --------------------------------------------------------------
+
+
+def folders_and_options(
+    words: Sequence[str], command: str, known: Collection[str], repeated: str | None = None
+) -> tuple[list[Path], dict[str, str], list[str]]:
+    """Tell folders from options. A word that is a folder is one, whatever signs it has in it.
+
+    Args:
+        words: as typed.
+        command: for messages.
+        known: the options that there are.
+        repeated: the one that may be given as often as wanted.
+
+    Returns:
+        The folders; the options with their values; the values of the repeated one.
+
+    Raises:
+        InputError: an option that there is not, one given twice, or no folder.
+    """
+    folders: list[Path] = []
+    given: dict[str, str] = {}
+    again: list[str] = []
+    for word in words:
+        key, sign, value = word.partition("=")
+        if not sign or Path(word).exists():
+            folders.append(Path(word))
+        elif key == repeated:
+            again.append(value)
+        elif key not in known:
+            raise InputError(f"{command}: expected one of {', '.join(known)}, found {key!r} ({word})")
+        elif key in given:
+            raise InputError(f"{key}: expected once, found {key}={given[key]} and {word}")
+        else:
+            given[key] = value
+    if not folders:
+        raise InputError(f"{command}: expected folders of runs or sweeps, found none")
+    return folders, given, again

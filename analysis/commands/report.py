@@ -8,6 +8,7 @@ from pathlib import Path
 
 from analysis.commands.command import Command
 from analysis.results import check_unused, write_whole
+from analysis.settings import folders_and_options
 from traces.errors import InputError
 
 _DEFAULTS = {"out": "report.html", "frames_of": "", "overwrite": "false"}
@@ -46,20 +47,7 @@ def _parsed(words: Sequence[str]) -> tuple[list[Path], dict[str, str]]:
     Raises:
         InputError: an unknown option, one given twice, a wrong value, or no folder.
     """
-    folders: list[Path] = []
-    given: dict[str, str] = {}
-    for word in words:
-        key, sign, value = word.partition("=")
-        if not sign or Path(word).exists():
-            folders.append(Path(word))
-        elif key not in _DEFAULTS:
-            raise InputError(f"report: expected one of {', '.join(_DEFAULTS)}, found {key!r} ({word})")
-        elif key in given:
-            raise InputError(f"{key}: expected once, found {key}={given[key]} and {word}")
-        else:
-            given[key] = value
-    if not folders:
-        raise InputError("report: expected folders of runs or sweeps, found none")
+    folders, given, _ = folders_and_options(words, "report", _DEFAULTS)
     if given.get("overwrite", "false") not in ("true", "false"):
         raise InputError(f"overwrite: expected true or false, found {given['overwrite']!r}")
     return folders, {**_DEFAULTS, **given}

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from analysis.settings import folders_and_options
 from traces.errors import InputError
 
 KINDS = ("lines", "bars", "cdf", "pareto", "heat", "composition", "series")
@@ -92,26 +93,13 @@ def parse(arguments: Sequence[str], command: str) -> PlotRequest:
             or no folder.
     """
     known = [field.name for field in fields(PlotRequest) if field.name != "folders"]
-    folders: list[Path] = []
-    given: dict[str, str] = {}
+    folders, given, conditions = folders_and_options(arguments, command, known, repeated="where")
     where: dict[str, tuple[str, ...]] = {}
-    for argument in arguments:
-        name, sign, value = argument.partition("=")
-        if not sign or Path(argument).exists():
-            folders.append(Path(argument))
-        elif name == "where":
-            key, equals, values = value.partition("=")
-            if not equals or not key:
-                raise InputError(f"where: expected where=KEY=VALUE[,VALUE…], found {argument!r}")
-            where[key] = (*where.get(key, ()), *values.split(","))
-        elif name not in known:
-            raise InputError(f"{command}: expected one of {', '.join(known)}, found {name!r} ({argument})")
-        elif name in given:
-            raise InputError(f"{name}: expected once, found {name}={given[name]} and {argument}")
-        else:
-            given[name] = value
-    if not folders:
-        raise InputError(f"{command}: expected folders of runs or sweeps, found none")
+    for condition in conditions:
+        key, equals, values = condition.partition("=")
+        if not equals or not key:
+            raise InputError(f"where: expected where=KEY=VALUE[,VALUE…], found {f'where={condition}'!r}")
+        where[key] = (*where.get(key, ()), *values.split(","))
     choices = {"kind": KINDS, "width": WIDTHS, "xscale": SCALES, "yscale": SCALES}
     for name, allowed in choices.items():
         if name in given and given[name] not in allowed:
