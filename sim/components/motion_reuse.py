@@ -11,10 +11,12 @@ papers' algorithms do not say; anything else would leave link and server idle fo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from profiler.latency import Profile
 from sim.accuracy.network import NetworkInLoop
 from sim.components.blocks import (
     NOTHING_MORE,
@@ -50,6 +52,8 @@ class ReuseOptions:
         dense_fallback: infer the whole frame densely where that is worth more than sparse inference.
         margin_px: how far beyond active blocks inference computes, so that no seam moves into what is
             reused; 0 is the papers' executor. It costs computation and no bytes.
+        dense_share: share of its time that an edge which is never idle spends on dense inference of frames,
+            so that its state is renewed; 0: in idle time alone. See :func:`dense_limit_s`.
         patience_s: how long an answer may take before the edge falls back to its own path.
         codec, quality: what blocks are coded with; None: the payload's.
         result_bytes: size of a result on the downlink; None: of the network's result.
@@ -59,6 +63,7 @@ class ReuseOptions:
     chunk_blocks: int = 64
     dense_fallback: bool = False
     margin_px: int = 0
+    dense_share: float = 0.0
     patience_s: float = 1.0
     codec: str | None = None
     quality: int | None = None
@@ -67,9 +72,20 @@ class ReuseOptions:
     def __post_init__(self) -> None:
         if self.chunk_blocks < 1:
             raise InputError(f"system.chunk_blocks: expected at least 1 block, found {self.chunk_blocks}")
+        if not 0.0 <= self.dense_share <= 1.0:
+            raise InputError(f"system.dense_share: expected a share in [0, 1], found {self.dense_share}")
         if not self.patience_s > 0.0:
             raise InputError(f"system.patience_s: expected a time > 0 s, found {self.patience_s}")
         check_result_bytes(self.result_bytes)
+
+
+def dense_limit_s(profile: Profile, share: float) -> float:
+    """How old the edge's last dense inference may grow before a frame is inferred densely in its own time.
+
+    By the captures of both frames. Dense inference then takes no more than `share` of a busy edge's time,
+    however slow the edge is; 0: there is no limit.
+    """
+    return profile.dense_s / share if share > 0.0 else math.inf
 
 
 class EdgeSide(Protocol):
@@ -81,6 +97,9 @@ class EdgeSide(Protocol):
 
     def match(self, frame: Frame) -> Match:
         """Search a frame and tell its active blocks."""
+
+    def needs_dense(self, frame: Frame) -> bool:
+        """Whether inference of a frame has to be dense: there is nothing to reuse, or it is too old."""
 
     def computed(self, match: Match) -> Computed:
         """What inference computes for the active blocks of a match."""
@@ -190,27 +209,30 @@ class MotionReuse:
         yield world.extract()
         reachable = state.reachable
         in_cloud = state.proxy.computed(remote) if reachable else NOTHING_MORE
-        observation = self.costs.observe(local, remote, self.edge.computed(local), in_cloud, reachable, world)
+        on_edge, anew = self.edge.computed(local), self.edge.needs_dense(frame)
+        observation = self.costs.observe(
+            local, remote, on_edge, in_cloud, reachable, world, edge_densely=anew
+        )
         decision = self.scheduler.decide(observation)
         lost_ea = self.costs.regret(observation, decision)
-        if reachable and self.both_paths is not None:
+        if reachable and self.both_paths is not None and not anew:
             split = self.both_paths.consider(local, remote, self.edge.computed, decision, world)
             if split is not None:
                 world.decided(*beliefs(split, decision))
                 outcome = yield from self._on_both(frame, local, remote, split, turn, world)
                 self.finished(frame, remote, outcome, world)
                 return outcome
-        on_edge = decision.path is ExecutionPath.EDGE
+        here = decision.path is ExecutionPath.EDGE
         world.decided(
-            "edge" if on_edge else "cloud",
-            len(local.active if on_edge else remote.active),
+            "edge" if here else "cloud",
+            len(local.active if here else remote.active),
             decision.k,
             decision.predicted_latency_s,
             decision.predicted_ea,
             decision.other_latency_s,
             decision.other_ea,
         )
-        if on_edge:
+        if here:
             outcome = yield from self._on_edge(frame, local, remote, decision, world)
         else:
             outcome = yield from self._on_cloud(frame, local, remote, decision, turn, world)
@@ -221,10 +243,10 @@ class MotionReuse:
         self, frame: Frame, local: Match, remote: Match, decision: Decision, world: FrameWorld
     ) -> Generator[Any, Any, Outcome]:
         chosen = local.active[: decision.k]
+        densely = decision.dense or self.dense_only or self.edge.needs_dense(frame)
         world.account.shown = ShownBlocks(
             local.active, local.vectors, computed=chosen, margin_px=self.common.margin_px
         )
-        densely = decision.dense or self.dense_only
         computed = self.content.blocks_total if densely else decision.blocks_computed
         self.sender.withdraw(world)  # an earlier frame's
         if self.state.reachable and len(blocks := self.unasked(remote, on_edge=True)):
@@ -328,7 +350,8 @@ class MotionReuse:
             self.edge.begin_frame()
             local = self.edge.match(frame)
             yield world.extract()
-            alone = self.costs.edge(local, self.edge.computed(local), world)
+            anew = self.edge.needs_dense(frame)
+            alone = self.costs.edge(local, self.edge.computed(local), world, densely=anew)
             decision = self.scheduler.decide(Observation(alone, None))
             outcome = yield from self._on_edge(frame, local, remote, decision, world)
         finally:

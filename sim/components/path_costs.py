@@ -77,8 +77,8 @@ class PathCosts:
         took_s = account.downlink_delivered_s - account.downlink_began_s
         self.reply_s += max(MEMORY, 1.0 / self._replies) * (took_s - self.reply_s)
 
-    def edge(self, local: Match, computed: Computed, world: FrameWorld) -> PathCost:
-        """The edge's path, with what it computes for the active blocks of `local`."""
+    def edge(self, local: Match, computed: Computed, world: FrameWorld, *, densely: bool = False) -> PathCost:
+        """The edge's path, with what it computes for the active blocks of `local`, or `densely` all."""
         waited_s = world.now_s - world.account.captured_s
         return edge_cost(
             world.edge.profile,
@@ -86,7 +86,7 @@ class PathCosts:
             waited_s + world.edge.processor.backlog_s(),
             computed=computed.counts,
             dense_fallback=self.dense_fallback,
-            dense_only=self.dense_only,
+            dense_only=self.dense_only or densely,
         )
 
     def observe(
@@ -97,6 +97,8 @@ class PathCosts:
         on_cloud: Computed,
         reachable: bool,
         world: FrameWorld,
+        *,
+        edge_densely: bool = False,
     ) -> Observation:
         """Both paths, as far as they exist.
 
@@ -105,8 +107,9 @@ class PathCosts:
             on_edge, on_cloud: what inference computes for the active blocks of either; on the cloud with the
                 blocks of the server's image that inference has not covered, once moved along.
             reachable: whether there is a server to offload to.
+            edge_densely: whether the edge could only infer the frame densely.
         """
-        edge = self.edge(local, on_edge, world)
+        edge = self.edge(local, on_edge, world, densely=edge_densely)
         bandwidth_bps = world.bandwidth_bps()
         if not reachable:
             return Observation(edge, None)

@@ -7,6 +7,7 @@ until a background inference has brought them to a newer one.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ class EdgeState:
         geometry: size of the frames and their blocks.
         salience: tells the critical blocks.
         catches_up: whether features follow, in idle time, to frames that the server infers.
+        limit_s: how old the last dense inference may grow before a frame is inferred densely.
     """
 
     reference: BlockReference
@@ -40,6 +42,8 @@ class EdgeState:
     geometry: FrameGeometry
     salience: Salience
     catches_up: bool
+    limit_s: float = math.inf
+    _dense_s: float = 0.0  # when the frame of the last dense inference was captured
     _behind: NDArray[np.bool_] | None = None  # (rows, columns) of the reference: critical and not computed
     _inferred: int = 0  # counts what has changed the features
     _ready: tuple[int, Frame, Match | None] | None = None  # a frame caught up with, since which count
@@ -75,6 +79,10 @@ class EdgeState:
         found = self.reference.match(frame, with_behind)
         self.salience.note(index, found)
         return found
+
+    def needs_dense(self, frame: Frame) -> bool:
+        """Sparse inference needs a cache, and one that is only ever moved and mended drifts."""
+        return self.reference.frame_index < 0 or frame.captured_s - self._dense_s > self.limit_s
 
     def computed(self, match: Match) -> Computed:
         """What inference computes for the critical blocks of a match."""
@@ -119,7 +127,7 @@ class EdgeState:
 
     def _renew(self, frame: Frame) -> None:
         self.features.keep(frame)
-        self._behind = None
+        self._behind, self._dense_s = None, frame.captured_s
         self._refer_to(frame)
 
     def _refer_to(self, frame: Frame) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sim.components.blocks import BlockFeatures, Match
 from sim.components.context import SystemContext
-from sim.components.motion_reuse import MotionReuse, ReuseOptions
+from sim.components.motion_reuse import MotionReuse, ReuseOptions, dense_limit_s
 from sim.records.outcome import Outcome
 from sim.schedulers import LatencyScheduler, Scheduler
 from sim.systems.fluxshard_remap.edge_state import EdgeState
@@ -92,6 +92,7 @@ class FluxShardRemap(MotionReuse):
                 context.geometry,
                 self.salience,
                 options.refresh and options.sparse,
+                dense_limit_s(context.edge, options.dense_share if options.refresh else 0.0),
             ),
             scheduler=_by_latency(context) if options.paths == "latency" else context.scheduler,
             sampling="nearest",

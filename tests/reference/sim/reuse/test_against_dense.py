@@ -83,14 +83,17 @@ def test_of_a_static_scene_nothing_is_sent_and_every_result_is_dense_inferences(
 def test_a_pan_by_multiples_of_the_largest_stride_equals_dense_inference_where_reuse_is_exact(
     dx: int, dy: int, picture: NDArray[np.uint8], tmp_path: Path
 ) -> None:
-    """§8 of the exactness conditions: one vector, ≡ 0 modulo 32, blocks that are the same to the last bit."""
+    """§8 of the exactness conditions: one vector, ≡ 0 modulo 32, blocks that are the same to the last bit.
+
+    The threshold asks for that: over several frames a flat block may agree by τ with another than its own.
+    """
     start_y = 480 if dy < 0 else 16
     images = [seen(picture, 16 + dx * i, start_y + dy * i) for i in range(FRAMES)]
-    record = run(written(tmp_path, images), policy="exact")
+    record = run(written(tmp_path, images), policy="exact", options={"threshold": 1e-6})
     frames = completed(record)
     assert len(frames) >= FRAMES // 2
     assert (frames["accuracy"] == 1.0).all()
-    assert frames["reuse_ratio"].iloc[2:].min() > 0.5
+    assert frames["reuse_ratio"].iloc[3:].min() > 0.5  # once either side has inferred a frame lately
 
 
 def test_noise_is_no_miss(picture: NDArray[np.uint8], tmp_path: Path) -> None:
