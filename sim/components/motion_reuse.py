@@ -31,7 +31,13 @@ from sim.components.both_paths import BothPaths, Split, beliefs
 from sim.components.context import SystemContext
 from sim.components.message_sizes import check_result_bytes
 from sim.components.path_costs import PathCosts
-from sim.components.synchronisation import Offload, OpportunisticSender, ServerHalf, Synchronisation
+from sim.components.synchronisation import (
+    AnswerTime,
+    Offload,
+    OpportunisticSender,
+    ServerHalf,
+    Synchronisation,
+)
 from sim.components.turns import FRAMES_UNDER_WAY, Turn, Turns
 from sim.physics.events import Unreachable
 from sim.records.account import ShownBlocks
@@ -54,7 +60,8 @@ class ReuseOptions:
             reused; 0 is the papers' executor. It costs computation and no bytes.
         dense_share: share of its time that an edge which is never idle spends on dense inference of frames,
             so that its state is renewed; 0: in idle time alone. See :func:`dense_limit_s`.
-        patience_s: how long an answer may take before the edge falls back to its own path.
+        patience_s: how long an answer may take before the edge falls back to its own path, unless answers
+            have been seen to take longer (:class:`~sim.components.synchronisation.AnswerTime`).
         codec, quality: what blocks are coded with; None: the payload's.
         result_bytes: size of a result on the downlink; None: of the network's result.
     """
@@ -145,7 +152,7 @@ class MotionReuse:
         self.edge = make_edge(content, network)
         server = ServerHalf(content.shared_image(), BlockFeatures(network, context.geometry))
         self.state = Synchronisation(
-            content, content.shared_image(), server, refresh_cloud, options.patience_s
+            content, content.shared_image(), server, refresh_cloud, AnswerTime(options.patience_s)
         )
         self.sender = OpportunisticSender(self.state, options.chunk_blocks)
         oracle = context.regret_against
@@ -189,7 +196,6 @@ class MotionReuse:
 
     def process(self, frame: Frame, world: FrameWorld) -> Generator[Any, Any, Outcome]:
         """One frame, in its turn."""
-        world.patience_s = self.common.patience_s
         turn = yield from self.turns.take(world)
         try:
             self.state.newest = frame

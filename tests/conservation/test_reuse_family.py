@@ -120,9 +120,9 @@ def lose(member: str, monkeypatch: pytest.MonkeyPatch, **faults: Any) -> Watched
     waited: list[int] = []
     give_up, start_over, after = Offload._give_up, Synchronisation.start_over, Offload._after_others
 
-    def giving_up(cloud: Offload, epoch: int, world: Any) -> None:
+    def giving_up(cloud: Offload, epoch: int, answered: bool, world: Any) -> None:
         given_up.append((world.account.frame, world.now_s, cloud.state.synchronised))
-        give_up(cloud, epoch, world)
+        give_up(cloud, epoch, answered, world)
 
     def starting(state: Synchronisation, world: Any) -> None:
         assert state.synchronised, "one is under way already"

@@ -87,7 +87,8 @@ class Offload:
         payload.reconstruct(message, world)
         builds_on = state.proxy.version
         state.proxy.apply(message)
-        sent_s = world.now_s
+        sent_s, answered = world.now_s, False
+        self._be_patient(world)
         try:
             sending = world.send(message.size_bytes)
             if beside is not None:
@@ -104,6 +105,7 @@ class Offload:
             state.server.take_early()
             if blocks is None:
                 yield world.reply(NOTICE_BYTES)
+                answered = True
                 raise Unreachable("the server has lost its state")
             if world.account.shown is not None:
                 world.account.shown.computed = computed
@@ -113,8 +115,9 @@ class Offload:
             state.refresh_server(world)
             yield world.reply(result_bytes(self.result_bytes, result))
             self.costs.learn_reply(world.account)
+            state.answers.learn(world.now_s - sent_s)
         except Unreachable:
-            self._give_up(message.epoch, world)
+            self._give_up(message.epoch, answered, world)
             raise
         if densely:
             return Served(result, rests_on, self.content.blocks_total, False)
@@ -132,6 +135,8 @@ class Offload:
         yield payload.encode(message, world)
         payload.reconstruct(message, world)
         state.proxy.apply(message)
+        sent_s = world.now_s
+        self._be_patient(world)
         try:
             yield world.send(message.size_bytes)
             yield payload.decode(message, world)
@@ -142,8 +147,10 @@ class Offload:
             state.server.refreshed_version = state.server.image.version
             yield world.reply(result_bytes(self.result_bytes, state.server.result))
             self.costs.learn_reply(world.account)
+            state.answers.learn(world.now_s - sent_s)
         except Unreachable:
             world.give_up()
+            state.answers.missed()
             state.start_over(world)
             raise
         state.synchronised = True
@@ -166,9 +173,22 @@ class Offload:
         world.later(max(0.0, sent_s + world.patience_s - world.now_s), late)
         return world.wait_for(before)
 
-    def _give_up(self, epoch: int, world: FrameWorld) -> None:
-        """Book the wait, and start over, unless a frame that was under way beside this one has done so."""
+    def _be_patient(self, world: FrameWorld) -> None:
+        """Have a frame that is about to be sent wait as long as its answer may take."""
+        answers = self.state.answers
+        answers.expect(world.uplink.conditions.delay_s + world.downlink.conditions.delay_s)
+        world.patience_s = answers.wait_s
+
+    def _give_up(self, epoch: int, answered: bool, world: FrameWorld) -> None:
+        """Book the wait, and start over, unless a frame that was under way beside this one has done so.
+
+        Args:
+            epoch: of the frame's message.
+            answered: whether the server has said that it has lost its state.
+        """
         world.give_up()
         if self.state.synchronised and epoch == self.state.epoch:
+            if not answered:
+                self.state.answers.missed()
             self.sender.withdraw(world)
             self.state.start_over(world)

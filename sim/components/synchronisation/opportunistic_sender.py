@@ -101,7 +101,7 @@ class OpportunisticSender:
         def take() -> None:
             if world.cloud.processor.is_down():
                 lost = partial(self._on_lost_state, message.epoch, world)
-                world.later(state.patience_s, lost)  # no acknowledgement comes
+                world.later(state.answers.wait_s, lost)  # no acknowledgement comes
             elif state.server.receive(message, world) is None:
                 world.notify(NOTICE_BYTES, partial(self._on_lost_state, message.epoch, world))
             else:

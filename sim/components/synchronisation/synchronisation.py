@@ -13,6 +13,7 @@ from typing import Any
 
 from sim.components.blocks import BlockContent, Classifier, Match, Message, SharedImage
 from sim.components.message_sizes import NOTICE_BYTES
+from sim.components.synchronisation.answer_time import AnswerTime
 from sim.components.synchronisation.server_half import ServerHalf
 from sim.world.frame import Frame
 from sim.world.frame_world import FrameWorld
@@ -27,14 +28,14 @@ class Synchronisation:
         proxy: the edge's copy of the server's image.
         server: the far side.
         refresh: whether the server refreshes its features densely in the background.
-        patience_s: how long an answer may take.
+        answers: how long they take, and may take.
     """
 
     content: BlockContent
     proxy: SharedImage
     server: ServerHalf
     refresh: bool
-    patience_s: float
+    answers: AnswerTime
     epoch: int = -1
     synchronised: bool = False
     newest: Frame | None = None  # what a resynchronisation sends
@@ -108,7 +109,7 @@ class Synchronisation:
             self.synchronised = yield from world.deliver_in_background(
                 message.size_bytes,
                 partial(self._receive_whole, message, world),
-                self.patience_s,
+                self.answers.patience_s,  # beyond the way there and back
                 self.content.payload.encoding_s(message, world),
             )
             if self.synchronised:
