@@ -85,6 +85,7 @@ class Passage:
     served_s: float = 0.0  # before the current stop
     waited_s: float = 0.0  # the same, for whomever
     waited_for_others_s: float = 0.0
+    gave_up: bool = False  # an answer has not come: how long it waits for that is no time of any stage
 
     def arrive(self, place: str, now_s: float) -> None:
         """The frame asks for a stage that it was not in."""
@@ -181,7 +182,9 @@ class Admission:
     _waited_for_others_s: float = 0.0  # a running mean
 
     def leave(self, passage: Passage) -> None:
-        """A frame has left its current stop: learn from it."""
+        """A frame has left its current stop: learn from it, unless it has given up there or before."""
+        if passage.gave_up:
+            return
         stop, asked_s, service_s = passage.stop, passage.asked_s, passage.service_s
         lead_s = asked_s - passage.entered_s - passage.waited_s
         if stop[1] == FELLOWS:
@@ -200,8 +203,8 @@ class Admission:
         self._free_s[stop[1]] = ended_s
 
     def finish(self, passage: Passage, now_s: float) -> None:
-        """A frame's result is there; one that others have worked for teaches nothing."""
-        if FELLOWS in passage.way:
+        """A frame's result is there; one that others have worked for, or that gave up, teaches nothing."""
+        if FELLOWS in passage.way or passage.gave_up:
             return
         between_s = now_s - passage.entered_s - passage.served_s - passage.waited_s
         if not self._has_result:
@@ -275,7 +278,7 @@ class Admission:
         waited_s = self._waited_for_others_s
         if period_s <= 0.0:
             return False
-        gain = total_s / (period_s + waited_s)  # below 0 where frames gave up before their stages ended
+        gain = total_s / (period_s + waited_s)  # below 0 where stages took longer than their frames
         return gain > 1.0 and math.log(gain) > max(LEAST_GAIN, self.decay_per_s * waited_s)
 
     def _lost_s(self, passage: Passage, now_s: float) -> float:

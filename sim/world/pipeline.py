@@ -70,6 +70,10 @@ class TrackedFrameWorld(FrameWorld):
         now_s = float(self.env.now)
         self.passage.book(now_s, now_s)
 
+    def give_up(self) -> None:
+        self.passage.gave_up = True
+        super().give_up()
+
     def leave(self) -> None:
         """The frame is through with the stage that it is in."""
         if self.passage.stop[0] >= 0:
@@ -217,6 +221,7 @@ class Pipeline:
                     awaited = next(process)
                 elif isinstance(event.value, BaseException):
                     event.defused = True
+                    view.passage.gave_up = True
                     awaited = process.throw(event.value)
                 else:
                     awaited = process.send(event.value)

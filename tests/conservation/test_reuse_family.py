@@ -136,9 +136,8 @@ def lose(member: str, monkeypatch: pytest.MonkeyPatch, **faults: Any) -> Watched
     content = pixels(
         member,
         options={"patience_s": PATIENCE_S, "opportunistic": False, "margin_px": 0, "dense_fallback": False},
-        **{"link": {"delay_s": 0.1}, **faults},
+        **{"link": {"delay_s": 0.1}, "frames": 70, **faults},
         trace={"mean_mbps": 60.0, "duration_s": 5.0, "seed": 3},
-        frames=70,
         in_flight=4,
     )
     assembly = assemble(read_config(content))
@@ -195,6 +194,23 @@ def test_a_link_that_dies_under_several_frames_is_given_up_once(
         check_recovery(seen, most_given_up=4)
         waited += seen.waited
     assert waited
+
+
+@pytest.mark.parametrize("member", ["fluxshard_ea", "fluxshard_remap"])
+@pytest.mark.parametrize(
+    "fault", [{"server": {"crashes_s": [[0.9, 1.02]]}}, {"link": {"delay_s": 0.1, "outages_s": [[0.9, 1.2]]}}]
+)
+def test_once_the_server_is_found_again_frames_overlap_as_they_did_before(
+    member: str, fault: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How long a frame waited in vain is no time of any stage: admission has nothing to learn from it."""
+    seen = lose(member, monkeypatch, frames=100, **fault)
+    frames = seen.done.frames
+    answered = frames[(frames["outcome"] == "completed") & (frames["path"] == "cloud")]
+    before = answered["captured_s"].between(0.5, 0.8).sum() / 0.3
+    after = answered["captured_s"].between(2.0, 3.0).sum() / 1.0
+    assert before > 20.0
+    assert after > 0.9 * before
 
 
 def test_frames_that_were_given_up_are_inferred_on_the_edge_in_their_order(

@@ -136,6 +136,25 @@ def test_what_a_server_does_not_answer_is_not_waited_for_for_ever() -> None:
     assert admission.next_look_s(3.2, [silent]) == pytest.approx(3.2)
 
 
+def test_a_frame_that_gave_up_teaches_nothing() -> None:
+    """It waited a second for an answer that did not come, and was inferred on the edge."""
+    admission, knowing = learnt(), learnt()
+    passage = offloaded(3.0, 0, 3.0)
+    for one in (admission, knowing):
+        one.leave(passage)  # the uplink is through with it
+    passage.arrive(CLOUD, 3.1)
+    passage.ended_s = math.inf
+    passage.gave_up = True
+    admission.leave(passage)
+    passage.arrive(EDGE, 4.0)
+    passage.book(4.0, 4.2)
+    admission.leave(passage)
+    admission.finish(passage, 4.2)
+    for now_s, stop in ((5.05, 0), (5.1, 1), (5.12, 1)):
+        under_way = [offloaded(5.0, stop, 5.0 + 0.1 * stop)]
+        assert admission.next_look_s(now_s, under_way) == knowing.next_look_s(now_s, under_way)
+
+
 @pytest.mark.parametrize("mbps", [130.0, 56.0, 25.0])
 @pytest.mark.parametrize("faults", [{}, FAULTS], ids=["calm", "faults"])
 @pytest.mark.parametrize("name", list(PIPELINED))
