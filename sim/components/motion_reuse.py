@@ -347,12 +347,16 @@ class MotionReuse:
     def _alone(
         self, frame: Frame, remote: Match, turn: Turn, world: FrameWorld
     ) -> Generator[Any, Any, Outcome]:
-        """The server has not answered: the edge infers the frame, unless a later one has been answered."""
+        """The server has not answered: the edge infers the frame, if it is the newest that has begun.
+
+        Of several that were under way the others are as old as the patience and more, and each would keep the
+        edge from the next frame for as long as inference takes.
+        """
         turn.pass_on()
         again = yield from self.turns.take(world)
         try:
-            if self._answered > frame.index:
-                raise Unreachable("a later frame has been answered")
+            if self.state.newest is not frame or self._answered > frame.index:
+                raise Unreachable("a later frame has begun")
             self.edge.begin_frame()
             local = self.edge.match(frame)
             yield world.extract()

@@ -213,15 +213,17 @@ def test_once_the_server_is_found_again_frames_overlap_as_they_did_before(
     assert after > 0.9 * before
 
 
-def test_frames_that_were_given_up_are_inferred_on_the_edge_in_their_order(
+def test_of_frames_that_were_given_up_the_newest_is_inferred_on_the_edge(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """The others are as old as the patience, and would keep the edge from newer frames."""
     seen = lose("fluxshard_remap", monkeypatch, link={"delay_s": 0.1, "outages_s": [[0.9, 1.2]]})
     rows = seen.done.frames.set_index("frame").loc[[frame for frame, _, _ in seen.given_up]]
-    assert (rows["outcome"] == "completed").all()
-    assert (rows["path"] == "edge").all()
-    assert rows["completed_s"].is_monotonic_increasing
-    assert (rows["latency_s"] < PATIENCE_S + 0.1).all()
+    assert len(rows) >= 2
+    assert (rows["outcome"].iloc[:-1] == "dropped").all()
+    newest = rows.iloc[-1]
+    assert (newest["outcome"], newest["path"]) == ("completed", "edge")
+    assert newest["latency_s"] < PATIENCE_S + 0.1
 
 
 def test_a_run_that_is_cut_short_under_overlapping_frames_ends() -> None:
