@@ -52,6 +52,7 @@ DATA = Path(__file__).parents[3] / "shared" / "data"
 TABLE = Path(__file__).parents[2] / "kernels/models/evaluation/tables/reuse_policies.csv"
 SIZE_PX, BLOCK_PX, FRAMES = 640, 16, 60
 GRID = (SIZE_PX // BLOCK_PX, SIZE_PX // BLOCK_PX)
+USUAL_SHARE = 0.15  # of blocks that are active
 Blocks = NDArray[np.bool_]
 
 
@@ -103,8 +104,9 @@ class Chooser:
         self.summed, self.age = np.zeros(GRID, np.float32), np.zeros(GRID, int)
         self.behind = np.zeros(GRID, bool)
         self.past: list[Blocks] = []
-        self.wide = np.zeros(GRID, bool)  # the active blocks that have a margin
-        self.assembled = self.moved = self.image = first
+        self.factor = 1.0  # of τ
+        self.wide = np.zeros(GRID, bool)  # the active blocks, or quarters of some, that have a margin
+        self.assembled = self.moved = self.image = self.before = first
 
     def choose(
         self,
@@ -133,7 +135,7 @@ class Chooser:
             score = policy.score if policy.fine_score is None else policy.fine_score
             fine = salient_blocks(found(outputs, score), vectors, BLOCK_PX, policy.fine_reach)
         near = policy.elsewhere if policy.near is None else policy.near
-        thresholds = block_thresholds(salient, near, policy.elsewhere)
+        thresholds = self.factor * block_thresholds(salient, near, policy.elsewhere)
         if policy.doubtful is not None:
             doubtful = salient_blocks(_doubted(outputs), vectors, BLOCK_PX, 1)
             thresholds[doubtful] = policy.doubtful
@@ -160,6 +162,15 @@ class Chooser:
             self.wide = active & salient
         elif policy.margins == "strong":
             self.wide = active & (difference >= block_thresholds(salient, policy.strong_near, policy.strong))
+        elif policy.margins == "changed":
+            moved = warp_image(self.before, vectors, BLOCK_PX)
+            self.before = image
+            of_cells = _cell_means(np.abs(image.astype(np.int16) - moved).mean(2) / 255)
+            limits = in_quarters(block_thresholds(salient, policy.strong_near, policy.strong))
+            self.wide = in_quarters(active) & (of_cells >= limits)
+        if policy.steady:
+            share = max(float(active.mean()), 1e-3)
+            self.factor = min(2.0, max(0.5, (share / USUAL_SHARE) ** policy.steady))
         return active, fine
 
     def _salient(self, foreground: Blocks, vectors: NDArray[np.int16], reach: int) -> Blocks:
@@ -176,6 +187,17 @@ class Chooser:
         if self.policy.assembled:
             of_pixels = blocks.repeat(BLOCK_PX, 0).repeat(BLOCK_PX, 1)[..., None]
             self.assembled = np.where(of_pixels, self.image, self.moved)
+
+
+def in_quarters(blocks: NDArray[Any]) -> NDArray[Any]:
+    """Values of blocks for each of their four quarters."""
+    return blocks.repeat(2, 0).repeat(2, 1)
+
+
+def _cell_means(pixels: NDArray[Any]) -> NDArray[Any]:
+    rows, columns, side_px = 2 * GRID[0], 2 * GRID[1], BLOCK_PX // 2
+    means: NDArray[Any] = pixels.reshape(rows, side_px, columns, side_px).mean((1, 3))
+    return means
 
 
 def found(outputs: Any, score: float) -> Blocks:
@@ -206,21 +228,34 @@ def host_sets(
     ):
         for key, resolution in resolutions.items():
             own_px, blocks = policy.margin_at(int(resolution.scale_y), margin_px), active
-            if policy.margins != "all" and margin_px:
+            vectors, block_px = request.vectors, BLOCK_PX
+            if policy.margins == "changed" and margin_px:
+                blocks, own_px = _around_quarters(active, torch.from_numpy(wide), own_px), 0
+                if resolution.scale_y <= BLOCK_PX // 2:
+                    block_px, vectors = BLOCK_PX // 2, torch.from_numpy(in_quarters(vectors.numpy()))
+                else:  # a position covers whole blocks
+                    blocks = blocks.view(GRID[0], 2, GRID[1], 2).any(3).any(1)
+            elif policy.margins != "all" and margin_px:
                 stride_px = BLOCK_PX if policy.margins == "blocks" else int(resolution.scale_y)
                 blocks, own_px = _partly_wide(active, torch.from_numpy(wide), own_px, stride_px), 0
             made.update(
                 decide_active_sets(
                     {key: resolution},
                     blocks,
-                    request.vectors,
-                    BLOCK_PX,
+                    vectors,
+                    block_px,
                     False,
                     request.cache.residuals,
                     margin_px=own_px,
                 ).by_resolution
             )
     return HostActiveSets(made, int(request.active.sum()))
+
+
+def _around_quarters(active: torch.Tensor, quarters: torch.Tensor, margin_px: int) -> torch.Tensor:
+    """The active blocks and everything within the margin of some quarters of theirs, in quarters."""
+    reach = -(-2 * margin_px // BLOCK_PX)
+    return torch.from_numpy(in_quarters(active.numpy())) | grown(quarters, reach, reach)
 
 
 def _partly_wide(active: torch.Tensor, wide: torch.Tensor, margin_px: int, stride_px: int) -> torch.Tensor:
@@ -277,7 +312,10 @@ def run(
         sparse_s = time.thread_time() - began_s
         inner = active & fine
         computed = request.computed.numpy()
-        if policy.margins != "all":
+        if policy.margins == "changed":
+            around = _around_quarters(request.active, torch.from_numpy(chooser.wide), policy.margin_px)
+            computed = around.view(GRID[0], 2, GRID[1], 2).any(3).any(1).numpy()
+        elif policy.margins != "all":
             wide = torch.from_numpy(chooser.wide)
             computed = _partly_wide(request.active, wide, policy.margin_px, BLOCK_PX).numpy()
         chooser.computed(computed, inner if policy.fine_margin_px == 0 else computed & fine)

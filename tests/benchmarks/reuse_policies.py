@@ -23,11 +23,15 @@ class Policy:
         least: groups of so few active blocks that are not salient are left out.
         share: so large a share of blocks, those with the largest sums of differences, instead of τ;
             `weight`: by how much the sums of salient blocks count more.
+        steady: both τ are multiplied by (a / 0.15)^steady, a being the share of blocks that was active in the
+            last frame, clipped to factors of 2: where much changes τ rises, where little does it falls.
         doubtful: τ near detections with scores of 0.12 to 0.42, or with another class within 0.25.
         assembled: differences are those to the pixels that the cache was computed from, moved along.
         margins: which active blocks have a margin: "all"; "salient"; "strong", those with differences from
             `strong` on, or `strong_near` where salient. Or "blocks": all, but the set grows in whole blocks
-            before it becomes positions, so that less is added at stride 32.
+            before it becomes positions, so that less is added at stride 32. Or "changed": around those
+            quarters of active blocks, 8 px a side, whose own difference is from `strong` on, or `strong_near`
+            where salient, so that a side of a block on which nothing has changed has none.
     """
 
     elsewhere: float = 0.025
@@ -48,6 +52,7 @@ class Policy:
     least: int = 0
     share: float = 0.0
     weight: float = 1.0
+    steady: float = 0.0
     doubtful: float | None = None
     assembled: bool = False
     margins: str = "all"
@@ -174,5 +179,18 @@ def policies() -> list[Policy]:
     made += [
         Policy(elsewhere=tau, near=near, assembled=True, **narrow)
         for tau, near in ((0.06, 0.015), (0.05, 0.01), (0.02, 0.01))
+    ]
+    # Margins only where something has changed; τ by how much does; margins by stride for so few blocks.
+    made += [
+        Policy(elsewhere=tau, near=0.0125, margins="changed", strong=a, strong_near=b, **narrow)
+        for tau, a, b in ((0.05, 0.05, 0.0125), (0.05, 0.025, 0.00625), (0.04, 0.04, 0.0125))
+    ]
+    made += [
+        Policy(elsewhere=tau, near=0.0125, steady=steady, **narrow)
+        for tau, steady in ((0.05, 0.5), (0.05, 1), (0.045, 1), (0.04, 1), (0.04, 2))
+    ]
+    made += [
+        Policy(elsewhere=0.05, near=0.0125, strides=strides, **narrow)
+        for strides in ("2=8,4=8", "2=0,4=0", "16=32", "2=8,4=8,16=32")
     ]
     return made
