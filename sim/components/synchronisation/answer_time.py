@@ -31,9 +31,14 @@ class AnswerTime:
     _longer: float = 1.0  # after answers that have not come
 
     @property
+    def usual_s(self) -> float:
+        """How long an answer may take, whether or not the last ones have come."""
+        return max(self.patience_s, SLACK * max(self._took_s, default=0.0))
+
+    @property
     def wait_s(self) -> float:
         """How long to wait for the next answer."""
-        return self._longer * max(self.patience_s, SLACK * max(self._took_s, default=0.0))
+        return self._longer * self.usual_s
 
     def expect(self, propagation_s: float) -> None:
         """There and back, before there was any answer; later calls do nothing."""

@@ -109,7 +109,7 @@ class Synchronisation:
             self.synchronised = yield from world.deliver_in_background(
                 message.size_bytes,
                 partial(self._receive_whole, message, world),
-                self.answers.patience_s,  # beyond the way there and back
+                self.answers.usual_s,  # beyond the way there and back
                 self.content.payload.encoding_s(message, world),
             )
             if self.synchronised:
