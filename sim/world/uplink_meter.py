@@ -15,7 +15,7 @@ From that come samples (bytes, seconds that the link was busy with them), which 
 - **Grants are counted**: the milliseconds in which the modem's own bytes left. An estimator that asks is told
   how many a sample covers, since they say what it is worth: a cell's link pauses for ten times its mean gap
   at times, and sixty kilobytes that one grant took after such a pause are one draw, not forty packets. While
-  nothing leaves, the sample is one usual grant, which may be about to come: what grants have carried of late.
+  none comes, what is told is a bound, one usual grant that may be about to come: what they have carried of late.
 - **What is under way teaches** once it is late: the modem sees its queue drain, so a message over a link
   that has collapsed need not end first. (One that only waits for its turn on a shared link is not late.)
   What gives way teaches at any time: opportunistic bytes, and probes.
@@ -77,6 +77,7 @@ class UplinkMeter:
         "_estimator",
         "_free_s",
         "_grant_s",
+        "_granted_before",
         "_grants",
         "_late",
         "_link",
@@ -131,6 +132,7 @@ class UplinkMeter:
         self._since_s = 0.0
         self._sampled_s = 0.0
         self._usual_bytes = float(PACKET_BYTES)  # of a grant
+        self._granted_before = 0  # of those that this is the mean of
         self._stalled_s = 0.0  # for how long nothing has left
         self._doubt = False  # whether a bound was broken
 
@@ -312,7 +314,7 @@ class UplinkMeter:
         self._bytes = self._seconds = 0.0
         self._messages = self._grants = 0
         estimator = self._estimator
-        if size_bytes <= 0.0:  # less than a packet has left, and no grant has come
+        if size_bytes <= 0.0 or (self._grant_s and not grants):  # less than a packet has left, or no grant has come
             self._stalled_s = seconds = self._stalled_s + seconds
             size_bytes = self._usual_bytes
             believed_bps = estimator.estimate_bps()
@@ -323,7 +325,9 @@ class UplinkMeter:
             self._stalled_s = 0.0
             if grants:
                 carried = max(size_bytes / grants, PACKET_BYTES)
-                weight = 1.0 - (1.0 - 1.0 / USUAL_GRANTS) ** grants
+                seen = self._granted_before  # a plain mean at first
+                self._granted_before = min(seen + grants, USUAL_GRANTS)
+                weight = max(grants / (seen + grants), 1.0 / USUAL_GRANTS)
                 self._usual_bytes += weight * (carried - self._usual_bytes)
         if seconds > 2.0 * access_s:
             self.learnt_s = at_s
@@ -342,5 +346,5 @@ class UplinkMeter:
             self._elapse(at_s - self._sampled_s)
         self._sampled_s = at_s
         if self._covers is not None and self._grant_s:
-            self._covers(max(1, grants))
+            self._covers(grants)
         estimator.observe(size_bytes, seconds)
