@@ -47,8 +47,8 @@ class Transfer(NamedTuple):
 class BackgroundTransfer:
     """An opportunistic message on its way: it gives way to critical ones (a scavenger transfer).
 
-    `remaining_bytes` and `grants`, how many it has used, are as of the link's last settling; `ended_s` is when
-    the message was through, or withdrawn.
+    `remaining_bytes` and `grants`, how many it has used, are as of the link's last settling; `ended_s` is
+    when the message was through, or withdrawn.
     Into the `ledger` goes whatever has left, piece by piece: begin, end, bytes, and the message's `tag`.
     """
 

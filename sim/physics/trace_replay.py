@@ -59,7 +59,7 @@ class TraceReplay(Protocol):
         """What one delivery opportunity carries; 0 where bytes flow."""
 
     def grants(self, after_s: float, until_s: float) -> int:
-        """Milliseconds with delivery opportunities in (after_s, until_s], outages left out; 0 where bytes flow.
+        """Milliseconds with opportunities in (after_s, until_s], outages left out; 0 where bytes flow.
 
         Of a time in which the link was never without bytes, these are the grants that have been used.
         """

@@ -15,7 +15,7 @@ From that come samples (bytes, seconds that the link was busy with them), which 
 - **Grants are counted**: the milliseconds in which the modem's own bytes left. An estimator that asks is told
   how many a sample covers, since they say what it is worth: a cell's link pauses for ten times its mean gap
   at times, and sixty kilobytes that one grant took after such a pause are one draw, not forty packets. While
-  none comes, what is told is a bound, one usual grant that may be about to come: what they have carried of late.
+  none comes, what is told is a bound, one usual grant that may be about to come: what they carried of late.
 - **What is under way teaches** once it is late: the modem sees its queue drain, so a message over a link
   that has collapsed need not end first. (One that only waits for its turn on a shared link is not late.)
   What gives way teaches at any time: opportunistic bytes, and probes.
@@ -314,7 +314,9 @@ class UplinkMeter:
         self._bytes = self._seconds = 0.0
         self._messages = self._grants = 0
         estimator = self._estimator
-        if size_bytes <= 0.0 or (self._grant_s and not grants):  # less than a packet has left, or no grant has come
+        if size_bytes <= 0.0 or (
+            self._grant_s and not grants
+        ):  # less than a packet has left, or no grant has come
             self._stalled_s = seconds = self._stalled_s + seconds
             size_bytes = self._usual_bytes
             believed_bps = estimator.estimate_bps()

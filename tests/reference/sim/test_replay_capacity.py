@@ -35,9 +35,7 @@ def test_capacity_is_what_a_saturated_link_carries(
     assert sum(parts) == pytest.approx(whole, abs=1e-3)
 
 
-@given(
-    small_opportunity_traces(), outages(), st.floats(0.0, 400.0, allow_nan=False), st.floats(0.0, 400.0)
-)
+@given(small_opportunity_traces(), outages(), st.floats(0.0, 400.0, allow_nan=False), st.floats(0.0, 400.0))
 def test_grants_are_the_milliseconds_with_opportunities(
     trace: OpportunityTrace, dead: list[tuple[float, float]], one_ms: float, other_ms: float
 ) -> None:

@@ -65,7 +65,7 @@ def test_harmonic_mean_forgets_what_is_old() -> None:
 
 @pytest.mark.parametrize("grants", [1, 2, 5, 20])
 def test_a_sample_is_worth_its_grants(grants: int) -> None:
-    """n exponential sizes over n exponential gaps: what the filter takes their logarithm to scatter by is right.
+    """n exponential sizes over n exponential gaps: the filter knows how far their logarithm scatters.
 
     The gain of a sample after a first one of known variance R₀ = r² + 1/N gives its variance away:
     K = R₀ / (R₀ + R). Drawn, the log rate has the variance 2·ψ'(n), for which 2/n + 1/n² stands.
@@ -95,13 +95,12 @@ def test_no_grant_is_a_bound(seconds: float, grants: int) -> None:
     stalled.covers(0)
     stalled.observe(3_000, seconds)
     low_bps, before_bps = stalled.estimate_bps(), other.estimate_bps()
-    assert low_bps is not None and before_bps is not None
+    assert low_bps is not None
+    assert before_bps is not None
     assert low_bps <= before_bps
     elapsed_s = [0.0, seconds]
     shares = []
-    for estimator, elapse_s, from_bps in zip(
-        (stalled, other), elapsed_s, (low_bps, before_bps), strict=True
-    ):
+    for estimator, elapse_s, from_bps in zip((stalled, other), elapsed_s, (low_bps, before_bps), strict=True):
         estimator.elapse(elapse_s)
         estimator.covers(grants)
         estimator.observe(1.1 * from_bps / 8.0 * 1e-3, 1e-3)
