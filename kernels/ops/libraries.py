@@ -100,8 +100,8 @@ def load(path: Path) -> ctypes.CDLL:
 def _alone() -> Iterator[None]:
     """Wait until no other process makes a library in the cache; where folders cannot be locked, do not wait.
 
-    Without the lock a library is made twice, and is as whole: it only costs time. The lock is the folder's own
-    and ends with its holder, so that nothing is left to clear away.
+    Without the lock a library is made twice, and is as whole: it only costs time. The lock is the folder's
+    own and ends with its holder, so that nothing is left to clear away.
     """
     cache = cache_folder()
     try:

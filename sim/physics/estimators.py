@@ -149,12 +149,12 @@ class HarmonicMean:
 class Kalman:
     """Scalar Kalman filter of the log rate, a random walk in time: x' = x + w·√t, z = x + v.
 
-    The variance of v is `measurement` squared and what chance adds. A sample over n grants is a sum of n sizes
-    over a sum of n gaps. If each is exponential (a compound Poisson process), either sum is Gamma(n), whose
-    logarithm has the variance ψ'(n) ≈ 1/n + 1/(2n²) (trigamma); together that is 2/n + 1/n². So a message
-    that leaves in one grant, after a pause of any length, says little by itself. While no grant comes (n = 0),
-    the sample is a bound: the belief falls as for one grant, and is not the surer for it, since what follows
-    may be as before. Where bytes flow, packets count instead of grants: 1/n.
+    The variance of v is `measurement` squared and what chance adds. A sample over n grants is a sum of n
+    sizes over a sum of n gaps. If each is exponential (a compound Poisson process), either sum is
+    Gamma(n), whose logarithm has the variance ψ'(n) ≈ 1/n + 1/(2n²) (trigamma); together that is 2/n +
+    1/n². So a message that leaves in one grant, after a pause of any length, says little by itself. While
+    no grant comes (n = 0), the sample is a bound: the belief falls as for one grant, and is not the surer
+    for it, since what follows may be as before. Where bytes flow, packets count instead of grants: 1/n.
 
     A sample further off than `gate` standard deviations says that the link has changed: what was known then
     has the variance of the surprise (covariance inflation), and the sample counts nearly alone.

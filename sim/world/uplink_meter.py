@@ -287,7 +287,7 @@ class UplinkMeter:
             self.add(carried, seconds, until_s, grants)
 
     def add(self, size_bytes: float, seconds: float, at_s: float, grants: int) -> None:
-        """Bytes have left in some seconds of the link's time, until `at_s`, in so many grants of their own."""
+        """Bytes have left in some seconds of the link's time, until `at_s`, in grants of their own."""
         if size_bytes >= SAMPLE_BYTES and seconds > 2.0 * ACCESS_S:  # more than what waits could add to it
             self._bytes = self._seconds = 0.0
             self._messages = self._grants = 0
