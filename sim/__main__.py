@@ -123,8 +123,6 @@ def _check_display(config: DictConfig) -> None:
 
 
 def _run(content: Mapping[str, Any], folder: Path, single: bool, runtime: Any) -> None:
-    from analysis.figures.pictures import draw_runs
-    from analysis.tables import summary_table
     from sim.command.single_run import run_once
     from sim.records.summary import write_run
 
@@ -148,6 +146,9 @@ def _run(content: Mapping[str, Any], folder: Path, single: bool, runtime: Any) -
         summary["wall_s"],
     )
     if single:
+        from analysis.figures.pictures import draw_runs  # jobs of a sweep draw nothing
+        from analysis.tables import summary_table
+
         draw_runs([folder], folder / "run.png")
         print(summary_table([summary]))
         extra = "".join(

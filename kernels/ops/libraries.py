@@ -10,10 +10,14 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import os
 import subprocess
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from conf.search_path import cache_folder
@@ -36,6 +40,7 @@ class BuildRecipe:
         flags: of the compiler.
         includes: folders of headers; where they are says nothing about what is made.
         machine: what else the result depends on.
+        apart: whether each file is compiled by itself, all at once, and then linked: the same code, sooner.
     """
 
     name: str
@@ -44,6 +49,7 @@ class BuildRecipe:
     flags: Sequence[str]
     includes: Sequence[Path] = ()
     machine: str = ""
+    apart: bool = False
 
     def stem(self) -> str:
         """The parts of a file's name that do not depend on the compiler."""
@@ -71,7 +77,11 @@ def obtain(recipe: BuildRecipe, compiler: str | None, missing: str) -> Path:
             raise BuildError(missing)
         return kept
     stem = f"{stem}-{hashlib.sha256(_version(compiler).encode()).hexdigest()[:_DIGITS]}"
-    return _whole(f"{stem}-*") or _build(recipe, compiler, stem)
+    kept = _whole(f"{stem}-*")
+    if kept is not None:
+        return kept
+    with _alone():  # processes that start together need the same: one makes it, the others take it
+        return _whole(f"{stem}-*") or _build(recipe, compiler, stem)
 
 
 def load(path: Path) -> ctypes.CDLL:
@@ -84,6 +94,33 @@ def load(path: Path) -> ctypes.CDLL:
         return ctypes.CDLL(str(path))
     except OSError as error:
         raise BuildError(f"cannot load {path} (FLUXSHARD_CACHE names another folder): {error}") from error
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Wait until no other process makes a library in the cache; where folders cannot be locked, do not wait.
+
+    Without the lock a library is made twice, and is as whole: it only costs time. The lock is the folder's
+    own and ends with its holder, so that nothing is left to clear away.
+    """
+    cache = cache_folder()
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        yield
+        return
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        folder = os.open(cache, os.O_RDONLY)
+    except OSError:  # what writes there says why it cannot
+        yield
+        return
+    try:
+        with suppress(OSError):
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def _whole(pattern: str) -> Path | None:
@@ -119,11 +156,31 @@ def _build(recipe: BuildRecipe, compiler: str, stem: str) -> Path:
         with tempfile.TemporaryDirectory(prefix=".building-", dir=cache) as aside:
             made = Path(aside) / f"{recipe.name}.so"
             includes = [f"-I{folder}" for folder in recipe.includes]
-            command = [compiler, *includes, *recipe.flags, *map(str, recipe.files), "-o", str(made)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode != 0 or not made.exists():
-                first = "\n".join((done.stderr or done.stdout).strip().splitlines()[:5])
-                raise BuildError(f"{compiler} failed with exit code {done.returncode}:\n{first}")
+            command = [compiler, *includes, *recipe.flags]
+            files = list(recipe.files)
+            if recipe.apart:
+                objects = [Path(aside) / f"{place}.o" for place in range(len(files))]
+                with ThreadPoolExecutor(os.cpu_count()) as pool:
+                    made_each = pool.map(
+                        partial(_compile, command), ([file, "-c"] for file in files), objects
+                    )
+                    list(made_each)  # raises what one of them has
+                files = objects
+            _compile(command, files, made)
             return made.replace(cache / f"{stem}-{_hash(made.read_bytes())}.so")
     except OSError as error:
         raise BuildError(f"cannot write to the cache {cache} (set FLUXSHARD_CACHE): {error}") from error
+
+
+def _compile(command: Sequence[str], rest: Sequence[str | Path], made: Path) -> None:
+    """Run a compiler; it has to leave a file.
+
+    Raises:
+        BuildError: it did not, with the first lines of what it said.
+    """
+    done = subprocess.run(
+        [*command, *map(str, rest), "-o", str(made)], capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0 or not made.exists():
+        first = "\n".join((done.stderr or done.stdout).strip().splitlines()[:5])
+        raise BuildError(f"{command[0]} failed with exit code {done.returncode}:\n{first}")

@@ -32,6 +32,9 @@ class BandwidthEstimator(Protocol):
 
     - `elapse(seconds)`, called before :meth:`observe` with the time since the last sample, so that it can
       forget; without it, samples are all that it knows of time;
+    - `covers(grants)`, called before :meth:`observe` on links that grant milliseconds, with how many of these
+      the sample's bytes took; 0: none has come, and the sample is a bound, the bytes of a usual one over
+      the time without any. It is not called where bytes flow;
     - `learns = False`, if samples tell it nothing: no probes are then sent on its behalf.
     """
 
@@ -146,8 +149,12 @@ class HarmonicMean:
 class Kalman:
     """Scalar Kalman filter of the log rate, a random walk in time: x' = x + w·√t, z = x + v.
 
-    The rate of n packets that leave at random has the relative variance 1/n; that of v is `measurement`
-    squared and 1/n.
+    The variance of v is `measurement` squared and what chance adds. A sample over n grants is a sum of n
+    sizes over a sum of n gaps. If each is exponential (a compound Poisson process), either sum is
+    Gamma(n), whose logarithm has the variance ψ'(n) ≈ 1/n + 1/(2n²) (trigamma); together that is 2/n +
+    1/n². So a message that leaves in one grant, after a pause of any length, says little by itself. While
+    no grant comes (n = 0), the sample is a bound: the belief falls as for one grant, and is not the surer
+    for it, since what follows may be as before. Where bytes flow, packets count instead of grants: 1/n.
 
     A sample further off than `gate` standard deviations says that the link has changed: what was known then
     has the variance of the surprise (covariance inflation), and the sample counts nearly alone.
@@ -180,15 +187,25 @@ class Kalman:
     _log_bps: float | None = None
     _variance: float = 0.0
     _elapsed_s: float = 0.0
+    _grants: int | None = None  # of the next sample; None: bytes flow
 
     def elapse(self, seconds: float) -> None:
         """So much time has passed since the last sample."""
         self._elapsed_s = seconds
 
+    def covers(self, grants: int) -> None:
+        """The next sample's bytes took so many grants; 0: none has come in its time."""
+        self._grants = grants
+
     def observe(self, size_bytes: float, seconds: float) -> None:
-        options = self.options
+        options, grants = self.options, self._grants
         log_bps = math.log(_rate_bps(size_bytes, seconds))
-        noise = options.measurement**2 + PACKET_BYTES / size_bytes
+        noise = options.measurement**2
+        if grants is None:
+            noise += PACKET_BYTES / size_bytes
+        else:
+            draws = grants or 1
+            noise += (2.0 + 1.0 / draws) / draws
         if self._log_bps is None:
             self._log_bps, self._variance = log_bps, noise
         else:
@@ -197,9 +214,13 @@ class Kalman:
             if surprise**2 > options.gate**2 * (variance + noise):
                 variance = surprise**2
             gain = variance / (variance + noise)
-            self._log_bps += gain * surprise
-            self._variance = (1.0 - gain) * variance
-        self._elapsed_s = 0.0
+            if grants == 0:
+                self._log_bps += gain * min(0.0, surprise)
+                self._variance = variance
+            else:
+                self._log_bps += gain * surprise
+                self._variance = (1.0 - gain) * variance
+        self._elapsed_s, self._grants = 0.0, None
 
     def estimate_bps(self) -> float | None:
         return None if self._log_bps is None else math.exp(self._log_bps)

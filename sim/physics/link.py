@@ -47,7 +47,8 @@ class Transfer(NamedTuple):
 class BackgroundTransfer:
     """An opportunistic message on its way: it gives way to critical ones (a scavenger transfer).
 
-    `remaining_bytes` is as of the link's last settling; `ended_s` when the message was through, or withdrawn.
+    `remaining_bytes` and `grants`, how many it has used, are as of the link's last settling; `ended_s` is
+    when the message was through, or withdrawn.
     Into the `ledger` goes whatever has left, piece by piece: begin, end, bytes, and the message's `tag`.
     """
 
@@ -59,6 +60,7 @@ class BackgroundTransfer:
     ended_s: float = math.inf
     ledger: array[float] | None = None
     tag: float = 0.0
+    grants: int = 0
 
 
 _piece = Struct("4d").pack  # of a ledger; faster than array.extend
@@ -284,9 +286,10 @@ class Link:
                 if left > 0.0:
                     message.remaining_bytes -= left
                     self._count.opportunistic_delivered += left
+                    began_s = message.enqueued_s if message.enqueued_s > free_s else free_s
+                    ended_s = max(began_s, self.replay.free_s())
+                    message.grants += self.replay.grants(began_s, ended_s)
                     if message.ledger is not None:
-                        began_s = message.enqueued_s if message.enqueued_s > free_s else free_s
-                        ended_s = max(began_s, self.replay.free_s())
                         message.ledger.frombytes(_piece(began_s, ended_s, left, message.tag))
             if message.remaining_bytes > 0.0:
                 break

@@ -58,6 +58,12 @@ class TraceReplay(Protocol):
     def grant_bytes(self) -> float:
         """What one delivery opportunity carries; 0 where bytes flow."""
 
+    def grants(self, after_s: float, until_s: float) -> int:
+        """Milliseconds with opportunities in (after_s, until_s], outages left out; 0 where bytes flow.
+
+        Of a time in which the link was never without bytes, these are the grants that have been used.
+        """
+
     def capacity_bytes(self, start_s: float, end_s: float) -> float:
         """Bytes that can leave from `start_s` until before `end_s` if the link is never idle."""
 
@@ -203,6 +209,22 @@ class OpportunityReplay:
     def free_s(self) -> float:
         return max(self._last_ms, 0) / 1e3
 
+    def grants(self, after_s: float, until_s: float) -> int:
+        first = self._first_at_or_after((after_s + CLOCK_TOLERANCE_S) * 1e3)
+        end = self._first_at_or_after((until_s + CLOCK_TOLERANCE_S) * 1e3)
+        if first >= end:
+            return 0
+        found = self._milliseconds(end) - self._milliseconds(first)
+        for begun, over in self._dead:
+            if begun < end and over > first:
+                found -= self._milliseconds(min(over, end)) - self._milliseconds(max(begun, first))
+        return found
+
+    def _milliseconds(self, index: int) -> int:
+        """How many milliseconds have opportunities before this one, the first of its own."""
+        round_, place = divmod(index, self._count)
+        return round_ * len(self._times_ms) + bisect_left(self._before, place)
+
     def capacity_bytes(self, start_s: float, end_s: float) -> float:
         first, end = (
             self._first_at_or_after((time_s - CLOCK_TOLERANCE_S) * 1e3) for time_s in (start_s, end_s)
@@ -289,6 +311,9 @@ class RateReplay:
             + self._before_bytes[segment]
             + self._bytes_per_s[segment] * (within - self._bounds_s[segment])
         )
+
+    def grants(self, after_s: float, until_s: float) -> int:
+        return 0
 
     def capacity_bytes(self, start_s: float, end_s: float) -> float:
         total = self._carried_bytes(end_s) - self._carried_bytes(start_s)

@@ -113,7 +113,7 @@ class CameraWorld:
 
     def observe(self, size_bytes: float, seconds: float) -> None:
         """Tell the meter of bytes that left otherwise than by this world's messages."""
-        self.meter.add(size_bytes, seconds, float(self.env.now))
+        self.meter.observe(size_bytes, seconds)
 
     def probe(self, size_bytes: int) -> None:
         """Measure the uplink with a message without content that gives way to all others."""

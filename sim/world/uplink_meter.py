@@ -12,6 +12,10 @@ From that come samples (bytes, seconds that the link was busy with them), which 
   stands; one outside moves to the nearer bound. (Bytes that flow, as in a trace of rates, need no grant.)
 - **A grant counts once.** What gives way and leaves in the room of a grant that has been counted has taken no
   time of its own; it is one message more in the sample in the making, with the millisecond of its grant.
+- **Grants are counted**: the milliseconds in which the modem's own bytes left. An estimator that asks is told
+  how many a sample covers, since they say what it is worth: a cell's link pauses for ten times its mean gap
+  at times, and sixty kilobytes that one grant took after such a pause are one draw, not forty packets. While
+  none comes, what is told is a bound, one usual grant that may be about to come: what they carried of late.
 - **What is under way teaches** once it is late: the modem sees its queue drain, so a message over a link
   that has collapsed need not end first. (One that only waits for its turn on a shared link is not late.)
   What gives way teaches at any time: opportunistic bytes, and probes.
@@ -49,6 +53,7 @@ AGREEMENT = 1.1  # a bound is broken by more than this factor
 PROBE_S = 0.006
 PROBE_BYTES = 4 * PACKET_BYTES  # at least,
 MOST_PROBE_BYTES = 128_000  # and at most: what is faster than 170 Mbit/s need not be known as well
+USUAL_GRANTS = 10  # so many of the last ones make what a usual one carries
 MOST_WATCHED = 64  # messages that nobody asks about
 
 
@@ -65,12 +70,15 @@ class UplinkMeter:
 
     __slots__ = (
         "_bytes",
+        "_covers",
         "_doubt",
         "_elapse",
         "_env",
         "_estimator",
         "_free_s",
         "_grant_s",
+        "_granted_before",
+        "_grants",
         "_late",
         "_link",
         "_looked_s",
@@ -82,6 +90,7 @@ class UplinkMeter:
         "_send_probe",
         "_since_s",
         "_stalled_s",
+        "_usual_bytes",
         "_waited_bytes",
         "_watched",
         "learnt_s",
@@ -101,6 +110,7 @@ class UplinkMeter:
         self._estimator = estimator
         self._send_probe = send_probe
         self._elapse = getattr(estimator, "elapse", None)
+        self._covers = getattr(estimator, "covers", None)
         learns = probe_s is not None and getattr(estimator, "learns", True)
         self._probe_s = probe_s if learns and probe_s is not None else math.inf
         self._waited_bytes = (1.0 - FIRST_GRANT) * link.replay.grant_bytes
@@ -112,13 +122,17 @@ class UplinkMeter:
         self.unobserved: deque[Transfer] = deque(maxlen=MOST_WATCHED)
         self._free_s = 0.0  # until when the link's time has been accounted for
         self._late = False  # whether the oldest message under way is
-        self._watched: list[tuple[BackgroundTransfer, float]] = []  # with the bytes not accounted for
+        # With the bytes not accounted for, and the grants that have been.
+        self._watched: list[tuple[BackgroundTransfer, float, int]] = []
         self._looked_s = 0.0  # when, at last
         self._own_s = 0.0  # of the time since then, what critical messages took
         self._bytes = self._seconds = 0.0  # of the sample to be
         self._messages = 0
+        self._grants = 0
         self._since_s = 0.0
         self._sampled_s = 0.0
+        self._usual_bytes = float(PACKET_BYTES)  # of a grant
+        self._granted_before = 0  # of those that this is the mean of
         self._stalled_s = 0.0  # for how long nothing has left
         self._doubt = False  # whether a bound was broken
 
@@ -142,14 +156,15 @@ class UplinkMeter:
                 self._own(delivered_s, seconds)
                 # It was granted whole opportunities, and paid for them with its time.
                 granted = transfer.size_bytes + transfer.room_bytes - self._waited_bytes
-                self.add(granted, seconds, delivered_s)
+                self.add(granted, seconds, delivered_s, self._granted(transfer, delivered_s, seconds))
         watched = self._watched
         if (
             len(watched) == 1 and watched[0][0].ended_s <= now_s and not unobserved
         ):  # the most common: in short
-            message, left_bytes = watched.pop()
+            message, left_bytes, counted = watched.pop()
             seconds = message.ended_s - self._looked_s - self._own_s
-            self.add(left_bytes - message.remaining_bytes, seconds, message.ended_s)
+            carried = left_bytes - message.remaining_bytes
+            self.add(carried, seconds, message.ended_s, message.grants - counted)
         elif watched:
             self._look(now_s)
         believed_bps = self._estimator.estimate_bps()
@@ -180,7 +195,12 @@ class UplinkMeter:
             watched = self._watched
         if not watched:
             self._looked_s, self._own_s = self._env.now, 0.0
-        watched.append((message, message.remaining_bytes))
+        watched.append((message, message.remaining_bytes, message.grants))
+
+    def observe(self, size_bytes: float, seconds: float) -> None:
+        """Bytes have left by now that the link does not know of: in as many grants as may have been."""
+        grants = max(1, math.ceil(min(size_bytes / PACKET_BYTES, seconds / ACCESS_S))) if self._grant_s else 0
+        self.add(size_bytes, seconds, float(self._env.now), grants)
 
     def probe(self, size_bytes: int) -> None:
         """Send bytes without content that give way to all others, and learn from how they leave."""
@@ -211,11 +231,25 @@ class UplinkMeter:
         carried = min(self._link.carried_bytes(transfer), size_bytes - 1.0)  # the last byte ends it
         rest_s = (began_s - since_s) * (1.0 - carried / size_bytes)
         seconds = now_s - since_s - rest_s
+        grants = self._granted(transfer, now_s, now_s - began_s) if carried > 0.0 else 0
         self._own(now_s - rest_s, seconds)
         self.unobserved[0] = transfer._replace(
             size_bytes=size_bytes - round(carried), enqueued_s=now_s - rest_s, began_s=now_s
         )
-        self.add(carried, seconds, now_s)
+        self.add(carried, seconds, now_s, grants)
+
+    def _granted(self, transfer: Transfer, until_s: float, seconds: float) -> int:
+        """How many grants it used in the seconds until then, one at least; 0 where bytes flow.
+
+        The link was its own since it began. Where it was not (a message that others share the link with, one
+        that waits for lost packets to be missed), it has used no more grants than it has packets.
+        """
+        if not self._grant_s:
+            return 0
+        if seconds <= ACCESS_S:
+            return 1
+        grants = self._link.replay.grants(max(until_s - seconds, transfer.began_s), until_s)
+        return max(1, min(grants, -(-transfer.size_bytes // PACKET_BYTES)))
 
     def _own(self, until_s: float, seconds: float) -> None:
         """Critical messages of the camera's own had the link: what gives way did not."""
@@ -229,17 +263,19 @@ class UplinkMeter:
     def _look(self, now_s: float) -> None:
         """Count what has left of messages that give way; one sees only their sum, since they queue."""
         looked_s = until_s = self._looked_s
-        carried = 0.0
-        waiting: list[tuple[BackgroundTransfer, float]] = []
-        for message, left_bytes in self._watched:
+        carried, grants = 0.0, 0
+        waiting: list[tuple[BackgroundTransfer, float, int]] = []
+        for message, left_bytes, counted in self._watched:
             if message.ended_s <= now_s:
                 carried += left_bytes - message.remaining_bytes
+                grants += message.grants - counted
                 if message.ended_s > until_s:
                     until_s = message.ended_s
             else:
                 still_left = self._link.unsent_bytes(message)
                 carried += left_bytes - still_left
-                waiting.append((message, still_left))
+                grants += message.grants - counted
+                waiting.append((message, still_left, message.grants))
         if waiting:
             until_s = now_s
         self._watched = waiting
@@ -248,17 +284,18 @@ class UplinkMeter:
             seconds -= max(0.0, until_s - max(looked_s, self.unobserved[0].enqueued_s))
         self._looked_s, self._own_s = until_s, 0.0
         if seconds > 0.0 or carried > 0.0:
-            self.add(carried, seconds, until_s)
+            self.add(carried, seconds, until_s, grants)
 
-    def add(self, size_bytes: float, seconds: float, at_s: float) -> None:
-        """Bytes have left in some seconds of the link's time, until `at_s`."""
+    def add(self, size_bytes: float, seconds: float, at_s: float, grants: int) -> None:
+        """Bytes have left in some seconds of the link's time, until `at_s`, in grants of their own."""
         if size_bytes >= SAMPLE_BYTES and seconds > 2.0 * ACCESS_S:  # more than what waits could add to it
             self._bytes = self._seconds = 0.0
-            self._messages = 0
+            self._messages = self._grants = 0
         if self._messages == 0:
             self._since_s = at_s - seconds
         self._messages += 1
         self._bytes += size_bytes
+        self._grants += grants
         if (
             seconds > CLOCK_TOLERANCE_S
         ):  # otherwise they have left in the room of a grant that has been counted
@@ -272,20 +309,28 @@ class UplinkMeter:
 
     def _sample(self, at_s: float) -> None:
         """Tell the estimator, unless what it believes explains the sample as well."""
-        size_bytes, seconds = self._bytes, self._seconds
+        size_bytes, seconds, grants = self._bytes, self._seconds, self._grants
         access_s, granted_s = self._messages * ACCESS_S, self._messages * self._grant_s
         self._bytes = self._seconds = 0.0
-        self._messages = 0
+        self._messages = self._grants = 0
         estimator = self._estimator
-        if size_bytes <= 0.0:  # less than a packet has left
+        if size_bytes <= 0.0 or (
+            self._grant_s and not grants
+        ):  # less than a packet has left, or no grant has come
             self._stalled_s = seconds = self._stalled_s + seconds
-            size_bytes = PACKET_BYTES
+            size_bytes = self._usual_bytes
             believed_bps = estimator.estimate_bps()
             if believed_bps is not None and believed_bps * seconds <= 8.0 * size_bytes:
                 self.learnt_s = at_s
                 return
         else:
             self._stalled_s = 0.0
+            if grants:
+                carried = max(size_bytes / grants, PACKET_BYTES)
+                seen = self._granted_before  # a plain mean at first
+                self._granted_before = min(seen + grants, USUAL_GRANTS)
+                weight = max(grants / (seen + grants), 1.0 / USUAL_GRANTS)
+                self._usual_bytes += weight * (carried - self._usual_bytes)
         if seconds > 2.0 * access_s:
             self.learnt_s = at_s
         else:
@@ -302,4 +347,6 @@ class UplinkMeter:
         if self._elapse is not None:
             self._elapse(at_s - self._sampled_s)
         self._sampled_s = at_s
+        if self._covers is not None and self._grant_s:
+            self._covers(grants)
         estimator.observe(size_bytes, seconds)

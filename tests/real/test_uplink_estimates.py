@@ -8,10 +8,9 @@ second has passed covers two grants or more; the rate of a single millisecond (t
 on these links) would break the bound.
 
 The bound is of one frame under way at a time. What beliefs cost is measured as systems run by default, with
-frames that overlap. The aim is a regret of at most .02 EA on every real link. ATT misses it: there grants
-pause for 50 ms at a time. A message that is late by so much is taken for a link that has collapsed, the next
-frame goes to the edge, and those behind it are replaced meanwhile. What that costs is held here, so that it
-does not grow unseen.
+frames that overlap, over a minute: the regret of twenty seconds scatters by 0.005 with where in a trace they
+begin. ATT is the hardest: its grants pause for 50 ms at a time, and who takes a message that is late by so
+much for a link that has collapsed loses 0.04 EA there, and a tenth by captured frame.
 """
 
 from __future__ import annotations
@@ -25,17 +24,14 @@ import pytest
 
 from sim.command.single_run import run_once
 
-FRAMES = 600
+FRAMES, REGRET_FRAMES = 600, 1800
 BOUND, WINDOW_S = 2.0, 0.02
-MOST_REGRET, MOST_REGRET_PER_CAPTURED = 0.02, 0.05  # in EA of completed frames, and by captured frame
-MISSED = {
-    ("ATT", "jpeg"): (0.025, 0.11),
-    ("ATT", "raw"): (0.042, 0.09),
-}  # the same two, where they are missed
+MOST_REGRET, MOST_REGRET_PER_CAPTURED = 0.02, 0.03  # in EA of completed frames, and by captured frame
 LINKS = {
     "synthetic": (None, 56.0),
     "synthetic low": (None, 25.0),
     "ATT": ("mahimahi/ATT-LTE-driving-2016.up", 56.0),
+    "ATT slow": ("mahimahi/ATT-LTE-driving-2016.up", 10.0),
     "TMobile": ("mahimahi/TMobile-UMTS-driving.up", 10.0),
     "Verizon": ("mahimahi/Verizon-LTE-short.up", None),
     "Verizon fast": ("mahimahi/Verizon-LTE-short.up", 56.0),
@@ -53,7 +49,9 @@ class Ran(NamedTuple):
 
 
 @cache
-def ran(data_dir: Path, link: str, codec: str, estimator: str, in_flight: int | None = None) -> Ran:
+def ran(
+    data_dir: Path, link: str, codec: str, estimator: str, frames: int, in_flight: int | None = None
+) -> Ran:
     path, mean_mbps = LINKS[link]
     trace: dict[str, Any] = {"name": link, "mean_mbps": mean_mbps, "seed": 31}
     if path is not None:
@@ -65,7 +63,7 @@ def ran(data_dir: Path, link: str, codec: str, estimator: str, in_flight: int | 
             "video": {"kind": "statistical", "name": "statistical", "statistics": "scene_walk"},
             "payload": {"codec": codec},
             "estimator": {"name": estimator},
-            "frames": FRAMES,
+            "frames": frames,
             "in_flight": in_flight,
             "accuracy": {"mode": "coverage"},
         }
@@ -84,7 +82,7 @@ def ran(data_dir: Path, link: str, codec: str, estimator: str, in_flight: int | 
 def test_no_estimate_is_far_beyond_what_the_link_can_carry(
     data_dir: Path, link: str, codec: str, estimator: str
 ) -> None:
-    estimates_bps, most_bps, *_ = ran(data_dir, link, codec, estimator, in_flight=1)
+    estimates_bps, most_bps, *_ = ran(data_dir, link, codec, estimator, FRAMES, in_flight=1)
     assert len(estimates_bps) >= 30
     assert estimates_bps.max() <= BOUND * most_bps
 
@@ -93,8 +91,9 @@ def test_no_estimate_is_far_beyond_what_the_link_can_carry(
 @pytest.mark.parametrize("link", LINKS)
 def test_so_what_is_believed_costs_little(data_dir: Path, link: str, codec: str) -> None:
     """Against an oracle that knows the next 100 ms; by captured frame, a dropped one is worth nothing."""
-    oracle, mine = (ran(data_dir, link, codec, estimator) for estimator in ("oracle", "kalman"))
-    most, most_per_captured = MISSED.get((link, codec), (MOST_REGRET, MOST_REGRET_PER_CAPTURED))
-    assert oracle.ea - mine.ea <= most
-    assert oracle.ea_per_captured - mine.ea_per_captured <= most_per_captured
+    oracle, mine = (
+        ran(data_dir, link, codec, estimator, REGRET_FRAMES) for estimator in ("oracle", "kalman")
+    )
+    assert oracle.ea - mine.ea <= MOST_REGRET
+    assert oracle.ea_per_captured - mine.ea_per_captured <= MOST_REGRET_PER_CAPTURED
     assert oracle.ea_per_captured > MOST_REGRET_PER_CAPTURED

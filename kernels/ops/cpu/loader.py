@@ -57,7 +57,8 @@ def library() -> ctypes.CDLL:
         raise BuildError(missing)
     files = sorted(SOURCES.rglob("*.cpp"))
     sources = (*files, *SOURCES.rglob("*.h"))
-    loaded = load(obtain(BuildRecipe("cpu", files, sources, FLAGS, machine=processor()), path, missing))
+    recipe = BuildRecipe("cpu", files, sources, FLAGS, machine=processor(), apart=True)
+    loaded = load(obtain(recipe, path, missing))
     for name in _FUNCTIONS:
         getattr(loaded, name).restype = None
     return loaded

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from kernels.ops import libraries
+from kernels.ops.cpu.loader import compiler
 from kernels.ops.libraries import BuildError, BuildRecipe, load, obtain
 
 # Writes "made from <sources>" to what follows -o, and notes that it ran.
@@ -104,7 +105,23 @@ def test_several_at_once_all_get_it(workshop: Workshop) -> None:
     with ThreadPoolExecutor(4) as pool:
         paths = [pool.submit(workshop.obtain) for _ in range(8)]
     assert {path.result() for path in paths} == set(workshop.cache.iterdir())
+    assert workshop.runs == 1  # the others have waited for it
     assert workshop.obtain().read_bytes().startswith(b"made from -O3 ")
+
+
+@pytest.mark.skipif(compiler() is None, reason="no C++ compiler")
+def test_files_compiled_apart_make_the_same_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLUXSHARD_CACHE", str(tmp_path / "cache"))
+    files = [tmp_path / "one.cpp", tmp_path / "two.cpp"]
+    files[0].write_text('int two(); extern "C" int three() { return two() + 1; }')
+    files[1].write_text("int two() { return 2; }")
+    for apart in (False, True):
+        recipe = BuildRecipe(f"numbers-{apart}", files, files, ["-O2", "-fPIC", "-shared"], apart=apart)
+        assert load(obtain(recipe, compiler(), "nothing here")).three() == 3
+    files[1].write_text("int two() { return }")
+    recipe = BuildRecipe("numbers", files, files, ["-O2", "-fPIC", "-shared"], apart=True)
+    with pytest.raises(BuildError, match=r"(?s)failed with exit code 1.*two\.cpp"):
+        obtain(recipe, compiler(), "nothing here")
 
 
 def test_a_cache_that_cannot_be_written_may_still_be_read(

@@ -1,4 +1,4 @@
-"""What a trace can carry between two times, against taking it byte by byte."""
+"""What a trace can carry between two times, and in how many grants, against going through it one by one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sim.physics.trace_replay import replay
 from tests.strategies.sim import outages, small_opportunity_traces, small_rate_traces
-from traces.bandwidth.trace import BandwidthTrace
+from traces.bandwidth.trace import BandwidthTrace, OpportunityTrace, RateTrace
 
 
 @given(
@@ -33,3 +33,28 @@ def test_capacity_is_what_a_saturated_link_carries(
     whole = measured.capacity_bytes(0.0, 0.3)
     parts = [measured.capacity_bytes(a, b) for a, b in itertools.pairwise(times_s)]
     assert sum(parts) == pytest.approx(whole, abs=1e-3)
+
+
+@given(small_opportunity_traces(), outages(), st.floats(0.0, 400.0, allow_nan=False), st.floats(0.0, 400.0))
+def test_grants_are_the_milliseconds_with_opportunities(
+    trace: OpportunityTrace, dead: list[tuple[float, float]], one_ms: float, other_ms: float
+) -> None:
+    """Each counts once, however many packets it has room for; round by round; none in an outage."""
+    after_ms, until_ms = sorted((round(one_ms, 1), round(other_ms, 1)))
+    every = [
+        round_ * trace.period_ms + at_ms
+        for round_ in range(int(400 / trace.period_ms) + 2)
+        for at_ms in sorted(set(trace.times_ms.tolist()))
+    ]
+    out = [(round(1e3 * start_s, 6), round(1e3 * end_s, 6)) for start_s, end_s in dead]
+    expected = [
+        at_ms
+        for at_ms in every
+        if after_ms < at_ms <= until_ms and not any(start <= at_ms < end for start, end in out)
+    ]
+    assert replay(trace, dead).grants(after_ms / 1e3, until_ms / 1e3) == len(expected)
+
+
+@given(small_rate_traces(), outages())
+def test_where_bytes_flow_there_are_no_grants(trace: RateTrace, dead: list[tuple[float, float]]) -> None:
+    assert replay(trace, dead).grants(0.0, 10.0) == 0

@@ -63,6 +63,53 @@ def test_harmonic_mean_forgets_what_is_old() -> None:
     assert estimator.estimate_bps() == pytest.approx(1e6)
 
 
+@pytest.mark.parametrize("grants", [1, 2, 5, 20])
+def test_a_sample_is_worth_its_grants(grants: int) -> None:
+    """n exponential sizes over n exponential gaps: the filter knows how far their logarithm scatters.
+
+    The gain of a sample after a first one of known variance R₀ = r² + 1/N gives its variance away:
+    K = R₀ / (R₀ + R). Drawn, the log rate has the variance 2·ψ'(n), for which 2/n + 1/n² stands.
+    """
+    measurement, first = 0.2, 100
+    estimator = Kalman(options=Kalman.Options(1e-9, measurement, gate=1e9))
+    estimator.observe(1500 * first, 0.012 * first)
+    estimator.covers(grants)
+    estimator.observe(15_000, 0.06)  # a rate of e^ln 2
+    after = estimator.estimate_bps()
+    assert after is not None
+    gain = math.log(after / 1e6) / math.log(2.0)
+    known = measurement**2 + 1.0 / first
+    variance = known / gain - known - measurement**2
+    drawn = np.random.default_rng(5).gamma(grants, size=(2, 40_000))
+    assert variance == pytest.approx(float(np.var(np.log(drawn[0] / drawn[1]))), rel=0.12)
+
+
+@given(st.floats(1e-3, 5.0), st.integers(1, 50))
+def test_no_grant_is_a_bound(seconds: float, grants: int) -> None:
+    """Belief never rises by it, and what comes next counts as much as if nothing had been said, or more."""
+    stalled, other = Kalman(), Kalman()
+    for estimator in (stalled, other):
+        estimator.covers(20)
+        estimator.observe(60_000, 0.048)
+    stalled.elapse(seconds)
+    stalled.covers(0)
+    stalled.observe(3_000, seconds)
+    low_bps, before_bps = stalled.estimate_bps(), other.estimate_bps()
+    assert low_bps is not None
+    assert before_bps is not None
+    assert low_bps <= before_bps
+    elapsed_s = [0.0, seconds]
+    shares = []
+    for estimator, elapse_s, from_bps in zip((stalled, other), elapsed_s, (low_bps, before_bps), strict=True):
+        estimator.elapse(elapse_s)
+        estimator.covers(grants)
+        estimator.observe(1.1 * from_bps / 8.0 * 1e-3, 1e-3)
+        now_bps = estimator.estimate_bps()
+        assert now_bps is not None
+        shares.append(math.log(now_bps / from_bps))
+    assert shares[0] >= shares[1] - 1e-9
+
+
 def test_kalman_gain_settles_at_the_riccati_equations_root() -> None:
     """On a constant rate P⁺ = P + q², K = P⁺/(P⁺ + r²) settles at K = (−q² + q·√(q² + 4r²))/(2r²)."""
     process, measurement, packets = 0.1, 0.3, 10

@@ -258,6 +258,76 @@ def test_messages_that_fill_a_few_grants_tell_the_rate() -> None:
     assert float(np.median(rates)) == pytest.approx(12 * 12e6, rel=0.2)
 
 
+class Covered(Told):
+    """The same, with the grants of each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.grants: list[int] = []
+
+    def covers(self, grants: int) -> None:
+        self.grants.append(grants)
+
+
+def listen(
+    trace: OpportunityTrace, sizes: Sequence[int], spare: Sequence[int] = (), every_s: float = 0.1
+) -> Covered:
+    """What is told of messages every so often, and of ones that give way half of that after them."""
+    env, told = Environment(), Covered()
+    link = Link(env, replay(trace), LinkConditions())
+    meter = UplinkMeter(env, link, told, probe_s=None, send_probe=never)
+    for place in range(2 * max(len(sizes), len(spare))):
+        env.run(until=0.5 * every_s * (place + 1) + 0.0003)
+        which, gives_way = divmod(place, 2)
+        if gives_way and which < len(spare):
+            meter.watch(link.send_background(spare[which], lambda: None, lambda: None))
+        elif not gives_way and which < len(sizes):
+            meter.unobserved.append(link.reserve(sizes[which]))
+        env.run(until=0.5 * every_s * (place + 1.8))
+        meter.estimate_bps()
+    return told
+
+
+def gappy(period_ms: int = 2000) -> OpportunityTrace:
+    """One to six packets in milliseconds that are 1 to 12 apart."""
+    rng = np.random.default_rng(6)
+    times_ms = np.cumsum(rng.integers(1, 13, 400))
+    times_ms = times_ms[times_ms < period_ms]
+    return OpportunityTrace("gappy", np.repeat(times_ms, rng.integers(1, 7, len(times_ms))), period_ms)
+
+
+def test_a_sample_says_how_many_grants_it_covers() -> None:
+    """Bursts of 48 kB every 40 ms: a message of 100 kB takes three, however many packets each has."""
+    assert listen(bursts(), [100_000] * 8, every_s=0.4).grants == [3] * 8
+    assert listen(bursts(), [], [100_000] * 4, every_s=0.4).grants == [3] * 4
+
+
+def test_a_modem_is_told_nothing_of_grants_that_it_did_not_use() -> None:
+    """A trace without the opportunities that were not needed, before, between and after, tells the same."""
+    sizes, spare = [3_000, 20_000, 9_000, 1_500, 30_000] * 3, [12_000, 2_000, 20_000] * 5
+    trace = gappy()
+    whole = replay(trace)
+    used: set[tuple[int, int]] = set()  # millisecond, and which of its packets
+    counts = dict(zip(*np.unique(trace.times_ms, return_counts=True), strict=True))
+    for which, (size, less) in enumerate(zip(sizes, spare, strict=True)):
+        for since_s, size_bytes in ((0.1 * which + 0.0503, size), (0.1 * which + 0.1003, less)):
+            began_s, ended_s = whole.free_s(), whole.take(size_bytes, since_s)
+            assert began_s < since_s, "each has left before the next comes"
+            packets, at_ms = -(-size_bytes // 1500), int(np.ceil(1e3 * since_s - 1e-6))
+            while packets:
+                for place in range(min(packets, counts.get(at_ms, 0))):
+                    used.add((at_ms, place))
+                packets -= min(packets, counts.get(at_ms, 0))
+                at_ms += 1
+            assert max(used)[0] == round(1e3 * ended_s)
+    needed = OpportunityTrace("needed", np.array(sorted(at_ms for at_ms, _ in used)), 2000)
+    assert len(needed.times_ms) < 0.6 * len(trace.times_ms)
+    here, there = listen(trace, sizes, spare), listen(needed, sizes, spare)
+    assert here.samples
+    assert here.samples == there.samples
+    assert here.grants == there.grants
+
+
 def test_a_first_message_that_tells_nothing_is_followed_by_a_probe_at_once() -> None:
     """It fits one grant: no sample, and without a probe no belief until `probe_s` has passed."""
     env, told, probes = Environment(), Told(), []
