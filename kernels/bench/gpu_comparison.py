@@ -21,7 +21,6 @@ from typing import Any
 
 import torch
 from torch.nn import functional
-from torch.utils import _pytree as pytree
 
 from kernels.bench.gpu_timing import Timing, arithmetic, timings
 from kernels.bench.layers import PATTERNS, TOLERANCE, active_set
@@ -32,6 +31,7 @@ from kernels.executor.state.active_sets import tile_of
 from kernels.ops import registry
 from kernels.ops.maps import Window, list_tiles
 from kernels.ops.reference.convolve import activate
+from kernels.torch_versions import tree_leaves
 
 PRECISIONS = {"float32": torch.float32, "tf32": torch.float32, "float16": torch.float16}
 BACKENDS = {"cuda": ("triton", "cuda"), "cpu": ("cpu",)}
@@ -356,7 +356,7 @@ _GRAPHS = ("replay", "graph")
 
 def largest_error(made: Any, wanted: Any) -> float:
     """The largest difference as a share of an output's range, over all outputs."""
-    pairs = zip(pytree.tree_leaves(made), pytree.tree_leaves(wanted), strict=True)
+    pairs = zip(tree_leaves(made), tree_leaves(wanted), strict=True)
     return max(float((one.float() - two).abs().max() / two.abs().max()) for one, two in pairs)
 
 

@@ -31,6 +31,8 @@ HELPERS = "older_python"
 _MOVED = {
     ("functools", "cache"): HELPERS,
     ("itertools", "pairwise"): HELPERS,
+    ("math", "gcd"): HELPERS,
+    ("math", "lcm"): HELPERS,
     ("numpy.typing", "NDArray"): HELPERS,
 }
 _GENERICS = {
@@ -87,7 +89,9 @@ def check(source: str, where: str) -> None:
     try:
         tree = ast.parse(source, filename=where, feature_version=VERSION)
     except SyntaxError as error:
-        raise CannotLower(f"{where}:{error.lineno}: expected syntax of Python 3.8, found {error.msg}") from error
+        raise CannotLower(
+            f"{where}:{error.lineno}: expected syntax of Python 3.8, found {error.msg}"
+        ) from error
     for node in ast.walk(tree):
         found = _refused(node)
         if found is not None:
@@ -176,6 +180,11 @@ class _Lowering(ast.NodeVisitor):
                     if not (isinstance(keyword.value, ast.Constant) and keyword.value.value is False):
                         self._replace(self._start(function), self._end(function), "strict_zip")
                         self.helpers.add("strict_zip")
+        if isinstance(function, ast.Subscript) and _name_of(function.value) in _GENERICS:  # set[int]()
+            self._replace(self._end(function.value), self._end(function), "")
+            for argument in (*node.args, *node.keywords):
+                self.visit(argument)
+            return
         if _name_of(function) == "dataclass":
             for keyword in node.keywords:
                 if keyword.arg == "slots":
@@ -254,7 +263,9 @@ def _classes_joined(node: ast.expr) -> list[ast.expr]:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
         left, right = (_classes_joined(side) or [side] for side in (node.left, node.right))
         both = [*left, *right]
-        return both if all(_name_of(one)[:1].isupper() and not _name_of(one).isupper() for one in both) else []
+        return (
+            both if all(_name_of(one)[:1].isupper() and not _name_of(one).isupper() for one in both) else []
+        )
     return []
 
 
@@ -285,4 +296,3 @@ def _after_future(text: str, line: str, where: str) -> str:
     if text.startswith(future) or f"\n{future}" in text:
         return text.replace(future, f"{future[:-1]}; {line}\n", 1)
     raise CannotLower(f"{where}:1: expected 'from __future__ import annotations', found none")
-

@@ -31,7 +31,7 @@ COMMANDS = {
 LAYERS = {
     "traces": (("errors", "notices"), ("bandwidth", "video", "downloads"), ("__main__",)),
     "kernels": (
-        ("ops", "allocator", "similarity"),
+        ("ops", "allocator", "similarity", "torch_versions"),
         ("motion", "executor"),
         ("codecs",),
         ("models",),
@@ -51,7 +51,7 @@ LAYERS = {
         ("latency", "options"),
         ("fit", "plan", "split_table"),
         ("measure",),
-        ("compare", "refit", "codecs"),
+        ("compare", "refit", "codecs", "kit"),
         ("report",),
         ("run",),
         ("__main__",),

@@ -8,19 +8,35 @@ import math
 from typing import Any, Callable, Dict, FrozenSet, Iterator, List, Set, Tuple, Type, Union  # noqa: UP035
 
 try:
-    from numpy.typing import NDArray
-except ImportError:  # numpy before 1.21, or none at all: the kit's help needs none
+    import numpy.typing
 
-    class NDArray:  # type: ignore[no-redef]
+    NDArray: Any = numpy.typing.NDArray
+except (ImportError, AttributeError):  # numpy before 1.21, or none at all: the kit's help needs none
+
+    class _Array:
         """Stands in an annotation or an alias; nothing is made of it."""
 
         def __class_getitem__(cls, item: Any) -> Any:
             return cls
 
+    NDArray = _Array
 
 __all__ = [
-    *("Dict", "FrozenSet", "List", "NDArray", "Set", "Tuple", "Type", "Union"),
-    *("cache", "gcd", "lcm", "pairwise", "removeprefix", "removesuffix", "strict_zip"),
+    "Dict",
+    "FrozenSet",
+    "List",
+    "NDArray",
+    "Set",
+    "Tuple",
+    "Type",
+    "Union",
+    "cache",
+    "gcd",
+    "lcm",
+    "pairwise",
+    "removeprefix",
+    "removesuffix",
+    "strict_zip",
 ]
 
 cache: Callable[..., Any] = functools.lru_cache(maxsize=None)

@@ -1,0 +1,3 @@
+"""Everything that a GPU is asked, in minutes."""
+
+from __future__ import annotations
