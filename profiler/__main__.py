@@ -170,7 +170,9 @@ def _kit(arguments: list[str]) -> int:
         binaries=None if binaries is None else Path(binaries),
     )
     print(f"{out}: {len(files)} files, {out.stat().st_size / 1e6:.1f} MB")
-    print(f"on the board: python3 {out.name} model=yolo11n-seg; here, with what it leaves: python -m profiler refit FILE")
+    print(
+        f"on the board: python3 {out.name} model=yolo11n-seg; here, with what it leaves: python -m profiler refit FILE"
+    )
     return 0
 
 

@@ -48,6 +48,8 @@ DATA = (
     "kernels/ops/cuda/*.cu",
     "kernels/ops/cuda/*.cuh",
     "kernels/ops/cuda/*.h",
+    "kernels/ops/cuda/shim/shim.h",
+    "kernels/ops/cuda/shim/fibers.cpp",
     "profiler/kit/*.npz",
 )
 REQUIRED = ("numpy", "torch")  # and the standard library

@@ -42,7 +42,9 @@ def keep_samples(path: Path | str, profile: Path) -> tuple[Path, tuple[str, ...]
     _refuse_published(profile)
     place = profile.with_suffix("") / "samples.parquet"
     if place.is_file() and not _continues(found.rows, rows_of(read_samples(place))):
-        raise InputError(f"{place}: holds samples of another run: give device=<another name> or out=<another file>")
+        raise InputError(
+            f"{place}: holds samples of another run: give device=<another name> or out=<another file>"
+        )
     notes = _remarks(found)
     meta = {**found.meta, "notes": [*found.meta.get("notes", ()), *notes], "sensors": sensor_ranges(found)}
     write_samples(place, found.rows, meta)
@@ -78,7 +80,9 @@ def target(path: Path | str, folder: Path, device: str | None, model: str | None
 
 def _refuse_published(profile: Path) -> None:
     if profile.is_file() and read_profile(profile).provenance["kind"] != "measured":
-        raise InputError(f"{profile}: holds published figures: give device=<another name> or out=<another file>")
+        raise InputError(
+            f"{profile}: holds published figures: give device=<another name> or out=<another file>"
+        )
 
 
 def _continues(rows: Sequence[Sample], earlier: Sequence[Sample]) -> bool:
@@ -103,7 +107,9 @@ def _remarks(found: LoggedSamples) -> list[str]:
     if found.damaged:
         notes.append(f"{found.damaged} damaged lines of the board's file were left out")
     if not found.meta.get("complete"):
-        notes.append(f"the board's run was not finished: {len(found.rows)} samples; the kit's command resumes it")
+        notes.append(
+            f"the board's run was not finished: {len(found.rows)} samples; the kit's command resumes it"
+        )
     return notes
 
 
