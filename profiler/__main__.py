@@ -35,7 +35,7 @@ from typing import Any
 
 from conf.search_path import checkout_folder, group_folders, package_folder, writable_folder
 from profiler import options
-from profiler.latency import Profile, load_profile, read_profile
+from profiler.latency import Profile, available_profiles, load_profile, read_profile
 from profiler.latency.disturbance import disturbances
 from traces.errors import InputError
 from traces.notices import print_in_one_line
@@ -214,6 +214,8 @@ def _compare(arguments: list[str]) -> int:
     words, values = options.parse(arguments, COMPARE)
     if len(words) != 2:
         raise InputError(f"compare: expected two profiles, found {words}")
+    if words[0].startswith("published/"):
+        return _compare_published(words[0].partition("/")[2], words[1])
     from profiler.compare import compare, summary
     from profiler.measure.samples import read_samples
 
@@ -221,6 +223,32 @@ def _compare(arguments: list[str]) -> int:
     found = compare(a, b, **values)
     print(summary(found, a, b))
     return VERDICT_CODES[found.verdict]
+
+
+def _compare_published(device: str, measured: str) -> int:
+    from profiler.published import shared_models, summary
+
+    published = _profiles_of(device, "published")
+    pairs = shared_models(
+        published, [_profile(measured)] if _names_one(measured) else _profiles_of(measured, "measured")
+    )
+    print("\n\n".join(summary(*pair) for pair in pairs))
+    return 0
+
+
+def _names_one(text: str) -> bool:
+    """Whether a text names one profile, and not a device."""
+    return "/" in text or text.endswith((".yaml", ".yml"))
+
+
+def _profiles_of(device: str, kind: str) -> list[Profile]:
+    """A device's profiles: its measured ones, or those of papers."""
+    models = available_profiles().get(device, ())
+    found = [_profile(f"{device}/{model}") for model in models]
+    kept = [one for one in found if (one.provenance["kind"] == "measured") == (kind == "measured")]
+    if not kept:
+        raise InputError(f"compare: expected a device with {kind} profiles, found {device!r}")
+    return kept
 
 
 def _plan(arguments: list[str]) -> int:

@@ -49,7 +49,7 @@ LAYERS = {
     ),
     "profiler": (
         ("latency", "options"),
-        ("fit", "plan", "split_table"),
+        ("fit", "plan", "split_table", "published"),
         ("measure",),
         ("compare", "refit", "codecs"),
         ("kit",),
