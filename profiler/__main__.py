@@ -180,10 +180,9 @@ def _refit(arguments: list[str]) -> int:
     words, values = options.parse(arguments, REFIT)
     if len(words) != 1:
         raise InputError(f"refit: expected one samples file, found {words}")
+    from profiler.kit.samples_file import is_samples_log
     from profiler.report.profile_report import summary
     from profiler.run import fit_and_write, plot_path
-
-    from profiler.kit.samples_file import is_samples_log
 
     if is_samples_log(words[0]):
         from profiler.kit.reading import keep_samples, target

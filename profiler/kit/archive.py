@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import subprocess
+import sys
 import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from profiler.kit.contents import ROOT, kit_files
-from profiler.latency.files import whole_file
+from traces.errors import InputError
 
 DATE = (1980, 1, 1, 0, 0, 0)  # of every file: the earliest that the format knows
 SHEBANG = b"#!/usr/bin/env python3\n"
@@ -40,13 +41,20 @@ def write_kit(
     if binaries is not None:
         from kernels.ops.cuda.precompiled import checked_binaries
 
-        extra.update(
-            {f"kernels/ops/cuda/binaries/{one.name}": one.read_bytes() for one in checked_binaries(binaries)}
-        )
+        try:
+            found = checked_binaries(binaries)
+        except ValueError as error:
+            raise InputError(f"binaries: {error}") from error
+        extra.update({f"kernels/ops/cuda/binaries/{one.name}": one.read_bytes() for one in found})
     files = kit_files(_commit(), extra)
-    with whole_file(path) as part:
+    part = Path(f"{path}.part")
+    try:
+        part.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(archived(files))
         part.chmod(0o755)
+        part.replace(path)
+    except OSError as error:
+        raise InputError(f"out: {path}: expected a path that can be written, found {error}") from error
     return files
 
 
@@ -90,3 +98,8 @@ def _commit() -> str | None:
 
     commit = git("rev-parse", "--short=12", "HEAD")
     return commit and commit + ("+" if git("status", "--porcelain", "--", ":/kernels", ":/profiler") else "")
+
+
+if __name__ == "__main__":  # where there is no more than torch and numpy, and no command line of the project
+    made = write_kit(sys.argv[1], binaries=Path(sys.argv[2]) if len(sys.argv) > 2 else None)
+    print(f"{sys.argv[1]}: {len(made)} files")

@@ -126,3 +126,7 @@ def renamed(values: dict[str, Any]) -> dict[str, Any]:
     """Keys of the command as fields of `BoardOptions`, which carry their units."""
     names = {"resolution": "resolution_px", "margin": "margin_px"}
     return {names.get(key, key): value for key, value in values.items()}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
