@@ -12,7 +12,7 @@ def storage_of(tensor: torch.Tensor) -> Any:
     """The untyped storage behind a tensor: a method of it since 2.0."""
     if hasattr(tensor, "untyped_storage"):
         return tensor.untyped_storage()
-    return tensor.storage()._storage  # type: ignore[attr-defined]
+    return tensor.storage()._storage
 
 
 def bytes_of(tensor: torch.Tensor) -> int:

@@ -11,7 +11,8 @@
         [seed=0] [out=FOLDER]
         time every codec on the processor, for all measured profiles of a device; so does the first command
     python -m profiler kit out=fluxshard-kit.pyz [binaries=FOLDER] [video=PATH] [resolution=640]
-        pack all that measuring needs into one file that a board's Python 3.8, torch and numpy run (see its --help)
+        pack all that measuring needs into one file that a board's Python 3.8, torch and numpy run (see its
+        --help)
     python -m profiler refit SAMPLES [out=FILE] [device= model= resolution= block= precision= seed=]
     python -m profiler compare A B [margin=0.05] [confidence=0.95]
         is it the same device? exit code 0 same, 1 different, 3 undecided (also where a run was disturbed)
@@ -21,8 +22,9 @@
         [out=plan.png]
     python -m profiler table [FOLDER] [out=DOCUMENT]     every measured profile in one table
 
-A profile is given as DEVICE/MODEL or as a YAML file; samples as a Parquet file, by their profile's name, or as the
-file that a kit has left: then refit writes conf/profile/<device>/<model>.yaml, with the samples beside it.
+A profile is given as DEVICE/MODEL or as a YAML file; samples as a Parquet file, by their profile's name, or
+as the file that a kit has left: then refit writes conf/profile/<device>/<model>.yaml, with the samples
+beside it.
 """
 
 from __future__ import annotations
@@ -171,7 +173,8 @@ def _kit(arguments: list[str]) -> int:
     )
     print(f"{out}: {len(files)} files, {out.stat().st_size / 1e6:.1f} MB")
     print(
-        f"on the board: python3 {out.name} model=yolo11n-seg; here, with what it leaves: python -m profiler refit FILE"
+        f"on the board: python3 {out.name} model=yolo11n-seg\n"
+        "here, with the file that it leaves: python -m profiler refit FILE"
     )
     return 0
 

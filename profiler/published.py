@@ -1,12 +1,13 @@
 """How far is a measured device from what a paper published of its kind, and what would explain that?
 
-Published profiles are three coefficients and a dense latency without scatter: this is a description, no test. Ratios
-are measured over published. Standard errors are those of the measured fit alone.
+Published profiles are three coefficients and a dense latency without scatter: this is a description, no
+test. Ratios are measured over published. Standard errors are those of the measured fit alone.
 
-Papers give neither power mode nor clock. So the question is turned round: if times went with the GPU's clock alone,
-at which clock would this device take the published times, and can it run at that? The same for the number of pixels:
-on frames of which size would its dense inference take what was published? Where one factor covers every k, a clock is
-enough to explain the difference; where the factor depends on k, no clock and no power mode is.
+Papers give neither power mode nor clock. So the question is turned round: if times went with the GPU's
+clock alone, at which clock would this device take the published times, and can it run at that? The same for
+the number of pixels: on frames of which size would its dense inference take what was published? Where one
+factor covers every k, a clock is enough to explain the difference; where the factor depends on k, no clock
+and no power mode is.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def shared_models(published: Sequence[Profile], measured: Sequence[Profile]) -> 
 
 
 def gaps(published: Profile, measured: Profile) -> list[PublishedGap]:
-    """Every quantity that both have: dense latency, coefficients, the curve at shares of a frame, extraction, power."""
+    """Every quantity that both have: dense latency, coefficients, the curve, extraction, power."""
     a, b = published.quadratic, measured.quadratic
     found = [PublishedGap("dense (s)", published.dense_s, measured.dense_s)]
     coefficients = (
@@ -114,15 +115,15 @@ def explanations(published: Profile, measured: Profile, found: Sequence[Publishe
         said.append(f"one factor covers dense inference and every k: {middle:.2f} (within {spread - 1:.0%})")
     else:
         said.append(
-            f"no single factor: {min(every):.2f} to {max(every):.2f}: a clock or power mode alone, which would scale"
-            " all times alike, cannot explain it; kernels, host and precision can"
+            f"no single factor: {min(every):.2f} to {max(every):.2f}: a clock or power mode alone, which would"
+            " scale all times alike, cannot explain it; kernels, host and precision can"
         )
     said += _clock(measured.provenance, dense)
     height, width = measured.resolution_px
     side = math.sqrt(1 / dense)
     said.append(
         f"resolution: dense inference here would take the published {published.dense_s:.4g} s on about"
-        f" {height * side:.0f}x{width * side:.0f} px, if time went with the pixels ({height}x{width} was measured)"
+        f" {height * side:.0f}x{width * side:.0f} px, if time went with the pixels; {height}x{width} was measured"
     )
     if published.precision is None and measured.precision is not None:
         said.append(f"precision: the paper gives none; {measured.precision} was measured")
@@ -143,7 +144,7 @@ def _clock(provenance: Mapping[str, Any], dense: float) -> list[str]:
     wanted, most = clock["now_hz"] * dense, clock["most_hz"]
     text = f"clock: at {wanted / 1e6:.0f} MHz (now {clock['now_hz'] / 1e6:.0f}) dense inference would take the published time"
     if wanted > 1.02 * most:
-        text += f"; this board goes up to {most / 1e6:.0f} MHz in this mode: no clock of it explains the difference"
+        text += f"; this board goes up to {most / 1e6:.0f} MHz in this mode: no clock explains it"
     if clock["least_hz"] != most:
         text += "; the clock was not fixed"
     return [*said, text]

@@ -27,13 +27,13 @@ def write_kit(
     """Pack a kit; returns what is in it.
 
     Args:
-        path: of the file.
-        video: clip or folder whose frames boards are to compute on, at one resolution; None: made frames, at any.
-        resolution_px: of the video's frames.
-        binaries: folder of compiled kernels (`kernels.ops.cuda.precompiled`); None: none.
+        path: of the file. video: clip or folder whose frames boards are to compute on, at one resolution;
+            None: made frames, at any. resolution_px: of the video's frames. binaries: folder of compiled
+            kernels (`kernels.ops.cuda.precompiled`); None: none.
 
     Raises:
-        InputError: the video cannot be read, a binary is not what its name says, or the file cannot be written.
+        InputError: the video cannot be read, a binary is not what its name says, or the file cannot be
+        written.
     """
     extra: dict[str, bytes] = {}
     if video is not None:
@@ -61,7 +61,8 @@ def write_kit(
 def archived(files: Mapping[str, bytes]) -> bytes:
     """An executable zip archive of files.
 
-    Names are sorted, dates fixed, and nothing is compressed: what deflate makes depends on the library that does it.
+    Names are sorted, dates fixed, and nothing is compressed: what deflate makes depends on the library that
+    does it.
     """
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:

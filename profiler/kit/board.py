@@ -107,8 +107,8 @@ def check_clocks(device: str, expected_mode: str | None = None, root: Path = Pat
     mode = power_mode()
     if expected_mode is not None and mode != expected_mode:
         raise InputError(
-            f"power_mode: expected {expected_mode}, found {mode or 'none: nvpmodel says nothing'}: sudo nvpmodel -m"
-            " sets it, nvpmodel -q --verbose lists them"
+            f"power_mode: expected {expected_mode}, found {mode or 'none: nvpmodel says nothing'}:"
+            " sudo nvpmodel -m sets it, nvpmodel -q --verbose lists them"
         )
     if mode is not None:
         found.append(Finding("power mode", None, f"{mode}: times hold for this one alone"))

@@ -14,7 +14,8 @@ from traces.errors import InputError
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("conf", "kernels", "profiler", "traces")
 ROOTS = ("profiler.kit.program", "profiler.kit.gpu", "kernels.bench.gpu", "kernels.executor.cuda_graph")
-# Reached by calls that a board never makes: what they would need is not there. A package stands for all below it.
+# Reached by calls that a board never makes: what they would need is not there. A package stands for all
+# below it.
 LEFT_OUT = (
     "kernels.codecs.feature_codec",
     "kernels.codecs.payload_frames",

@@ -1,10 +1,11 @@
 """What a board computes on: frames made from a seed, with motion and changes that a real camera recorded.
 
-Times of inference do not depend on what frames show, only on which blocks are active and where features come from.
-Those are recorded: ``recorded_motion.npz`` holds the vectors and differences that motion search found between eight
-pairs of frames of a driving video (``udacity_solidWhiteRight.mp4``, Udacity, MIT licence; no pixel of it). Extraction
-and codecs do look at pixels: theirs are a textured picture under a moving camera with objects of their own motion,
-made from a seed, at any resolution. A kit that is packed with ``video=`` carries that video's frames in their place.
+Times of inference do not depend on what frames show, only on which blocks are active and where features
+come from. Those are recorded: ``recorded_motion.npz`` holds the vectors and differences that motion search
+found between eight pairs of frames of a driving video (``udacity_solidWhiteRight.mp4``, Udacity, MIT
+licence; no pixel of it). Extraction and codecs do look at pixels: theirs are a textured picture under a
+moving camera with objects of their own motion, made from a seed, at any resolution. A kit that is packed
+with ``video=`` carries that video's frames in their place.
 
     python -m profiler.kit.frames VIDEO     makes recorded_motion.npz anew
 """
@@ -52,8 +53,8 @@ def recorded_motion(
 ) -> tuple[NDArray[np.int16], NDArray[np.float32], str]:
     """Vectors (S, rows, columns, 2) and differences (S, rows, columns) of the recording, and its name.
 
-    On another grid than that of the recording each block has what its centre had there; vectors grow with the grid,
-    as they would with the resolution.
+    On another grid than that of the recording each block has what its centre had there; vectors grow with
+    the grid, as they would with the resolution.
     """
     with np.load(RECORDED) as file:
         vectors, difference, name = file["vectors"], file["difference"], str(file["name"])
@@ -78,14 +79,15 @@ def _inside(vectors: NDArray[np.int16], block_px: int) -> NDArray[np.int16]:
 
 
 def made_frames(resolution_px: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """(S, H, W, 3) frames and their references: noise of four scales, moved by whole pixels, and two objects."""
+    """(S, H, W, 3) frames and their references: noise of four scales and two objects, moved by pixels."""
     height, width = resolution_px
     generator = np.random.default_rng(13)
     border = 32
     world = _texture(height + 2 * border, width + 2 * border, generator)
     thing = 255 - _texture(height // 4, width // 4, generator)
     noise = generator.integers(-2, 3, (2, height, width, 3))
-    frames, references = [], []
+    frames: list[NDArray[np.uint8]] = []
+    references: list[NDArray[np.uint8]] = []
     for number, (dx, dy) in enumerate(_CAMERA_PX[:PAIRS]):
         for moment, kept in ((0, references), (1, frames)):
             left, top = border + moment * dx, border + moment * dy
@@ -149,6 +151,8 @@ def write_recorded(pairs: FramePairs, path: Path) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("frames: expected VIDEO")
     from profiler.measure.masks import collect_frame_pairs
 
     write_recorded(collect_frame_pairs(sys.argv[1], (640, 640), 16), RECORDED)

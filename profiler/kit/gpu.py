@@ -1,7 +1,8 @@
-"""Everything that a GPU is asked, in one go of minutes: checks, profiles, kernels against cuDNN, motion search.
+"""Everything that a GPU is asked, in minutes: checks, profiles, kernels against cuDNN, motion search.
 
-Each part is a process of its own, as a device error leaves a process unusable: a part that fails or is cut off is
-said, and the next one runs. What is left lies in one folder, `<out>/<device>/`, which goes into `conf/profile/`:
+Each part is a process of its own, as a device error leaves a process unusable: a part that fails or is cut
+off is said, and the next one runs. What is left lies in one folder, `<out>/<device>/`, which goes into
+`conf/profile/`:
 
     gpu.json                     each part with its command, how it ended and how long it took
     log/PART.txt                 what it printed
@@ -42,7 +43,7 @@ class GpuPart:
 
 @dataclass(frozen=True, slots=True)
 class PartOutcome:
-    """How a part ended: `ended` is ``done``, ``failed``, ``cut off`` or ``left out``; `said` its last line."""
+    """How a part ended: ``done``, ``failed``, ``cut off`` or ``left out``; `said` is its last line."""
 
     name: str
     ended: str
@@ -179,7 +180,7 @@ def _write(folder: Path, info: Any, outcomes: Sequence[PartOutcome]) -> None:
 
 
 def compare_search(path: Path, device: str) -> int:
-    """Time motion search on the device and on the processor, and compare what they find; 1 where they differ."""
+    """Time motion search on the device and on the processor, and compare the results; 1 where they differ."""
     import numpy as np
     import torch
 

@@ -1,9 +1,9 @@
 """Source code of this project, rewritten for Python 3.8.
 
-Boards ship Python 3.8; the project is written for 3.10. The kit's copy of a module is therefore lowered when the
-kit is packed: the project keeps its idioms, and no module of it is written for the board. Only text is replaced,
-at the places that the syntax tree names, so that lines keep their numbers (a traceback on the board is one of the
-repository) and the result is the same whichever Python packs.
+Boards ship Python 3.8; the project is written for 3.10. The kit's copy of a module is therefore lowered
+when the kit is packed: the project keeps its idioms, and no module of it is written for the board. Only
+text is replaced, at the places that the syntax tree names, so that lines keep their numbers (a traceback on
+the board is one of the repository) and the result is the same whichever Python packs.
 
 | in the source | in the kit |
 |---|---|
@@ -24,6 +24,7 @@ covers is refused: the kit is not packed.
 from __future__ import annotations
 
 import ast
+from itertools import pairwise
 
 VERSION = (3, 8)
 HELPERS = "older_python"
@@ -223,7 +224,7 @@ class _Lowering(ast.NodeVisitor):
             if leaves:  # an alias of types
                 start, end = self._start(leaves[0]), self._end(leaves[-1])
                 self.edits.append((start, start, "Union["))
-                for left, right in zip(leaves, leaves[1:], strict=False):
+                for left, right in pairwise(leaves):
                     gap = self._source[self._end(left) : self._start(right)]
                     self._replace(self._end(left), self._start(right), gap.replace("|", ",", 1))
                 self.edits.append((end, end, "]"))
@@ -244,7 +245,8 @@ class _Lowering(ast.NodeVisitor):
 
     def _drop(self, call: ast.Call, keyword: ast.keyword) -> None:
         """Take an argument out of a call, with its comma."""
-        others = sorted((*call.args, *call.keywords), key=self._start)
+        arguments: list[ast.expr | ast.keyword] = [*call.args, *call.keywords]
+        others = sorted(arguments, key=self._start)
         index = others.index(keyword)
         if index > 0:
             self._replace(self._end(others[index - 1]), self._end(keyword), "")
@@ -278,7 +280,7 @@ def _name_of(node: ast.expr) -> str:
 
 
 def _applied(source: str, edits: list[Edit]) -> str:
-    """The text with all edits made; insertions at one place come in the order of the tree, outermost first."""
+    """The text with all edits made; insertions at one place in the order of the tree, outermost first."""
     ordered = sorted(enumerate(edits), key=lambda one: (one[1][0], one[1][1] != one[1][0], one[0]))
     parts: list[str] = []
     done = 0

@@ -89,7 +89,8 @@ def measure_board(chosen: BoardOptions, say: Callable[[str], None], *, checked: 
         0: done.
 
     Raises:
-        InputError: the options cannot be met, or the device or the disk failed: samples so far are in the file.
+        InputError: the options cannot be met, or the device or the disk failed: samples so far are in the
+        file.
     """
     from kernels.models.registry import check_name
     from profiler.kit.checks import check_board, chosen_device, refuse_wrong
@@ -117,9 +118,8 @@ def measure_board(chosen: BoardOptions, say: Callable[[str], None], *, checked: 
         raise InputError(
             f"samples file: expected a disk with room, found {error}: what was measured is kept"
         ) from error
-    say(
-        f"{len(log.rows)} samples and {len(log.codecs)} of codecs in {log.path}, {time.monotonic() - began_s:.0f} s"
-    )
+    taken_s = time.monotonic() - began_s
+    say(f"{len(log.rows)} samples and {len(log.codecs)} of codecs in {log.path}, {taken_s:.0f} s")
     say(f"on the desk: python -m profiler refit {log.path.name}")
     return 0
 

@@ -1,28 +1,25 @@
 """The measuring kit: times a model on this machine, into one samples file.
 
-    python3 fluxshard-kit.pyz model=yolo11m-seg [key=value …]     measure; the same command resumes
-    python3 fluxshard-kit.pyz check [device=cuda:0]               what is here, and whether every backend is right
-    python3 fluxshard-kit.pyz gpu [out=FOLDER]                    all that a GPU is asked, in 8 minutes at most
+    python3 fluxshard-kit.pyz model=yolo11m-seg [key=value …]     measure; the same command resumes python3
+    fluxshard-kit.pyz check [device=cuda:0]               what is here, and whether every backend is right
+    python3 fluxshard-kit.pyz gpu [out=FOLDER]                    all that a GPU is asked, in 8 minutes at
+    most
 
-    model=NAME          yolo11n, yolo11n-seg, … yolo11x-seg, default, default-tokens, default-keypoints, pose, vit
-    device=cuda:0       or cpu; without it cuda:0 where torch sees a GPU
-    resolution=640      px, SIDE or HEIGHTxWIDTH, multiples of 16
-    precision=fp32      fp32, tf32 or fp16 (the last two on a GPU)
-    weights=FILE        safetensors; without it seeded random ones
-    policy=fixed        fixed, truncate or exact
-    backend=NAME        reference, cpu, cuda or triton; without it the best that is here
-    name=NAME           of the device, in the profile; without it the device's own name
-    out=FILE            the samples file; without it DEVICE_MODEL.jsonl here
-    repeats=15 budget_s=240 threads=1 seed=0     how much
-    margin=16           px around the active blocks that sparse inference is also timed with; 0 for none
-    codecs=true         time codecs, too
-    clock=wall          or thread: processor time, for a machine that cannot be kept quiet (cpu, one thread)
-    power_mode=NAME     refuse to measure in another (a Jetson's, as nvpmodel -q names it)
+    model=NAME          yolo11n, yolo11n-seg, … yolo11x-seg, default, default-tokens, default-keypoints,
+    pose, vit device=cuda:0       or cpu; without it cuda:0 where torch sees a GPU resolution=640      px,
+    SIDE or HEIGHTxWIDTH, multiples of 16 precision=fp32      fp32, tf32 or fp16 (the last two on a GPU)
+    weights=FILE        safetensors; without it seeded random ones policy=fixed        fixed, truncate or
+    exact backend=NAME        reference, cpu, cuda or triton; without it the best that is here name=NAME
+    of the device, in the profile; without it the device's own name out=FILE            the samples file;
+    without it DEVICE_MODEL.jsonl here repeats=15 budget_s=240 threads=1 seed=0     how much margin=16
+    px around the active blocks that sparse inference is also timed with; 0 for none codecs=true
+    time codecs, too clock=wall          or thread: processor time, for a machine that cannot be kept quiet
+    (cpu, one thread) power_mode=NAME     refuse to measure in another (a Jetson's, as nvpmodel -q names it)
     fresh=true          start over where the file holds samples
 
-Needs Python 3.8 and torch 1.13 or later, and numpy; a C++ compiler for the operations on a processor, nvcc for those
-on a GPU. Weights do not change what inference takes: times with random ones are those of trained ones. They say
-nothing about accuracy, and neither does anything that this program measures.
+Needs Python 3.8 and torch 1.13 or later, and numpy; a C++ compiler for the operations on a processor, nvcc
+for those on a GPU. Weights do not change what inference takes: times with random ones are those of trained
+ones. They say nothing about accuracy, and neither does anything that this program measures.
 
 On the desk: python -m profiler refit FILE
 """

@@ -1,22 +1,25 @@
 """The kit's samples file: a line each as it is measured, so that whatever cuts it off costs one sample.
 
-JSON Lines, UTF-8: anything that reads JSON reads it. The last member of every line, ``crc32``, is the CRC-32 (eight
-hexadecimal digits) of the line's text up to the comma before it, closed with ``}``. The first line is the head,
+JSON Lines, UTF-8: anything that reads JSON reads it. The last member of every line, ``crc32``, is the
+CRC-32 (eight hexadecimal digits) of the line's text up to the comma before it, closed with ``}``. The first
+line is the head,
 
     {"record": "head", "format": "fluxshard-samples", "version": 1, "meta": {…}, "crc32": "…"}
 
 and says what was measured on what. Lines after it are, in any order:
 
-- ``{"record": "sample", "op": …, "k": …, "mask": …, "repeat": …, "seconds": …}``: one timed call; ``op``, ``k`` and
-  ``mask`` as in `profiler.measure.samples`;
+- ``{"record": "sample", "op": …, "k": …, "mask": …, "repeat": …, "seconds": …}``: one timed call; ``op``,
+  ``k`` and ``mask`` as in `profiler.measure.samples`;
 - ``{"record": "layers", "repeat": …, "seconds": {name: …}}``: every layer in one inference;
-- ``{"record": "codec", …}``: one timed call of a codec, with the fields of `profiler.fit.codec_fit.CodecSample`;
-- ``{"record": "sensors", "at_s": …, …}``: power, clocks and temperatures after a round, as far as they are shown;
+- ``{"record": "codec", …}``: one timed call of a codec, with the fields of
+  `profiler.fit.codec_fit.CodecSample`;
+- ``{"record": "sensors", "at_s": …, …}``: power, clocks and temperatures after a round, as far as they are
+  shown;
 - ``{"record": "meta", "meta": {…}}``: keys that replace those of the head.
 
-A line that is cut off or damaged is left out and counted. Every line reaches the system as it is written, so that a
-killed process loses none; a board that loses power may lose what the system had not yet put on the disk, at most one
-round, after each of which the file is synchronised.
+A line that is cut off or damaged is left out and counted. Every line reaches the system as it is written,
+so that a killed process loses none; a board that loses power may lose what the system had not yet put on
+the disk, at most one round, after each of which the file is synchronised.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What `extract` times: image levels, motion search of one frame against one reference, miss classification."""
+"""What `extract` times: image levels, motion search against one reference, miss classification."""
 
 from __future__ import annotations
 

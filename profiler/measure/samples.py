@@ -1,9 +1,9 @@
 """Raw samples of a profiling run: one row a measurement, in a Parquet file with its metadata.
 
-The columns are ``op`` (``dense``, ``sparse``, ``extract``, ``encode``, ``layer:<name>``, ``margin:<px>``: sparse
-with a margin around k given blocks), ``k`` (null where it has no meaning), ``mask`` (``random``, ``clustered``, ``recorded``; null likewise), ``repeat`` and
-``seconds``.
-What was measured, on what and how, is JSON under the key ``fluxshard`` of the file's schema metadata.
+The columns are ``op`` (``dense``, ``sparse``, ``extract``, ``encode``, ``layer:<name>``, ``margin:<px>``:
+sparse with a margin around k given blocks), ``k`` (null where it has no meaning), ``mask`` (``random``,
+``clustered``, ``recorded``; null likewise), ``repeat`` and ``seconds``. What was measured, on what and how,
+is JSON under the key ``fluxshard`` of the file's schema metadata.
 """
 
 from __future__ import annotations

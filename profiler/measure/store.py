@@ -28,7 +28,7 @@ RUN_KEYS = (
 
 
 def check_same_run(path: Path, found: Mapping[str, Any], meta: Mapping[str, Any], way_out: str) -> None:
-    """Raise InputError unless a file's samples are of what is to be measured now; `way_out` says what to do."""
+    """Raise InputError unless a file's samples are of what is measured now; `way_out` says what to do."""
     for key in RUN_KEYS:
         old, new = found.get(key), meta.get(key)
         if old != new:

@@ -141,8 +141,8 @@ def launcher_library(compiler: str | None, target: str) -> ctypes.CDLL:
     """launch.cu for a processor alone, which finds its kernels in a binary (driver.h); opened with none.
 
     Args:
-        compiler: for C++; None where there is none, and a library of an earlier build serves.
-        target: the architecture that it will launch on: each has a library of its own, since it holds one binary.
+        compiler: for C++; None where there is none, and a library of an earlier build serves. target: the
+            architecture that it will launch on: each has a library of its own, since it holds one binary.
 
     Raises:
         BuildError: the compiler failed, or there is none and no library.

@@ -2,8 +2,9 @@
 
     python -m kernels.ops.cuda.compile_binaries FOLDER [ARCHITECTURE …]
 
-Uses NVRTC and ptxas of CUDA 11.8, the last toolkit that knows all of sm_72 to sm_90: packages that `make kit` puts
-beside the environment. Code of CUDA 11.8 runs with every driver of CUDA 11 and later, so with JetPack 5.
+Uses NVRTC and ptxas of CUDA 11.8, the last toolkit that knows all of sm_72 to sm_90: packages that `make
+kit` puts beside the environment. Code of CUDA 11.8 runs with every driver of CUDA 11 and later, so with
+JetPack 5.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Kernels that were compiled beforehand, for machines without nvcc: which file serves a GPU, and is it sound?
 
-A binary is one file, `<architecture>-<sources>-<content>.cubin.xz`: code of one architecture, independent of the
-machine's processor, named by hashes of the device code that it was made from and of itself. One that is damaged, or
-of other sources, is never loaded. `launch.cu` calls the kernels in it through the driver (`driver.h`); that file is
-compiled by the machine's own C++ compiler.
+A binary is one file, `<architecture>-<sources>-<content>.cubin.xz`: code of one architecture, independent
+of the machine's processor, named by hashes of the device code that it was made from and of itself. One that
+is damaged, or of other sources, is never loaded. `launch.cu` calls the kernels in it through the driver
+(`driver.h`); that file is compiled by the machine's own C++ compiler.
 
     python -m kernels.ops.cuda.compile_binaries FOLDER      makes one for every architecture that boards have
 """
@@ -98,8 +98,8 @@ def checked_binaries(folder: Path) -> list[Path]:
 def suited(architecture: str, found: Iterable[KernelBinary]) -> list[KernelBinary]:
     """Those that run on an architecture, the closest first.
 
-    Code runs on GPUs of its own major version and the same or a later minor one ("Binary Compatibility" of the CUDA
-    C++ Programming Guide), except between Jetsons and other GPUs, and among Jetsons.
+    Code runs on GPUs of its own major version and the same or a later minor one ("Binary Compatibility" of
+    the CUDA C++ Programming Guide), except between Jetsons and other GPUs, and among Jetsons.
     """
     wanted = _capability(architecture)
     exact = [one for one in found if one.architecture == architecture]

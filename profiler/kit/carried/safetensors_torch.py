@@ -1,4 +1,4 @@
-"""Reading safetensors files without the package of that name: eight bytes of length, a JSON header, the tensors.
+"""Reading safetensors files without the package of that name: a length, a JSON header, the tensors.
 
 Format: https://huggingface.co/docs/safetensors, "Format".
 """
