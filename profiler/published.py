@@ -115,15 +115,15 @@ def explanations(published: Profile, measured: Profile, found: Sequence[Publishe
         said.append(f"one factor covers dense inference and every k: {middle:.2f} (within {spread - 1:.0%})")
     else:
         said.append(
-            f"no single factor: {min(every):.2f} to {max(every):.2f}: a clock or power mode alone, which would"
-            " scale all times alike, cannot explain it; kernels, host and precision can"
+            f"no single factor: {min(every):.2f} to {max(every):.2f}: a clock or power mode alone, which"
+            " would scale all times alike, cannot explain it; kernels, host and precision can"
         )
     said += _clock(measured.provenance, dense)
     height, width = measured.resolution_px
     side = math.sqrt(1 / dense)
     said.append(
         f"resolution: dense inference here would take the published {published.dense_s:.4g} s on about"
-        f" {height * side:.0f}x{width * side:.0f} px, if time went with the pixels; {height}x{width} was measured"
+        f" {height * side:.0f}x{width * side:.0f} px, if time went with the pixels (here: {height}x{width})"
     )
     if published.precision is None and measured.precision is not None:
         said.append(f"precision: the paper gives none; {measured.precision} was measured")
@@ -142,7 +142,8 @@ def _clock(provenance: Mapping[str, Any], dense: float) -> list[str]:
     if not clock:
         return [*said, "clock: the samples hold none, so nothing can be said of it"]
     wanted, most = clock["now_hz"] * dense, clock["most_hz"]
-    text = f"clock: at {wanted / 1e6:.0f} MHz (now {clock['now_hz'] / 1e6:.0f}) dense inference would take the published time"
+    now = clock["now_hz"] / 1e6
+    text = f"clock: at {wanted / 1e6:.0f} MHz (now {now:.0f}) dense inference would take the published time"
     if wanted > 1.02 * most:
         text += f"; this board goes up to {most / 1e6:.0f} MHz in this mode: no clock explains it"
     if clock["least_hz"] != most:

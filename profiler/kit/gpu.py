@@ -129,9 +129,8 @@ def run_everything(
         outcomes.append(PartOutcome(part.name, ended, taken_s, said, command))
         _write(folder, info, outcomes)
     failed = [one.name for one in outcomes if one.ended != "done"]
-    say(
-        f"{len(outcomes) - len(failed)} of {len(outcomes)} parts done, {time.monotonic() - began_s:.0f} s: {folder}"
-    )
+    done, taken_s = len(outcomes) - len(failed), time.monotonic() - began_s
+    say(f"{done} of {len(outcomes)} parts done, {taken_s:.0f} s: {folder}")
     for name in failed:
         say(f"not done: {name}")
     for path in sorted(folder.glob("*.jsonl")):
