@@ -28,9 +28,8 @@ def bare_packages(folder: Path) -> Path:
             found = distribution(name)
         except PackageNotFoundError:  # a requirement of another platform
             continue
-        for require in found.requires or ():
-            if "extra ==" not in require:
-                waiting.append(re.split(r"[\s<>=!~;(\[]", require)[0])
+        needed = (one for one in found.requires or () if "extra ==" not in one)
+        waiting += [re.split(r"[\s<>=!~;(\[]", one)[0] for one in needed]
         for top in {
             path.parts[0] for path in found.files or () if path.parts[0] not in ("..", "__pycache__")
         }:

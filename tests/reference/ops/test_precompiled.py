@@ -1,4 +1,4 @@
-"""Kernels compiled beforehand: the right file for a GPU, never a damaged one, and found by name through the driver."""
+"""Kernels compiled beforehand: the right file for a GPU, never a damaged one, and found by name."""
 
 from __future__ import annotations
 
@@ -119,13 +119,19 @@ DRIVER = r"""
 #include <string.h>
 static char names[64][512]; static int count = 0;
 int cuCtxGetCurrent(void** c) { *c = (void*)1; return 0; }
-int cuModuleLoadData(void** m, const void* image) { *m = (void*)image; return memcmp(image, "\177ELF", 4) ? 200 : 0; }
-int cuModuleGetFunction(void** f, void* m, const char* n) { strcpy(names[count], n); *f = names[count++]; return 0; }
+int cuModuleLoadData(void** m, const void* image) {
+  *m = (void*)image; return memcmp(image, "\177ELF", 4) ? 200 : 0;
+}
+int cuModuleGetFunction(void** f, void* m, const char* n) {
+  strcpy(names[count], n); *f = names[count++]; return 0;
+}
 int cuLaunchKernel(void* f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                    unsigned shared, void* stream, void** p, void** extra) {
   printf("%s %u %u %u %u %d\n", (char*)f, gx, gy, gz, bx, **(int**)(p + 1)); fflush(stdout); return 0;
 }
-int cuGetErrorString(int e, const char** s) { *s = e == 200 ? "device kernel image is invalid" : "?"; return 0; }
+int cuGetErrorString(int e, const char** s) {
+  *s = e == 200 ? "device kernel image is invalid" : "?"; return 0;
+}
 """
 CALLER = """
 import ctypes, sys

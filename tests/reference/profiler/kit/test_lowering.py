@@ -1,4 +1,4 @@
-"""The kit's code is that of the project, in Python 3.8: nothing newer is left, and what it says is the same."""
+"""The kit's code is that of the project, in Python 3.8: nothing newer is left, and it says the same."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def run(source: str) -> dict[str, object]:
         ("A = int | None\nx = 1", 1),
         ("class A: pass\nclass B: pass\nC = (\n    A\n    | B\n    | A\n)\nx = 1", 1),
         (
-            "from dataclasses import dataclass\n@dataclass(frozen=True, slots=True)\nclass A:\n    b: int = 4\n"
-            "x = A().b",
+            "from dataclasses import dataclass\n@dataclass(frozen=True, slots=True)\n"
+            "class A:\n    b: int = 4\nx = A().b",
             4,
         ),
         ("from dataclasses import dataclass\n@dataclass(slots=True)\nclass A:\n    b: int = 4\nx = A().b", 4),

@@ -1,4 +1,4 @@
-"""The kit's samples file keeps what was measured, whatever cuts it off: at most one sample is measured again."""
+"""The kit's samples file keeps what was measured, whatever cuts it off: at most one sample is lost."""
 
 from __future__ import annotations
 
