@@ -62,9 +62,8 @@ def old_python() -> str | None:
     """A Python 3.8 of this machine, if there is one."""
     candidates = [shutil.which("python3.8"), *map(str, Path.home().glob(".pyenv/versions/3.8*/bin/python"))]
     for found in filter(None, candidates):
-        said = subprocess.run(
-            [found, "-c", "import sys; print(sys.version_info[:2])"], capture_output=True, text=True
-        )
+        question = [found, "-c", "import sys; print(sys.version_info[:2])"]
+        said = subprocess.run(question, capture_output=True, text=True, check=False)
         if said.stdout.strip() == "(3, 8)":
             return found
     return None
