@@ -70,7 +70,7 @@ def old_python() -> str | None:
 
 
 class SteadyDevice:
-    """A workload and a clock in one: takes what a curve says, at once; `tick` is called before each operation."""
+    """A workload and a clock in one: takes what a curve says, at once; `tick` comes before each call."""
 
     blocks_total = 400
 
