@@ -101,6 +101,8 @@ def measure_board(chosen: BoardOptions, say: Callable[[str], None], *, checked: 
         check_name(chosen.model, "model")
     except ValueError as error:
         raise InputError(str(error)) from error
+    if chosen.weights is not None and not Path(chosen.weights).is_file():
+        raise InputError(f"weights: expected a safetensors file, found no file {chosen.weights!r}")
     findings = check_board(chosen.device, chosen.power_mode, say, quick=checked)
     refuse_wrong(findings, chosen.backend)
     device = chosen_device(chosen.device)
@@ -160,6 +162,7 @@ def _measured(
     busy = background_cores()
     if busy is not None and busy > BUSY_CORES and chosen.clock == "wall":
         notes.append(busy_note(busy, "at the start"))
+    used, refused = profiled.backends_used()
     meta = {
         "device": chosen.name or info.slug,
         "model": chosen.profile_name,
@@ -179,6 +182,8 @@ def _measured(
         "board": state,
         "allocator_tuned": allocator,
         "extraction": profiled.extraction.how,
+        "operations_by_backend": used,
+        "backends_refused": refused,
         "background_cores": None if busy is None else round(busy, 2),
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
         "source": chosen.command,

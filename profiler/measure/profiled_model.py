@@ -164,6 +164,14 @@ class SparseExecutorModel:
         with self._torch.inference_mode():
             return self._layers.time(self._layer_frame, seconds) if self._layers else []
 
+    def backends_used(self) -> tuple[dict[str, int], list[str]]:
+        """Operations by the backend that runs them, and why preferred ones were passed over, each once."""
+        choices = self._executor.plan(self._frames[0]).backends.values()
+        used: dict[str, int] = {}
+        for choice in choices:
+            used[choice.name] = used.get(choice.name, 0) + 1
+        return used, list(dict.fromkeys(reason for choice in choices for reason in choice.refusals))
+
     def layer_sizes(self) -> list[LayerSize]:
         """Output and cut sizes of every layer; empty where the model cannot be traced."""
         with self._torch.inference_mode():

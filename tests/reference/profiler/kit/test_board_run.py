@@ -43,6 +43,7 @@ def test_it_measures_with_torch_and_numpy_alone(measured: tuple[Path, str]) -> N
     found = read_log(measured[0])
     assert found.meta["complete"]
     assert found.meta["weights"] == "random"
+    assert set(found.meta["operations_by_backend"]) == {"cpu"}
     assert {row.op.split(":")[0] for row in found.rows} == {"dense", "sparse", "extract", "layer", "margin"}
     assert {row.mask for row in found.rows if row.op == "sparse"} == {"random", "clustered", "recorded"}
     assert "neither Pillow nor OpenCV" in found.meta["codecs_missing"]["jpeg"]
@@ -130,7 +131,10 @@ def test_a_killed_run_resumes(kit: Path, bare: Path, tmp_path: Path) -> None:
         (["model=yolo11n", "device=cuda:7"], "device: expected one of 0 CUDA devices"),
         (["model=yolo11n", "precision=fp16", "device=cpu"], "precision: expected fp32 on cpu"),
         (["model=yolo11n", "resolution=100"], "resolution: expected pixels as SIDE or HEIGHTxWIDTH"),
-        (["model=yolo11n", "weights=missing.safetensors"], "missing.safetensors: no such file"),
+        (
+            ["model=yolo11n", "weights=missing.safetensors"],
+            "weights: expected a safetensors file, found no file 'missing.safetensors'",
+        ),
         (["model=yolo11n", "backend=cuda"], "backend='cuda' cannot run on cpu"),
         (["model=yolo11n", "power_mode=MODE_20W_6CORE"], "power_mode: expected MODE_20W_6CORE, found none"),
         (["model=yolo11n", "resolutoin=640"], "did you mean resolution=?"),
