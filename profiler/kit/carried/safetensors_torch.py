@@ -1,6 +1,6 @@
 """Reading safetensors files without the package of that name: a length, a JSON header, the tensors.
 
-Format: https://huggingface.co/docs/safetensors, "Format".
+The format is that of the section "Format" of the package's own documentation.
 """
 
 from __future__ import annotations
