@@ -1,6 +1,10 @@
 # make run       the main job: every system of the first paper on the default video and network
 # make test      every test
 # make test-compilers  the GPU code through Triton and CUDA 11, which need no GPU; takes 1.1 GB (Linux, x86-64)
+# make test-board   the measuring kit under Python 3.8 with torch 1.13; PYTHON38=python3.8; takes 1.8 GB
+# make kit       the measuring kit with kernels compiled for sm_72 to sm_90, as fluxshard-kit.pyz; four minutes
+# make gpu       everything that a GPU is asked, in 8 minutes at most, into GPU_OUT; wants torch 2 or later, numpy and
+#                nvcc for PYTHON and installs nothing
 # make test-launchers  installs each launcher as the README says, beside .venv, and sweeps with it (Ray: 0.5 GB)
 # make lint      formatting, style and types; make format repairs the first two
 # make figures   the papers' experiments, as far as they have not been run, and analysis/reproduction.csv; on two cores
@@ -17,11 +21,14 @@ VENV := .venv
 RUN := OMP_NUM_THREADS=1 $(VENV)/bin/python
 READY := $(VENV)/.ready
 COMPILERS := .compilers
+BOARD := .board
+PYTHON38 ?= python3.8
+GPU_OUT ?= gpu-results
 LAUNCHERS := .launchers
 BENCHMARKS = $(filter-out bench_kernels bench_intervals,$(sort $(patsubst tests/benchmarks/%.py,%,$(wildcard tests/benchmarks/bench_*.py))))
 
 .DELETE_ON_ERROR:
-.PHONY: run test test-compilers test-launchers lint format figures bench bench-kernels clean
+.PHONY: run test test-compilers test-board test-launchers kit gpu lint format figures bench bench-kernels clean
 .DEFAULT_GOAL := run
 
 run: $(READY)
@@ -32,7 +39,19 @@ test: $(READY)
 
 test-compilers: $(READY) $(COMPILERS)/.ready
 	PYTHONPATH=$(COMPILERS) $(RUN) -m pytest --numprocesses=$(JOBS) --quiet \
-	  tests/reference/ops/test_triton_convolve.py tests/theory/kernels/test_triton_compile.py tests/theory/kernels/test_cuda_budget.py
+	  tests/reference/ops/test_triton_convolve.py tests/theory/kernels/test_triton_compile.py tests/theory/kernels/test_cuda_budget.py \
+	  tests/reference/ops/test_precompiled.py
+
+test-board: $(READY) $(BOARD)/.ready
+	FLUXSHARD_BOARD=$(CURDIR)/$(BOARD)/bin/python $(RUN) -m pytest --quiet tests/reference/profiler/kit
+
+kit: $(READY) $(COMPILERS)/.ready
+	PYTHONPATH=$(COMPILERS) $(RUN) -m kernels.ops.cuda.compile_binaries $(COMPILERS)/binaries
+	$(RUN) -m profiler kit out=fluxshard-kit.pyz binaries=$(COMPILERS)/binaries
+
+gpu:
+	$(PYTHON) -m profiler.kit.archive $(GPU_OUT)/fluxshard-kit.pyz
+	$(PYTHON) $(GPU_OUT)/fluxshard-kit.pyz gpu out=$(GPU_OUT)
 
 test-launchers: $(READY)
 	FLUXSHARD_LAUNCHERS=$(LAUNCHERS) $(RUN) -m pytest --quiet tests/package/test_launchers.py
@@ -56,7 +75,7 @@ bench-kernels: $(READY)
 	$(RUN) -m tests.benchmarks.bench_kernels
 
 clean:
-	rm -rf $(VENV) $(COMPILERS) $(LAUNCHERS) outputs multirun .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(COMPILERS) $(BOARD) $(LAUNCHERS) outputs multirun .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is written last: an installation that was cut short is repeated.
@@ -70,4 +89,9 @@ $(READY): pyproject.toml constraints.txt
 $(COMPILERS)/.ready: tests/toolchains/compilers.txt $(READY)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade \
 	  --target $(COMPILERS) -r tests/toolchains/compilers.txt
+	@touch $@
+
+$(BOARD)/.ready: tests/toolchains/board.txt
+	$(PYTHON38) -m venv --clear $(BOARD)
+	$(BOARD)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/toolchains/board.txt
 	@touch $@

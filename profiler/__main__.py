@@ -10,14 +10,21 @@
     python -m profiler codecs name=NAME [video=PATH] [resolution=640] [clock=thread] [repeats=15]
         [seed=0] [out=FOLDER]
         time every codec on the processor, for all measured profiles of a device; so does the first command
+    python -m profiler kit out=fluxshard-kit.pyz [binaries=FOLDER] [video=PATH] [resolution=640]
+        pack all that measuring needs into one file that a board's Python 3.8, torch and numpy run (see its
+        --help)
     python -m profiler refit SAMPLES [out=FILE] [device= model= resolution= block= precision= seed=]
     python -m profiler compare A B [margin=0.05] [confidence=0.95]
         is it the same device? exit code 0 same, 1 different, 3 undecided (also where a run was disturbed)
+    python -m profiler compare published/DEVICE MEASURED
+        how far a measured device is from a published profile, and what a clock or resolution would explain
     python -m profiler plan edge=DEVICE/MODEL cloud=DEVICE/MODEL [active=0.25] [block_bytes=60] [delay_ms=0]
         [out=plan.png]
     python -m profiler table [FOLDER] [out=DOCUMENT]     every measured profile in one table
 
-A profile is given as DEVICE/MODEL or as a YAML file; samples as a Parquet file, or by their profile's name.
+A profile is given as DEVICE/MODEL or as a YAML file; samples as a Parquet file, by their profile's name, or
+as the file that a kit has left: then refit writes conf/profile/<device>/<model>.yaml, with the samples
+beside it.
 """
 
 from __future__ import annotations
@@ -30,7 +37,7 @@ from typing import Any
 
 from conf.search_path import checkout_folder, group_folders, package_folder, writable_folder
 from profiler import options
-from profiler.latency import Profile, load_profile, read_profile
+from profiler.latency import Profile, available_profiles, load_profile, read_profile
 from profiler.latency.disturbance import disturbances
 from traces.errors import InputError
 from traces.notices import print_in_one_line
@@ -71,6 +78,12 @@ REFIT: dict[str, options.Parser] = {
     "precision": options.choice("fp32", "tf32", "fp16"),
     "seed": options.whole(0),
 }
+KIT: dict[str, options.Parser] = {
+    "out": str,
+    "binaries": str,
+    "video": str,
+    "resolution": options.resolution,
+}
 COMPARE: dict[str, options.Parser] = {
     "margin": options.number(0.0, "a share"),
     "confidence": options.number(0.0, "a probability", above=True),
@@ -89,7 +102,14 @@ VERDICT_CODES = {"same": 0, "different": 1, "undecided": 3}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 2 with one line on bad input."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    commands = {"codecs": _codecs, "refit": _refit, "compare": _compare, "plan": _plan, "table": _table}
+    commands = {
+        "codecs": _codecs,
+        "kit": _kit,
+        "refit": _refit,
+        "compare": _compare,
+        "plan": _plan,
+        "table": _table,
+    }
     if not given or given[0] == "help" or {"-h", "--help"} & set(given):
         print(__doc__)
         return 0 if given else 2
@@ -113,7 +133,7 @@ def _measure(arguments: list[str]) -> int:
     words, values = options.parse(arguments, MEASURE)
     if words:
         raise InputError(
-            f"command: expected key=value, codecs, refit, compare, plan or table, found {words[0]!r}"
+            f"command: expected key=value, codecs, kit, refit, compare, plan or table, found {words[0]!r}"
         )
     if "model" not in values:
         raise InputError("model: expected model=<name>, found none")
@@ -138,14 +158,45 @@ def _codecs(arguments: list[str]) -> int:
     return run(CodecOptions(**values), say=lambda line: print(line, flush=True))
 
 
+def _kit(arguments: list[str]) -> int:
+    words, values = options.parse(arguments, KIT)
+    if words or "out" not in values:
+        raise InputError(f"kit: expected out=FILE, found {arguments}")
+    from profiler.kit.archive import write_kit
+
+    out, binaries = Path(values["out"]), values.get("binaries")
+    files = write_kit(
+        out,
+        video=values.get("video"),
+        resolution_px=values.get("resolution", (640, 640)),
+        binaries=None if binaries is None else Path(binaries),
+    )
+    print(f"{out}: {len(files)} files, {out.stat().st_size / 1e6:.1f} MB")
+    print(
+        f"on the board: python3 {out.name} model=yolo11n-seg\n"
+        "here, with the file that it leaves: python -m profiler refit FILE"
+    )
+    return 0
+
+
 def _refit(arguments: list[str]) -> int:
     words, values = options.parse(arguments, REFIT)
     if len(words) != 1:
         raise InputError(f"refit: expected one samples file, found {words}")
+    from profiler.kit.samples_file import is_samples_log
     from profiler.report.profile_report import summary
     from profiler.run import fit_and_write, plot_path
 
-    samples = _samples_path(words[0])
+    if is_samples_log(words[0]):
+        from profiler.kit.reading import keep_samples, target
+
+        named = target(words[0], writable_folder("profile"), values.get("device"), values.get("model"))
+        values.setdefault("out", str(named))
+        samples, notes = keep_samples(words[0], Path(values["out"]))
+        for note in notes:
+            print(f"note: {note}")
+    else:
+        samples = _samples_path(words[0])
     out = values.pop("out", None) or _profile_beside(samples)
     seed = values.pop("seed", 0)
     names = {"resolution": "resolution_px", "block": "block_px"}
@@ -165,6 +216,8 @@ def _compare(arguments: list[str]) -> int:
     words, values = options.parse(arguments, COMPARE)
     if len(words) != 2:
         raise InputError(f"compare: expected two profiles, found {words}")
+    if words[0].startswith("published/"):
+        return _compare_published(words[0].partition("/")[2], words[1])
     from profiler.compare import compare, summary
     from profiler.measure.samples import read_samples
 
@@ -172,6 +225,32 @@ def _compare(arguments: list[str]) -> int:
     found = compare(a, b, **values)
     print(summary(found, a, b))
     return VERDICT_CODES[found.verdict]
+
+
+def _compare_published(device: str, measured: str) -> int:
+    from profiler.published import shared_models, summary
+
+    published = _profiles_of(device, "published")
+    pairs = shared_models(
+        published, [_profile(measured)] if _names_one(measured) else _profiles_of(measured, "measured")
+    )
+    print("\n\n".join(summary(*pair) for pair in pairs))
+    return 0
+
+
+def _names_one(text: str) -> bool:
+    """Whether a text names one profile, and not a device."""
+    return "/" in text or text.endswith((".yaml", ".yml"))
+
+
+def _profiles_of(device: str, kind: str) -> list[Profile]:
+    """A device's profiles: its measured ones, or those of papers."""
+    models = available_profiles().get(device, ())
+    found = [_profile(f"{device}/{model}") for model in models]
+    kept = [one for one in found if (one.provenance["kind"] == "measured") == (kind == "measured")]
+    if not kept:
+        raise InputError(f"compare: expected a device with {kind} profiles, found {device!r}")
+    return kept
 
 
 def _plan(arguments: list[str]) -> int:

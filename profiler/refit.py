@@ -18,7 +18,7 @@ from profiler.fit.piecewise import fit_piecewise
 from profiler.fit.quadratic import QuadraticFit, fit_quadratic, predict_quadratic
 from profiler.fit.residuals import residual_quantiles
 from profiler.latency import Encoding, Layer, PiecewiseLinear, Power, Profile, Quadratic
-from profiler.measure.samples import MASKS, SampleTable
+from profiler.measure.samples import MARGIN, MASKS, SampleTable
 from traces.errors import InputError
 
 QUADRATIC, PIECEWISE = "quadratic", "piecewise_linear"
@@ -105,6 +105,7 @@ def fit_profile(
         provenance={
             **_provenance(samples, fit, better, crossing, ratios, followed, findings),
             "free_quadratic": _free_quadratic(free, free_error),
+            **({"margin_ratios": margins} if (margins := _margin_ratios(samples, fit)) else {}),
         },
         extract_s=_short(float(np.median(extract))) if len(extract) else None,
         encode_s=_encoding(samples),
@@ -211,6 +212,25 @@ def _mask_ratios(samples: SampleTable, fit: QuadraticFit) -> dict[str, float]:
     ratio = samples.seconds[chosen] / fit.seconds(samples.k[chosen])
     masks = samples.mask[chosen]
     return {mask: float(np.median(ratio[masks == mask])) for mask in MASKS if (masks == mask).any()}
+
+
+def _margin_ratios(samples: SampleTable, fit: QuadraticFit) -> dict[str, dict[str, float]]:
+    """Median of measured time with a margin over the curve at the blocks computed, by margin in px and mask.
+
+    1 would say that a run may ask the curve for the blocks that it computes, margin included.
+    """
+    found: dict[str, dict[str, float]] = {}
+    for margin_px, kinds in samples.meta.get("margin_computed", {}).items():
+        rows = samples.op == f"{MARGIN}{margin_px}"
+        for mask, computed in kinds.items():
+            own = rows & (samples.mask == mask)
+            known = np.array([str(int(k)) in computed for k in samples.k[own]], bool)
+            if not known.any():
+                continue
+            blocks = np.array([computed[str(int(k))] for k in samples.k[own][known]])
+            ratio = float(np.median(samples.seconds[own][known] / fit.seconds(blocks)))
+            found.setdefault(margin_px, {})[mask] = round(ratio, 4)
+    return found
 
 
 def _encoding(samples: SampleTable) -> Encoding | None:

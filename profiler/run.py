@@ -138,6 +138,7 @@ def profile_device(
             "versions": info.versions,
             "clock_state": info.clock_state,
             "allocator_tuned": allocator,
+            "extraction": profiled.extraction.how,
             "background_cores": None if busy is None else round(busy, 2),
             "commit": _commit(),
             "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),

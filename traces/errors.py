@@ -42,7 +42,7 @@ def failure_in(cls: type, error: Exception) -> str:
 def _is_within(folder: Path, file: str) -> bool:
     """Whether a file lies in a folder, and not in a library that is installed below that folder."""
     path = Path(file).resolve()
-    return path.is_relative_to(folder) and "site-packages" not in path.relative_to(folder).parts
+    return folder in path.parents and "site-packages" not in path.relative_to(folder).parts
 
 
 def place_of(thing: Any) -> str:

@@ -50,6 +50,7 @@ def run(
     device: str = "cuda",
     layers: bool = True,
     capture: Callable[[Callable[[], Any]], Callable[[], Any]] | None = None,
+    margins_px: Sequence[int] = (0,),
 ) -> list[GpuBenchmarkRow]:
     """Measure a network and its layers, print as it goes, and write `kernels.csv` and `kernels.json`.
 
@@ -60,6 +61,7 @@ def run(
         folder: where both files go.
         device: "cuda"; "cpu" is for trying this out.
         capture: makes a graph; other than CUDA's only for trying this out.
+        margins_px: around the active blocks, of the network's rows.
     """
     rows: list[GpuBenchmarkRow] = []
     meta = {
@@ -81,19 +83,19 @@ def run(
     backends = [backend for backend in BACKENDS[device] if registry.unavailable(backend, device) is None]
     if device == "cuda":
         gc.freeze()  # a capture collects garbage first: not all of torch again each time
-    for precision in precisions:
-        for backend in backends:
-            with arithmetic(precision):
-                measure = partial(
-                    measure_network, name, size_px, precision, device, backend, repeats, capture
-                )
-                add(measure, f"{name} @{size_px}", precision, backend)
+    cases = [(one, backend, margin) for one in precisions for backend in backends for margin in margins_px]
+    for precision, backend, margin_px in cases:
+        with arithmetic(precision):
+            measure = partial(
+                measure_network, name, size_px, precision, device, backend, repeats, capture, margin_px
+            )
+            add(measure, f"{name} @{size_px}", precision, backend)
     for precision in precisions if layers else ():  # the many, and each with kernels of its own to compile
         with arithmetic(precision):
             for shape in shapes_of(name, size_px, precision, device):
                 add(partial(measure_layer, shape, precision, device, repeats), shape.name, precision)
     drift = steady_seconds(device) / before_s - 1
-    meta |= {"complete": True, "drift": round(drift, 4)}
+    meta.update({"complete": True, "drift": round(drift, 4)})
     if device == "cuda":
         meta["state_after"] = state()
     _write(folder, rows, meta)
@@ -117,17 +119,22 @@ def _write(folder: Path, rows: Sequence[GpuBenchmarkRow], meta: dict[str, Any]) 
 
 def _shown(rows: list[GpuBenchmarkRow]) -> list[GpuBenchmarkRow]:
     """Print the ratios of a subject, one line for each backend, mode and pattern."""
-    lines: dict[tuple[str, str, str], list[GpuBenchmarkRow]] = {}
+    lines: dict[tuple[str, str, str, int], list[GpuBenchmarkRow]] = {}
     for row in rows:
-        lines.setdefault((row.backend, row.mode, row.pattern), []).append(row)
-    for (backend, mode, pattern), cells in lines.items():
+        lines.setdefault((row.backend, row.mode, row.pattern, row.margin_px), []).append(row)
+    for (backend, mode, pattern, margin_px), cells in lines.items():
         shown = "".join(
             f"{cell.ratio:>7.2f}" if cell.ratio is not None else f"{'–' if cell.note else 'wrong':>7}"
             for cell in cells
         )
         dense = f"{cells[0].dense_s * 1e6:.0f} µs" if cells[0].dense_s is not None else cells[0].note
         label = ", ".join(
-            part for part in (cells[0].subject, cells[0].precision, backend, mode, pattern) if part
+            part
+            for part in (
+                *(cells[0].subject, cells[0].precision, backend, mode, pattern),
+                f"margin {margin_px}" if margin_px else "",
+            )
+            if part
         )
         print(f"{label:72}{shown}   dense {dense}", flush=True)
     return rows
@@ -140,11 +147,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--precision", nargs="+", choices=tuple(PRECISIONS), default=list(PRECISIONS))
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--output", type=Path, help="folder; default conf/profile/<device>/<model>-<size>")
+    parser.add_argument(
+        "--margin", type=int, nargs="+", default=[0], metavar="PX", help="around active blocks"
+    )
     parser.add_argument("--no-layers", action="store_true", help="the network alone")
     chosen = parser.parse_args(arguments)
     name, _, size = chosen.model.partition(":")
     if not size.isdigit() or int(size) < 32 or int(size) % 32:
         return _refuse(f"--model must be NAME:SIZE with a multiple of 32 pixels (got {chosen.model!r})")
+    if min(chosen.margin) < 0:
+        return _refuse(f"--margin must be 0 or more px (got {min(chosen.margin)})")
     if chosen.repeats < 1:
         return _refuse(f"--repeats must be at least 1 (got {chosen.repeats})")
     if torch.cuda.is_available():
@@ -167,7 +179,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = chosen.output or writable_folder("profile") / device / f"{name}-{size}"
     print(f"{'':72}" + "".join(f"{fraction:>7.0%}" for fraction in FRACTIONS) + "   sparse / dense")
     try:
-        rows = run(folder, name, int(size), chosen.precision, chosen.repeats, layers=not chosen.no_layers)
+        rows = run(
+            folder,
+            name,
+            int(size),
+            chosen.precision,
+            chosen.repeats,
+            layers=not chosen.no_layers,
+            margins_px=chosen.margin,
+        )
     except OSError as error:
         return _refuse(f"cannot write to {folder}: {error}")
     print(f"{len(rows)} measurements in {folder / 'kernels.csv'}")

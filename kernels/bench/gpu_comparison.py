@@ -21,7 +21,6 @@ from typing import Any
 
 import torch
 from torch.nn import functional
-from torch.utils import _pytree as pytree
 
 from kernels.bench.gpu_timing import Timing, arithmetic, timings
 from kernels.bench.layers import PATTERNS, TOLERANCE, active_set
@@ -32,6 +31,7 @@ from kernels.executor.state.active_sets import tile_of
 from kernels.ops import registry
 from kernels.ops.maps import Window, list_tiles
 from kernels.ops.reference.convolve import activate
+from kernels.torch_versions import tree_leaves
 
 PRECISIONS = {"float32": torch.float32, "tf32": torch.float32, "float16": torch.float16}
 BACKENDS = {"cuda": ("triton", "cuda"), "cpu": ("cpu",)}
@@ -55,6 +55,7 @@ class GpuBenchmarkRow:
         error: largest difference from float32 as a share of the output's range.
         tolerance: 1e-4 in float32; in the others twice cuDNN's own error.
         note: why a number is missing.
+        margin_px: how far beyond the active blocks every layer computed.
     """
 
     subject: str
@@ -71,6 +72,7 @@ class GpuBenchmarkRow:
     error: float | None = None
     tolerance: float | None = None
     note: str = ""
+    margin_px: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ class BenchmarkSubject:
     name: str
     precision: str
     tolerance: float
+    margin_px: int = 0
 
     def row(
         self,
@@ -104,6 +107,7 @@ class BenchmarkSubject:
             sparse.median_s / dense.median_s if error <= self.tolerance else None,
             error,
             self.tolerance,
+            margin_px=self.margin_px,
         )
 
 
@@ -269,10 +273,12 @@ def measure_network(
     backend: str | None,
     repeats: int,
     capture: Callable[[Callable[[], Any]], Callable[[], Any]] | None = None,
+    margin_px: int = 0,
 ) -> list[GpuBenchmarkRow]:
     """A network under `fixed`, with motion, against itself in channels_last.
 
     Args:
+        margin_px: around the active blocks.
         capture: makes a graph; other than `capture_graph` only where there is no GPU.
     """
     from kernels.models import build_model
@@ -282,12 +288,13 @@ def measure_network(
     plain.load_state_dict(model.state_dict())
     plain.to(PRECISIONS[precision]).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     image = frame.to(PRECISIONS[precision]).contiguous(memory_format=torch.channels_last)
-    executor = SparseExecutor(model, "fixed", backend, BLOCK_PX, dtype=PRECISIONS[precision])
+    inside = PRECISIONS[precision]
+    executor = SparseExecutor(model, "fixed", backend, BLOCK_PX, margin_px=margin_px, dtype=inside)
     plan = executor.plan(frame)
     used = {choice.name for choice in plan.backends.values()}
     if backend is not None and backend not in used:
         return []  # it refuses everything: what ran instead has rows of its own
-    oracle = SparseExecutor(model, "fixed", "reference", BLOCK_PX)
+    oracle = SparseExecutor(model, "fixed", "reference", BLOCK_PX, margin_px=margin_px)
 
     def dense() -> Any:
         with torch.no_grad():
@@ -299,12 +306,12 @@ def measure_network(
     tolerance = TOLERANCE if precision == "float32" else max(TOLERANCE, 2 * largest_error(dense(), wanted))
     made, cache = executor.dense(frame)
     first = largest_error(made, wanted)
-    subject = BenchmarkSubject(f"{name} @{size_px}", precision, tolerance)
+    subject = BenchmarkSubject(f"{name} @{size_px}", precision, tolerance, margin_px)
     label = "+".join(sorted(used))
     graph, reason, runner = None, "", None
     try:
         graph = (capture or capture_graph)(dense)
-        runner = CudaGraphRunner(plan, BLOCK_PX, capture=capture)
+        runner = CudaGraphRunner(plan, BLOCK_PX, capture=capture, margin_px=margin_px)
     except RuntimeError as refused:
         reason = _first_line(refused)
 
@@ -327,7 +334,9 @@ def measure_network(
             rows.append(subject.row(label, "eager", case, error, *timings([dense, eager], repeats, "wall")))
             if graph is None or runner is None:
                 rows += [
-                    GpuBenchmarkRow(subject.name, precision, label, mode, *case, note=reason)
+                    GpuBenchmarkRow(
+                        subject.name, precision, label, mode, *case, note=reason, margin_px=margin_px
+                    )
                     for mode in _GRAPHS
                 ]
                 continue
@@ -342,7 +351,9 @@ def measure_network(
             except RuntimeError as raised:
                 note = _first_line(raised)
                 rows += [
-                    GpuBenchmarkRow(subject.name, precision, label, mode, *case, note=note)
+                    GpuBenchmarkRow(
+                        subject.name, precision, label, mode, *case, note=note, margin_px=margin_px
+                    )
                     for mode in _GRAPHS
                 ]
                 continue
@@ -356,7 +367,7 @@ _GRAPHS = ("replay", "graph")
 
 def largest_error(made: Any, wanted: Any) -> float:
     """The largest difference as a share of an output's range, over all outputs."""
-    pairs = zip(pytree.tree_leaves(made), pytree.tree_leaves(wanted), strict=True)
+    pairs = zip(tree_leaves(made), tree_leaves(wanted), strict=True)
     return max(float((one.float() - two).abs().max() / two.abs().max()) for one, two in pairs)
 
 

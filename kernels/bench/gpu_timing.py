@@ -117,7 +117,7 @@ def describe() -> dict[str, Any]:
     }
     if torch.cuda.is_available():
         properties = torch.cuda.get_device_properties(torch.cuda.current_device())
-        meta |= {
+        about = {
             "device": properties.name,
             "capability": f"{properties.major}.{properties.minor}",
             "multiprocessors": properties.multi_processor_count,
@@ -127,6 +127,7 @@ def describe() -> dict[str, Any]:
             "driver": _asked("driver_version"),
             "state_before": state(),
         }
+        meta.update(about)
     compiler = toolchain.nvcc()
     version = (_said(compiler, "--version") or "").splitlines() if compiler else []
     meta["nvcc"] = version[-1] if version else None

@@ -18,12 +18,12 @@ from pathlib import Path
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.utils import _pytree as pytree
 
 from kernels.allocator import keep_freed_memory
 from kernels.executor import SparseExecutor
 from kernels.ops import registry
 from kernels.ops.maps import Window, list_tiles
+from kernels.torch_versions import tree_leaves
 
 PATTERNS = ("random", "clustered")
 FRACTIONS = (0.05, 0.10, 0.25, 0.50, 0.75, 1.0)
@@ -264,7 +264,7 @@ def measure_network(name: str, size_px: int, setting: BenchmarkSetting) -> list[
 
 def _error(made: object, wanted: object) -> float:
     """The largest difference as a share of an output's range, over all outputs."""
-    pairs = zip(pytree.tree_leaves(made), pytree.tree_leaves(wanted), strict=True)
+    pairs = zip(tree_leaves(made), tree_leaves(wanted), strict=True)
     return max(float((one.float() - two).abs().max() / two.abs().max()) for one, two in pairs)
 
 

@@ -14,17 +14,16 @@ The image codecs put the blocks side by side in one image (an atlas), so that it
 
 from __future__ import annotations
 
-import io
 import struct
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from kernels.codecs.block_pixels import paste_blocks
+from kernels.codecs.image_files import read_image, write_image
 from kernels.codecs.prediction import Prediction
 
 OTHER_CODE = 255  # of every codec that is not defined here
@@ -146,10 +145,10 @@ class PngAtlas:
     typical_block_bytes: ClassVar[float] = 440.0
 
     def encode(self, blocks: NDArray[np.uint8]) -> bytes:
-        return _write_image(_to_atlas(blocks), "PNG", compress_level=self.options.level)
+        return write_image(_to_atlas(blocks), "PNG", compress_level=self.options.level)
 
     def decode(self, data: bytes, count: int, block_px: int, channels: int) -> NDArray[np.uint8]:
-        return _from_atlas(_read_image(data, "PNG"), count, block_px, channels)
+        return _from_atlas(_read_atlas(data, "PNG"), count, block_px, channels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,13 +192,13 @@ class JpegAtlas:
     def encode(self, blocks: NDArray[np.uint8]) -> bytes:
         atlas = _to_atlas(blocks)
         subsampling = _subsampling(self.options.full_colour)
-        data = _write_image(atlas, "JPEG", quality=self.quality, subsampling=subsampling)
+        data = write_image(atlas, "JPEG", quality=self.quality, subsampling=subsampling)
         return data[len(_jpeg_headers(self.quality, subsampling, atlas.ndim == 3, *atlas.shape[:2])) :]
 
     def decode(self, data: bytes, count: int, block_px: int, channels: int) -> NDArray[np.uint8]:
         size_px, subsampling = _atlas_size_px(count, block_px), _subsampling(self.options.full_colour)
         headers = _jpeg_headers(self.quality, subsampling, channels == 3, *size_px)
-        return _from_atlas(_read_image(headers + data, "JPEG"), count, block_px, channels)
+        return _from_atlas(_read_atlas(headers + data, "JPEG"), count, block_px, channels)
 
 
 @lru_cache(maxsize=256)
@@ -264,16 +263,10 @@ def _from_atlas(atlas: NDArray[np.uint8], count: int, block_px: int, channels: i
     return blocks.reshape(rows * columns, *shape[1:])[:count]
 
 
-def _write_image(image: NDArray[np.uint8], form: str, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, form, **options)
-    return buffer.getvalue()
-
-
-def _read_image(data: bytes, form: str) -> NDArray[np.uint8]:
+def _read_atlas(data: bytes, form: str) -> NDArray[np.uint8]:
     try:
-        return np.array(Image.open(io.BytesIO(data), formats=[form]))
-    except (OSError, SyntaxError) as error:
+        return read_image(data, form)
+    except ValueError as error:
         raise ValueError(f"block message has a {form.lower()} atlas that does not decode: {error}") from None
 
 
@@ -286,7 +279,7 @@ def _subsampling(full_colour: bool) -> int:
 def _jpeg_headers(quality: int, subsampling: int, colour: bool, height: int, width: int) -> bytes:
     """All that precedes the scan of a JPEG of this quality, colour resolution and size."""
     blank = np.zeros((8, 8, 3) if colour else (8, 8), np.uint8)
-    headers = _write_image(blank, "JPEG", quality=quality, subsampling=subsampling)
+    headers = write_image(blank, "JPEG", quality=quality, subsampling=subsampling)
     headers = headers[: headers.index(_SCAN_START)]
     frame = headers.index(b"\xff\xc0") + 5  # past the marker, its length and the precision
     return headers[:frame] + struct.pack(">HH", height, width) + headers[frame + 4 :]

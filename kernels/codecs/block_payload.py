@@ -40,7 +40,6 @@ from kernels.codecs.block_codecs import (
 from kernels.codecs.block_pixels import gather_blocks, paste_blocks
 from kernels.codecs.prediction import Prediction
 from kernels.motion.field import block_grid, check_vectors
-from kernels.motion.warp import warp_image
 
 _MAGIC, _VERSION = b"FB", 1
 _HEADER = struct.Struct("<2sBBBBBBHHIII")
@@ -204,6 +203,8 @@ def apply_blocks(reference: NDArray[np.uint8], decoded: DecodedBlocks) -> NDArra
     expected = (decoded.rows * size, decoded.columns * size, *decoded.pixels.shape[3:])
     if reference.shape != expected:
         raise ValueError(f"reference must have the message's shape {expected} (got {reference.shape})")
+    from kernels.motion.warp import warp_image  # of all here, only this needs numba
+
     image = reference.copy() if decoded.vectors is None else warp_image(reference, decoded.vectors, size)
     return paste_blocks(image, decoded.indices, decoded.pixels)
 

@@ -8,7 +8,6 @@ must be dropped before it is encoded, or the stream must go on from a keyframe.
 
 from __future__ import annotations
 
-import io
 import struct
 import zlib
 from dataclasses import dataclass
@@ -17,7 +16,8 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+
+from kernels.codecs import image_files
 
 
 class FrameCodec(Protocol):
@@ -286,13 +286,12 @@ def _split_size(data: bytes, name: str) -> tuple[int, int, memoryview]:
 
 def _write_image(image: NDArray[np.uint8], form: str, **options: Any) -> bytes:
     _check_image(image)
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, form, **options)
-    return buffer.getvalue()
+    return image_files.write_image(image, form, **options)
 
 
 def _read_image(data: bytes, form: str) -> NDArray[np.uint8]:
     try:
-        return np.array(Image.open(io.BytesIO(data), formats=[form]).convert("RGB"))
-    except (OSError, SyntaxError) as error:
+        image = image_files.read_image(data, form)
+    except ValueError as error:
         raise ValueError(f"{form.lower()} frame does not decode: {error}") from None
+    return image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)

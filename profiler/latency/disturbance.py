@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from profiler.latency.profile import Profile
+if TYPE_CHECKING:
+    from profiler.latency.profile import Profile
 
 BUSY_CORES = 0.15
 """Cores kept busy by others from which on a machine is not quiet."""

@@ -10,10 +10,10 @@ the default network, where a pixel is a value. As everywhere in the profiler, re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,8 +51,26 @@ class CodedMessage:
     prepare: Callable[[], None] = lambda: None
 
 
+class CodecSink(Protocol):
+    """Where samples of codecs go as they are taken."""
+
+    def has_codec(self, message: int, repeat: int) -> bool:
+        """Whether a message has been timed both ways in a repeat."""
+        ...
+
+    def add_codec(self, samples: Iterable[CodecSample]) -> None:
+        """Keep samples of one message."""
+        ...
+
+
 def measure_codecs(
-    pairs: FramePairs, clock: Clock, block_px: int = 16, repeats: int = REPEATS, seed: int = 0
+    pairs: FramePairs,
+    clock: Clock,
+    block_px: int = 16,
+    repeats: int = REPEATS,
+    seed: int = 0,
+    without: Mapping[str, str] | None = None,
+    sink: CodecSink | None = None,
 ) -> list[CodecSample]:
     """Time every codec on a video's frames.
 
@@ -62,13 +80,17 @@ def measure_codecs(
         block_px: side of a block.
         repeats: of each message; one more comes before them and is not counted.
         seed: of the order.
+        without: codecs that cannot be timed here, each with the reason.
+        sink: is given each message's samples at once, and says which it has already.
     """
-    messages = list(_messages(pairs, block_px))
+    messages = list(_messages(pairs, block_px, without or {}))
     order = np.random.default_rng(seed)
     samples = []
     for repeat in range(-1, repeats):
         for number in order.permutation(len(messages)).tolist():
             message = messages[number]
+            if sink is not None and sink.has_codec(number, repeat):
+                continue
             message.prepare()
             data: list[bytes] = []
             encode_s = clock.seconds(lambda: data.append(message.encode()))  # noqa: B023 - called at once
@@ -77,6 +99,8 @@ def measure_codecs(
                 common = number, repeat, message.pixels, len(data[0])
                 samples.append(CodecSample(message.codec, "encode", *common, encode_s))
                 samples.append(CodecSample(message.codec, "decode", *common, decode_s))
+                if sink is not None:
+                    sink.add_codec(samples[-2:])
     return samples
 
 
@@ -118,7 +142,7 @@ def read_codec_samples(path: Path) -> tuple[list[CodecSample], dict[str, Any]]:
     return samples, dict(table.attrs.get("provenance", {"kind": "measured", "source": str(path.name)}))
 
 
-def _messages(pairs: FramePairs, block_px: int) -> Iterator[CodedMessage]:
+def _messages(pairs: FramePairs, block_px: int, without: Mapping[str, str]) -> Iterator[CodedMessage]:
     steps = np.linspace(0, len(pairs.frames) - 1, IMAGES).astype(int).tolist()
     for step in dict.fromkeys(steps):
         frame, before = pairs.frames[step], pairs.references[step]
@@ -126,35 +150,54 @@ def _messages(pairs: FramePairs, block_px: int) -> Iterator[CodedMessage]:
         for share in SIDES:
             height, width = (max(16, int(side * share) // 16 * 16) for side in frame.shape[:2])
             images = [image[:height, :width].copy() for image in (frame, before, apart)]
-            yield from _frames(images[0], images[1], block_px)
-            for crf in RATE_FACTORS:
+            yield from _stills(images[0], without)
+            if "residual" not in without:
+                yield from _residuals(images[0], block_px)
+            if "quantised" not in without:
+                yield from _quantised(images[0])
+            if "delta" not in without:
+                yield from _deltas(images[0], images[1], block_px)
+            for crf in RATE_FACTORS if "h264" not in without else ():
                 yield _stream(images[0], images[1], crf)
                 yield _stream(images[0], images[2], crf)
                 yield _stream(images[0], images[1], crf, keyframe=True)
-        yield from _blocks(frame, before, pairs.vectors[step], pairs.difference[step], block_px)
-        yield from feature_messages(frame)
+        yield from _blocks(frame, before, pairs.vectors[step], pairs.difference[step], block_px, without)
+        if "features" not in without:
+            yield from feature_messages(frame)
 
 
-def _frames(image: NDArray[np.uint8], before: NDArray[np.uint8], block_px: int) -> Iterator[CodedMessage]:
-    from kernels.codecs.frame_codecs import JpegCodec, PngCodec, QuantisedCodec, RawCodec
+def _still(name: str, image: NDArray[np.uint8], codec: Any) -> CodedMessage:
+    return CodedMessage(name, image.shape[0] * image.shape[1], lambda: codec.encode(image), codec.decode)
+
+
+def _stills(image: NDArray[np.uint8], without: Mapping[str, str]) -> Iterator[CodedMessage]:
+    from kernels.codecs.frame_codecs import JpegCodec, PngCodec, RawCodec
+
+    codecs: list[tuple[str, Any]] = [("raw", RawCodec()), ("png", PngCodec())]
+    for quality in JPEG_QUALITIES:
+        codecs.append(("jpeg", JpegCodec(quality)))
+        codecs.append(("jpeg_420", JpegCodec(quality, full_colour=False)))
+    yield from (_still(name, image, codec) for name, codec in codecs if name not in without)
+
+
+def _residuals(image: NDArray[np.uint8], block_px: int) -> Iterator[CodedMessage]:
     from kernels.codecs.payload_frames import AllBlocks
-    from kernels.codecs.pixel_delta import PixelDeltaReceiver, PixelDeltaSender
     from kernels.codecs.residual import ResidualBlocks
 
-    pixels = image.shape[0] * image.shape[1]
-
-    def still(name: str, codec: Any) -> CodedMessage:
-        return CodedMessage(name, pixels, lambda: codec.encode(image), codec.decode)
-
-    yield still("raw", RawCodec())
-    yield still("png", PngCodec())
-    for quality in JPEG_QUALITIES:
-        yield still("jpeg", JpegCodec(quality))
-        yield still("jpeg_420", JpegCodec(quality, full_colour=False))
     for quality in RESIDUAL_QUALITIES:
-        yield still("residual", AllBlocks(ResidualBlocks(ResidualBlocks.Options(quality)), block_px))
-    for bits in BITS:
-        yield still("quantised", QuantisedCodec(bits, 4))
+        yield _still("residual", image, AllBlocks(ResidualBlocks(ResidualBlocks.Options(quality)), block_px))
+
+
+def _quantised(image: NDArray[np.uint8]) -> Iterator[CodedMessage]:
+    from kernels.codecs.frame_codecs import QuantisedCodec
+
+    yield from (_still("quantised", image, QuantisedCodec(bits, 4)) for bits in BITS)
+
+
+def _deltas(image: NDArray[np.uint8], before: NDArray[np.uint8], block_px: int) -> Iterator[CodedMessage]:
+    from kernels.codecs.pixel_delta import PixelDeltaReceiver, PixelDeltaSender
+
+    pixels = image.shape[0] * image.shape[1]
     for threshold in (0.02, 0.15):
         sender, receiver = PixelDeltaSender(threshold, block_px=block_px), PixelDeltaReceiver()
 
@@ -216,10 +259,10 @@ def _blocks(
     vectors: NDArray[np.int16],
     difference: NDArray[np.float32],
     block_px: int,
+    without: Mapping[str, str],
 ) -> Iterator[CodedMessage]:
     from kernels.codecs.block_codecs import BlockCodec, block_codec
     from kernels.codecs.block_payload import decode_blocks, encode_blocks
-    from kernels.codecs.residual import ResidualBlocks
 
     active = np.argsort(-difference, axis=None, kind="stable")  # the most different first, as they are sent
     for share in SHARES:
@@ -235,9 +278,14 @@ def _blocks(
             )
 
         for name in ("raw", "png"):
-            yield message(block_codec(name))
+            if name not in without:
+                yield message(block_codec(name))
         for name in ("jpeg", "jpeg_420"):
-            for quality in JPEG_QUALITIES:
+            for quality in JPEG_QUALITIES if name not in without else ():
                 yield message(block_codec(name, quality))
+        if "residual" in without:
+            continue
+        from kernels.codecs.residual import ResidualBlocks
+
         for quality in RESIDUAL_QUALITIES:
             yield message(ResidualBlocks(ResidualBlocks.Options(quality)))

@@ -64,6 +64,17 @@ def recorded_mask(k: int, difference: NDArray[np.float32]) -> Mask:
     return mask.reshape(difference.shape)
 
 
+def with_margin(active: Mask, reach_blocks: int) -> Mask:
+    """The blocks within so many rows and columns of an active one: what is computed around them."""
+    rows, columns = active.shape
+    grown = np.zeros((rows + 2 * reach_blocks, columns + 2 * reach_blocks), bool)
+    for down in range(2 * reach_blocks + 1):
+        for across in range(2 * reach_blocks + 1):
+            grown[down : down + rows, across : across + columns] |= active
+    inside: Mask = grown[reach_blocks : reach_blocks + rows, reach_blocks : reach_blocks + columns]
+    return inside
+
+
 def draw_mask(kind: str, k: int, difference: NDArray[np.float32], generator: np.random.Generator) -> Mask:
     """One mask of a kind over the block grid of a frame."""
     rows, columns = difference.shape

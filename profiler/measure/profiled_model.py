@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from profiler.measure.extraction import DeviceFrameSearch, Extraction, FrameSearch
 from profiler.measure.masks import FramePairs
 from traces.errors import InputError
 
@@ -33,7 +34,7 @@ class ProfiledModel(Protocol):
         """Inference on a whole frame."""
         ...
 
-    def sparse(self, active: NDArray[np.bool_], step: int) -> None:
+    def sparse(self, active: NDArray[np.bool_], step: int, margin_px: int = 0) -> None:
         """Inference on the active blocks, (rows, columns), with the vectors of frame ``step``."""
         ...
 
@@ -67,6 +68,7 @@ class SparseExecutorModel:
         precision: ``fp32``; on CUDA also ``tf32``, and ``fp16`` where the executor takes it.
         policy: how the executor propagates active sets; ``fixed`` is the papers'.
         backend: of the executor's operations; the best available when None.
+        extraction: makes what `extract` times; by the device's own search where it has one when None.
 
     Raises:
         InputError: the precision does not exist on the device, or the executor refuses the model.
@@ -82,11 +84,11 @@ class SparseExecutorModel:
         policy: str = "fixed",
         backend: str | None = None,
         block_px: int = 16,
+        extraction: Callable[[FramePairs, int, str], Extraction] | None = None,
     ) -> None:
         import torch
 
         from kernels import SparseExecutor
-        from kernels.motion.image_pyramid import build_pyramid
         from kernels.ops import registry
         from profiler.measure.layers import LayerTable
 
@@ -104,9 +106,10 @@ class SparseExecutorModel:
             for image in pairs.frames
         ]
         self._vectors = [torch.from_numpy(field.astype(np.int64)).to(device) for field in pairs.vectors]
-        self._references = [build_pyramid(image) for image in pairs.references]
         self._device = device
         kind = "cpu" if device == "cpu" else "cuda"
+        searcher = FrameSearch if kind == "cpu" or registry.unavailable("cuda", "cuda") else DeviceFrameSearch
+        self.extraction = (extraction or searcher)(pairs, block_px, device)
         try:
             names = registry.preferences(kind, backend)
         except ValueError as error:
@@ -134,7 +137,8 @@ class SparseExecutorModel:
     def dense(self) -> None:
         _, self._cache = self._executor.dense(self._frames[0])
 
-    def sparse(self, active: NDArray[np.bool_], step: int) -> None:
+    def sparse(self, active: NDArray[np.bool_], step: int, margin_px: int = 0) -> None:
+        self._executor.margin_px = margin_px
         step %= len(self._vectors)
         mask = self._torch.from_numpy(active).to(self._device)
         _, self._cache, _ = self._executor.sparse(self._frames[step], mask, self._vectors[step], self._cache)
@@ -143,13 +147,7 @@ class SparseExecutorModel:
         self._cache.settle()
 
     def extract(self, step: int) -> None:
-        from kernels.motion.classification import active_blocks
-        from kernels.motion.image_pyramid import build_pyramid
-        from kernels.motion.search import search_motion
-
-        step %= len(self._vectors)
-        frame = build_pyramid(self._pairs.frames[step])  # a reference was prepared when it was a frame
-        active_blocks(search_motion(frame, self._references[step], block_px=self._block_px))
+        self.extraction.extract(step % len(self._vectors))
 
     def encode(self, active: NDArray[np.bool_], step: int) -> None:
         from kernels.codecs.block_payload import encode_blocks
@@ -165,6 +163,14 @@ class SparseExecutorModel:
     def layers(self, seconds: Callable[[Callable[[], object]], float]) -> list[tuple[str, float]]:
         with self._torch.inference_mode():
             return self._layers.time(self._layer_frame, seconds) if self._layers else []
+
+    def backends_used(self) -> tuple[dict[str, int], list[str]]:
+        """Operations by the backend that runs them, and why preferred ones were passed over, each once."""
+        choices = self._executor.plan(self._frames[0]).backends.values()
+        used: dict[str, int] = {}
+        for choice in choices:
+            used[choice.name] = used.get(choice.name, 0) + 1
+        return used, list(dict.fromkeys(reason for choice in choices for reason in choice.refusals))
 
     def layer_sizes(self) -> list[LayerSize]:
         """Output and cut sizes of every layer; empty where the model cannot be traced."""

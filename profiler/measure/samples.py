@@ -1,9 +1,9 @@
 """Raw samples of a profiling run: one row a measurement, in a Parquet file with its metadata.
 
-The columns are ``op`` (``dense``, ``sparse``, ``extract``, ``encode``, ``layer:<name>``), ``k`` (null where
-it has no meaning), ``mask`` (``random``, ``clustered``, ``recorded``; null likewise), ``repeat`` and
-``seconds``.
-What was measured, on what and how, is JSON under the key ``fluxshard`` of the file's schema metadata.
+The columns are ``op`` (``dense``, ``sparse``, ``extract``, ``encode``, ``layer:<name>``, ``margin:<px>``:
+sparse with a margin around k given blocks), ``k`` (null where it has no meaning), ``mask`` (``random``,
+``clustered``, ``recorded``; null likewise), ``repeat`` and ``seconds``. What was measured, on what and how,
+is JSON under the key ``fluxshard`` of the file's schema metadata.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from traces.errors import InputError
 
 COLUMNS = ("op", "k", "mask", "repeat", "seconds")
 OPS = ("dense", "sparse", "extract", "encode")
+LAYER, MARGIN = "layer:", "margin:"
 MASKS = ("random", "clustered", "recorded")
 META_KEY = b"fluxshard"
 
@@ -134,11 +135,11 @@ def read_samples(path: Path | str) -> SampleTable:
 def _check(samples: SampleTable) -> None:
     if not len(samples.op):
         raise InputError(f"{samples.where}: expected samples, found none")
-    known_op = np.array([one in OPS or str(one).startswith("layer:") for one in samples.op])
+    known_op = np.array([one in OPS or str(one).startswith((LAYER, MARGIN)) for one in samples.op])
     known_mask = np.array([one is None or one in MASKS for one in samples.mask])
-    needs_k = np.isin(samples.op, ("sparse", "encode"))
+    needs_k = np.array([one in ("sparse", "encode") or str(one).startswith(MARGIN) for one in samples.op])
     checks = (
-        ("op", known_op, f"one of {[*OPS, 'layer:<name>']}", samples.op),
+        ("op", known_op, f"one of {[*OPS, 'layer:<name>', 'margin:<px>']}", samples.op),
         ("mask", known_mask, f"one of {list(MASKS)} or null", samples.mask),
         (
             "seconds",
@@ -149,7 +150,7 @@ def _check(samples: SampleTable) -> None:
         (
             "k",
             (~needs_k | (samples.k >= 0)) & ~np.isinf(samples.k),
-            "a block count ≥ 0 for sparse and encode",
+            "a block count ≥ 0 for sparse, encode and margin",
             samples.k,
         ),
     )

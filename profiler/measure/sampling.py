@@ -10,8 +10,10 @@ import gc
 import time
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,16 +27,39 @@ from profiler.latency.disturbance import (
     unsettled_note,
 )
 from profiler.measure.devices import Clock, LoadMeter, ThreadClock
-from profiler.measure.masks import draw_mask
+from profiler.measure.grid import initial_grid, refine_grid
+from profiler.measure.masks import draw_mask, with_margin
 from profiler.measure.power import PowerMeter
 from profiler.measure.profiled_model import ProfiledModel
-from profiler.measure.samples import Sample
-from profiler.measure.store import SampleStore
+from profiler.measure.samples import MARGIN, Sample
 from traces.errors import InputError
 
-FRACTIONS = (0.0, 0.025, 0.05, 0.1, 0.175, 0.25, 0.375, 0.5, 0.75, 1.0)
 REFINE_AFTER = (3, 6)  # rounds
 MINIMUM_REPEATS = 5
+MARGIN_SHARES = (0.05, 0.1, 0.25)  # of a frame's blocks: where margins are measured
+
+
+class SampleSink(Protocol):
+    """Where samples go, on any kind of disk.
+
+    `meta` is of the run, `rows` are all samples so far, those of an interrupted run included.
+    """
+
+    path: Path
+    meta: dict[str, Any]
+    rows: list[Sample]
+
+    def count(self, op: str, k: int | None, mask: str | None) -> int:
+        """Samples taken so far of one operation."""
+        ...
+
+    def add(self, rows: Iterable[Sample]) -> None:
+        """Keep samples of one operation."""
+        ...
+
+    def flush(self, *, complete: bool = False) -> None:
+        """Bring samples and meta to the disk."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +74,8 @@ class SamplingPlan:
         tolerance: relative distance from the chord between its neighbours at which the grid around a k is
             refined.
         seed: of the masks and the order of operations.
+        margins_px: margins around the active blocks that sparse inference is also timed with, at few k.
+        without: operations that cannot be measured here, such as ``encode``.
     """
 
     repeats: int = 15
@@ -57,6 +84,8 @@ class SamplingPlan:
     max_k: int = 18
     tolerance: float = 0.02
     seed: int = 0
+    margins_px: tuple[int, ...] = ()
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,45 +119,6 @@ class SamplingSummary:
     findings: tuple[str, ...]
 
 
-def initial_grid(blocks: int) -> tuple[int, ...]:
-    """The k of the first rounds: from one block to the whole frame, closer together where few are active."""
-    return tuple(sorted({max(1, round(share * blocks)) for share in FRACTIONS}))
-
-
-def refine_grid(
-    grid: Sequence[int], seconds: Sequence[NDArray[np.float64]], tolerance: float, max_k: int
-) -> tuple[int, ...]:
-    """Add midpoints around every k at which the measured curve bends.
-
-    A k bends if the mean there leaves the chord between its two neighbours by more than ``tolerance``
-    of its value and by more than three standard errors of that difference.
-
-    Args:
-        grid: ascending k.
-        seconds: samples at each k.
-        tolerance: relative distance that matters.
-        max_k: most k in the result.
-
-    Returns:
-        The new grid, ascending; sharpest bends first as long as there is room.
-    """
-    k = np.array(grid, float)
-    means = np.array([own.mean() for own in seconds])
-    errors = np.array([own.std(ddof=1) / np.sqrt(len(own)) if len(own) > 1 else np.inf for own in seconds])
-    share = (k[1:-1] - k[:-2]) / (k[2:] - k[:-2])
-    gap = np.abs(means[1:-1] - ((1 - share) * means[:-2] + share * means[2:]))
-    noise = np.sqrt(errors[1:-1] ** 2 + ((1 - share) * errors[:-2]) ** 2 + (share * errors[2:]) ** 2)
-    found = set(grid)
-    for i in np.argsort(-gap / means[1:-1], kind="stable"):
-        if gap[i] < max(tolerance * means[i + 1], 3 * noise[i]):
-            continue
-        for low, high in ((grid[i], grid[i + 1]), (grid[i + 1], grid[i + 2])):
-            middle = (low + high) // 2
-            if len(found) < max_k and high - low > max(2, grid[-1] // 100):
-                found.add(middle)
-    return tuple(sorted(found))
-
-
 def warm_up(
     call: Callable[[], None], clock: Clock, *, limit_s: float = 20.0, window: int = 5
 ) -> tuple[int, bool]:
@@ -154,7 +144,7 @@ def warm_up(
 def measure(
     profiled: ProfiledModel,
     clock: Clock,
-    store: SampleStore,
+    store: SampleSink,
     plan: SamplingPlan,
     differences: NDArray[np.float32],
     *,
@@ -204,7 +194,7 @@ class _Sampler:
         self,
         profiled: ProfiledModel,
         clock: Clock,
-        store: SampleStore,
+        store: SampleSink,
         plan: SamplingPlan,
         differences: NDArray[np.float32],
         meter: PowerMeter | None,
@@ -214,6 +204,9 @@ class _Sampler:
         self.differences, self.meter, self.say = differences, meter, say
         known = {row.k for row in store.rows if row.op == "sparse" and row.k is not None}
         self.grid = tuple(sorted(known | set(initial_grid(profiled.blocks_total))))
+        shares = (max(1, round(share * profiled.blocks_total)) for share in MARGIN_SHARES)
+        self.block_px = int(store.meta.get("block_px") or 16)
+        self.margin_grid = tuple(sorted(set(shares)))
         self.layer: str | None = None
         self.warm: set[TimedOperation] = set()
         self.cost_s: dict[TimedOperation, float] = {}
@@ -227,7 +220,10 @@ class _Sampler:
         calls, settled = warm_up(self.profiled.dense, self.clock)
         if not settled:
             self.note(unsettled_note(calls))
-        layers = self.profiled.layers(self.clock.seconds)  # thrown away: the first pass pays for allocation
+        skipped = "layers" in self.plan.without
+        layers = (
+            [] if skipped else self.profiled.layers(self.clock.seconds)
+        )  # thrown away: the first pass pays for allocation
         self.layer = layers[0][0] if layers else None
         rounds = 0
         load = LoadMeter()
@@ -263,6 +259,8 @@ class _Sampler:
             self.store.count(*self.key(operation)) // self.per_round(operation)
             for operation in self.operations()
         )
+        if self.plan.margins_px:
+            self.store.meta["margin_computed"] = self.margin_computed()
         if self.settle_s:
             self.store.meta["settle_s"] = round(float(np.median(self.settle_s)), 9)
         return SamplingSummary(
@@ -273,6 +271,21 @@ class _Sampler:
             tuple(self.findings),
         )
 
+    def margin_computed(self) -> dict[str, dict[str, dict[str, float]]]:
+        """Blocks computed on average, by margin, kind of active set and k: what a curve over k is asked for.
+
+        A mask is drawn again from its seed, so that those of an interrupted run count, too.
+        """
+        found: dict[str, dict[str, dict[str, float]]] = {}
+        for one in self.operations():
+            count = self.store.count(*self.key(one))
+            if one.op.startswith(MARGIN) and one.k is not None and count:
+                reach = -(-int(one.op[len(MARGIN) :]) // self.block_px)
+                sizes = [with_margin(self.mask(one, repeat), reach).sum() for repeat in range(count)]
+                kinds = found.setdefault(one.op[len(MARGIN) :], {}).setdefault(one.mask or "random", {})
+                kinds[str(one.k)] = round(float(np.mean(sizes)), 1)
+        return found
+
     def note(self, finding: str) -> None:
         self.findings.append(finding)
         self.store.meta["notes"] = [*self.store.meta.get("notes", ()), finding]
@@ -282,7 +295,14 @@ class _Sampler:
         sparse = [TimedOperation("sparse", k, kind) for k in self.grid for kind in self.plan.masks]
         encode = [TimedOperation("encode", k) for k in self.grid]
         layers = [TimedOperation("layers")] if self.layer else []
-        return [TimedOperation("dense"), TimedOperation("extract"), *sparse, *encode, *layers]
+        margins = [
+            TimedOperation(f"{MARGIN}{margin_px}", k, kind)
+            for margin_px in self.plan.margins_px
+            for k in self.margin_grid
+            for kind in self.plan.masks
+        ]
+        everything = [TimedOperation("dense"), TimedOperation("extract"), *sparse, *encode, *layers, *margins]
+        return [one for one in everything if one.op not in self.plan.without]
 
     def per_round(self, operation: TimedOperation) -> int:
         return samples_per_round(operation, self.plan.masks)
@@ -316,7 +336,7 @@ class _Sampler:
             for _ in range(1 if operation in self.warm else 2):
                 self.settle()
                 seconds = self.clock.seconds(call)
-                self.unsettled = operation.op == "sparse"
+                self.unsettled = operation.op == "sparse" or operation.op.startswith(MARGIN)
             self.warm.add(operation)
             rows = [Sample(operation.op, operation.k, operation.mask, repeat, seconds)]
             if (
@@ -339,13 +359,19 @@ class _Sampler:
             return self.profiled.dense
         if operation.op == "extract":
             return lambda: self.profiled.extract(repeat)
+        active = self.mask(operation, repeat)
+        if operation.op == "encode":
+            return lambda: self.profiled.encode(active, repeat)
+        if operation.op.startswith(MARGIN):
+            margin_px = int(operation.op[len(MARGIN) :])
+            return lambda: self.profiled.sparse(active, repeat, margin_px)
+        return lambda: self.profiled.sparse(active, repeat)
+
+    def mask(self, operation: TimedOperation, repeat: int) -> NDArray[np.bool_]:
         assert operation.k is not None
         difference = self.differences[repeat % len(self.differences)]
         kind = operation.mask or "random"
-        active = draw_mask(kind, operation.k, difference, self.generator(kind, repeat, operation.k))
-        if operation.op == "encode":
-            return lambda: self.profiled.encode(active, repeat)
-        return lambda: self.profiled.sparse(active, repeat)
+        return draw_mask(kind, operation.k, difference, self.generator(kind, repeat, operation.k))
 
     def extend_grid(self) -> None:
         samples: dict[int, list[float]] = defaultdict(list)

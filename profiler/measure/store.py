@@ -27,6 +27,14 @@ RUN_KEYS = (
 """What must not differ between the samples of one file."""
 
 
+def check_same_run(path: Path, found: Mapping[str, Any], meta: Mapping[str, Any], way_out: str) -> None:
+    """Raise InputError unless a file's samples are of what is measured now; `way_out` says what to do."""
+    for key in RUN_KEYS:
+        old, new = found.get(key), meta.get(key)
+        if old != new:
+            raise InputError(f"{path}: holds samples of {key} = {old!r}, this run has {new!r}: {way_out}")
+
+
 class SampleStore:
     """The rows of one profiling run, and in ``previous`` the meta that an earlier part of it left.
 
@@ -49,13 +57,9 @@ class SampleStore:
         self.previous: Mapping[str, Any] = {}
         if self.path.is_file() and not fresh:
             found = read_samples(self.path)
-            for key in RUN_KEYS:
-                old, new = found.meta.get(key), meta.get(key)
-                if old != new:
-                    raise InputError(
-                        f"{self.path}: holds samples of {key} = {old!r}, this run has {new!r}:"
-                        " give out=<another folder>, or fresh=true to start over"
-                    )
+            check_same_run(
+                self.path, found.meta, meta, "give out=<another folder>, or fresh=true to start over"
+            )
             self.rows = rows_of(found)
             self.resumed, self.previous = len(self.rows), found.meta
             self.meta = {**found.meta, **self.meta}

@@ -36,7 +36,7 @@ def rows() -> list[Sample]:
         ("seconds", float("nan"), "row 3: seconds: expected a time above 0"),
         ("seconds", 0.0, "row 3: seconds: expected a time above 0"),
         ("seconds", float("inf"), "row 3: seconds: expected a time above 0"),
-        ("k", None, "row 3: k: expected a block count ≥ 0 for sparse and encode"),
+        ("k", None, "row 3: k: expected a block count ≥ 0 for sparse, encode and margin"),
         ("k", -4, "row 3: k: expected a block count ≥ 0"),
         ("op", "sprase", "row 3: op: expected one of"),
         ("mask", "blobs", "row 3: mask: expected one of"),
@@ -76,7 +76,7 @@ def test_a_block_count_without_end_is_refused(tmp_path: Path) -> None:
         {"op": ["sparse"] * 2, "k": [1.0, np.inf], "mask": None, "repeat": 0, "seconds": 0.1}
     ).to_parquet(path)
     with pytest.raises(
-        InputError, match="row 1: k: expected a block count ≥ 0 for sparse and encode, found inf"
+        InputError, match="row 1: k: expected a block count ≥ 0 for sparse, encode and margin, found inf"
     ):
         read_samples(path)
 
@@ -173,7 +173,7 @@ def test_unknown_devices_are_refused() -> None:
         (["model=yolo11n", "repeats=5", "repeats=6"], "repeats: expected once"),
         (["model=yolo11n", "budget_s=0"], "budget_s: expected a number above 0 (seconds)"),
         (["model=yolo11n", "device=cuda:99"], "device: expected one of"),
-        (["measure"], "expected key=value, codecs, refit, compare, plan or table"),
+        (["measure"], "expected key=value, codecs, kit, refit, compare, plan or table"),
         (["compare", "one.parquet"], "compare: expected two profiles"),
         (["compare", "one.parquet", "two.parquet"], "samples: expected a Parquet file"),
         (["refit"], "refit: expected one samples file"),

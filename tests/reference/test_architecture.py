@@ -31,7 +31,7 @@ COMMANDS = {
 LAYERS = {
     "traces": (("errors", "notices"), ("bandwidth", "video", "downloads"), ("__main__",)),
     "kernels": (
-        ("ops", "allocator", "similarity"),
+        ("ops", "allocator", "similarity", "torch_versions"),
         ("motion", "executor"),
         ("codecs",),
         ("models",),
@@ -49,9 +49,10 @@ LAYERS = {
     ),
     "profiler": (
         ("latency", "options"),
-        ("fit", "plan", "split_table"),
+        ("fit", "plan", "split_table", "published"),
         ("measure",),
         ("compare", "refit", "codecs"),
+        ("kit",),
         ("report",),
         ("run",),
         ("__main__",),

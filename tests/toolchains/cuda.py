@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import re
 import subprocess
 import tempfile
 from dataclasses import dataclass
-from importlib.util import find_spec
-from itertools import product
 from pathlib import Path
 
 import pytest
 
 from kernels.ops.cpu.loader import cache_folder
 from kernels.ops.cuda import build
+from kernels.ops.cuda.compile_binaries import compile_kernels, instances, toolkit
+
+__all__ = ["check_budget", "cuda11_packages", "instances", "nvcc_log", "nvrtc_log", "parse_usage"]
 
 # With 64 registers a multiprocessor holds four blocks of 256 threads; with up to 128 two, which is what the
 # products' shared memory allows as well.
@@ -95,67 +95,14 @@ def nvcc_log(compiler: str, architecture: str) -> str:
     return kept.read_text()
 
 
-def instances() -> list[str]:
-    """Every kernel that launch.cu instantiates, as C++ names it."""
-    names = [
-        f"{kernel}<{kind}, {pack}>"
-        for kernel in (
-            *("gather_kernel", "scatter_kernel", "remap_kernel", "prune_kernel", "pool_kernel"),
-            *("pointwise_kernel", "upsample_kernel", "convolve_depthwise"),
-        )
-        for kind, pack in (("float", 1), ("float", 4), ("__half", 1), ("__half", 8))
-    ]
-    single = ("32, 32, 16, 4, 2, 4", "64, 64, 16, 8, 4, 4", "128, 64, 16, 8, 4, 4")
-    half = ("32, 32, 32, 16, 16, 8", "64, 64, 32, 32, 32, 8", "128, 64, 32, 32, 32, 8")
-    names += [f"convolve_single<{shape}, {flag}>" for shape, flag in product(single, ("false", "true"))]
-    names += [f"convolve_half<{shape}, {flag}>" for shape, flag in product(half, ("false", "true"))]
-    names += ["convolve_single<64, 64, 16, 8, 4, 1, true>", "convolve_half<64, 64, 32, 32, 32, 1, true>"]
-    names += ["search_blocks", "settle_rows<false>", "settle_rows<true>", "grey_kernel", "quarter_kernel"]
-    return [f"fluxshard::{name}" for name in names]
-
-
 def cuda11_packages() -> Path:
     """Where NVIDIA's CUDA 11 wheels are: nvrtc, runtime (headers), nvcc (ptxas); skips without them."""
-    for name in ("cuda_nvrtc", "cuda_runtime", "cuda_nvcc"):
-        try:
-            found = find_spec(f"nvidia.{name}")
-        except ModuleNotFoundError:
-            found = None
-        if found is None or not found.submodule_search_locations:
-            pytest.skip(f"nvidia-{name.replace('_', '-')}-cu11 is not installed")
-        folder = Path(next(iter(found.submodule_search_locations))).parent
-    if not (folder / "cuda_nvrtc" / "lib" / "libnvrtc.so.11.2").exists():
-        pytest.skip("NVRTC is not of CUDA 11")
-    return folder
+    try:
+        return toolkit()
+    except ValueError as error:
+        pytest.skip(str(error))
 
 
 def nvrtc_log(packages: Path, architecture: str) -> str:
     """What ptxas of CUDA 11 says about the PTX that NVRTC of CUDA 11 makes of the kernels."""
-    nvrtc = ctypes.CDLL(str(packages / "cuda_nvrtc" / "lib" / "libnvrtc.so.11.2"))
-    headers = "\n".join(f'#include "{name}.cuh"' for name in ("convolve", "elementwise", "move", "search"))
-    program = ctypes.c_void_p()
-    assert nvrtc.nvrtcCreateProgram(ctypes.byref(program), headers.encode(), b"all.cu", 0, None, None) == 0
-    for name in instances():
-        assert nvrtc.nvrtcAddNameExpression(program, name.encode()) == 0
-    virtual = architecture.replace("sm_", "compute_")
-    options = [f"--gpu-architecture={virtual}", "--std=c++14", f"-I{build.SOURCES}"]
-    options += [f"-I{packages / name / 'include'}" for name in ("cuda_runtime", "cuda_nvcc")]
-    array = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
-    error = nvrtc.nvrtcCompileProgram(program, len(options), array)
-    size = ctypes.c_size_t()
-    nvrtc.nvrtcGetProgramLogSize(program, ctypes.byref(size))
-    log = ctypes.create_string_buffer(size.value)
-    nvrtc.nvrtcGetProgramLog(program, log)
-    assert error == 0, log.value.decode()
-    nvrtc.nvrtcGetPTXSize(program, ctypes.byref(size))
-    code = ctypes.create_string_buffer(size.value)
-    nvrtc.nvrtcGetPTX(program, code)
-    nvrtc.nvrtcDestroyProgram(ctypes.byref(program))
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "kernels.ptx"
-        path.write_bytes(code.value)
-        ptxas = str(packages / "cuda_nvcc" / "bin" / "ptxas")
-        command = [ptxas, "-v", f"-arch={architecture}", str(path), "-o", f"{folder}/kernels.cubin"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stderr
+    return compile_kernels(packages, architecture)[1]

@@ -8,11 +8,11 @@ from math import lcm
 from typing import Any
 
 import torch
-from torch.utils import _pytree as pytree
 
 from kernels.executor.graph import tap_tables
 from kernels.executor.graph.module_trace import ModuleTrace, RecordedCall, TracedValue
 from kernels.executor.graph.nodes import DenseCall, Graph, Input, Node, Operation, Span, Taps, TensorToMap
+from kernels.torch_versions import tree_leaves
 
 # Width to height of a position: the sizes of a map are rounded, those of other tensors mean something else.
 _MOST_UNEVEN = Fraction(5, 4)
@@ -30,9 +30,7 @@ class GraphBuilder:
         self.values = self.graph.values
         self.names: Counter[str] = Counter()
         self.uses: Counter[int] = Counter()
-        for leaf in pytree.tree_leaves(
-            [(call.args, call.kwargs) for call in record.calls] + [record.outputs]
-        ):
+        for leaf in tree_leaves([(call.args, call.kwargs) for call in record.calls] + [record.outputs]):
             if isinstance(leaf, TracedValue):
                 self.uses[leaf.index] += 1
         self.converted: dict[int, int] = {}
@@ -71,7 +69,7 @@ class GraphBuilder:
     def add_dense_call(self, call: RecordedCall) -> None:
         inputs = tuple(
             self.node_of(leaf.index)
-            for leaf in pytree.tree_leaves((call.args, call.kwargs))
+            for leaf in tree_leaves((call.args, call.kwargs))
             if isinstance(leaf, TracedValue)
         )
         for position, result in enumerate(call.results):

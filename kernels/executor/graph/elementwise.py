@@ -10,13 +10,13 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch.utils import _pytree as pytree
 
 from kernels.executor.graph import tap_tables
 from kernels.executor.graph.builder import GraphBuilder, common_period, joined_offsets
 from kernels.executor.graph.module_trace import RecordedCall, TracedValue
 from kernels.executor.graph.nodes import Convolution, LocalCall, Pointwise, TransposedConvolution
 from kernels.ops.maps import Window
+from kernels.torch_versions import tree_leaves
 
 _ACTIVATIONS = {"relu", "silu", "sigmoid", "leaky_relu", "hardswish", "tanh", "hardsigmoid"}
 _BATCH_NORMS = {
@@ -224,7 +224,7 @@ class ElementwiseLowering(GraphBuilder):
         if any(result >= 0 and self.uses[result] for result in call.results[1:]):
             return False
         read: list[TracedValue] = []
-        for leaf in pytree.tree_leaves((call.args, call.kwargs)):
+        for leaf in tree_leaves((call.args, call.kwargs)):
             if isinstance(leaf, TracedValue):
                 read.append(leaf)
             elif isinstance(leaf, torch.Tensor) and self._per_channel(leaf, shape[1]) is None:

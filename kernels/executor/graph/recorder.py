@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from kernels.executor.graph.module_trace import ModuleTrace, RecordedCall, TracedValue, UnsupportedModule
 from kernels.executor.graph.shared_memory import Change, Member, SharedMemory, ViewStep, view_steps
+from kernels.torch_versions import storage_of, tree_leaves
 
 # Tensors of the size of another, whatever its values.
 _FACTORIES = {
@@ -127,7 +128,7 @@ class Recorder(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = func._schema.name.removeprefix("aten::")
-        flat = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+        flat = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
         is_random = torch.Tag.nondeterministic_seeded in func.tags
         if (name in _FACTORIES and not is_random) or not any(self.depends_on_frame(leaf) for leaf in flat):
             # Nothing here depends on the frame's values: a constant of this frame size.
@@ -327,7 +328,7 @@ class DetourWatch(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
     def _check(self, name: str, arguments: Any) -> None:
-        for leaf in pytree.tree_leaves(arguments):
+        for leaf in tree_leaves(arguments):
             if isinstance(leaf, torch.Tensor) and self.recorder.depends_on_frame(leaf):
                 self.found = True
                 self.recorder.refuse(f"{name}() takes values out of PyTorch, where they are not followed")
@@ -337,7 +338,7 @@ _NOTHING = torch.empty(0)
 
 
 def _storage(tensor: torch.Tensor) -> int:
-    return int(tensor.untyped_storage()._cdata)
+    return int(storage_of(tensor)._cdata)
 
 
 def _functional(func: Any, name: str) -> Any:

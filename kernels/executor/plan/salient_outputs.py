@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from torch.utils import _pytree as pytree
 
 from kernels.executor.graph.nodes import Concat, Graph, NodeOutput, Slice
+from kernels.torch_versions import tree_leaves
 
 
 def salient_only_nodes(graph: Graph, names: Sequence[str]) -> frozenset[int]:
@@ -27,7 +28,7 @@ def salient_only_nodes(graph: Graph, names: Sequence[str]) -> frozenset[int]:
         if name not in keys:
             raise ValueError(f"salient_outputs must be keys of the module's result, of {keys} (got {name!r})")
     others = [value for key, value in result.items() if key not in names]
-    wanted = {leaf.node for leaf in pytree.tree_leaves(others) if isinstance(leaf, NodeOutput)}
+    wanted = {leaf.node for leaf in tree_leaves(others) if isinstance(leaf, NodeOutput)}
     consumers = graph.consumers()
     found: set[int] = set()
     for index in reversed(range(1, len(graph.nodes))):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from torch.utils import _pytree as pytree
 
 from kernels.executor.graph.module_trace import UnsupportedModule
 from kernels.executor.graph.verification import VerifiedTrace, leaf_difference
@@ -11,6 +10,7 @@ from kernels.executor.plan.execution_plan import ExecutionPlan
 from kernels.executor.policies.dense import run_dense
 from kernels.executor.state.arenas import ArenaPool
 from kernels.executor.state.node_runner import NodeRunner
+from kernels.torch_versions import tree_leaves
 
 # Of the largest number in a tensor. Sums in another order differ by far less; TF32 on a GPU by up to this.
 _TOLERANCES = {"cpu": 1e-3, "cuda": 2e-2}
@@ -33,7 +33,7 @@ def check_dense(plan: ExecutionPlan, pool: ArenaPool, verified: VerifiedTrace, b
         raise
     except RuntimeError as error:
         raise UnsupportedModule(str(error)) from error
-    found = verified.find_difference(pytree.tree_leaves(runner.outputs()), tolerance)
+    found = verified.find_difference(tree_leaves(runner.outputs()), tolerance)
     if found is not None:
         path = _first_difference(runner, verified, tolerance)
         raise UnsupportedModule(f"model{path}: the executor's result is not the module's ({found})")

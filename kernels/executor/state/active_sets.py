@@ -27,6 +27,7 @@ from kernels.executor.state.margins import CellGrid, grown, in_cells, margin_pos
 from kernels.executor.state.position_axes import AxisPair, any_block, axis_of, mean_block, spread
 from kernels.ops.cpu.reuse import active_sets as active_cells
 from kernels.ops.maps import list_tiles
+from kernels.torch_versions import bytes_of
 
 _ALIGNMENT_BYTES = 16  # of each tensor in what is copied
 
@@ -139,7 +140,7 @@ class HostActiveSets:
             memory = torch.empty(size_bytes, dtype=torch.uint8, pin_memory=pin)
         start = 0
         for tensor in tensors:
-            memory[start : start + tensor.nbytes].view(tensor.dtype).copy_(tensor.flatten())
+            memory[start : start + bytes_of(tensor)].view(tensor.dtype).copy_(tensor.flatten())
             start += _padded_bytes(tensor)
         self._packed = memory
         return memory
@@ -150,7 +151,7 @@ class HostActiveSets:
         for key, part in self.by_resolution.items():
             found = []
             for tensor in part.tensors():
-                found.append(memory[start : start + tensor.nbytes].view(tensor.dtype).view(tensor.shape))
+                found.append(memory[start : start + bytes_of(tensor)].view(tensor.dtype).view(tensor.shape))
                 start += _padded_bytes(tensor)
             sets[key] = part.active_set(*found)
         return sets
@@ -443,4 +444,4 @@ def per_pixel(values: torch.Tensor, height: int, width: int, block_px: int) -> t
 
 
 def _padded_bytes(tensor: torch.Tensor) -> int:
-    return -(-tensor.nbytes // _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES
+    return -(-bytes_of(tensor) // _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES

@@ -12,6 +12,7 @@ import torch
 from kernels.allocator import prefer_huge_pages
 from kernels.executor.plan.execution_plan import BufferSlice, ExecutionPlan
 from kernels.executor.plan.fused_segments import fuse_segments
+from kernels.torch_versions import bytes_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Arena:
     def __init__(self, plan: ExecutionPlan, buffers: Iterable[int], floats: int) -> None:
         self.memory = torch.empty(floats, dtype=plan.dtype, device=plan.device)
         if plan.device.type == "cpu":
-            prefer_huge_pages(self.memory.data_ptr(), self.memory.nbytes)
+            prefer_huge_pages(self.memory.data_ptr(), bytes_of(self.memory))
         self.content = object()
         self.origin: ContentOrigin | None = None
         self.before: tuple[object, ContentOrigin | None] = (None, None)

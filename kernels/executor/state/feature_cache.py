@@ -19,6 +19,7 @@ from kernels.executor.state.active_sets import ActiveSet
 from kernels.executor.state.arenas import Arena, ArenaLease, ArenaPool
 from kernels.executor.state.spread_maps import SpreadMaps
 from kernels.ops.cpu.program import ActiveSetTable
+from kernels.torch_versions import bytes_of
 
 
 @dataclass(slots=True)
@@ -80,7 +81,7 @@ class FeatureCache:
     @property
     def size_bytes(self) -> int:
         """Bytes of its buffers."""
-        return self.arena.memory.nbytes
+        return bytes_of(self.arena.memory)
 
     @property
     def arena(self) -> Arena:

@@ -27,6 +27,7 @@ from kernels.executor.state.arenas import Arena, ArenaPool
 from kernels.ops.cpu.operations import interleave
 from kernels.ops.maps import Halo, list_tiles
 from kernels.ops.reference.convolve import activate
+from kernels.torch_versions import storage_of
 
 # A recorded view assumed the strides of a contiguous image; ours are channels last.
 _VIEWS = {"view", "_unsafe_view", "_reshape_alias"}
@@ -260,10 +261,8 @@ class NodeRunner:
         return pytree.tree_unflatten(leaves, self.plan.graph.structure)
 
     def _is_ours(self, value: torch.Tensor) -> bool:
-        address = value.untyped_storage().data_ptr()
-        return any(
-            address == ours.memory.untyped_storage().data_ptr() for ours in (self.arena, self._workspace)
-        )
+        address = storage_of(value).data_ptr()
+        return any(address == storage_of(ours.memory).data_ptr() for ours in (self.arena, self._workspace))
 
 
 def _shuffled(source: torch.Tensor, operation: TransposedConvolution) -> torch.Tensor:

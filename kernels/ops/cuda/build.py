@@ -15,6 +15,8 @@ import shutil
 from functools import cache
 from pathlib import Path
 
+from kernels.ops.cpu import loader
+from kernels.ops.cuda.precompiled import KernelBinary, binary_for
 from kernels.ops.libraries import BuildError, BuildRecipe, load, obtain
 
 SOURCES = Path(__file__).parent
@@ -23,6 +25,11 @@ FLAGS = ("-O3", "-std=c++14", "-lineinfo", "-Xcompiler", "-fPIC", "-shared")
 SHIM_FLAGS = (
     *("-O2", "-std=c++14", "-ffp-contract=off", "-fno-strict-aliasing", "-U_FORTIFY_SOURCE"),
     *("-Wno-unknown-pragmas", "-DFLUXSHARD_SHIM", "-fPIC", "-shared", "-x", "c++"),
+)
+# The kernels are compiled for the sake of their names: nobody runs them.
+DRIVER_FLAGS = (
+    *("-O1", "-std=c++14", "-fno-strict-aliasing", "-U_FORTIFY_SOURCE", "-Wno-unknown-pragmas"),
+    *("-DFLUXSHARD_SHIM", "-DFLUXSHARD_DRIVER", "-fPIC", "-shared", "-x", "c++"),
 )
 VARIABLE = "FLUXSHARD_NVCC"
 
@@ -70,14 +77,39 @@ def architecture(device: int) -> str:
 
 @cache
 def cuda_library(target: str) -> ctypes.CDLL:
-    """The library for one architecture, built if it is not yet in the cache.
+    """The library for one architecture: built by nvcc, or precompiled kernels behind a launcher built by g++.
 
     Args:
         target: an architecture, such as "sm_90".
 
     Raises:
-        BuildError: no nvcc and no library, an nvcc that failed, or a cache that cannot be used.
+        BuildError: neither can be had; the message says why for both.
     """
+    try:
+        return _compiled_library(target)
+    except BuildError as error:
+        try:
+            return _precompiled_library(target)[0]
+        except (BuildError, ValueError) as other:
+            raise BuildError(f"{error}; {other}") from other
+
+
+def built_by(target: str) -> str:
+    """How the library of an architecture was made, for what is said of a measurement.
+
+    Raises:
+        BuildError: as `cuda_library`.
+    """
+    cuda_library(target)
+    try:
+        _compiled_library(target)
+    except BuildError:
+        return f"precompiled for {_precompiled_library(target)[1].architecture}"
+    return "compiled here"
+
+
+@cache
+def _compiled_library(target: str) -> ctypes.CDLL:
     path, asked = nvcc(), os.environ.get(VARIABLE)
     tried = f"{VARIABLE}={asked}" if asked else "the PATH, CUDA_HOME, /usr/local/cuda"
     missing = f"no nvcc found (tried {tried}): install the CUDA toolkit or set {VARIABLE}"
@@ -88,6 +120,40 @@ def cuda_library(target: str) -> ctypes.CDLL:
         f"cuda-{target}", [SOURCES / "launch.cu"], _sources(), flags, machine=platform.machine()
     )
     return _typed(load(obtain(recipe, path, missing)))
+
+
+@cache
+def _precompiled_library(target: str) -> tuple[ctypes.CDLL, KernelBinary]:
+    """Kernels that lie beside the sources, launched through the driver.
+
+    Raises:
+        ValueError: no binary serves the architecture.
+        BuildError: the launcher cannot be compiled.
+    """
+    binary, code = binary_for(target)
+    library = launcher_library(loader.compiler(), target)
+    library.kept_code = code  # type: ignore[attr-defined]  # the driver reads it when a context first needs it
+    library.fluxshard_open(code)
+    return library, binary
+
+
+def launcher_library(compiler: str | None, target: str) -> ctypes.CDLL:
+    """launch.cu for a processor alone, which finds its kernels in a binary (driver.h); opened with none.
+
+    Args:
+        compiler: for C++; None where there is none, and a library of an earlier build serves. target: the
+            architecture that it will launch on: each has a library of its own, since it holds one binary.
+
+    Raises:
+        BuildError: the compiler failed, or there is none and no library.
+    """
+    files = [SOURCES / "launch.cu", SOURCES / "shim" / "fibers.cpp"]
+    recipe = BuildRecipe(
+        "cuda-launcher", files, _sources(), (*DRIVER_FLAGS, "-ldl"), (SOURCES,), platform.machine() + target
+    )
+    library = _typed(load(obtain(recipe, compiler, "no C++ compiler found: install g++ or set CXX")))
+    library.fluxshard_open.argtypes, library.fluxshard_open.restype = (ctypes.c_char_p,), None
+    return library
 
 
 @cache
@@ -129,7 +195,7 @@ def racecheck_flags(compiler: str) -> tuple[str, ...]:
 
 
 def _sources() -> list[Path]:
-    patterns = ("*.cu", "*.cuh", "shim/*.h", "shim/*.cpp")
+    patterns = ("*.cu", "*.cuh", "*.h", "shim/*.h", "shim/*.cpp")
     return [path for pattern in patterns for path in SOURCES.glob(pattern)]
 
 

@@ -5,6 +5,9 @@
 #include "move.cuh"
 #include "search.cuh"
 
+#ifdef FLUXSHARD_DRIVER
+#include "driver.h"
+#endif
 #ifndef FLUXSHARD_SHIM
 #include <cuda_runtime.h>
 #endif
@@ -20,7 +23,9 @@ typedef cudaStream_t Stream;
 
 template <typename... P, typename... A>
 int launch(void (*kernel)(P...), dim3 grid, int threads, int shared_bytes, Stream stream, A... arguments) {
-#ifdef FLUXSHARD_SHIM
+#if defined(FLUXSHARD_DRIVER)
+  return driver::launch<P...>(kernel, grid, threads, shared_bytes, stream, static_cast<P>(arguments)...);
+#elif defined(FLUXSHARD_SHIM)
   (void)stream;
   return shim::run(grid, threads, shared_bytes, [&] { kernel(static_cast<P>(arguments)...); });
 #else
@@ -295,6 +300,15 @@ int fluxshard_search(const unsigned char* frame, const unsigned char* frame_grey
   return error;
 }
 
+#ifdef FLUXSHARD_DRIVER
+// The kernels of this process: a cubin, which must outlive it.
+void fluxshard_open(const void* image) {
+  std::lock_guard<std::mutex> lock(driver::state().mutex);
+  driver::state().image = image;
+}
+const char* fluxshard_error(int error) { return driver::describe(error); }
+#else
 const char* fluxshard_error(int error) { return cudaGetErrorString(static_cast<cudaError_t>(error)); }
+#endif
 
 }  // extern "C"
