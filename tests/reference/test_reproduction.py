@@ -199,6 +199,7 @@ def sweep(tmp_path):
 def test_bytes_are_those_after_start_up_over_the_time_after_it(sweep):
     """Five of ten frames are captured at 0.5 s or later; the run goes on until 2.5 s."""
     assert read_runs(sweep)["counted_uplink_bps"].tolist() == [pytest.approx(8 * 5 * 1250 / 2.0)]
+    assert read_runs(sweep)["critical_uplink_bps"].tolist() == [pytest.approx(8 * 5 * 1000 / 2.0)]
 
 
 @pytest.mark.parametrize(("power", "value"), [(2, 2e-7), (1, 3e-5), (0, 4e-3)])
