@@ -3,18 +3,17 @@
     python -m analysis calibrate [davis=FOLDER yolo11n_seg=FILE yolo11n=FILE] [run=true|false] …
 
 Fitted are each system's codec (its block bytes), the similarity of one that reuses by it, FluxShard's rule
-of salience ("task dependent" in the paper), the one-way propagation delay, and whether coding takes time.
-Nothing else. The paper's ``calibration_grid`` is run once at the project's own delay, and every candidate is
-reckoned from it: with one frame under way and computation in the cloud, a delay longer by Δ makes each result
-later by 2Δ, charging no coding makes it sooner by what was charged, and the link carries the same bytes a
-frame at another rate of frames,
+of salience ("task dependent" in the paper), and the one-way propagation delay. Nothing else: coding takes no
+time, as in the paper's own time model (§IV-D). The paper's ``calibration_grid`` is run once at the project's
+own delay, and every candidate is reckoned from it: with one frame under way, a delay longer by Δ makes each
+result that crossed the link later by 2Δ, and the link carries the same bytes a frame at another rate of
+frames,
 
-    T' = T + o·(2Δ − c),    r' = r·T/T',
+    T' = T + 2·o·Δ,    r' = r·T/T',
 
-with o the share of frames that crossed the link and c their mean coding time. The loss is the mean of
-|ln(simulated / published)| over the published latencies, bytes, hit ratios and accuracies that are not held
-out and that the grid's levels answer for. Every combination of candidates, delays and coding rules is tried;
-ties go to what comes first. What is found is written to
+with o the share of such frames. The loss is the mean of |ln(simulated / published)| over the published
+latencies, bytes, hit ratios and accuracies that are not held out and that the grid's levels answer for. Every
+combination of candidates and delays is tried; ties go to what comes first. What is found is written to
 ``conf/experiment/<paper>/calibration/fitted.yaml``, which the figures then really run with.
 """
 
@@ -43,7 +42,6 @@ from traces.errors import InputError
 TASKS = ("segment", "detect")
 GRID_DELAY_S = 0.025  # link.delay_s of conf/config.yaml, which the grid runs with
 DELAYS_S = tuple(milliseconds / 1e3 for milliseconds in range(0, 65, 5))
-CODING = ("profile", "none")
 KINDS = ("latency", "bytes", "ratio", "accuracy")
 
 
@@ -72,7 +70,6 @@ class GridCell:
     reuse_ratio_mean: float
     foreground_iou_mean: float
     offload_ratio: float
-    coding_s: float
 
 
 Place = tuple[str, str]  # a task's model, and the level of bandwidth
@@ -87,17 +84,15 @@ class Setting:
     Args:
         variants: system → its candidate in the grid.
         delay_s: one way.
-        coding: `codec_time` of the run.
     """
 
     variants: Mapping[str, Variant]
     delay_s: float
-    coding: str
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """The best setting, its loss, that of the uncalibrated one, and the numbers that it saw."""
+    """The best setting, its loss, that of the grid's first candidates and delay, and the numbers seen."""
 
     setting: Setting
     loss: float
@@ -120,7 +115,7 @@ def fit(grid: Grid, numbers: Mapping[str, PublishedNumber], mapping: PaperMappin
     for system, variant, _ in grid:
         if variant not in candidates.setdefault(system, []):
             candidates[system].append(variant)
-    before = Setting({system: of[0] for system, of in candidates.items()}, GRID_DELAY_S, "profile")
+    before = Setting({system: of[0] for system, of in candidates.items()}, GRID_DELAY_S)
     seen = _answered(numbers, mapping, {(system, place) for system, _, place in grid})
     if not seen:
         raise InputError("calibrate: expected published numbers that the grid answers for, found none")
@@ -133,20 +128,20 @@ def fit(grid: Grid, numbers: Mapping[str, PublishedNumber], mapping: PaperMappin
 
     best, best_loss = before, loss(reckoned(grid, before))
     loss_before = best_loss
-    for delay_s, coding in itertools.product(DELAYS_S, CODING):
-        moved = {key: _moved(cell, delay_s, coding) for key, cell in grid.items()}
+    for delay_s in DELAYS_S:
+        moved = {key: _moved(cell, delay_s) for key, cell in grid.items()}
         for chosen in itertools.product(*candidates.values()):
             variants = dict(zip(candidates, chosen, strict=True))
             found = loss(_world(moved, variants))
             if found < best_loss - 1e-12:
-                best, best_loss = Setting(variants, delay_s, coding), found
+                best, best_loss = Setting(variants, delay_s), found
     return Fit(best, best_loss, loss_before, tuple(seen))
 
 
 def reckoned(grid: Grid, setting: Setting) -> World:
     """What each system would have been in each task under a setting."""
     chosen = _world(grid, setting.variants)
-    return {key: _moved(cell, setting.delay_s, setting.coding) for key, cell in chosen.items()}
+    return {key: _moved(cell, setting.delay_s) for key, cell in chosen.items()}
 
 
 def _world(grid: Grid, variants: Mapping[str, Variant]) -> World:
@@ -157,10 +152,9 @@ def _world(grid: Grid, variants: Mapping[str, Variant]) -> World:
     }
 
 
-def _moved(cell: GridCell, delay_s: float, coding: str) -> GridCell:
-    """A cell at another delay and coding rule; the equations stand at the top."""
-    charged_s = cell.coding_s if coding == "none" else 0.0
-    latency_s = cell.latency_mean_s + cell.offload_ratio * (2.0 * (delay_s - GRID_DELAY_S) - charged_s)
+def _moved(cell: GridCell, delay_s: float) -> GridCell:
+    """A cell at another delay; the equations stand at the top."""
+    latency_s = cell.latency_mean_s + 2.0 * cell.offload_ratio * (delay_s - GRID_DELAY_S)
     rate_bps = cell.critical_uplink_bps * cell.latency_mean_s / latency_s
     return replace(cell, latency_mean_s=latency_s, critical_uplink_bps=rate_bps)
 
@@ -190,21 +184,15 @@ def _key(where: Mapping[str, Any]) -> tuple[str, Place]:
     return where["system"], (where["model"], where.get("swept.trace", "medium"))
 
 
-def grid_of(runs: pd.DataFrame, coding_s: Sequence[float]) -> Grid:
-    """The grid from its runs, replicates averaged, defaults first.
-
-    Args:
-        runs: as :func:`analysis.reproduction.cells.read_runs` makes them.
-        coding_s: of each, :func:`_coding_s`.
-    """
-    table = runs.assign(coding_s=list(coding_s))
+def grid_of(runs: pd.DataFrame) -> Grid:
+    """The grid from its runs (:func:`analysis.reproduction.cells.read_runs`), replicates averaged."""
     found: dict[tuple[str, Variant, Place], GridCell] = {}
     keys = [
         (str(row["system"]), _variant(row), (str(row["model"]), str(row["swept.trace"])))
-        for _, row in table.iterrows()
+        for _, row in runs.iterrows()
     ]
     for key in dict.fromkeys(keys):
-        same = table[[one == key for one in keys]]
+        same = runs[[one == key for one in keys]]
         means = {name: float(same[name].astype(float).mean()) for name in GridCell.__dataclass_fields__}
         found[key] = GridCell(**means)
     return found
@@ -231,9 +219,7 @@ def calibrate(choices: Choices) -> tuple[Fit, Path]:
     if choices.run:
         print(f"{paper}/{grid.name}: in {folder}", file=sys.stderr)
         run_missing(folder, arguments(paper, grid, choices.data, "none"), choices.processes)
-    runs = read_runs(folder)
-    coding_s = [_coding_s(folder / str(row["folder"])) for _, row in runs.iterrows()]
-    found = fit(grid_of(runs, coding_s), numbers, mapping)
+    found = fit(grid_of(read_runs(folder)), numbers, mapping)
     target = Path(__file__).parents[2] / "conf" / "experiment" / paper / "calibration" / "fitted.yaml"
     write_fitted(found, choices.data, target)
     return found, target
@@ -266,7 +252,7 @@ def fitted_text(found: Fit) -> str:
     lines = [
         f"mean |ln(simulated / published)| over {len(found.seen)} numbers: {found.loss_before:.3f} before, "
         f"{found.loss:.3f} after",
-        f"delay {setting.delay_s * 1e3:g} ms one way, codec_time={setting.coding}",
+        f"delay {setting.delay_s * 1e3:g} ms one way",
     ]
     for system, variant in setting.variants.items():
         parts = [
@@ -299,7 +285,7 @@ link:
   delay_s: {setting.delay_s:g}
 downlink:
   delay_s: {setting.delay_s:g}
-codec_time: {setting.coding}
+codec_time: none
 
 experiment:
 """
@@ -330,10 +316,3 @@ def _answers(asked: Counterpart, known: set[tuple[str, Place]]) -> bool:
             if beside not in ({}, {"cameras": 1}):
                 return False
     return True
-
-
-def _coding_s(folder: Path) -> float:
-    """Mean of what encoding and decoding took of the results that crossed the link; 0 where none did."""
-    frames = pd.read_parquet(folder / "frames.parquet", columns=["outcome", "path", "encode_s", "decode_s"])
-    sent = frames[(frames["outcome"] == "completed") & (frames["path"] == "cloud")]
-    return float((sent["encode_s"] + sent["decode_s"]).mean()) if len(sent) else 0.0
