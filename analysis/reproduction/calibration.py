@@ -2,18 +2,18 @@
 
     python -m analysis calibrate [davis=FOLDER yolo11n_seg=FILE yolo11n=FILE] [run=true|false] …
 
-Fitted are each system's codec (its block bytes), the similarity of one that reuses by it, the one-way
-propagation delay, and whether coding takes time. Nothing else. The paper's ``calibration_grid`` is run once
-at the project's own delay, and every candidate is reckoned from it: with one frame under way and computation
-in the cloud, a delay longer by Δ makes each result later by 2Δ, charging no coding makes it sooner by what
-was charged, and the link carries the same bytes a frame at another rate of frames,
+Fitted are each system's codec (its block bytes), the similarity of one that reuses by it, FluxShard's rule
+of salience ("task dependent" in the paper), and the one-way propagation delay. Nothing else: coding takes no
+time, as in the paper's own time model (§IV-D). The paper's ``calibration_grid`` is run once at the project's
+own delay, and every candidate is reckoned from it: with one frame under way, a delay longer by Δ makes each
+result that crossed the link later by 2Δ, and the link carries the same bytes a frame at another rate of
+frames,
 
-    T' = T + o·(2Δ − c),    r' = r·T/T',
+    T' = T + 2·o·Δ,    r' = r·T/T',
 
-with o the share of frames that crossed the link and c their mean coding time. The loss is the mean of
-|ln(simulated / published)| over the published latencies, bytes and hit ratios that are not held out and that
-the grid's levels answer for; accuracies take no part. It is minimised system by system in turn, until nothing
-changes, for each delay and coding rule; ties go to what comes first in the grid. What is found is written to
+with o the share of such frames. The loss is the mean of |ln(simulated / published)| over the published
+latencies, bytes, hit ratios and accuracies that are not held out and that the grid's levels answer for. Every
+combination of candidates and delays is tried; ties go to what comes first. What is found is written to
 ``conf/experiment/<paper>/calibration/fitted.yaml``, which the figures then really run with.
 """
 
@@ -22,11 +22,11 @@ from __future__ import annotations
 import itertools
 import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -42,9 +42,23 @@ from traces.errors import InputError
 TASKS = ("segment", "detect")
 GRID_DELAY_S = 0.025  # link.delay_s of conf/config.yaml, which the grid runs with
 DELAYS_S = tuple(milliseconds / 1e3 for milliseconds in range(0, 65, 5))
-CODING = ("profile", "none")
-KINDS = ("latency", "bytes", "ratio")
-Variant = tuple[str, "float | None"]  # codec, and similarity where there is one
+KINDS = ("latency", "bytes", "ratio", "accuracy")
+
+
+class Variant(NamedTuple):
+    """A candidate of a system; None where the system has no such option.
+
+    Args:
+        codec: of what it sends.
+        similarity: above which it reuses a result.
+        salience_rule: which blocks are critical.
+        margin_px: around them.
+    """
+
+    codec: str
+    similarity: float | None = None
+    salience_rule: str | None = None
+    margin_px: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +66,10 @@ class GridCell:
     """What one candidate of a system was in one task; the names are those of columns of runs."""
 
     latency_mean_s: float
-    counted_uplink_bps: float
+    critical_uplink_bps: float
     reuse_ratio_mean: float
+    foreground_iou_mean: float
     offload_ratio: float
-    coding_s: float
 
 
 Place = tuple[str, str]  # a task's model, and the level of bandwidth
@@ -68,19 +82,17 @@ class Setting:
     """What is fitted.
 
     Args:
-        variants: system → its candidate in the grid, codec and similarity (None: not its own).
+        variants: system → its candidate in the grid.
         delay_s: one way.
-        coding: `codec_time` of the run.
     """
 
     variants: Mapping[str, Variant]
     delay_s: float
-    coding: str
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """The best setting, its loss, that of the uncalibrated one, and the numbers that it saw."""
+    """The best setting, its loss, that of the grid's first candidates and delay, and the numbers seen."""
 
     setting: Setting
     loss: float
@@ -103,41 +115,48 @@ def fit(grid: Grid, numbers: Mapping[str, PublishedNumber], mapping: PaperMappin
     for system, variant, _ in grid:
         if variant not in candidates.setdefault(system, []):
             candidates[system].append(variant)
-    before = Setting({system: of[0] for system, of in candidates.items()}, GRID_DELAY_S, "profile")
+    before = Setting({system: of[0] for system, of in candidates.items()}, GRID_DELAY_S)
     seen = _answered(numbers, mapping, {(system, place) for system, _, place in grid})
     if not seen:
         raise InputError("calibrate: expected published numbers that the grid answers for, found none")
 
-    def loss(setting: Setting) -> float:
-        world = reckoned(grid, setting)
-        values = [value_in(world, mapping.quantities[id]) for id in seen]
-        errors = [
-            abs(math.log(max(value, 1e-3) / numbers[id].value))
-            for id, value in zip(seen, values, strict=True)
-        ]
+    asked = [(mapping.quantities[id], numbers[id].value) for id in seen]
+
+    def loss(world: World) -> float:
+        errors = [abs(math.log(max(value_in(world, one), 1e-3) / value)) for one, value in asked]
         return math.fsum(errors) / len(errors)
 
-    best, best_loss = before, loss(before)
-    for delay_s, coding in itertools.product(DELAYS_S, CODING):
-        setting, found = _descend(Setting(before.variants, delay_s, coding), candidates, loss)
-        if found < best_loss - 1e-12:
-            best, best_loss = setting, found
-    return Fit(best, best_loss, loss(before), tuple(seen))
+    best, best_loss = before, loss(reckoned(grid, before))
+    loss_before = best_loss
+    for delay_s in DELAYS_S:
+        moved = {key: _moved(cell, delay_s) for key, cell in grid.items()}
+        for chosen in itertools.product(*candidates.values()):
+            variants = dict(zip(candidates, chosen, strict=True))
+            found = loss(_world(moved, variants))
+            if found < best_loss - 1e-12:
+                best, best_loss = Setting(variants, delay_s), found
+    return Fit(best, best_loss, loss_before, tuple(seen))
 
 
 def reckoned(grid: Grid, setting: Setting) -> World:
     """What each system would have been in each task under a setting."""
-    world = {}
-    for (system, variant, place), cell in grid.items():
-        if setting.variants[system] != variant:
-            continue
-        charged_s = cell.coding_s if setting.coding == "none" else 0.0
-        latency_s = cell.latency_mean_s + cell.offload_ratio * (
-            2.0 * (setting.delay_s - GRID_DELAY_S) - charged_s
-        )
-        rate_bps = cell.counted_uplink_bps * cell.latency_mean_s / latency_s
-        world[system, place] = replace(cell, latency_mean_s=latency_s, counted_uplink_bps=rate_bps)
-    return world
+    chosen = _world(grid, setting.variants)
+    return {key: _moved(cell, setting.delay_s) for key, cell in chosen.items()}
+
+
+def _world(grid: Grid, variants: Mapping[str, Variant]) -> World:
+    return {
+        (system, place): cell
+        for (system, variant, place), cell in grid.items()
+        if variants[system] == variant
+    }
+
+
+def _moved(cell: GridCell, delay_s: float) -> GridCell:
+    """A cell at another delay; the equations stand at the top."""
+    latency_s = cell.latency_mean_s + 2.0 * cell.offload_ratio * (delay_s - GRID_DELAY_S)
+    rate_bps = cell.critical_uplink_bps * cell.latency_mean_s / latency_s
+    return replace(cell, latency_mean_s=latency_s, critical_uplink_bps=rate_bps)
 
 
 def value_in(world: World, asked: Counterpart) -> float:
@@ -165,30 +184,31 @@ def _key(where: Mapping[str, Any]) -> tuple[str, Place]:
     return where["system"], (where["model"], where.get("swept.trace", "medium"))
 
 
-def grid_of(runs: pd.DataFrame, coding_s: Sequence[float]) -> Grid:
-    """The grid from its runs, replicates averaged, defaults first.
-
-    Args:
-        runs: as :func:`analysis.reproduction.cells.read_runs` makes them.
-        coding_s: of each, :func:`_coding_s`.
-    """
-    table = runs.assign(coding_s=list(coding_s))
+def grid_of(runs: pd.DataFrame) -> Grid:
+    """The grid from its runs (:func:`analysis.reproduction.cells.read_runs`), replicates averaged."""
     found: dict[tuple[str, Variant, Place], GridCell] = {}
-    for _, row in table.iterrows():
-        similarity = row.get("system.similarity")
-        variant = (str(row["system.codec"]), None if pd.isna(similarity) else float(similarity))
-        same = table[(table["system"] == row["system"]) & (table["system.codec"] == row["system.codec"])]
-        same = same[(same["model"] == row["model"]) & (same["swept.trace"] == row["swept.trace"])]
-        same = same[_is(same, "system.similarity", variant[1])]
+    keys = [
+        (str(row["system"]), _variant(row), (str(row["model"]), str(row["swept.trace"])))
+        for _, row in runs.iterrows()
+    ]
+    for key in dict.fromkeys(keys):
+        same = runs[[one == key for one in keys]]
         means = {name: float(same[name].astype(float).mean()) for name in GridCell.__dataclass_fields__}
-        found[str(row["system"]), variant, (str(row["model"]), str(row["swept.trace"]))] = GridCell(**means)
+        found[key] = GridCell(**means)
     return found
 
 
-def _is(table: pd.DataFrame, column: str, value: float | None) -> pd.Series[bool]:
-    if value is None:
-        return table[column].isna() if column in table else pd.Series(True, index=table.index)
-    return table[column].astype(float) == value
+def _variant(row: Mapping[Any, Any] | pd.Series[Any]) -> Variant:
+    similarity, rule, margin = (
+        None if pd.isna(value := row.get(f"system.{name}")) else value
+        for name in ("similarity", "salience_rule", "margin_px")
+    )
+    return Variant(
+        str(row["system.codec"]),
+        None if similarity is None else float(similarity),
+        None if rule is None else str(rule),
+        None if margin is None else int(margin),
+    )
 
 
 def calibrate(choices: Choices) -> tuple[Fit, Path]:
@@ -199,9 +219,7 @@ def calibrate(choices: Choices) -> tuple[Fit, Path]:
     if choices.run:
         print(f"{paper}/{grid.name}: in {folder}", file=sys.stderr)
         run_missing(folder, arguments(paper, grid, choices.data, "none"), choices.processes)
-    runs = read_runs(folder)
-    coding_s = [_coding_s(folder / str(row["folder"])) for _, row in runs.iterrows()]
-    found = fit(grid_of(runs, coding_s), numbers, mapping)
+    found = fit(grid_of(read_runs(folder)), numbers, mapping)
     target = Path(__file__).parents[2] / "conf" / "experiment" / paper / "calibration" / "fitted.yaml"
     write_fitted(found, choices.data, target)
     return found, target
@@ -234,21 +252,30 @@ def fitted_text(found: Fit) -> str:
     lines = [
         f"mean |ln(simulated / published)| over {len(found.seen)} numbers: {found.loss_before:.3f} before, "
         f"{found.loss:.3f} after",
-        f"delay {setting.delay_s * 1e3:g} ms one way, codec_time={setting.coding}",
+        f"delay {setting.delay_s * 1e3:g} ms one way",
     ]
-    lines += [
-        f"{system}: {codec}" + (f", similarity {similarity:g}" if similarity is not None else "")
-        for system, (codec, similarity) in setting.variants.items()
-    ]
+    for system, variant in setting.variants.items():
+        parts = [
+            variant.codec,
+            "" if variant.similarity is None else f"similarity {variant.similarity:g}",
+            "" if variant.salience_rule is None else f"salience by {variant.salience_rule}",
+            "" if variant.margin_px is None else f"margin {variant.margin_px} px",
+        ]
+        lines.append(f"{system}: " + ", ".join(part for part in parts if part))
     return "\n".join(lines)
 
 
 def write_fitted(found: Fit, data: Data, target: Path) -> None:
     """Write fitted.yaml, with what it was fitted to."""
     setting = found.setting
-    given = {system: value for system, (_, value) in setting.variants.items() if value is not None}
-    similarity = ", ".join(f"{system}: {value:g}" for system, value in given.items())
-    codecs = ", ".join(f'{system}: "{codec}"' for system, (codec, _) in setting.variants.items())
+    variants = setting.variants
+    codecs = ", ".join(f'{system}: "{one.codec}"' for system, one in variants.items())
+    lines = [f"  codecs: {{{codecs}}}"]
+    for name in ("similarity", "salience_rule", "margin_px"):
+        values = {
+            system: value for system, one in variants.items() if (value := getattr(one, name)) is not None
+        }
+        lines.append(f"  {name}: {{{', '.join(f'{system}: {value}' for system, value in values.items())}}}")
     video = "the bundled scenes" if data.bundled else "DAVIS and the bundled scene"
     text = f"""# @package _global_
 # Fitted by `python -m analysis calibrate` on {video} to {len(found.seen)} of the paper's numbers,
@@ -258,32 +285,11 @@ link:
   delay_s: {setting.delay_s:g}
 downlink:
   delay_s: {setting.delay_s:g}
-codec_time: {setting.coding}
+codec_time: none
 
 experiment:
-  codecs: {{{codecs}}}
-  similarity: {{{similarity}}}
 """
-    write_whole(target, lambda part: part.write_text(text, encoding="utf-8"))
-
-
-def _descend(
-    setting: Setting,
-    candidates: Mapping[str, Sequence[Variant]],
-    loss: Callable[[Setting], float],
-) -> tuple[Setting, float]:
-    """One system at a time to its best candidate, until nothing changes."""
-    best = loss(setting)
-    while True:
-        changed = False
-        for system, options in candidates.items():
-            for option in options:
-                tried = Setting({**setting.variants, system: option}, setting.delay_s, setting.coding)
-                found = loss(tried)
-                if found < best - 1e-12:
-                    setting, best, changed = tried, found, True
-        if not changed:
-            return setting, best
+    write_whole(target, lambda part: part.write_text(text + "\n".join(lines) + "\n", encoding="utf-8"))
 
 
 def _answered(
@@ -310,10 +316,3 @@ def _answers(asked: Counterpart, known: set[tuple[str, Place]]) -> bool:
             if beside not in ({}, {"cameras": 1}):
                 return False
     return True
-
-
-def _coding_s(folder: Path) -> float:
-    """Mean of what encoding and decoding took of the results that crossed the link; 0 where none did."""
-    frames = pd.read_parquet(folder / "frames.parquet", columns=["outcome", "path", "encode_s", "decode_s"])
-    sent = frames[(frames["outcome"] == "completed") & (frames["path"] == "cloud")]
-    return float((sent["encode_s"] + sent["decode_s"]).mean()) if len(sent) else 0.0

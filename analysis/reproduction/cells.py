@@ -6,6 +6,7 @@ count (captured after start-up):
 - `counted_uplink_bps`: bits that crossed the uplink, opportunistic ones included, over the time from the end
   of start-up to the end of the run. The summary's `uplink_bps_mean` has the first frame in it, which a run of
   seconds would make a large part of.
+- `critical_uplink_bps`: the same without opportunistic ones.
 - `edge_compute_mean_s`, `cloud_compute_mean_s`, `extract_mean_s`: means over results.
 """
 
@@ -161,9 +162,11 @@ def _from_frames(folder: Path, row: Mapping[Any, Any]) -> dict[str, float | None
     warmup_s = float(row["warmup_s"])
     counted = frames[frames["captured_s"] >= warmup_s]
     done = counted[counted["outcome"] == "completed"]
-    sent_bits = 8.0 * float(sum(counted[name].fillna(0).sum() for name in _BYTES))
+    critical, unasked = (8.0 * float(counted[name].fillna(0).sum()) for name in _BYTES)
+    counted_s = float(row["simulated_s"]) - warmup_s
     found: dict[str, float | None] = {
-        "counted_uplink_bps": sent_bits / (float(row["simulated_s"]) - warmup_s)
+        "counted_uplink_bps": (critical + unasked) / counted_s,
+        "critical_uplink_bps": critical / counted_s,
     }
     for name, column in _MEANS.items():
         found[name] = float(done[column].mean()) if len(done) else None

@@ -3,14 +3,15 @@
     python -m analysis reproduce [paper=NAME] [figure=NAME] [calibration=none|fitted] [run=true|false]
         [davis=FOLDER yolo11n_seg=FILE yolo11n=FILE] [folder=multirun/reproduce] [processes=2] [out=FILE]
 
-Without `figure` every experiment that a published number is held against is run; with it, only that one, and
-the numbers of the others stay unsimulated. ``run=false`` compares what is there.
+Without `figure` every experiment that a published number is held against, or a figure drawn of, is run; with
+it, only that one, and the numbers of the others stay unsimulated. ``run=false`` compares what is there. The
+pictures are in ``<folder>/<paper>/<calibration>/figures``.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import pandas as pd
 
 from analysis.published.numbers import papers, read_published
 from analysis.reproduction.cells import Simulated, read_runs, simulated
+from analysis.reproduction.drawing import draw_compared, draw_figures
 from analysis.reproduction.experiments import PROCESSES, Data, arguments, folder_of, run_missing
 from analysis.reproduction.mapping import PaperExperiment, PaperMapping, read_mapping
 from analysis.reproduction.table import Reproduced, compared, summary_text, write_table
@@ -46,7 +48,7 @@ class Choices:
 
 
 def reproduce(choices: Choices) -> list[Reproduced]:
-    """Run, compare and write; the comparisons of every paper chosen.
+    """Run, compare, draw and write; the comparisons of every paper chosen.
 
     Raises:
         InputError: an unknown paper or figure, or a run that failed.
@@ -57,7 +59,8 @@ def reproduce(choices: Choices) -> list[Reproduced]:
     for paper in chosen:
         numbers = read_published(paper)
         mapping = read_mapping(paper, numbers)
-        runs = _runs(paper, mapping, choices)
+        folders = _folders(paper, mapping, choices)
+        runs = _runs(mapping, folders)
 
         def value_of(
             id: str, mapping: PaperMapping = mapping, runs: dict[str, pd.DataFrame] = runs
@@ -67,7 +70,11 @@ def reproduce(choices: Choices) -> list[Reproduced]:
 
         on_davis = any("segment" in one.tasks for one in mapping.experiments.values())
         note = "Segment on the bundled scene in place of DAVIS" if on_davis and choices.data.bundled else ""
-        rows += compared(numbers, mapping, value_of, note)
+        compared_here = compared(numbers, mapping, value_of, note)
+        target = choices.folder / paper / choices.calibration / "figures"
+        drawn = [*draw_figures(mapping, folders, target), *draw_compared(compared_here, target)]
+        print(f"{paper}: {len(drawn)} pictures in {target}", file=sys.stderr)
+        rows += compared_here
     write_table(rows, choices.out)
     return rows
 
@@ -107,11 +114,12 @@ def read_choices(given: Sequence[str]) -> Choices:
     return Choices(**values)  # type: ignore[arg-type]
 
 
-def _runs(paper: str, mapping: PaperMapping, choices: Choices) -> dict[str, pd.DataFrame]:
-    """The runs of each experiment that was asked for and could be had, by its name."""
-    names = _chosen(paper, mapping, choices.figure)
-    tables: dict[str, pd.DataFrame] = {}
-    for name in dict.fromkeys(_runner(mapping, name).name for name in names):
+def _folders(paper: str, mapping: PaperMapping, choices: Choices) -> dict[str, Path]:
+    """Where the runs of each experiment that was asked for lie, by its name; of those that have any."""
+    folders: dict[str, Path] = {}
+    for name in dict.fromkeys(
+        _runner(mapping, name).name for name in _chosen(paper, mapping, choices.figure)
+    ):
         experiment = mapping.experiments[name]
         data = choices.data if any("segment" in task for task in experiment.tasks) else Data()
         folder = folder_of(choices.folder, paper, name, data, choices.calibration).resolve()
@@ -119,8 +127,15 @@ def _runs(paper: str, mapping: PaperMapping, choices: Choices) -> dict[str, pd.D
             print(f"{paper}/{name}: in {folder}", file=sys.stderr)
             run_missing(folder, arguments(paper, experiment, data, choices.calibration), choices.processes)
         if (folder / "sweep.json").is_file():
-            tables[name] = read_runs(folder)
-    return {name: tables[runner] for name in names if (runner := _runner(mapping, name).name) in tables}
+            folders[name] = folder
+    return folders
+
+
+def _runs(mapping: PaperMapping, folders: Mapping[str, Path]) -> dict[str, pd.DataFrame]:
+    """The runs that answer for each experiment, by its name."""
+    tables = {name: read_runs(folder) for name, folder in folders.items()}
+    runners = {name: _runner(mapping, name).name for name in mapping.experiments}
+    return {name: tables[runner] for name, runner in runners.items() if runner in tables}
 
 
 def _runner(mapping: PaperMapping, name: str) -> PaperExperiment:
@@ -130,9 +145,14 @@ def _runner(mapping: PaperMapping, name: str) -> PaperExperiment:
 
 
 def _chosen(paper: str, mapping: PaperMapping, figure: str | None) -> list[str]:
-    asked = list(dict.fromkeys(one.experiment for one in mapping.quantities.values()))
+    """The experiments that a number is held against, or that a figure shows; or the one that was named."""
+    asked = [one.experiment for one in mapping.quantities.values()]
+    asked = list(dict.fromkeys([*asked, *(one.experiment for one in mapping.figures.values())]))
     if figure is None:
         return asked
+    if figure in mapping.figures and figure not in asked:
+        return [mapping.figures[figure].experiment]
     if figure not in asked:
-        raise InputError(f"figure: expected one of {', '.join(asked)} of {paper}, found {figure!r}")
+        known = ", ".join(dict.fromkeys([*asked, *mapping.figures]))
+        raise InputError(f"figure: expected one of {known} of {paper}, found {figure!r}")
     return [figure]

@@ -64,14 +64,30 @@ class PaperExperiment:
 
 
 @dataclass(frozen=True, slots=True)
+class PaperFigure:
+    """A figure that is drawn of an experiment's runs.
+
+    Args:
+        name: of the figure, and of its file.
+        experiment: whose runs it shows, one that is run itself.
+        plot: what ``python -m analysis plot`` is told beside the runs.
+    """
+
+    name: str
+    experiment: str
+    plot: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PaperMapping:
-    """All that stands against the numbers of one paper."""
+    """All that stands against the numbers of one paper, and its figures."""
 
     quantities: Mapping[str, Counterpart]
     experiments: Mapping[str, PaperExperiment]
     unsimulated: Mapping[str, str]
     stands_for: Mapping[str, str]
     explained: Mapping[str, str]
+    figures: Mapping[str, PaperFigure]
     grid: str | None
 
 
@@ -82,7 +98,7 @@ def read_mapping(
 
     Raises:
         InputError: an id that no number has or that two quantities claim, an outcome that neither a quantity
-            nor `unsimulated` names, or a word that is not known.
+            nor `unsimulated` names, a word that is not known, or a figure of no experiment.
     """
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     if paper not in content:
@@ -111,8 +127,24 @@ def read_mapping(
     missing = [one.id for one in numbers.values() if one.is_outcome and one.id not in found]
     if missing := [id for id in missing if id not in section["unsimulated"]]:
         raise InputError(f"{path.name}: expected a quantity or a reason for {', '.join(missing)}, found none")
+    figures = {
+        figure: PaperFigure(figure, entry["of"], tuple(entry["plot"].split()))
+        for figure, entry in section["figures"].items()
+    }
+    for figure, entry in figures.items():
+        if entry.experiment not in experiments or experiments[entry.experiment].jobs_of is not None:
+            raise InputError(
+                f"{path.name}: figures.{figure}: expected an experiment that is run, found "
+                f"{entry.experiment!r}"
+            )
     return PaperMapping(
-        found, experiments, section["unsimulated"], section["stands_for"], explained, section.get("grid")
+        found,
+        experiments,
+        section["unsimulated"],
+        section["stands_for"],
+        explained,
+        figures,
+        section.get("grid"),
     )
 
 

@@ -31,7 +31,7 @@ def salient_blocks(
     """
     if isinstance(reach_blocks, bool) or not isinstance(reach_blocks, (int, np.integer)) or reach_blocks < 0:
         raise ValueError(f"reach_blocks must be an integer >= 0 (got {reach_blocks!r})")
-    return _grown(foreground_share(foreground, vectors, block_px) > 0.0, int(reach_blocks))
+    return grown(foreground_share(foreground, vectors, block_px) > 0.0, int(reach_blocks))
 
 
 def foreground_share(
@@ -76,7 +76,8 @@ def block_thresholds(salient: NDArray[np.bool_], near: float, elsewhere: float) 
     return np.where(salient, np.float32(near), np.float32(elsewhere))
 
 
-def _grown(mask: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
+def grown(mask: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
+    """A mask (rows, columns) and whatever lies at most `reach` rows and columns from it."""
     for axis in (0, 1):
         padded = np.pad(mask, [(reach, reach) if side == axis else (0, 0) for side in (0, 1)])
         size = mask.shape[axis]

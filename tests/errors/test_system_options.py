@@ -55,6 +55,7 @@ NAN = float("nan")
         (FluxShardRemap.Options, {"threshold": 25.0}, "threshold", "25.0"),
         (FluxShardRemap.Options, {"near_threshold": NAN}, "near_threshold", "nan"),
         (FluxShardRemap.Options, {"salience_share": -0.1}, "salience_share", "-0.1"),
+        (FluxShardRemap.Options, {"salience_reach_blocks": -1}, "salience_reach_blocks", "-1"),
         (FluxShardRemap.Options, {"chunk_blocks": 0}, "chunk_blocks", "0"),
         (FluxShardRemap.Options, {"patience_s": 0.0}, "patience_s", "0.0"),
         (FluxShardRemap.Options, {"result_bytes": -1}, "result_bytes", "-1"),

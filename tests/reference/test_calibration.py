@@ -14,6 +14,7 @@ from analysis.reproduction.calibration import (
     Fit,
     GridCell,
     Setting,
+    Variant,
     fit,
     fitted_text,
     grid_of,
@@ -29,23 +30,22 @@ SYSTEMS = ("full_offload", "roi", "coach", "deltacnn", "fluxshard_remap")
 TASKS = ("yolo11m-seg-1024", "yolo11m-1024")
 SECONDS = {"jpeg": 0.08, "png": 0.30}  # what a frame of either codec takes, the delay of 25 ms included
 TRUE = Setting(
-    {system: ("png" if system == "full_offload" else "jpeg", None) for system in SYSTEMS},
+    {system: Variant("png" if system == "full_offload" else "jpeg") for system in SYSTEMS},
     0.04,
-    "none",
 )
 
 
 @pytest.fixture(scope="module")
 def grid():
-    """Each system twice, by codec; what is charged for coding is 7 ms of it: no multiple of two delays."""
+    """Each system twice, by codec."""
     return {
-        (system, (codec, None), (task, level)): GridCell(
+        (system, Variant(codec), (task, level)): GridCell(
             latency_mean_s=seconds
             * (1 + 0.1 * place + 0.05 * (task == TASKS[1]) + 0.2 * (level == "medium")),
-            counted_uplink_bps=8e6 * seconds * (1 + 0.3 * place),
+            critical_uplink_bps=8e6 * seconds * (1 + 0.3 * place),
             reuse_ratio_mean=0.1 + 0.15 * place,
+            foreground_iou_mean=0.99 - 0.1 * place - 0.2 * (codec == "jpeg"),
             offload_ratio=1.0,
-            coding_s=0.007,
         )
         for place, system in enumerate(SYSTEMS)
         for codec, seconds in SECONDS.items()
@@ -75,7 +75,7 @@ def test_it_finds_the_setting_that_the_numbers_were_made_with(grid, mapping, mad
     assert found.loss == pytest.approx(0.0, abs=1e-9)
     assert found.loss_before > 0.1
     assert len(found.seen) > 15
-    assert "delay 40 ms one way, codec_time=none" in fitted_text(found)
+    assert "delay 40 ms one way" in fitted_text(found)
 
 
 def test_it_sees_no_number_that_is_held_out(grid, mapping, made_up):
@@ -86,22 +86,20 @@ def test_it_sees_no_number_that_is_held_out(grid, mapping, made_up):
     assert fit(grid, spoilt, mapping) == found
 
 
-def test_it_looks_at_no_accuracy_and_at_no_number_that_another_contradicts(grid, mapping, made_up):
+def test_it_looks_at_every_kind_and_at_no_number_that_another_contradicts(grid, mapping, made_up):
     seen = fit(grid, made_up, mapping).seen
-    assert {mapping.quantities[id].kind for id in seen} == {"latency", "bytes", "ratio"}
+    assert {mapping.quantities[id].kind for id in seen} == {"latency", "bytes", "ratio", "accuracy"}
     assert not [id for id in seen if made_up[id].contradicts or made_up[id].repeats]
 
 
 def test_a_delay_makes_results_later_both_ways_and_frames_rarer(grid):
-    near, far = (
-        reckoned(grid, Setting(TRUE.variants, delay_s, "profile")) for delay_s in (DELAYS_S[0], DELAYS_S[-1])
-    )
+    near, far = (reckoned(grid, Setting(TRUE.variants, delay_s)) for delay_s in (DELAYS_S[0], DELAYS_S[-1]))
     for place in near:
         one, other = near[place], far[place]
         assert other.latency_mean_s - one.latency_mean_s == pytest.approx(2 * (DELAYS_S[-1] - DELAYS_S[0]))
         # Bytes a frame are the same: rate times time.
-        assert other.counted_uplink_bps * other.latency_mean_s == pytest.approx(
-            one.counted_uplink_bps * one.latency_mean_s
+        assert other.critical_uplink_bps * other.latency_mean_s == pytest.approx(
+            one.critical_uplink_bps * one.latency_mean_s
         )
 
 
@@ -111,7 +109,8 @@ def test_a_grid_averages_replicates_and_tells_similarities_apart():
         "model": "m",
         "swept.trace": "high",
         "system.codec": "png",
-        "counted_uplink_bps": 1.0,
+        "critical_uplink_bps": 1.0,
+        "foreground_iou_mean": 0.9,
         "offload_ratio": 1.0,
     }
     runs = pd.DataFrame(
@@ -129,16 +128,43 @@ def test_a_grid_averages_replicates_and_tells_similarities_apart():
             }
         ]
     )
-    grid = grid_of(runs, [0.01, 0.03, 0.05, 0.07])
-    assert {key: (cell.latency_mean_s, cell.coding_s) for key, cell in grid.items()} == {
-        ("coach", ("png", 0.96), ("m", "high")): (pytest.approx(0.2), pytest.approx(0.02)),
-        ("coach", ("png", 0.99), ("m", "high")): (0.9, 0.05),
-        ("roi", ("png", None), ("m", "high")): (0.5, 0.07),
+    grid = grid_of(runs)
+    assert {key: cell.latency_mean_s for key, cell in grid.items()} == {
+        ("coach", Variant("png", 0.96), ("m", "high")): pytest.approx(0.2),
+        ("coach", Variant("png", 0.99), ("m", "high")): 0.9,
+        ("roi", Variant("png"), ("m", "high")): 0.5,
     }
 
 
+def test_a_grid_tells_rules_of_salience_apart():
+    plain = {
+        "system": "fluxshard_remap",
+        "model": "m",
+        "swept.trace": "high",
+        "system.codec": "jpeg",
+        "latency_mean_s": 0.1,
+        "critical_uplink_bps": 1.0,
+        "reuse_ratio_mean": 0.5,
+        "foreground_iou_mean": 0.9,
+        "offload_ratio": 1.0,
+    }
+    rules = [("filter", 0.0), ("threshold", 16.0)]  # whole numbers become floats beside systems without
+    runs = pd.DataFrame(
+        [{**plain, "system.salience_rule": rule, "system.margin_px": margin} for rule, margin in rules]
+    )
+    assert [key[1] for key in grid_of(runs)] == [
+        Variant("jpeg", None, "filter", 0),
+        Variant("jpeg", None, "threshold", 16),
+    ]
+
+
 def test_what_was_fitted_is_written_as_a_choice_that_experiments_can_take(tmp_path):
-    setting = Setting({"coach": ("png", 0.99), "roi": ("raw", None)}, 0.015, "none")
+    variants = {
+        "coach": Variant("png", 0.99),
+        "roi": Variant("raw"),
+        "fluxshard_remap": Variant("jpeg", None, "threshold", 16),
+    }
+    setting = Setting(variants, 0.015)
     write_fitted(Fit(setting, 0.4, 0.9, ("a", "b")), Data(), tmp_path / "fitted.yaml")
     text = (tmp_path / "fitted.yaml").read_text(encoding="utf-8")
     assert text.startswith("# @package _global_\n")
@@ -146,5 +172,10 @@ def test_what_was_fitted_is_written_as_a_choice_that_experiments_can_take(tmp_pa
         "link": {"delay_s": 0.015},
         "downlink": {"delay_s": 0.015},
         "codec_time": "none",
-        "experiment": {"codecs": {"coach": "png", "roi": "raw"}, "similarity": {"coach": 0.99}},
+        "experiment": {
+            "codecs": {"coach": "png", "roi": "raw", "fluxshard_remap": "jpeg"},
+            "similarity": {"coach": 0.99},
+            "salience_rule": {"fluxshard_remap": "threshold"},
+            "margin_px": {"fluxshard_remap": 16},
+        },
     }

@@ -11,9 +11,11 @@ import pandas as pd
 import pytest
 import yaml
 
+from analysis.figures.plot.request import parse
 from analysis.published.numbers import FOLDER, PublishedNumber, papers, read_published
 from analysis.reproduction.cells import Simulated, read_runs, simulated
 from analysis.reproduction.command import read_choices
+from analysis.reproduction.drawing import draw_compared
 from analysis.reproduction.experiments import Data, arguments, folder_of
 from analysis.reproduction.mapping import Counterpart, PaperExperiment, read_mapping
 from analysis.reproduction.table import (
@@ -199,6 +201,7 @@ def sweep(tmp_path):
 def test_bytes_are_those_after_start_up_over_the_time_after_it(sweep):
     """Five of ten frames are captured at 0.5 s or later; the run goes on until 2.5 s."""
     assert read_runs(sweep)["counted_uplink_bps"].tolist() == [pytest.approx(8 * 5 * 1250 / 2.0)]
+    assert read_runs(sweep)["critical_uplink_bps"].tolist() == [pytest.approx(8 * 5 * 1000 / 2.0)]
 
 
 @pytest.mark.parametrize(("power", "value"), [(2, 2e-7), (1, 3e-5), (0, 4e-3)])
@@ -326,3 +329,40 @@ def test_a_wrong_argument_is_refused_by_name(given, said):
 def test_a_part_of_the_data_is_refused(tmp_path):
     with pytest.raises(InputError, match="expected all three or none of them"):
         _ = read_choices([f"davis={tmp_path}"]).data
+
+
+# Pictures
+
+
+@pytest.mark.parametrize("paper", papers())
+def test_a_figure_is_drawn_of_what_its_experiment_sweeps(paper, tmp_path):
+    """`analysis plot` takes what each is told, and keys that tell runs apart stand in the experiment."""
+    mapping = read_mapping(paper, read_published(paper))
+    folder = FOLDER.parents[1] / "conf" / "experiment" / paper
+    for figure in mapping.figures.values():
+        request = parse([str(tmp_path), *figure.plot, f"out={tmp_path / 'a.pdf'}"], "plot")
+        text = (folder / f"{figure.experiment}.yaml").read_text(encoding="utf-8")
+        keys = {request.x, request.facet, *request.by, *(request.where or {})} - {None, "system"}
+        swept = {key for key in keys if "." in key or key in ("trace", "cameras")}
+        assert [key for key in swept if f"{key}:" not in text and f"{key}=" not in text] == []
+        assert keys - swept <= {"model", "reuse_ratio_mean", "latency_mean_s"}  # of the task; of summaries
+
+
+def test_a_picture_an_item_shows_what_was_printed_beside_what_came_out(tmp_path):
+    table = FOLDER.parents[0] / "reproduction.csv"
+    rows = [one for one in read_table(table) if one.number.paper == "fluxshard_remap"]
+    drawn = draw_compared(rows, tmp_path)
+    assert {path.stem for path in drawn} >= {
+        "published_table_iii",
+        "published_figure_5",
+        "published_table_iv",
+    }
+    beside = pd.read_csv(tmp_path / "published_table_iv.csv")
+    meant = [one for one in rows if one.number.place == "Table IV" and one.simulated is not None]
+    assert beside["quantity"].tolist() == [one.number.quantity for one in meant]
+    assert beside["published"].tolist() == [one.number.value for one in meant]
+    assert beside["simulated"].tolist() == [one.simulated.value for one in meant]
+    assert beside["held_out"].tolist() == [one.number.held_out for one in meant]
+    before = {path: path.read_bytes() for path in drawn}
+    assert draw_compared(rows, tmp_path) == drawn
+    assert {path: path.read_bytes() for path in drawn} == before

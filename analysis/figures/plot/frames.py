@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet
 
 from analysis.figures.plot.request import PlotRequest
-from analysis.figures.plot.runs import Run, Runs, unknown_column
+from analysis.figures.plot.runs import Run, Runs, frame_columns, unknown_column
 from analysis.replicates import Estimate, counted_frames
 from traces.errors import InputError
 
@@ -47,12 +46,7 @@ def cdf_table(runs: Runs, request: PlotRequest) -> pd.DataFrame:
 
 
 def _numbers(run: Run, column: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    schema = pyarrow.parquet.read_schema(run.folder / "frames.parquet")
-    names = [
-        field.name
-        for field in schema
-        if pyarrow.types.is_integer(field.type) or pyarrow.types.is_floating(field.type)
-    ]
+    names = frame_columns(run.folder)
     if column not in names:
         raise unknown_column(column, "frames", names)
     frames = counted_frames(run.folder, list(dict.fromkeys(["captured_s", column])))

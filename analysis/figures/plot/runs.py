@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow.parquet
 
 from analysis.figures.plot.request import PlotRequest
+from analysis.replicates import counted_frames
 from analysis.results import ea_per_captured, file_digest, run_rows, with_swept
 from analysis.settings import REALISATION, settings, split_overrides, swept_keys
 from analysis.tables import system_name
@@ -141,10 +143,44 @@ def read_runs(request: PlotRequest) -> Runs:
     swept = swept_keys([settings(split_overrides(row["overrides"])) for row in done])
     keys = tuple(key for key in swept if not key.startswith("experiment") and key not in _NO_MATTER)
     table = with_swept(pd.DataFrame(done), [Path(row["folder"]) for row in done])
+    table = _with_frame_means(table, request, keys)
     runs = Runs(table, keys, len(rows) - len(done))
     for key, values in (request.where or {}).items():
         runs = _chosen(runs, key, values)
     return runs
+
+
+def _with_frame_means(table: pd.DataFrame, request: PlotRequest, swept: Sequence[str]) -> pd.DataFrame:
+    """The table with a column for each number of frames that is asked for and that summaries do not have.
+
+    Such a column is its mean over the results that count, those captured after start-up.
+    """
+    if request.kind in ("cdf", "series", "composition"):  # which show frames themselves
+        return table
+    asked = [key for key in (request.x, *request.y, request.z) if key and key not in (*table, *swept)]
+    for key in asked:
+        means = [_frame_mean(Path(folder), key) for folder in table["folder"]]
+        if any(mean is not None for mean in means):
+            table[key] = pd.Series(means, index=table.index, dtype="float64")
+    return table
+
+
+def frame_columns(folder: Path) -> list[str]:
+    """The columns of a run's frames that hold numbers."""
+    schema = pyarrow.parquet.read_schema(folder / "frames.parquet")
+    return [
+        field.name
+        for field in schema
+        if pyarrow.types.is_integer(field.type) or pyarrow.types.is_floating(field.type)
+    ]
+
+
+def _frame_mean(folder: Path, column: str) -> float | None:
+    if column not in frame_columns(folder):
+        return None
+    frames = counted_frames(folder, list(dict.fromkeys(["captured_s", "outcome", column])))
+    values = frames.loc[frames["outcome"] == "completed", column].dropna()
+    return float(values.mean()) if len(values) else None
 
 
 def _sweep_names(folders: Sequence[Path]) -> list[str]:

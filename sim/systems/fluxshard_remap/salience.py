@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.motion.salience import block_thresholds, foreground_share, salient_blocks
+from kernels.motion.salience import block_thresholds, foreground_share, grown, salient_blocks
 from sim.components.blocks import Classifier, Match
 
 if TYPE_CHECKING:
@@ -31,12 +31,14 @@ class MissRule:
         rule: "threshold": D ≥ τ, and near what was found D ≥ τ_near already (why: README.md beside this
             module); "filter": D ≥ τ and s ≥ σ, the paper's own.
         threshold: τ. near_threshold: τ_near, of which what is above τ has no effect. least_share: σ.
+        reach_blocks: how many blocks around those that show it count as showing it, diagonals included.
     """
 
     rule: str
     threshold: float
     near_threshold: float
     least_share: float
+    reach_blocks: int
 
     def limits(
         self, found: NDArray[np.bool_], vectors: NDArray[np.int16], block_px: int
@@ -48,10 +50,10 @@ class MissRule:
             vectors: (rows, columns, 2), from the frame into the reference.
         """
         if self.rule == "threshold":
-            near = salient_blocks(found, vectors, block_px)
+            near = salient_blocks(found, vectors, block_px, self.reach_blocks)
             return block_thresholds(near, min(self.near_threshold, self.threshold), self.threshold)
-        share = foreground_share(found, vectors, block_px)
-        return np.where(share >= self.least_share, np.float32(self.threshold), np.float32(2.0))
+        salient = grown(foreground_share(found, vectors, block_px) >= self.least_share, self.reach_blocks)
+        return np.where(salient, np.float32(self.threshold), np.float32(2.0))
 
 
 @dataclass(slots=True, eq=False)

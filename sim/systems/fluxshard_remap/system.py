@@ -49,6 +49,8 @@ class FluxShardRemap(MotionReuse):
             threshold: τ; None: that of the run (`matching.threshold`).
             near_threshold: τ near what the last result found, under "threshold"; never above τ.
             salience_share: σ, which share of a block it must have covered, under "filter".
+            salience_reach_blocks: how many blocks around those count as well; None: 1 under "threshold", 0
+                under "filter".
             sparse: whether inference is sparse; false recomputes everything on either side.
             paths: "latency": all critical blocks, on the side that has them sooner (the paper's);
                 "scheduler": as the run's scheduler says.
@@ -64,6 +66,7 @@ class FluxShardRemap(MotionReuse):
         threshold: float | None = None
         near_threshold: float = 0.01
         salience_share: float = 0.1
+        salience_reach_blocks: int | None = None
         sparse: bool = True
         paths: str = "latency"
         refresh: bool = True
@@ -78,6 +81,11 @@ class FluxShardRemap(MotionReuse):
                 share = getattr(self, name)
                 if share is not None and not 0.0 <= share <= 1.0:
                     raise InputError(f"system.{name}: expected a value in [0, 1], found {share}")
+            if self.salience_reach_blocks is not None and self.salience_reach_blocks < 0:
+                raise InputError(
+                    "system.salience_reach_blocks: expected a whole number >= 0 or null, found "
+                    f"{self.salience_reach_blocks}"
+                )
 
     def __init__(self, context: SystemContext, options: Options) -> None:
         context.need_pixels("the places of blocks and of what was found")
@@ -172,7 +180,10 @@ def _changed(difference: NDArray[np.float32]) -> NDArray[np.int32]:
 
 def _salience(context: SystemContext, options: FluxShardRemap.Options) -> Salience:
     threshold = context.matching.threshold if options.threshold is None else options.threshold
-    rule = MissRule(options.salience_rule, threshold, options.near_threshold, options.salience_share)
+    reach = options.salience_reach_blocks
+    if reach is None:
+        reach = 1 if options.salience_rule == "threshold" else 0
+    rule = MissRule(options.salience_rule, threshold, options.near_threshold, options.salience_share, reach)
     return Salience(rule if options.salience else None, threshold, context.geometry.block_px)
 
 

@@ -59,6 +59,22 @@ def test_a_single_run_has_its_own_value_and_interval() -> None:
     assert pd.isna(point["latency_mean_low_s"])
 
 
+@pytest.mark.parametrize("column", ["edge_compute_s", "blocks_computed"])
+def test_a_number_of_frames_is_drawn_as_its_mean_over_the_results_that_count(column: str) -> None:
+    request = parse([str(SWEEP), "kind=bars", X, f"y={column}"], "plot")
+    found = point_table(read_runs(request), request)
+    for system, at in itertools.product(("fluxshard_ea", "full_offload"), (1.0, 16.0)):
+        means = []
+        for row in run_rows(SWEEP):
+            given = settings(split_overrides(row["overrides"]))
+            if row["system"] == system and float(given[X[2:]]) == at:
+                frames = counted_frames(SWEEP / row["folder"], ["captured_s", "outcome", column])
+                means.append(frames.loc[frames["outcome"] == "completed", column].mean())
+        assert len(means) == 3
+        (point,) = found[(found["system"] == system) & (found[X[2:]] == at)].to_dict("records")
+        assert point[column] == pytest.approx(np.mean(means), rel=1e-12)
+
+
 def test_a_distribution_rises_to_one_and_counts_what_is_below() -> None:
     request = parse([str(SWEEP), "kind=cdf", "where=scheduler.lambda_per_s=16"], "plot")
     table = cdf_table(read_runs(request), request)

@@ -39,8 +39,10 @@ def match(index: int, vectors: NDArray[np.int16]) -> Match:
     return Match(np.empty(0, np.int32), vectors, index, np.zeros((ROWS, COLUMNS), np.float32))
 
 
-def salience(rule: str = "filter", share: float = 1e-6) -> Salience:
-    return Salience(MissRule(rule, TAU, NEAR, share), TAU, BLOCK_PX)
+def salience(rule: str = "filter", share: float = 1e-6, reach_blocks: int | None = None) -> Salience:
+    if reach_blocks is None:
+        reach_blocks = 1 if rule == "threshold" else 0
+    return Salience(MissRule(rule, TAU, NEAR, share, reach_blocks), TAU, BLOCK_PX)
 
 
 def critical(known: Salience, reference_index: int, vectors: NDArray[np.int16], level: float) -> set[int]:
@@ -102,6 +104,21 @@ def test_the_other_rule_lowers_the_threshold_near_what_was_found() -> None:
     assert critical(known, 0, still, 0.026) == set(range(ROWS * COLUMNS))
 
 
+@pytest.mark.parametrize("reach", [0, 1, 2])
+def test_either_rule_reaches_so_far_around_what_was_found(reach: int) -> None:
+    """The paper's prior may be any confidence map: how far one reaches around an object is left open."""
+    found = box(32, 48, 48, 64)  # block (2, 3)
+    around = {
+        row * COLUMNS + column
+        for row, column in np.ndindex(ROWS, COLUMNS)
+        if abs(row - 2) <= reach and abs(column - 3) <= reach
+    }
+    for rule, level in (("filter", 0.026), ("threshold", 0.011)):
+        known = salience(rule, reach_blocks=reach)
+        known.remember(result(found), 0)
+        assert critical(known, 0, panned(0, 0), level) == around
+
+
 def test_what_lies_furthest_above_its_own_threshold_comes_first() -> None:
     known = salience("threshold")
     known.remember(result(box(0, 0, 16, 16)), 0)  # blocks 0, 1, 8 and 9 have the lower threshold
@@ -112,7 +129,7 @@ def test_what_lies_furthest_above_its_own_threshold_comes_first() -> None:
 
 
 def test_near_what_was_found_the_threshold_is_never_higher_than_elsewhere() -> None:
-    rule = MissRule("threshold", 0.005, NEAR, 0.1)
+    rule = MissRule("threshold", 0.005, NEAR, 0.1, 1)
     limits = rule.limits(box(0, 0, 16, 16), panned(0, 0), BLOCK_PX)
     assert limits.tolist() == np.full((ROWS, COLUMNS), 0.005, np.float32).tolist()
 
