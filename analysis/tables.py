@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,6 +14,9 @@ from sim.records.intervals import MIN_EXCEEDANCES, MIN_TIMES, QUANTILE_LEVELS, i
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+_NAMES_SYSTEM = re.compile(r"(system|experiment/[^/=]+)=")
 
 
 class _Column(NamedTuple):
@@ -248,9 +252,10 @@ def coded(summary: Mapping[str, Any]) -> str | None:
 def system_name(summary: Mapping[str, Any], overrides: Sequence[str]) -> Any:
     """What a run's system is called: as the command line chose it, else by its name.
 
-    An experiment's own variants of systems have the names that it gives them.
+    An experiment's own variants of systems, ``experiment/<experiment>=<variant>``, have the names that it
+    gives them; deeper groups, as a paper's tasks, name no system.
     """
-    chosen = [part.partition("=")[2] for part in overrides if part.startswith(("system=", "experiment/"))]
+    chosen = [part.partition("=")[2] for part in overrides if _NAMES_SYSTEM.match(part)]
     return chosen[-1] if chosen else summary.get("system")
 
 

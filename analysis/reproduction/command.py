@@ -58,7 +58,7 @@ def reproduce(choices: Choices) -> list[Reproduced]:
     rows: list[Reproduced] = []
     for paper in chosen:
         numbers = read_published(paper)
-        mapping = read_mapping(paper, numbers)
+        mapping = read_mapping(paper, numbers, calibration=choices.calibration)
         folders = _folders(paper, mapping, choices)
         runs = _runs(mapping, folders)
 

@@ -40,6 +40,7 @@ def draw_figures(mapping: PaperMapping, folders: Mapping[str, Path], target: Pat
     Returns:
         The pictures, each with the table beside it that it was drawn from.
     """
+    target.mkdir(parents=True, exist_ok=True)
     drawn = []
     for figure in mapping.figures.values():
         if figure.experiment not in folders:
@@ -56,6 +57,7 @@ def draw_compared(rows: Sequence[Reproduced], target: Path) -> list[Path]:
     for row in rows:
         if row.simulated is not None and row.kind != "profile":
             items.setdefault(row.number.place, []).append(row)
+    target.mkdir(parents=True, exist_ok=True)
     drawn = []
     for place, members in items.items():
         name = re.sub(r"[^a-z0-9]+", "_", place.lower()).strip("_")

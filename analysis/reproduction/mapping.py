@@ -92,9 +92,12 @@ class PaperMapping:
 
 
 def read_mapping(
-    paper: str, numbers: Mapping[str, PublishedNumber], path: Path = FOLDER / "mapping.yaml"
+    paper: str,
+    numbers: Mapping[str, PublishedNumber],
+    path: Path = FOLDER / "mapping.yaml",
+    calibration: str = "none",
 ) -> PaperMapping:
-    """What stands against a paper's numbers.
+    """What stands against a paper's numbers; explanations are those of a calibration.
 
     Raises:
         InputError: an id that no number has or that two quantities claim, an outcome that neither a quantity
@@ -121,6 +124,7 @@ def read_mapping(
     explained = {
         id: entry["because"]
         for entry in section["explained"]
+        if entry.get("calibration", calibration) == calibration
         for pattern in entry["ids"]
         for id, _ in _ids(pattern, section["words"], numbers, path.name)
     }

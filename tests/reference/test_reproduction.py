@@ -297,6 +297,15 @@ def test_the_page_shows_what_the_committed_table_amounts_to(repository):
     )
 
 
+@pytest.mark.parametrize("paper", ["fluxshard_remap"])
+def test_an_explanation_belongs_to_its_calibration(paper):
+    numbers = read_published(paper)
+    plain, fitted = (read_mapping(paper, numbers, calibration=c).explained for c in ("none", "fitted"))
+    assert "JPEG 85 here" in plain["table3/bytes/high/segment/coach"]
+    assert "PNG frames" in fitted["table3/bytes/high/segment/coach"]
+    assert plain["table2/high/segment/fluxshard"] == fitted["table2/high/segment/fluxshard"]
+
+
 # The command
 
 
@@ -351,6 +360,7 @@ def test_a_figure_is_drawn_of_what_its_experiment_sweeps(paper, tmp_path):
 def test_a_picture_an_item_shows_what_was_printed_beside_what_came_out(tmp_path):
     table = FOLDER.parents[0] / "reproduction.csv"
     rows = [one for one in read_table(table) if one.number.paper == "fluxshard_remap"]
+    tmp_path = tmp_path / "figures"  # made where there is none
     drawn = draw_compared(rows, tmp_path)
     assert {path.stem for path in drawn} >= {
         "published_table_iii",
