@@ -8,7 +8,7 @@
 # make test-launchers  installs each launcher as the README says, beside .venv, and sweeps with it (Ray: 0.5 GB)
 # make lint      formatting, style and types; make format repairs the first two
 # make figures   the papers' experiments, as far as they have not been run, and analysis/reproduction.csv; on two cores
-#                half an hour. With DAVIS=FOLDER YOLO11N_SEG=FILE YOLO11N=FILE on the papers' own data set, where it has
+#                a quarter of an hour. With DAVIS=FOLDER YOLO11N_SEG=FILE YOLO11N=FILE on the papers' own data set, where it has
 #                one that can be had
 # make bench     every tests/benchmarks/bench_*.py but those of the kernels and of intervals, one after the other
 # make bench-kernels   sparse against dense inference, layer by layer and whole; one CSV

@@ -117,12 +117,13 @@ def read_table(path: Path) -> list[Reproduced]:
     """What :func:`write_table` wrote, rounded as it is there.
 
     Raises:
-        InputError: its rows are not the published numbers, in their order.
+        InputError: its rows are not the published numbers of its papers, in their order.
     """
-    numbers = {paper: read_published(paper) for paper in papers()}
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    chosen = set(table["paper"])
+    numbers = {paper: read_published(paper) for paper in papers() if paper in chosen}
     kinds = {paper: read_mapping(paper, numbers[paper]).quantities for paper in numbers}
     published = [one for paper in numbers for one in numbers[paper].values()]
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
     if table["quantity"].tolist() != [one.quantity for one in published]:
         raise InputError(f"{path}: expected a row for each of {len(published)} numbers, found {len(table)}")
     rows = []

@@ -91,9 +91,17 @@ def same(column: pd.Series, value: Any) -> pd.Series:
     return pd.Series([plain(one) == value for one in column], index=column.index, dtype=bool)
 
 
-def name_bars(axes: Any, at: Sequence[float], names: Sequence[str], width: str) -> None:
-    """Names below bars, at a slant where they have no room beside each other."""
-    if max(map(len, names)) * len(names) > ROOM[width]:
+def name_bars(axes: Any, at: Sequence[float], names: Sequence[str], width: str, beside: int = 1) -> None:
+    """Names below bars, at a slant where they have no room beside each other.
+
+    Args:
+        axes: of the bars.
+        at: where they stand.
+        names: of them.
+        width: of the figure.
+        beside: panels in a row of it.
+    """
+    if max(map(len, names)) * len(names) * beside > ROOM[width]:
         axes.set_xticks(at, names, rotation=35, ha="right", rotation_mode="anchor")
     else:
         axes.set_xticks(at, names)
@@ -201,9 +209,12 @@ def draw_bars(request: PlotRequest, table: pd.DataFrame, looks: Looks) -> Any:
             axes.set_xticks(range(len(groups)), list(short([shown(value) for value in groups]).values()))
         else:
             names = [label for label, _ in looks.values()]
-            name_bars(axes, range(len(names)), names, request.width)
+            name_bars(axes, range(len(names)), names, request.width, grid.shape[1])
         axes.grid(visible=False, axis="x")
     set_scales(request, found, None)
+    if request.yscale != "log" and (table[key].dropna() >= 0.0).all():
+        for axes, _ in found:
+            axes.set_ylim(bottom=0.0)  # an interval may reach below what the quantity can be
     outer_labels(grid, label_of(x, table) if x else "", label_of(key, table))
     add_legend(figure, request.width, handles if labels else [], labels)
     return figure
@@ -283,7 +294,7 @@ def draw_heat(request: PlotRequest, table: pd.DataFrame, looks: Looks) -> Any:
                     color="white" if dark else "black",
                     fontsize="small",
                 )
-        name_bars(axes, range(len(columns)), _ticks(x, columns, names), request.width)
+        name_bars(axes, range(len(columns)), _ticks(x, columns, names), request.width, grid.shape[1])
         axes.set_yticks(range(len(rows)), _ticks(y, rows, names))
         axes.grid(visible=False)
     outer_labels(grid, *("" if key == "system" else label_of(key, table) for key in (x, y)))

@@ -115,7 +115,7 @@ def draw_composition(request: PlotRequest, table: pd.DataFrame, looks: Looks) ->
         names = [looks[series][0] if len(looks) > 1 or not x else "" for series, _ in bars]
         if x and len(looks) == 1:
             names = [shown(group) for _, group in bars]
-        name_bars(axes, [at[bar] for bar in bars], names, request.width)
+        name_bars(axes, [at[bar] for bar in bars], names, request.width, grid.shape[1])
         if x and len(looks) > 1:
             for group in groups:
                 middle = float(np.mean([at[series, group] for series in looks]))

@@ -46,7 +46,7 @@ def looks(runs: Runs, by: Sequence[str], table: pd.DataFrame) -> Looks:
             label, style = styles[first][series[first]]
             place = values[second].index(series[second])
             further = series[second]
-            told = None if further is None else _said(by[second], styles[second][further][0])
+            told = None if further is None else styles[second][further][0]
             named = label if told is None else f"{label}, {told}"
             result[series] = (named, LineStyle(style.colour, dashes[place % len(dashes)], style.marker))
     return result
@@ -86,7 +86,7 @@ def _styles(runs: Runs, key: str, values: Sequence[Any]) -> dict[Any, tuple[str,
     dashes, markers = [matplotlib_dashes(name) for name in DASHES], list(MARKERS.values())
     return {
         value: (
-            names[shown(value)],
+            _said(key, names[shown(value)]),
             LineStyle(CYCLE[place % len(CYCLE)], dashes[place % len(dashes)], markers[place % len(markers)]),
         )
         for place, value in enumerate(values)
