@@ -1,21 +1,45 @@
-"""The measuring kit: times a model on this machine, into one samples file.
+"""The board's program: its command line, and what it says when something is wrong."""
 
-    python3 fluxshard-kit.pyz model=yolo11m-seg [key=value …]     measure; the same command resumes python3
-    fluxshard-kit.pyz check [device=cuda:0]               what is here, and whether every backend is right
-    python3 fluxshard-kit.pyz gpu [out=FOLDER]                    all that a GPU is asked, in 8 minutes at
-    most
+from __future__ import annotations
 
-    model=NAME          yolo11n, yolo11n-seg, … yolo11x-seg, default, default-tokens, default-keypoints,
-    pose, vit device=cuda:0       or cpu; without it cuda:0 where torch sees a GPU resolution=640      px,
-    SIDE or HEIGHTxWIDTH, multiples of 16 precision=fp32      fp32, tf32 or fp16 (the last two on a GPU)
-    weights=FILE        safetensors; without it seeded random ones policy=fixed        fixed, truncate or
-    exact backend=NAME        reference, cpu, cuda or triton; without it the best that is here name=NAME
-    of the device, in the profile; without it the device's own name out=FILE            the samples file;
-    without it DEVICE_MODEL.jsonl here repeats=15 budget_s=240 threads=1 seed=0     how much margin=16
-    px around the active blocks that sparse inference is also timed with; 0 for none codecs=true
-    time codecs, too clock=wall          or thread: processor time, for a machine that cannot be kept quiet
-    (cpu, one thread) power_mode=NAME     refuse to measure in another (a Jetson's, as nvpmodel -q names it)
-    fresh=true          start over where the file holds samples
+import io
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from profiler import options
+from traces.errors import InputError
+
+# A value: a docstring is gone under python -OO, and whatever formats docstrings fills its columns.
+HELP = """\
+The measuring kit: times a model on this machine, into one samples file.
+
+    python3 fluxshard-kit.pyz model=NAME [key=value ...]    measure; the same command resumes
+    python3 fluxshard-kit.pyz check [device=cuda:0]         what is here, and whether every backend is right
+    python3 fluxshard-kit.pyz gpu [out=FOLDER]              all that a GPU is asked, in 8 minutes at most
+
+    model=NAME        yolo11n, yolo11n-seg, ... yolo11x-seg, default, default-tokens, default-keypoints,
+                      pose, vit
+    device=cuda:0     or cpu; without it cuda:0 where torch sees a GPU
+    resolution=640    px, SIDE or HEIGHTxWIDTH, multiples of 16 (YOLO: of 32)
+    precision=fp32    fp32, tf32 or fp16 (the last two on a GPU)
+    weights=FILE      safetensors; without it seeded random ones
+    policy=fixed      fixed, truncate or exact
+    backend=NAME      reference, cpu, cuda or triton; without it the best that is here
+    name=NAME         of the device, in the profile; without it the device's own name
+    out=FILE          the samples file; without it DEVICE_MODEL.jsonl here
+    repeats=15        rounds; each times every operation
+    budget_s=240      after which no further round starts, once there are five
+    threads=1         of the processor
+    seed=0            of the weights, the masks and the order
+    margin=16         px around the active blocks that sparse inference is also timed with; 0 for none
+    codecs=true       time codecs, too
+    clock=wall        or thread: processor time, for a machine that cannot be kept quiet (cpu, one thread)
+    power_mode=NAME   refuse to measure in another (a Jetson's, as nvpmodel -q names it)
+    fresh=true        start over where the file holds samples
 
 Needs Python 3.8 and torch 1.13 or later, and numpy; a C++ compiler for the operations on a processor, nvcc
 for those on a GPU. Weights do not change what inference takes: times with random ones are those of trained
@@ -23,16 +47,6 @@ ones. They say nothing about accuracy, and neither does anything that this progr
 
 On the desk: python -m profiler refit FILE
 """
-
-from __future__ import annotations
-
-import os
-import sys
-from collections.abc import Sequence
-from typing import Any
-
-from profiler import options
-from traces.errors import InputError
 
 MEASURE: dict[str, options.Parser] = {
     "model": options.path_name,
@@ -65,10 +79,14 @@ GPU: dict[str, options.Parser] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the kit; 2 with one line on bad input, 130 where it was interrupted: what was measured is kept."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):  # a path that the terminal's alphabet lacks is no reason to stop
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         if not given or given[0] == "help" or {"-h", "--help"} & set(given):
-            print(__doc__, flush=True)
+            print(HELP, end="", flush=True)
             return 0 if given else 2
+        _end_as_interrupted()
         if given[0] == "check":
             return _check(given[1:])
         if given[0] == "gpu":
@@ -83,6 +101,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - the interpreter flushes it on its way out
         return 0
+
+
+def _end_as_interrupted() -> None:
+    """Have the end that a system or a lost connection brings go the way of Ctrl-C, parts included."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # nohup stays what it is
+                signal.signal(number, interrupt)
 
 
 def _say(line: str) -> None:
