@@ -19,10 +19,32 @@ _SAMPLINGS = {0: "IMWRITE_JPEG_SAMPLING_FACTOR_444", 2: "IMWRITE_JPEG_SAMPLING_F
 
 @cache
 def library() -> str | None:
-    """What codes images here: ``pillow``, ``opencv``, or None where there is neither."""
-    if find_spec("PIL") is not None:
-        return "pillow"
-    return "opencv" if find_spec("cv2") is not None else None
+    """What codes images here: ``pillow``, ``opencv``, or None where neither can be imported."""
+    return next((name for name, why in _tried() if why is None), None)
+
+
+def unavailable() -> str | None:
+    """Why nothing codes images here, in a line; None where something does."""
+    if library() is not None:
+        return None
+    reasons = [f"{name} cannot be imported ({why})" for name, why in _tried()]
+    return "; ".join(reasons) or "neither Pillow nor OpenCV is installed"
+
+
+@cache
+def _tried() -> tuple[tuple[str, str | None], ...]:
+    """Each library that is installed, and why it cannot be imported, up to the first that can."""
+    found: list[tuple[str, str | None]] = []
+    for name, module in (("pillow", "PIL.Image"), ("opencv", "cv2")):
+        if find_spec(module.partition(".")[0]) is None:
+            continue
+        try:
+            import_module(module)
+        except Exception as error:  # one built for another numpy or without its libraries raises anything
+            found.append((name, " ".join(f"{type(error).__name__}: {error}".split())[:160]))
+        else:
+            return (*found, (name, None))
+    return tuple(found)
 
 
 def write_image(
