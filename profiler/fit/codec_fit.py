@@ -22,7 +22,7 @@ class CodecSample:
     Attributes:
         codec: the name that profiles know it by.
         way: "encode" or "decode".
-        message: which one it was: all repeats of a message share it.
+        message: which of its codec's it was: all repeats of a message share it.
         repeat: of the same message.
         pixels, size_bytes: of the message.
         seconds: what it took.

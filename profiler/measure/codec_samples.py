@@ -10,6 +10,7 @@ the default network, where a pixel is a value. As everywhere in the profiler, re
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -54,8 +55,8 @@ class CodedMessage:
 class CodecSink(Protocol):
     """Where samples of codecs go as they are taken."""
 
-    def has_codec(self, message: int, repeat: int) -> bool:
-        """Whether a message has been timed both ways in a repeat."""
+    def has_codec(self, codec: str, message: int, repeat: int) -> bool:
+        """Whether a codec's message has been timed both ways in a repeat."""
         ...
 
     def add_codec(self, samples: Iterable[CodecSample]) -> None:
@@ -84,12 +85,13 @@ def measure_codecs(
         sink: is given each message's samples at once, and says which it has already.
     """
     messages = list(_messages(pairs, block_px, without or {}))
+    numbers = own_numbers([one.codec for one in messages])
     order = np.random.default_rng(seed)
     samples = []
     for repeat in range(-1, repeats):
-        for number in order.permutation(len(messages)).tolist():
-            message = messages[number]
-            if sink is not None and sink.has_codec(number, repeat):
+        for place in order.permutation(len(messages)).tolist():
+            message, number = messages[place], numbers[place]
+            if sink is not None and sink.has_codec(message.codec, number, repeat):
                 continue
             message.prepare()
             data: list[bytes] = []
@@ -102,6 +104,16 @@ def measure_codecs(
                 if sink is not None:
                     sink.add_codec(samples[-2:])
     return samples
+
+
+def own_numbers(codecs: Sequence[str]) -> list[int]:
+    """Each message's number among those of its codec, which other codecs, here or missing, do not change."""
+    counts: Counter[str] = Counter()
+    numbers = []
+    for codec in codecs:
+        numbers.append(counts[codec])
+        counts[codec] += 1
+    return numbers
 
 
 def write_codec_samples(samples: Sequence[CodecSample], provenance: Mapping[str, Any], path: Path) -> None:
