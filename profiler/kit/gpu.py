@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -134,7 +135,7 @@ def run_everything(
     for name in failed:
         say(f"not done: {name}")
     for path in sorted(folder.glob("*.jsonl")):
-        say(f"on the desk: python -m profiler refit {path}")
+        say(f"on the desk: python -m profiler refit {shlex.quote(str(path))}")
     return 1 if failed else 0
 
 

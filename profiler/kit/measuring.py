@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import re
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -14,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from profiler.kit.samples_file import SampleLog
+from profiler.kit.samples_file import SampleLog, check_place
 from traces.errors import InputError
 
 BLOCK_PX = 16
@@ -103,6 +104,7 @@ def measure_board(chosen: BoardOptions, say: Callable[[str], None], *, checked: 
         raise InputError(str(error)) from error
     if chosen.weights is not None and not Path(chosen.weights).is_file():
         raise InputError(f"weights: expected a safetensors file, found no file {chosen.weights!r}")
+    check_place(chosen.out or "samples.jsonl")
     findings = check_board(chosen.device, chosen.power_mode, say, quick=checked)
     refuse_wrong(findings, chosen.backend)
     device = chosen_device(chosen.device)
@@ -122,7 +124,7 @@ def measure_board(chosen: BoardOptions, say: Callable[[str], None], *, checked: 
         ) from error
     taken_s = time.monotonic() - began_s
     say(f"{len(log.rows)} samples and {len(log.codecs)} of codecs in {log.path}, {taken_s:.0f} s")
-    say(f"on the desk: python -m profiler refit {log.path.name}")
+    say(f"on the desk: python -m profiler refit {shlex.quote(log.path.name)}")
     return 0
 
 
@@ -264,11 +266,14 @@ def _network(chosen: BoardOptions) -> Any:
     torch.manual_seed(chosen.seed)
     try:
         model = build_model(chosen.model)
-        return load_weights(model, chosen.weights) if chosen.weights else model
     except (ValueError, OSError) as error:
         raise InputError(f"model: {error}") from error
     except MemoryError as error:
         raise InputError(f"model: expected one that fits in memory, found {chosen.model!r}") from error
+    try:
+        return load_weights(model, chosen.weights) if chosen.weights else model
+    except (ValueError, OSError) as error:
+        raise InputError(f"weights: {error}") from error
 
 
 def _profiled(chosen: BoardOptions, model: Any, pairs: Any, device: str) -> Any:
@@ -309,10 +314,9 @@ def codecs_missing() -> dict[str, str]:
     from kernels.codecs import image_files
 
     missing = dict(NOT_CARRIED)
-    library = image_files.library()
-    if library is None:
-        missing.update(dict.fromkeys(("jpeg", "jpeg_420", "png"), "neither Pillow nor OpenCV is installed"))
-    elif library == "opencv":
+    if (reason := image_files.unavailable()) is not None:
+        missing.update(dict.fromkeys(("jpeg", "jpeg_420", "png"), reason))
+    elif image_files.library() == "opencv":
         missing.update(_opencv_lacks())
     if find_spec("av") is None:
         missing["h264"] = "PyAV is not installed"

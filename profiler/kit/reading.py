@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from profiler.codecs import FILE as CODEC_FILE
 from profiler.codecs import write_for_device
-from profiler.fit.codec_fit import fit_codecs
+from profiler.fit.codec_fit import MESSAGES, CodecSample, fit_codecs
 from profiler.kit.samples_file import LoggedSamples, read_log
 from profiler.latency import CodecTable, read_codecs_file, read_profile
 from profiler.measure.codec_samples import write_codec_samples
@@ -39,6 +39,7 @@ def keep_samples(path: Path | str, profile: Path) -> tuple[Path, tuple[str, ...]
         raise InputError(
             f"{path}: expected samples of sparse inference, found {len(found.rows)} samples and none"
         )
+    _check_head(path, found)
     _refuse_published(profile)
     place = profile.with_suffix("") / "samples.parquet"
     if place.is_file() and not _continues(found.rows, rows_of(read_samples(place))):
@@ -47,14 +48,27 @@ def keep_samples(path: Path | str, profile: Path) -> tuple[Path, tuple[str, ...]
         )
     notes = _remarks(found)
     meta = {**found.meta, "notes": [*found.meta.get("notes", ()), *notes], "sensors": sensor_ranges(found)}
+    kept, short = enough_messages(found.codecs)
+    if short:
+        notes.append(f"codecs left out, as too few of their messages were timed: {', '.join(short)}")
+    times = fit_codecs(kept)
     write_samples(place, found.rows, meta)
     codecs = profile.parent / CODEC_FILE
-    if found.codecs and (codecs.is_file() or read_codecs_file(profile.parent) is not None):
+    if kept and (codecs.is_file() or read_codecs_file(profile.parent) is not None):
         notes.append(f"the device's codec times are kept as they are ({codecs.parent}), the board's left out")
-    elif found.codecs:
-        write_codec_samples(found.codecs, _codec_provenance(found), codecs)
-        write_for_device(CodecTable(_codec_provenance(found), fit_codecs(found.codecs)), profile.parent)
+    elif kept:
+        write_codec_samples(kept, _codec_provenance(found), codecs)
+        write_for_device(CodecTable(_codec_provenance(found), times), profile.parent)
     return place, tuple(notes)
+
+
+def enough_messages(samples: Sequence[CodecSample]) -> tuple[list[CodecSample], list[str]]:
+    """The samples of codecs that a fit has enough messages of, both ways, and the names of the others."""
+    messages: dict[str, dict[str, set[int]]] = {}
+    for one in samples:
+        messages.setdefault(one.codec, {"encode": set(), "decode": set()})[one.way].add(one.message)
+    short = [name for name, ways in messages.items() if min(map(len, ways.values())) < MESSAGES]
+    return [one for one in samples if one.codec not in short], sorted(short)
 
 
 def target(path: Path | str, folder: Path, device: str | None, model: str | None) -> Path:
@@ -68,14 +82,68 @@ def target(path: Path | str, folder: Path, device: str | None, model: str | None
     Raises:
         InputError: the file cannot be read, or lacks a key.
     """
-    meta = read_log(path).meta
-    missing = [key for key in ("device", "model", "resolution_px", "block_px") if key not in meta]
-    if missing:
-        raise InputError(f"{path}:1: expected {missing[0]} in the head, found none")
-    for key in ("device", "model"):
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", str(meta[key])):
-            raise InputError(f"{path}:1: {key}: expected a name that can be a folder, found {meta[key]!r}")
+    found = read_log(path)
+    _check_head(path, found)
+    meta = found.meta
     return folder / (device or str(meta["device"])) / f"{model or meta['model']}.yaml"
+
+
+def _check_head(path: Path | str, found: LoggedSamples) -> None:
+    """Raise InputError unless the head says what a profile needs, and no sample has more blocks than that."""
+
+    def is_name(value: Any) -> bool:
+        return isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", value) is not None
+
+    def are_layers(value: Any) -> bool:
+        return isinstance(value, list) and all(
+            isinstance(one, dict)
+            and isinstance(one.get("name"), str)
+            and type(one.get("output_bytes")) is int
+            for one in value
+        )
+
+    def is_power(value: Any) -> bool:
+        return isinstance(value, dict) and all(
+            watts is None or type(watts) in (int, float) for watts in map(value.get, ("idle_w", "busy_w"))
+        )
+
+    def is_side(value: Any) -> bool:
+        return type(value) is int and value > 0
+
+    checks: tuple[tuple[str, str, bool, Callable[[Any], bool]], ...] = (
+        ("device", "a name that can be a folder", True, is_name),
+        ("model", "a name that can be a folder", True, is_name),
+        (
+            "resolution_px",
+            "height and width (px)",
+            True,
+            lambda value: isinstance(value, list) and len(value) == 2 and all(map(is_side, value)),
+        ),
+        ("block_px", "the side of a block (px)", True, is_side),
+        (
+            "notes",
+            "lines of text",
+            False,
+            lambda value: isinstance(value, list) and all(isinstance(one, str) for one in value),
+        ),
+        ("layers", "a name and output_bytes for each", False, are_layers),
+        ("power_w", "idle_w and busy_w (W)", False, is_power),
+        ("margin_computed", "blocks by margin, mask and k", False, lambda value: isinstance(value, dict)),
+        ("board", "power_mode and gpu_clock", False, lambda value: isinstance(value, dict)),
+    )
+    for key, expected, needed, sound in checks:
+        value = found.meta.get(key)
+        if (needed or value is not None) and not sound(value):
+            said = "none" if key not in found.meta else repr(value)
+            raise InputError(f"{path}: {key}: expected {expected}, found {said}")
+    (height, width), block = found.meta["resolution_px"], found.meta["block_px"]
+    blocks = -(-height // block) * -(-width // block)
+    most = max((row.k for row in found.rows if row.k is not None), default=0)
+    if most > blocks:
+        raise InputError(
+            f"{path}: k: expected at most {blocks} blocks ({height}x{width} px in blocks of {block}),"
+            f" found {most}"
+        )
 
 
 def _refuse_published(profile: Path) -> None:

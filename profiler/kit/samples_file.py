@@ -27,19 +27,34 @@ from __future__ import annotations
 import json
 import os
 import re
+import tempfile
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 from profiler.fit.codec_fit import CodecSample
+from profiler.kit.records import codec_sample, samples_of, sensor_reading
 from profiler.measure.samples import LAYER, Sample
 from profiler.measure.store import check_same_run
 from traces.errors import InputError
 
+try:
+    import fcntl
+except ImportError:  # not Unix: two runs into one file are not told apart
+    fcntl = None  # type: ignore[assignment]
+
 FORMAT, VERSION = "fluxshard-samples", 1
+# Beside `RUN_KEYS`, what changes times without a word in the command: key, and where heads have it.
+SETTING = (
+    ("hardware", ("hardware",)),
+    ("power_mode", ("board", "power_mode")),
+    ("highest GPU clock (Hz)", ("board", "gpu_clock", "most_hz")),
+    ("torch", ("versions", "torch")),
+    ("extraction", ("extraction",)),
+)
 _LINE = re.compile(r'(?s)(.*), "crc32": "([0-9a-f]{8})"\}')
 
 
@@ -72,7 +87,9 @@ def encode_line(record: Mapping[str, Any]) -> str:
 
 def decode_line(line: str) -> dict[str, Any] | None:
     """The record of a line, without its checksum; None where it is cut off or damaged."""
-    found = _LINE.fullmatch(line.rstrip("\n"))
+    found = _LINE.fullmatch(
+        line.rstrip("\r\n")
+    )  # a copy may have made its ends of line those of another system
     if found is None or not line.endswith("\n"):
         return None
     body = found.group(1) + "}"
@@ -117,6 +134,8 @@ def read_log(path: Path | str) -> LoggedSamples:
         raise InputError(f"{path}:1: expected the head of a samples file of the kit, found something else")
     if head.get("version") != VERSION:
         raise InputError(f"{path}:1: expected version {VERSION} of the format, found {head.get('version')!r}")
+    if not isinstance(head.get("meta"), dict):
+        raise InputError(f"{path}:1: meta: expected what was measured on what, found {head.get('meta')!r}")
     found = LoggedSamples(dict(head["meta"]))
     damaged, good_bytes = 0, 0
     for number, (end, record) in enumerate(lines, 1):
@@ -126,10 +145,8 @@ def read_log(path: Path | str) -> LoggedSamples:
         good_bytes = end
         try:
             _take(found, record)
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(
-                f"{path}:{number}: expected a record of version {VERSION}, found {error!r}"
-            ) from error
+        except ValueError as error:
+            raise InputError(f"{path}:{number}: {error}") from error
     return LoggedSamples(found.meta, found.rows, found.codecs, found.sensors, damaged, good_bytes)
 
 
@@ -142,22 +159,60 @@ def _lines(data: bytes) -> Iterator[tuple[int, dict[str, Any] | None]]:
 
 
 def _take(found: LoggedSamples, record: dict[str, Any]) -> None:
-    kind = record.pop("record")
-    if kind == "sample":
-        found.rows.append(Sample(**record))
-    elif kind == "layers":
-        found.rows.extend(
-            Sample(LAYER + name, None, None, record["repeat"], float(seconds))
-            for name, seconds in record["seconds"].items()
-        )
+    kind = record.get("record")
+    if kind in ("sample", "layers"):
+        found.rows.extend(samples_of(record))
     elif kind == "codec":
-        found.codecs.append(CodecSample(**record))
+        found.codecs.append(codec_sample(record))
     elif kind == "sensors":
-        found.sensors.append(record)
-    elif kind == "meta":
+        found.sensors.append(sensor_reading(record))
+    elif kind == "meta" and isinstance(record.get("meta"), dict):
         found.meta.update(record["meta"])
     elif kind != "head":
-        raise ValueError(f"record {kind!r}")
+        raise ValueError(f"record: expected sample, layers, codec, sensors or meta, found {kind!r}")
+
+
+def _inner(meta: Mapping[str, Any], words: Sequence[str]) -> Any:
+    """What a head says at the end of a chain of keys; None where one is missing."""
+    value: Any = meta
+    for word in words:
+        value = value.get(word) if isinstance(value, Mapping) else None
+    return value
+
+
+def check_place(path: Path | str) -> None:
+    """Raise InputError unless a samples file can be written there: better said before all checks."""
+    path = Path(path)
+    try:
+        if path.exists():
+            open(path, "r+b").close()
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise _not_writable(path, error) from error
+
+
+def _not_writable(path: Path, error: OSError) -> InputError:
+    return InputError(f"{path}: expected a file that can be written, found {error}")
+
+
+def _opened(path: Path) -> IO[bytes]:
+    """A file to read and write, as it is, held against other runs until it is closed."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")  # noqa: SIM115
+    except OSError as error:
+        raise _not_writable(path, error) from error
+    try:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.close()
+        raise InputError(f"{path}: expected no other run that writes to it, found one") from error
+    except OSError:  # a file system that cannot lock, such as some network ones
+        pass
+    return file
 
 
 class SampleLog:
@@ -169,7 +224,8 @@ class SampleLog:
         fresh: start over where there is a file.
 
     Raises:
-        InputError: the file holds samples of something else, or cannot be written.
+        InputError: the file holds samples of something else or of a board set otherwise, another run writes
+            to it, or it cannot be written.
     """
 
     def __init__(self, path: Path | str, meta: Mapping[str, Any], *, fresh: bool = False) -> None:
@@ -179,33 +235,41 @@ class SampleLog:
         self.previous: Mapping[str, Any] = {}
         self.damaged = 0
         self.meta: dict[str, Any] = {**meta, "complete": False}
-        good_bytes = 0
-        if not fresh and _has_head(self.path):
-            found = read_log(self.path)
-            good_bytes = found.good_bytes
-            check_same_run(
-                self.path, found.meta, meta, "give out=<another file>, or fresh=true to start over"
-            )
-            self.rows, self.codecs, self.previous = found.rows, found.codecs, found.meta
-            self.damaged = found.damaged
-            self.meta = {**found.meta, **self.meta}
+        self._file = _opened(self.path)
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file: IO[bytes] = open(self.path, "r+b" if good_bytes else "wb")  # noqa: SIM115
-            if good_bytes:
-                self._file.truncate(good_bytes)  # what was cut off is measured again
-                self._file.seek(0, os.SEEK_END)
-        except OSError as error:
-            raise InputError(f"{self.path}: expected a file that can be written, found {error}") from error
+            good_bytes = 0 if fresh else self._continued(meta)
+            self._file.truncate(good_bytes)  # what was cut off is measured again
+            self._file.seek(0, os.SEEK_END)
+        except BaseException:
+            self._file.close()
+            raise
         self.resumed = len(self.rows)
         self._counts = Counter((row.op, row.k, row.mask) for row in self.rows)
-        self._codec_counts = Counter((one.message, one.repeat, one.way) for one in self.codecs)
+        self._codec_counts = Counter((one.codec, one.message, one.repeat, one.way) for one in self.codecs)
         self._written: dict[str, Any] = {}
         if good_bytes:
             self._write_meta()
         else:
             self._write({"record": "head", "format": FORMAT, "version": VERSION, "meta": self.meta})
             self._written = json.loads(json.dumps(self.meta))
+
+    def _continued(self, meta: Mapping[str, Any]) -> int:
+        """Take over what the file holds; how many of its bytes are good."""
+        if not _has_head(self.path):
+            return 0
+        found = read_log(self.path)
+        way_out = "give out=<another file>, or fresh=true to start over"
+        check_same_run(self.path, found.meta, meta, way_out)
+        for key, words in SETTING:
+            old, new = (_inner(one, words) for one in (found.meta, meta))
+            if old is not None and old != new:
+                raise InputError(
+                    f"{self.path}: holds samples of {key} = {old!r}, this run has {new!r}: {way_out}"
+                )
+        self.rows, self.codecs, self.previous = found.rows, found.codecs, found.meta
+        self.damaged = found.damaged
+        self.meta = {**found.meta, **self.meta}
+        return found.good_bytes
 
     def __repr__(self) -> str:
         return f"SampleLog({self.path}, {len(self.rows)} samples)"
@@ -218,9 +282,9 @@ class SampleLog:
         """Samples taken so far of one operation."""
         return self._counts[op, k, mask]
 
-    def has_codec(self, message: int, repeat: int) -> bool:
+    def has_codec(self, codec: str, message: int, repeat: int) -> bool:
         """Whether a codec's message has been timed both ways in a repeat."""
-        return all(self._codec_counts[message, repeat, way] for way in ("encode", "decode"))
+        return all(self._codec_counts[codec, message, repeat, way] for way in ("encode", "decode"))
 
     def add(self, rows: Iterable[Sample]) -> None:
         """Write the samples of one operation, in one line.
@@ -246,10 +310,11 @@ class SampleLog:
             OSError: the disk is full, or gone.
         """
         for one in samples:
-            if not self._codec_counts[one.message, one.repeat, one.way]:
+            key = one.codec, one.message, one.repeat, one.way
+            if not self._codec_counts[key]:
                 self._write({"record": "codec", **asdict(one)})
                 self.codecs.append(one)
-                self._codec_counts[one.message, one.repeat, one.way] += 1
+                self._codec_counts[key] += 1
 
     def add_sensors(self, readings: Mapping[str, Any]) -> None:
         """Write readings of sensors."""

@@ -9,6 +9,7 @@ import os
 import sys
 import tempfile
 import zipfile
+import zlib
 from typing import Any, List  # noqa: UP035
 
 MANIFEST = "profiler/kit/manifest.json"
@@ -66,7 +67,10 @@ def cache_places() -> List[str]:  # noqa: UP006
 if __name__ == "__main__":
     if sys.version_info < (3, 8):  # noqa: UP036
         sys.exit("kit: expected Python 3.8 or later, found " + sys.version.split()[0])
-    sys.path[0] = unpacked(sys.path[0], cache_places())
+    try:
+        sys.path[0] = unpacked(sys.path[0], cache_places())
+    except (KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        sys.exit(f"kit: {sys.path[0]}: expected a whole file, found a damaged one ({error}): copy it again")
     from profiler.kit.program import main
 
     sys.exit(main())
