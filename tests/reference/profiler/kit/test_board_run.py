@@ -15,9 +15,11 @@ import numpy as np
 import pytest
 
 from kernels.motion import compiled_search
+from profiler.fit.codec_fit import CodecSample
 from profiler.kit.reading import keep_samples, target
 from profiler.kit.samples_file import SampleLog, read_log
 from profiler.latency import read_profile
+from profiler.measure.codec_samples import read_codec_samples
 from profiler.measure.samples import read_samples
 from profiler.measure.sampling import SamplingPlan, measure
 from profiler.measure.store import SampleStore
@@ -27,6 +29,7 @@ from tests.strategies.board import SteadyDevice, old_python, run_kit
 from traces.errors import InputError
 
 SHORT = ["model=yolo11n-seg", "resolution=128", "device=cpu", "clock=thread", "repeats=3"]
+WAYS = ("encode", "decode")
 HEAD = {"device": "board", "model": "net", "resolution_px": [320, 320], "block_px": 16}
 
 
@@ -75,6 +78,47 @@ def take(path: Path, head: dict[str, object], repeats: int = 3) -> SampleLog:
     log.flush(complete=True)
     log.close()
     return log
+
+
+def test_codecs_cut_off_early_do_not_cost_the_profile(tmp_path: Path) -> None:
+    log = take(tmp_path / "a.jsonl", HEAD)
+    log = SampleLog(log.path, HEAD)
+    for number in range(5):
+        log.add_codec([CodecSample("raw", way, number, 0, 256, 100 + number, 1e-4) for way in WAYS])
+    log.add_codec([CodecSample("jpeg", way, 0, 0, 256, 100, 1e-4) for way in WAYS])
+    log.close()
+    _, notes = keep_samples(log.path, tmp_path / "board" / "net.yaml")
+    assert "codecs left out, as too few of their messages were timed: jpeg" in notes
+    samples, _ = read_codec_samples(tmp_path / "board" / "codecs.parquet")
+    assert {one.codec for one in samples} == {"raw"}
+
+
+@pytest.mark.parametrize(
+    ("head", "message"),
+    [
+        ({"resolution_px": "a"}, "resolution_px: expected height and width"),
+        ({"resolution_px": [16, 16]}, "k: expected at most 1 blocks"),
+        ({"device": "../x"}, "device: expected a name that can be a folder"),
+        ({"layers": 3}, "layers: expected a name and output_bytes"),
+        ({"power_w": {"idle_w": "x"}}, "power_w: expected idle_w and busy_w"),
+    ],
+)
+def test_a_head_of_nonsense_leaves_nothing_behind(head: dict, message: str, tmp_path: Path) -> None:
+    path = take(tmp_path / "a.jsonl", {**HEAD, **head}).path
+    with pytest.raises(InputError, match=message):
+        keep_samples(path, tmp_path / "board" / "net.yaml")
+    assert not (tmp_path / "board").exists()
+
+
+def test_a_broken_image_library_is_a_reason(kit: Path, bare: Path, tmp_path: Path) -> None:
+    (tmp_path / "PIL").mkdir()
+    (tmp_path / "PIL" / "__init__.py").write_text("raise ImportError('libjpeg.so.8 is missing')")
+    out = tmp_path / "a.jsonl"
+    arguments = ["model=default", "resolution=64", "device=cpu", "repeats=3", f"out={out}"]
+    done = run_kit(kit, arguments, bare, PYTHONPATH=f"{tmp_path}{os.pathsep}{bare}")
+    assert (done.returncode, done.stderr) == (0, "")
+    missing = read_log(out).meta["codecs_missing"]
+    assert missing["png"] == "pillow cannot be imported (ImportError: libjpeg.so.8 is missing)"
 
 
 def _differences() -> np.ndarray:
@@ -134,6 +178,10 @@ def test_a_killed_run_resumes(kit: Path, bare: Path, tmp_path: Path) -> None:
         (
             ["model=yolo11n", "weights=missing.safetensors"],
             "weights: expected a safetensors file, found no file 'missing.safetensors'",
+        ),
+        (
+            ["model=yolo11n", "out=/proc/none/a.jsonl"],
+            "/proc/none/a.jsonl: expected a file that can be written",
         ),
         (["model=yolo11n", "backend=cuda"], "backend='cuda' cannot run on cpu"),
         (["model=yolo11n", "power_mode=MODE_20W_6CORE"], "power_mode: expected MODE_20W_6CORE, found none"),
@@ -211,6 +259,8 @@ def test_help_needs_no_torch(kit: Path, tmp_path: Path) -> None:
         done = run_kit(kit, ["--help"], tmp_path, python)
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.startswith("The measuring kit")
+        assert "\n    device=cuda:0     or cpu" in done.stdout
+        assert run_kit(kit, ["--help"], tmp_path, python, PYTHONOPTIMIZE="2").stdout == done.stdout
         done = run_kit(kit, ["check"], tmp_path, python)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
         assert "torch: expected to be installed" in done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections import Counter
 from pathlib import Path
 
@@ -10,7 +11,15 @@ import numpy as np
 import pytest
 
 from profiler.fit.codec_fit import CodecSample
-from profiler.kit.samples_file import SampleLog, decode_line, encode_line, is_samples_log, read_log
+from profiler.kit.samples_file import (
+    SampleLog,
+    check_place,
+    decode_line,
+    encode_line,
+    is_samples_log,
+    read_log,
+)
+from profiler.measure.codec_samples import own_numbers
 from profiler.measure.samples import Sample
 from profiler.measure.sampling import SamplingPlan, measure
 from tests.strategies.board import SteadyDevice
@@ -19,6 +28,19 @@ from traces.errors import InputError
 META = {"device": "board", "model": "net", "resolution_px": [320, 320], "block_px": 16}
 PLAN = SamplingPlan(repeats=3, margins_px=(16,))
 DIFFERENCES = np.random.default_rng(0).random((4, 20, 20)).astype(np.float32)
+
+
+SPARSE = {"record": "sample", "op": "sparse", "k": 4, "mask": "random", "repeat": 0, "seconds": 0.1}
+CODEC = {
+    "record": "codec",
+    "codec": "raw",
+    "way": "encode",
+    "message": 0,
+    "repeat": 0,
+    "pixels": 256,
+    "size_bytes": 768,
+    "seconds": 1e-4,
+}
 
 
 class PulledPlug(BaseException):
@@ -33,6 +55,12 @@ def take(path: Path, device: SteadyDevice) -> SampleLog:
     finally:
         log.close()
     return log
+
+
+def with_checksum(record: dict) -> str:
+    """A line with the right checksum, also of what the kit would never write."""
+    body = json.dumps(record)
+    return f'{body[:-1]}, "crc32": "{zlib.crc32(body.encode()):08x}"}}\n'
 
 
 def cells(rows: list[Sample]) -> Counter:
@@ -133,12 +161,12 @@ def test_codecs_are_kept_line_by_line_too(tmp_path: Path) -> None:
     both = [CodecSample("raw", way, 0, 0, 100, 300, 1e-4) for way in ("encode", "decode")]
     log = SampleLog(path, META)
     log.add_codec(both[:1])
-    assert not log.has_codec(0, 0)
+    assert not log.has_codec("raw", 0, 0)
     log.close()
     log = SampleLog(path, META)
     log.add_codec(both)  # the first is there already
     log.close()
-    assert log.has_codec(0, 0)
+    assert log.has_codec("raw", 0, 0)
     assert read_log(path).codecs == both
 
 
@@ -153,14 +181,28 @@ def test_the_checksum_sees_every_changed_character() -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ({"record": "sample", "op": "dense"}, ":2: expected a record of version 1"),
-        ({"record": "smell"}, ":2: expected a record of version 1, found ValueError"),
+        (
+            {"record": "sample", "op": "dense"},
+            ":2: k: expected a whole number of blocks, or null, found none",
+        ),
+        ({**SPARSE, "seconds": -1}, r":2: seconds: expected a time above 0 \(s\), found -1"),
+        ({**SPARSE, "seconds": float("nan")}, r":2: seconds: expected a time above 0 \(s\), found nan"),
+        ({**SPARSE, "seconds": "x"}, r":2: seconds: expected a time above 0 \(s\), found 'x'"),
+        ({**SPARSE, "k": 1.5}, ":2: k: expected a whole number of blocks, or null, found 1.5"),
+        ({**SPARSE, "k": None}, ":2: k: expected a whole number of blocks for sparse, found none"),
+        ({**SPARSE, "op": "foo"}, ":2: op: expected one of dense, .* found 'foo'"),
+        ({**SPARSE, "more": 1}, ":2: more: expected one of op, k, mask, repeat, seconds"),
+        ({"record": "layers", "repeat": 0, "seconds": {"a": "b"}}, ":2: seconds: expected a time above 0"),
+        ({**CODEC, "way": 3}, ":2: way: expected encode or decode, found 3"),
+        ({**CODEC, "pixels": 0}, ":2: pixels: expected a whole number above 0, found 0"),
+        ({"record": "sensors", "celsius": {"cpu": "x"}}, ":2: celsius: expected a temperature"),
+        ({"record": "smell"}, ":2: record: expected sample, layers, codec, sensors or meta, found 'smell'"),
     ],
 )
 def test_a_whole_line_of_nonsense_is_refused(line: dict, message: str, tmp_path: Path) -> None:
     path = tmp_path / "samples.jsonl"
     head = {"record": "head", "format": "fluxshard-samples", "version": 1, "meta": META}
-    path.write_text(encode_line(head) + encode_line(line))
+    path.write_text(encode_line(head) + with_checksum(line))
     with pytest.raises(InputError, match=message):
         read_log(path)
 
@@ -186,3 +228,50 @@ def test_starting_over_keeps_nothing(whole: Path, tmp_path: Path) -> None:
     log = SampleLog(path, META, fresh=True)
     log.close()
     assert (log.resumed, read_log(path).rows) == (0, [])
+
+
+def test_two_runs_do_not_write_into_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "samples.jsonl"
+    log = SampleLog(path, META)
+    log.add([Sample("dense", None, None, 0, 0.1)])
+    for fresh in (False, True):
+        with pytest.raises(InputError, match="expected no other run that writes to it, found one"):
+            SampleLog(path, META, fresh=fresh)
+    log.close()
+    again = SampleLog(path, META)
+    again.close()
+    assert again.resumed == 1
+
+
+@pytest.mark.parametrize(
+    ("now", "message"),
+    [
+        ({"board": {"power_mode": "MODE_15W"}}, "power_mode = 'MODE_20W', this run has 'MODE_15W'"),
+        ({"versions": {"torch": "2.1.0"}}, "torch = '1.13.1', this run has '2.1.0'"),
+    ],
+)
+def test_a_board_set_otherwise_does_not_resume(now: dict, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "samples.jsonl"
+    before = {**META, "board": {"power_mode": "MODE_20W"}, "versions": {"torch": "1.13.1"}}
+    SampleLog(path, before).close()
+    with pytest.raises(InputError, match=message):
+        SampleLog(path, {**before, **now})
+    SampleLog(path, before).close()
+
+
+def test_ends_of_line_of_another_system_are_read(whole: Path, tmp_path: Path) -> None:
+    path = tmp_path / "copied.jsonl"
+    path.write_bytes(whole.read_bytes().replace(b"\n", b"\r\n"))
+    assert read_log(path).rows == read_log(whole).rows
+
+
+def test_a_place_that_cannot_be_written_is_said_at_once(tmp_path: Path) -> None:
+    check_place(tmp_path / "new" / "samples.jsonl")
+    assert list((tmp_path / "new").iterdir()) == []
+    with pytest.raises(InputError, match="expected a file that can be written"):
+        check_place(tmp_path)
+
+
+def test_a_codec_that_is_missing_changes_no_number_of_another() -> None:
+    assert own_numbers(["raw", "jpeg", "raw", "jpeg", "raw"]) == [0, 0, 1, 1, 2]
+    assert own_numbers(["raw", "raw", "raw"]) == [0, 1, 2]
