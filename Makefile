@@ -50,6 +50,8 @@ kit: $(READY) $(COMPILERS)/.ready
 	$(RUN) -m profiler kit out=fluxshard-kit.pyz binaries=$(COMPILERS)/binaries
 
 gpu:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 10) and "PYTHON=$(PYTHON): expected Python 3.10 or\
+	 newer to pack the kit, found %d.%d: pack it elsewhere, then $(PYTHON) fluxshard-kit.pyz gpu" % v[:2])'
 	$(PYTHON) -m profiler.kit.archive $(GPU_OUT)/fluxshard-kit.pyz
 	$(PYTHON) $(GPU_OUT)/fluxshard-kit.pyz gpu out=$(GPU_OUT)
 
