@@ -56,6 +56,22 @@ def test_one_factor_can_be_a_clock() -> None:
     assert clock.endswith("the clock was not fixed")
 
 
+def test_the_clock_is_that_of_the_run_and_not_of_the_idle_board() -> None:
+    idle = board(2.0, now_hz=114_000_000)
+    ran = {**idle.provenance, "sensors": {"gpu_hz": [114_000_000.0, 500_000_000.0]}}
+    said = explanations(PAPER, dataclasses.replace(idle, provenance=ran), gaps(PAPER, idle))
+    assert any(one.startswith("clock: at 1000 MHz (now 500)") for one in said)
+
+
+def test_a_network_published_at_other_resolutions_is_compared_by_shares() -> None:
+    small = board(0.25, model="yolo11m-seg-320", resolution_px=(320, 320))
+    ((paper, measured),) = shared_models([PAPER], [small])
+    assert (paper.model, measured.model) == ("yolo11m-seg", "yolo11m-seg-320")
+    said = explanations(paper, measured, gaps(paper, measured))
+    assert any(one.endswith("compared at the same share of blocks") for one in said)
+    assert shared_models([PAPER], [board(), small]) == [(PAPER, board()), (PAPER, small)]
+
+
 def test_a_clock_that_the_board_does_not_have_explains_nothing() -> None:
     (clock,) = (one for one in explanations(PAPER, board(2.0), gaps(PAPER, board(2.0))) if "clock: at" in one)
     assert "at 2200 MHz" in clock
