@@ -27,7 +27,6 @@ from analysis.reproduction.mapping import PaperExperiment, PaperMapping, read_ma
 from analysis.reproduction.table import Reproduced, compared, summary_text, write_table
 from traces.errors import InputError
 
-
 COMMITTED = Path("analysis/reproduction.csv")  # of all papers, nothing fitted
 
 
@@ -148,9 +147,7 @@ def read_choices(given: Sequence[str]) -> Choices:
 def _folders(paper: str, mapping: PaperMapping, choices: Choices) -> dict[str, Path]:
     """Where the runs of each experiment that was asked for lie, by its name; of those that have any."""
     folders: dict[str, Path] = {}
-    for name in dict.fromkeys(
-        _runner(mapping, name).name for name in _chosen(mapping, choices.figure)
-    ):
+    for name in dict.fromkeys(_runner(mapping, name).name for name in _chosen(mapping, choices.figure)):
         experiment = mapping.experiments[name]
         data = choices.data if any("segment" in task for task in experiment.tasks) else Data()
         folder = folder_of(choices.folder, paper, name, data, choices.calibration).resolve()

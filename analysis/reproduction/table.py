@@ -191,7 +191,9 @@ def summary_text(rows: Sequence[Reproduced], worst: int = 10) -> str:
     inputs = [one for one in rows if not one.number.is_outcome and one.simulated is not None]
     if inputs:
         met = sum(one.hit for one in inputs)
-        parts.append(f"not judged: {len(inputs)} inputs read back from what frames were charged, {met} as printed")
+        parts.append(
+            f"not judged: {len(inputs)} inputs read back from what frames were charged, {met} as printed"
+        )
     if errors:
         listed = "\n".join(aligned(table, left=(0, 1, 2, 3, 7)))
         parts.append(f"\nthe worst {len(errors[:worst])}\n{listed}")

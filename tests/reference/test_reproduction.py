@@ -358,7 +358,9 @@ def test_less_than_everything_does_not_replace_the_committed_table(tmp_path):
 
 
 def test_a_figure_is_found_in_the_paper_that_has_it(tmp_path):
-    with pytest.raises(InputError, match=r"levels,.* of fluxshard_ea; .*figure3.* of fluxshard_remap, found 'x'"):
+    with pytest.raises(
+        InputError, match=r"levels,.* of fluxshard_ea; .*figure3.* of fluxshard_remap, found 'x'"
+    ):
         reproduce(Choices(figure="x", run=False, folder=tmp_path))
     rows, out = reproduce(Choices(figure="figure3", run=False, folder=tmp_path))
     assert {row.number.paper for row in rows} == {"fluxshard_remap"}
@@ -369,7 +371,8 @@ def test_inputs_that_were_read_back_are_counted_apart():
     read_back = Reproduced(number(claim="profiled"), "profile", Simulated(100.0, None, None), "an input")
     said = summary_text([read_back])
     assert "not judged: 1 inputs read back from what frames were charged, 1 as printed" in said
-    assert "nothing that is judged was simulated" in said and "the worst" not in said
+    assert "nothing that is judged was simulated" in said
+    assert "the worst" not in said
 
 
 def test_jobs_are_heard_of_while_they_run_and_failures_by_their_last_line(capsys):

@@ -105,7 +105,9 @@ class Runs:
         self, rows: Sequence[Mapping[str, Any]], keys: Sequence[str], over: Sequence[str]
     ) -> None:
         jobs = [settings(split_overrides(row["overrides"])) for row in rows]
-        for key in (key for key in swept_keys(jobs) if key not in (*REALISATION, *over) and not no_matter(key)):
+        for key in (
+            key for key in swept_keys(jobs) if key not in (*REALISATION, *over) and not no_matter(key)
+        ):
             # What an experiment's file chose has a name among the systems.
             if key.startswith("experiment") and "system" in keys:
                 continue
