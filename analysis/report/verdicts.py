@@ -26,8 +26,8 @@ def comparisons(runs: ReportedRuns, folders: Sequence[Path]) -> dict[str, Any]:
     """All pairs of what was compared: systems, or where there is one, the values of what was swept.
 
     Returns `key`, the `names` that were compared, `tests` that Holm's procedure was over, `rows` (one a pair,
-    setting and quantity), `refused`, the pairs that did not meet the same, with the reason, and `left_out`, the
-    runs of other pairs that have no partner.
+    setting and quantity), `refused`, the pairs that did not meet the same, with the reason, and
+    `left_out`, the runs of other pairs that have no partner.
     """
     key, names = _compared(runs)
     found: list[tuple[str, str, Difference, list[str]]] = []

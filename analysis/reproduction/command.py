@@ -6,8 +6,8 @@
 Without `figure` every experiment that a published number is held against, or a figure drawn of, is run; with
 it, only that one, and the numbers of the others stay unsimulated. ``run=false`` compares what is there. The
 pictures are in ``<folder>/<paper>/<calibration>/figures``. The table is `out`; unless that is said, it is the
-committed analysis/reproduction.csv for all of the papers with nothing fitted, and ``<folder>/reproduction.csv``
-for less, which must not take its place.
+committed analysis/reproduction.csv for all of the papers with nothing fitted, and
+``<folder>/reproduction.csv`` for less, which must not take its place.
 """
 
 from __future__ import annotations
