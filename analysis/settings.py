@@ -14,6 +14,8 @@ _LABELLED = {"trace.path": "trace", "video.path": "video"}  # a file, and the co
 SEEDS = ("seed", "trace.seed", "video.seed")
 #: What tells runs of one setting apart: each draws another realisation of the same.
 REALISATION = ("replicate", *SEEDS, "trace.offset_s")
+#: What a run leaves beside its results, and how they are computed; of no setting's name.
+NO_MATTER = ("replicates", "timeline", "overlay", "inspect", "inspection", "cache", "regret")
 LONGEST = 44  # characters of a value in a table or picture
 
 
@@ -49,6 +51,11 @@ def swept_keys(jobs: Sequence[Mapping[str, str]]) -> list[str]:
     return [key for key in keys if len({job.get(key) for job in jobs}) > 1]
 
 
+def no_matter(key: str) -> bool:
+    """Whether a key makes no difference to a result: it is one of :data:`NO_MATTER`, or lies in one."""
+    return key.partition(".")[0] in NO_MATTER
+
+
 def swept_settings(
     overrides: Sequence[Sequence[str]], rows: Sequence[Mapping[str, Any]] | None = None
 ) -> list[str]:
@@ -63,6 +70,7 @@ def swept_settings(
         key
         for key in swept_keys(jobs)
         if key not in ("system", "trace", "video")
+        and not no_matter(key)
         and not key.startswith("experiment")  # its system and video have columns
         and not (key in _LABELLED and rows and _names_all(_LABELLED[key], key, rows, jobs))
     ]

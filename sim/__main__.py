@@ -270,6 +270,8 @@ def main() -> None:
         if _wants_traceback():
             raise
         _end(str(error))
+    except BrokenPipeError:  # the reader, `head` for instance, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         if _wants_traceback():
             raise

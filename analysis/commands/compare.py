@@ -24,15 +24,18 @@ def _run(chosen: argparse.Namespace) -> None:
     folders: list[Path] = chosen.folders
     by: list[str] | None = chosen.by
     out: Path = chosen.out
+    typed = [str(one) for one in folders if "=" in str(one) and not one.exists()]
+    if typed:
+        raise InputError(f"compare: expected folders, --by KEY A B and --out FILE, found {typed[0]!r}")
     if len(folders) != (1 if by else 2):
         wanted = "one sweep with --by KEY A B" if by else "two folders, or one with --by KEY A B"
         raise InputError(f"compare: expected {wanted}, found {len(folders)}")
-    check_unused(out, chosen.overwrite, "--overwrite")
     if by:
         key, *values = by
         sides = [read_side(folders[0], key, value) for value in values]
     else:
         sides = [read_side(folder) for folder in folders]
+    check_unused(out, chosen.overwrite, "--out writes another, --overwrite")
     names = sides[0].name, sides[1].name
     if names[0] == names[1]:
         names = str(folders[0]), str(folders[1])

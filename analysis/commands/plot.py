@@ -6,7 +6,10 @@ import argparse
 
 from analysis.commands.command import Command
 
-USAGE = "folders of runs or sweeps, and kind= x= y= by= facet= over= where=KEY=VALUE out=FILE width= …"
+USAGE = (
+    "folders of runs or sweeps, and kind=lines|bars|cdf|pareto|heat|composition|series x= y= by= facet= "
+    "over= where=KEY=VALUE out=FILE width= …"
+)
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:

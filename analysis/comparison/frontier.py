@@ -17,7 +17,7 @@ from typing import Any
 
 from analysis.replicates import Estimate
 from analysis.results import file_digest, run_rows
-from analysis.settings import REALISATION, settings, split_overrides, swept_keys
+from analysis.settings import REALISATION, no_matter, settings, split_overrides, swept_keys
 from analysis.tables import aligned, system_name
 from sim.records.intervals import interval_keys
 from traces.errors import InputError
@@ -98,7 +98,7 @@ def points_of(rows: Sequence[Mapping[str, Any]]) -> list[Point]:
     keys = [
         key
         for key in swept_keys(jobs)
-        if key not in ("system", *AVERAGED) and not key.startswith("experiment")
+        if key not in ("system", *AVERAGED) and not key.startswith("experiment") and not no_matter(key)
     ]
     grouped: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row, job, name in zip(done, jobs, names, strict=True):

@@ -7,14 +7,14 @@ a side was swept; what is the same within each but differs between them is what 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from analysis.results import file_digest, run_rows
-from analysis.settings import REALISATION, settings, split_overrides, swept_keys
+from analysis.settings import NO_MATTER, REALISATION, no_matter, settings, split_overrides, swept_keys
 from analysis.tables import system_name
 from traces.errors import InputError
 
@@ -27,10 +27,7 @@ _VALUED = (
     *("accuracy.dense", "accuracy.coverage_threshold", "accuracy.reference", "accuracy.classes"),
     *("accuracy.mask_ids", "scheduler.lambda_per_s", "warmup_s"),
 )
-_NO_MATTER = (
-    *("trace.name", "video.name", "replicates", "regret", "cache"),
-    *("timeline", "overlay", "inspect", "inspection"),
-)
+_NO_MATTER = ("trace.name", "video.name", *NO_MATTER)
 _SYSTEMS_OWN = ("system._target_", "system.name", "system.display")  # follow from which system it is
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -147,13 +144,7 @@ def pair_up(a: Side, b: Side) -> list[PairedRuns]:
     """
     if {row["folder"] for row in a.rows} & {row["folder"] for row in b.rows}:
         raise InputError(f"compare: expected two sides, found {a.rows[0]['folder']} on both")
-    keys = {key for side in (a, b) for config in side.configs for key in config}
-    tell = sorted(
-        key
-        for key in keys
-        if not _is_of(key, _NO_MATTER)
-        and (_is_of(key, (*_MET, *_VALUED)) or _varies(key, a) or _varies(key, b))
-    )
+    tell = _telling(a, b)
     partners: dict[tuple[str | None, ...], list[int]] = {}
     for place, config in enumerate(b.configs):
         partners.setdefault(_signature(config, tell), []).append(place)
@@ -171,6 +162,36 @@ def pair_up(a: Side, b: Side) -> list[PairedRuns]:
         why = _why_not(b.configs[place], a, tell, 0)
         raise InputError(f"compare: {b.rows[place]['folder']} {why}")
     return [PairedRuns(setting, tuple(pairs)) for setting, pairs in groups.items()]
+
+
+def without_strays(a: Side, b: Side) -> tuple[Side, Side, list[str]]:
+    """Both sides without the runs that nothing on the other met or is valued as, and why each is left out.
+
+    For pages over whatever there is: one run with an outage must not keep a sweep beside it from being
+    compared. Sides that share nothing are given back as they are, for :func:`pair_up` to refuse.
+    """
+    tell = _telling(a, b)
+    signatures = [[_signature(config, tell) for config in side.configs] for side in (a, b)]
+    if not set(signatures[0]) & set(signatures[1]):
+        return a, b, []
+    kept: list[Side] = []
+    left_out: list[str] = []
+    for here, side, other in ((0, a, b), (1, b, a)):
+        met = [signature in set(signatures[1 - here]) for signature in signatures[here]]
+        chosen = [place for place, partner in enumerate(met) if partner]
+        kept.append(
+            replace(
+                side,
+                rows=tuple(side.rows[place] for place in chosen),
+                configs=tuple(side.configs[place] for place in chosen),
+            )
+        )
+        left_out += [
+            f"{side.rows[place]['folder']} {_why_not(side.configs[place], other, tell, 0)}"
+            for place, partner in enumerate(met)
+            if not partner
+        ]
+    return kept[0], kept[1], left_out
 
 
 def differing(paired: Sequence[PairedRuns], a: Side, b: Side) -> list[tuple[str, str, str]]:
@@ -197,6 +218,17 @@ def differing(paired: Sequence[PairedRuns], a: Side, b: Side) -> list[tuple[str,
     return sorted(found)
 
 
+def _telling(a: Side, b: Side) -> list[str]:
+    """The keys in which two runs must be the same to be a pair."""
+    keys = {key for side in (a, b) for config in side.configs for key in config}
+    return sorted(
+        key
+        for key in keys
+        if not _is_of(key, _NO_MATTER)
+        and (_is_of(key, (*_MET, *_VALUED)) or _varies(key, a) or _varies(key, b))
+    )
+
+
 def _is_of(key: str, sections: Sequence[str]) -> bool:
     """Whether a key is one of these, or lies in one of them."""
     return any(key == section or key.startswith(f"{section}.") for section in sections)
@@ -221,7 +253,7 @@ def _comparable(value: str | None) -> str | float | None:
 def _settings(side: Side) -> list[str]:
     """What was swept on a side, run by run, but for what only draws another realisation."""
     given = [settings(split_overrides(row.get("overrides"))) for row in side.rows]
-    shown = [key for key in swept_keys(given) if key not in REALISATION]
+    shown = [key for key in swept_keys(given) if key not in REALISATION and not no_matter(key)]
     return [", ".join(f"{key}={job[key]}" for key in shown if key in job) for job in given]
 
 

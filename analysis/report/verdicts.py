@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.comparison.compare import QUANTITIES, Difference, compare, significant, verdict
-from analysis.comparison.pairing import Side, differing, pair_up, read_side
+from analysis.comparison.pairing import Side, differing, pair_up, read_side, without_strays
 from analysis.report.packing import rounded
 from analysis.report.runs import ReportedRuns
 from analysis.settings import REALISATION, settings, split_overrides, swept_keys
@@ -26,11 +26,12 @@ def comparisons(runs: ReportedRuns, folders: Sequence[Path]) -> dict[str, Any]:
     """All pairs of what was compared: systems, or where there is one, the values of what was swept.
 
     Returns `key`, the `names` that were compared, `tests` that Holm's procedure was over, `rows` (one a pair,
-    setting and quantity) and `refused`, the pairs that did not meet the same, with the reason.
+    setting and quantity), `refused`, the pairs that did not meet the same, with the reason, and
+    `left_out`, the runs of other pairs that have no partner.
     """
     key, names = _compared(runs)
     found: list[tuple[str, str, Difference, list[str]]] = []
-    refused = []
+    refused, left_out = [], []
     sides: dict[str, Side | str] = {name: _side(folders, key, name) for name in names}
     for a, b in combinations(names, 2):
         one, other = sides[a], sides[b]
@@ -38,10 +39,13 @@ def comparisons(runs: ReportedRuns, folders: Sequence[Path]) -> dict[str, Any]:
             refused.append({"a": a, "b": b, "why": one if isinstance(one, str) else other})
             continue
         try:
+            one, other, strays = without_strays(one, other)
             paired = pair_up(one, other)
         except InputError as error:
             refused.append({"a": a, "b": b, "why": str(error).removeprefix("compare: ")})
             continue
+        if strays:
+            left_out.append({"a": a, "b": b, "why": strays})
         beside = [f"{name}: {left} against {right}" for name, left, right in differing(paired, one, other)]
         found += [(a, b, difference, beside) for difference in compare(paired)]
     called = significant([difference for _, _, difference, _ in found])
@@ -79,6 +83,7 @@ def comparisons(runs: ReportedRuns, folders: Sequence[Path]) -> dict[str, Any]:
         "tests": sum(difference.p_value is not None for _, _, difference, _ in found),
         "rows": rows,
         "refused": refused,
+        "left_out": left_out,
         "differ": [{"a": a, "b": b, "keys": keys} for (a, b), keys in differ.items()],
     }
 

@@ -5,7 +5,9 @@
 
 Without `figure` every experiment that a published number is held against, or a figure drawn of, is run; with
 it, only that one, and the numbers of the others stay unsimulated. ``run=false`` compares what is there. The
-pictures are in ``<folder>/<paper>/<calibration>/figures``.
+pictures are in ``<folder>/<paper>/<calibration>/figures``. The table is `out`; unless that is said, it is the
+committed analysis/reproduction.csv for all of the papers with nothing fitted, and
+``<folder>/reproduction.csv`` for less, which must not take its place.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ from analysis.reproduction.mapping import PaperExperiment, PaperMapping, read_ma
 from analysis.reproduction.table import Reproduced, compared, summary_text, write_table
 from traces.errors import InputError
 
+COMMITTED = Path("analysis/reproduction.csv")  # of all papers, nothing fitted
+
 
 @dataclass(frozen=True, slots=True)
 class Choices:
@@ -39,7 +43,7 @@ class Choices:
     yolo11n: Path | None = None
     folder: Path = Path("multirun/reproduce")
     processes: int = PROCESSES
-    out: Path = Path("analysis/reproduction.csv")
+    out: Path | None = None
 
     @property
     def data(self) -> Data:
@@ -47,14 +51,14 @@ class Choices:
         return Data(self.davis, self.yolo11n_seg, self.yolo11n)
 
 
-def reproduce(choices: Choices) -> list[Reproduced]:
-    """Run, compare, draw and write; the comparisons of every paper chosen.
+def reproduce(choices: Choices) -> tuple[list[Reproduced], Path]:
+    """Run, compare, draw and write; the comparisons of every paper chosen, and where they were written.
 
     Raises:
         InputError: an unknown paper or figure, or a run that failed.
     """
     _ = choices.data  # what is not there is refused before anything runs
-    chosen = papers() if choices.paper is None else (choices.paper,)
+    chosen = _papers(choices)
     rows: list[Reproduced] = []
     for paper in chosen:
         numbers = read_published(paper)
@@ -75,16 +79,42 @@ def reproduce(choices: Choices) -> list[Reproduced]:
         drawn = [*draw_figures(mapping, folders, target), *draw_compared(compared_here, target)]
         print(f"{paper}: {len(drawn)} pictures in {target}", file=sys.stderr)
         rows += compared_here
-    write_table(rows, choices.out)
-    return rows
+    out = choices.out or default_out(choices, rows)
+    write_table(rows, out)
+    return rows, out
+
+
+def default_out(choices: Choices, rows: Sequence[Reproduced]) -> Path:
+    """Where the table goes unless `out` says: a part of the numbers must not replace the committed table."""
+    whole = choices.paper is None and choices.figure is None and choices.calibration == "none"
+    if whole and all(one.simulated is not None for one in rows if one.kind is not None):
+        return COMMITTED
+    return choices.folder / COMMITTED.name
+
+
+def _papers(choices: Choices) -> tuple[str, ...]:
+    """The papers that are asked for: all, the one that is named, or those that have the figure.
+
+    Raises:
+        InputError: an unknown paper, or a figure that none of them has.
+    """
+    chosen = tuple(papers()) if choices.paper is None else (choices.paper,)
+    if choices.figure is None:
+        return chosen
+    known = {paper: _figures(read_mapping(paper, read_published(paper))) for paper in chosen}
+    having = tuple(paper for paper in chosen if choices.figure in known[paper])
+    if not having:
+        listed = "; ".join(f"{', '.join(names)} of {paper}" for paper, names in known.items())
+        raise InputError(f"figure: expected one of {listed}, found {choices.figure!r}")
+    return having
 
 
 def run_command(given: Sequence[str]) -> None:
     """The command, with its arguments as ``key=value``."""
     choices = read_choices(given)
-    rows = reproduce(choices)
+    rows, out = reproduce(choices)
     print(summary_text(rows))
-    print(f"written to {choices.out}")
+    print(f"written to {out}")
 
 
 def read_choices(given: Sequence[str]) -> Choices:
@@ -117,9 +147,7 @@ def read_choices(given: Sequence[str]) -> Choices:
 def _folders(paper: str, mapping: PaperMapping, choices: Choices) -> dict[str, Path]:
     """Where the runs of each experiment that was asked for lie, by its name; of those that have any."""
     folders: dict[str, Path] = {}
-    for name in dict.fromkeys(
-        _runner(mapping, name).name for name in _chosen(paper, mapping, choices.figure)
-    ):
+    for name in dict.fromkeys(_runner(mapping, name).name for name in _chosen(mapping, choices.figure)):
         experiment = mapping.experiments[name]
         data = choices.data if any("segment" in task for task in experiment.tasks) else Data()
         folder = folder_of(choices.folder, paper, name, data, choices.calibration).resolve()
@@ -144,15 +172,20 @@ def _runner(mapping: PaperMapping, name: str) -> PaperExperiment:
     return experiment if experiment.jobs_of is None else mapping.experiments[experiment.jobs_of]
 
 
-def _chosen(paper: str, mapping: PaperMapping, figure: str | None) -> list[str]:
-    """The experiments that a number is held against, or that a figure shows; or the one that was named."""
+def _asked(mapping: PaperMapping) -> list[str]:
+    """The experiments that a number is held against, or that a figure shows."""
     asked = [one.experiment for one in mapping.quantities.values()]
-    asked = list(dict.fromkeys([*asked, *(one.experiment for one in mapping.figures.values())]))
+    return list(dict.fromkeys([*asked, *(one.experiment for one in mapping.figures.values())]))
+
+
+def _figures(mapping: PaperMapping) -> list[str]:
+    """What `figure` may be: an experiment, or a figure that is drawn of one."""
+    return list(dict.fromkeys([*_asked(mapping), *mapping.figures]))
+
+
+def _chosen(mapping: PaperMapping, figure: str | None) -> list[str]:
+    """The experiments to run: all that are asked of anything, or that of one figure."""
+    asked = _asked(mapping)
     if figure is None:
         return asked
-    if figure in mapping.figures and figure not in asked:
-        return [mapping.figures[figure].experiment]
-    if figure not in asked:
-        known = ", ".join(dict.fromkeys([*asked, *mapping.figures]))
-        raise InputError(f"figure: expected one of {known} of {paper}, found {figure!r}")
-    return [figure]
+    return [figure if figure in asked else mapping.figures[figure].experiment]

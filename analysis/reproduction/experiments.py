@@ -7,8 +7,10 @@ constant has changed since, it refuses, and the folder is to be removed.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,10 +80,30 @@ def run_missing(folder: Path, told: Sequence[str], processes: int = PROCESSES) -
         command = [sys.executable, "-m", "sim", "--resume", str(folder), *launcher]
     else:
         command = [sys.executable, "-m", "sim", *told, f"hydra.sweep.dir={folder}", *launcher]
-    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1].removeprefix("error: ")
+    returned, last = _run_aloud(command)
+    if returned:
         raise InputError(f"{folder}: {last} (python -m sim {' '.join(told)})")
+
+
+def _run_aloud(command: Sequence[str]) -> tuple[int, str]:
+    """Run a sweep and pass on the line that ends each job, since all of them take minutes; no other output.
+
+    Returns:
+        The exit code, and the last line of what was said of errors.
+    """
+    aloud = {**os.environ, "PYTHONUNBUFFERED": "1"}  # a line when it is printed, not when a buffer is full
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8") as errors,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=aloud) as running,
+    ):
+        assert running.stdout is not None
+        for line in running.stdout:
+            if line.startswith("job "):
+                print(f"  {line.rstrip()}", file=sys.stderr, flush=True)
+        returned = running.wait()
+        errors.seek(0)
+        said = errors.read().strip().splitlines() or ["no message"]
+    return returned, said[-1].removeprefix("error: ")
 
 
 def to_run(wanted: Mapping[str, PaperExperiment]) -> list[PaperExperiment]:

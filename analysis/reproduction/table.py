@@ -187,8 +187,19 @@ def summary_text(rows: Sequence[Reproduced], worst: int = 10) -> str:
         shown = "–" if simulated is None else _digits(simulated.value)
         told = (f"{number.value:g}", shown, f"{one.relative_error:+.0%}", one.reason)
         table.append([number.paper, number.place, number.quantity, number.unit, *told])
-    listed = "\n".join(aligned(table, left=(0, 1, 2, 3, 7)))
-    return f"{counts_text(rows)}\n\nthe worst {len(errors[:worst])}\n{listed}"
+    parts = [counts_text(rows)]
+    inputs = [one for one in rows if not one.number.is_outcome and one.simulated is not None]
+    if inputs:
+        met = sum(one.hit for one in inputs)
+        parts.append(
+            f"not judged: {len(inputs)} inputs read back from what frames were charged, {met} as printed"
+        )
+    if errors:
+        listed = "\n".join(aligned(table, left=(0, 1, 2, 3, 7)))
+        parts.append(f"\nthe worst {len(errors[:worst])}\n{listed}")
+    else:
+        parts.append("nothing that is judged was simulated")
+    return "\n".join(parts)
 
 
 def _counts(chosen: Sequence[Reproduced]) -> list[str]:

@@ -71,7 +71,10 @@ def load_profile(
     choices = available_profiles(folders)
     if device not in choices:
         raise InputError(_unknown(key, device, tuple(choices), f"in {', '.join(map(str, folders))}"))
-    raise InputError(_unknown("model", model, choices[device], f"for device {device!r}"))
+    having = [other for other, models in choices.items() if model in models]
+    others = f" ({', '.join(having)} has one)" if having else ""
+    where = f"for device {device!r}{others}; model.profile=NAME takes the times of another model"
+    raise InputError(_unknown("model", model, choices[device], where))
 
 
 def _unknown(what: str, name: str, choices: Sequence[str], where: str) -> str:

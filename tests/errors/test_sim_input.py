@@ -271,3 +271,18 @@ def test_a_multirun_finishes_its_other_jobs(repository: Path, tmp_path: Path) ->
     for job, status in (("0", "completed"), ("1", "failed"), ("2", "completed")):
         assert json.loads((tmp_path / job / "summary.json").read_text())["status"] == status
         assert (tmp_path / job / "frames.parquet").exists() == (status == "completed")
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(repository: Path) -> None:
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    with os.fdopen(write_end, "w") as closed:
+        done = subprocess.run(
+            [sys.executable, "-m", "sim", "--help"],
+            cwd=repository,
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (0, "")

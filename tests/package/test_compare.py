@@ -45,6 +45,14 @@ def sweep(sim: Callable[..., Path]) -> Path:
     return sim("both", "system=fluxshard_ea,full_offload", "trace=low,medium", "replicates=3")
 
 
+def test_options_of_other_commands_are_refused_by_name(
+    sweep: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        analysis(["compare", str(sweep), "by=system"])
+    assert "expected folders, --by KEY A B and --out FILE, found 'by=system'" in capsys.readouterr().err
+
+
 def test_pairs_met_the_same_and_differences_are_theirs(
     sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

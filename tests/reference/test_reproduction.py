@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,9 @@ import yaml
 from analysis.figures.plot.request import parse
 from analysis.published.numbers import FOLDER, PublishedNumber, papers, read_published
 from analysis.reproduction.cells import Simulated, read_runs, simulated
-from analysis.reproduction.command import read_choices
+from analysis.reproduction.command import Choices, default_out, read_choices, reproduce
 from analysis.reproduction.drawing import draw_compared
-from analysis.reproduction.experiments import Data, arguments, folder_of
+from analysis.reproduction.experiments import Data, _run_aloud, arguments, folder_of
 from analysis.reproduction.mapping import Counterpart, PaperExperiment, read_mapping
 from analysis.reproduction.table import (
     COLUMNS,
@@ -341,6 +342,47 @@ def test_real_data_take_the_place_of_the_bundled_scene(tmp_path):
 def test_a_wrong_argument_is_refused_by_name(given, said):
     with pytest.raises(InputError, match=said):
         read_choices([given])
+
+
+def test_less_than_everything_does_not_replace_the_committed_table(tmp_path):
+    there = Reproduced(number(), "latency", Simulated(101.0, None, None), "")
+    missing = Reproduced(number(id="b"), "latency", None, "not run: e")
+    assert default_out(Choices(), [there]) == Path("analysis/reproduction.csv")
+    for choices, rows in (
+        (Choices(), [there, missing]),
+        (Choices(figure="levels"), [there]),
+        (Choices(paper="fluxshard_ea"), [there]),
+        (Choices(calibration="fitted"), [there]),
+    ):
+        assert default_out(choices, rows) == Path("multirun/reproduce/reproduction.csv")
+
+
+def test_a_figure_is_found_in_the_paper_that_has_it(tmp_path):
+    with pytest.raises(
+        InputError, match=r"levels,.* of fluxshard_ea; .*figure3.* of fluxshard_remap, found 'x'"
+    ):
+        reproduce(Choices(figure="x", run=False, folder=tmp_path))
+    rows, out = reproduce(Choices(figure="figure3", run=False, folder=tmp_path))
+    assert {row.number.paper for row in rows} == {"fluxshard_remap"}
+    assert read_rows(out) == len(rows)
+
+
+def test_inputs_that_were_read_back_are_counted_apart():
+    read_back = Reproduced(number(claim="profiled"), "profile", Simulated(100.0, None, None), "an input")
+    said = summary_text([read_back])
+    assert "not judged: 1 inputs read back from what frames were charged, 1 as printed" in said
+    assert "nothing that is judged was simulated" in said
+    assert "the worst" not in said
+
+
+def test_jobs_are_heard_of_while_they_run_and_failures_by_their_last_line(capsys):
+    code = "import sys; print('job 0: done'); print('a table'); sys.exit('error: it broke')"
+    assert _run_aloud([sys.executable, "-c", code]) == (1, "it broke")
+    assert capsys.readouterr().err == "  job 0: done\n"
+
+
+def read_rows(path):
+    return len(pd.read_csv(path))
 
 
 def test_a_part_of_the_data_is_refused(tmp_path):

@@ -14,7 +14,7 @@ import pyarrow.parquet
 from analysis.figures.plot.request import PlotRequest
 from analysis.replicates import counted_frames
 from analysis.results import ea_per_captured, file_digest, run_rows, with_swept
-from analysis.settings import REALISATION, settings, split_overrides, swept_keys
+from analysis.settings import REALISATION, no_matter, settings, split_overrides, swept_keys
 from analysis.tables import system_name
 from sim.records.intervals import interval_keys
 from traces.errors import InputError
@@ -23,7 +23,6 @@ SWEEP = "sweep"  # which of several folders a run is of
 # By these runs may be told apart though no command line gave them different values.
 _NAMED = ("system", SWEEP, "trace", "video", "model", "network", "codec", "edge", "cloud", "cameras")
 # What is recorded of a run, not what it was.
-_NO_MATTER = ("replicates", "timeline", "overlay", "cache", "regret", "inspect")
 _SHOWN = 40  # names in a message
 
 
@@ -106,7 +105,9 @@ class Runs:
         self, rows: Sequence[Mapping[str, Any]], keys: Sequence[str], over: Sequence[str]
     ) -> None:
         jobs = [settings(split_overrides(row["overrides"])) for row in rows]
-        for key in (key for key in swept_keys(jobs) if key not in (*REALISATION, *_NO_MATTER, *over)):
+        for key in (
+            key for key in swept_keys(jobs) if key not in (*REALISATION, *over) and not no_matter(key)
+        ):
             # What an experiment's file chose has a name among the systems.
             if key.startswith("experiment") and "system" in keys:
                 continue
@@ -141,7 +142,7 @@ def read_runs(request: PlotRequest) -> Runs:
         row["system"] = system_name(row, split_overrides(row["overrides"]))
         row["ea_per_captured"] = ea_per_captured(row)
     swept = swept_keys([settings(split_overrides(row["overrides"])) for row in done])
-    keys = tuple(key for key in swept if not key.startswith("experiment") and key not in _NO_MATTER)
+    keys = tuple(key for key in swept if not key.startswith("experiment") and not no_matter(key))
     table = with_swept(pd.DataFrame(done), [Path(row["folder"]) for row in done])
     table = _with_frame_means(table, request, keys)
     runs = Runs(table, keys, len(rows) - len(done))

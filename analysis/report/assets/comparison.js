@@ -34,6 +34,13 @@
     const rows = between(state.a, state.b);
     const refused = report.content.comparison.refused.find((one) => [one.a, one.b].includes(state.a) && [one.a, one.b].includes(state.b));
     if (refused) report.fill(main, make("p", { class: "likely" }, `These cannot be compared: ${refused.why}`));
+    const leftOut = report.content.comparison.left_out.find((one) => [one.a, one.b].includes(state.a) && [one.a, one.b].includes(state.b));
+    if (leftOut)
+      report.fill(
+        main,
+        make("details", { class: "likely" }, make("summary", {}, `Left out, since nothing on the other side met the same: ${leftOut.why.length} ${leftOut.why.length === 1 ? "run" : "runs"}`),
+          make("ul", {}, leftOut.why.map((one) => make("li", {}, one)))),
+      );
     if (!rows.length) return;
     const [a, b] = [report.nameOf(state.a), report.nameOf(state.b)];
     const relative = rows

@@ -231,7 +231,7 @@
         ),
       );
     } else if (comparison.names.length > 1)
-      report.fill(main, make("p", { class: "likely" }, "No two met the same network and frames, so none can be called better: ", make("a", { href: "#/compare" }, "why")));
+      report.fill(main, make("p", { class: "likely" }, "No pairs of runs that can be compared, so none can be called better: ", make("a", { href: "#/compare" }, "why")));
     report.fill(main, describe());
     const box = make("div", {}, forest());
     report.fill(

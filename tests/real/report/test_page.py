@@ -227,3 +227,21 @@ def test_bad_input_ends_in_one_line(
     assert ended.value.code == 2
     assert capsys.readouterr().err == f"error: {expected}\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_without_a_partner_is_left_out_and_the_rest_is_compared(tmp_path: Path) -> None:
+    stray = tmp_path / "stray"
+    shutil.copytree(SMALL / "0", stray)
+    config = (stray / ".hydra" / "config.yaml").read_text()
+    changed = re.sub(r"outages_s: \[\]", "outages_s:\n  - [0.5, 1.0]", config)
+    assert changed != config
+    (stray / ".hydra" / "config.yaml").write_text(changed)
+    alone = content_of(report(tmp_path, str(SMALL)))["comparison"]
+    (tmp_path / "report.html").unlink()
+    beside = content_of(report(tmp_path, str(SMALL), str(stray)))["comparison"]
+    assert alone["left_out"] == []
+    assert beside["rows"] == alone["rows"]
+    assert beside["refused"] == alone["refused"]
+    assert {len(one["why"]) for one in beside["left_out"]} == {1}
+    assert all(str(stray) in one["why"][0] for one in beside["left_out"])
+    assert all("link.outages_s=[[0.5, 1.0]] here, [] there" in one["why"][0] for one in beside["left_out"])

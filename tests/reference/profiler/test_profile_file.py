@@ -261,3 +261,13 @@ def test_profiles_are_found_in_the_users_folder_first(profile, tmp_path):
     assert load_profile("board", "net", folders).dense_s == 0.5
     assert load_profile("board", "net", reversed(folders)).dense_s == 9.0
     assert isinstance(folders[0], Path)
+
+
+def test_a_model_that_a_device_lacks_is_refused_with_who_has_it(profile, tmp_path):
+    save_profile(profile, tmp_path / "board" / "net.yaml")
+    other = dataclasses.replace(profile, device="phone", model="small")
+    save_profile(other, tmp_path / "phone" / "small.yaml")
+    with pytest.raises(
+        InputError, match=r"no profile of 'net' for device 'phone' \(board has one\); model\.profile="
+    ):
+        load_profile("phone", "net", [tmp_path])
