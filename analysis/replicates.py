@@ -189,5 +189,11 @@ def latencies(folder: Path) -> Latencies:
     return Latencies(
         frames.loc[frames["outcome"] == "completed", "latency_s"].to_numpy(),
         span_s,
-        (summary.get("link_correlation_s") or 0.0) if summary.get("uplink_bytes") else 0.0,
+        (summary.get("link_correlation_s") or 0.0) if _meets_network(summary) else 0.0,
     )
+
+
+def _meets_network(summary: Mapping[str, Any]) -> bool:
+    """Whether a run sent anything, or decided by what it believed of the link that nothing was to be sent."""
+    sent = any(summary.get(key) for key in ("uplink_bytes", "uplink_opportunistic_bytes"))
+    return sent or summary.get("latency_prediction_error_abs_mean_s") is not None

@@ -284,6 +284,8 @@ def comparison_text(differences: Sequence[Difference], names: tuple[str, str]) -
         values = (f"{quantity.scale * value:.{quantity.digits}f}" for value in (found.a, found.b))
         both = " against ".join(values)
         lines.append(f"  {quantity.name:<19}{both + quantity.unit:<25}{verdict(found, is_called, names)}")
+    if any(found.quantity.level is not None and found.pairs > 1 for found in differences):
+        lines.append("quantiles: means over pairs of each run's own, not those of all frames together")
     tested = sum(found.p_value is not None for found in differences)
     lines.append(
         f"[ ]: 95 % intervals of paired differences, each by itself; verdicts hold together (Holm's, "

@@ -47,8 +47,9 @@ class Transfer(NamedTuple):
 class BackgroundTransfer:
     """An opportunistic message on its way: it gives way to critical ones (a scavenger transfer).
 
-    `remaining_bytes` and `grants`, how many it has used, are as of the link's last settling; `ended_s` is
-    when the message was through, or withdrawn.
+    `remaining_bytes` and `grants`, how many it has used, are as of the link's last settling, and `left_s` is
+    when the last byte that does not remain is through: a packet that has begun to leave counts whole.
+    `ended_s` is when the message was through, or withdrawn.
     Into the `ledger` goes whatever has left, piece by piece: begin, end, bytes, and the message's `tag`.
     """
 
@@ -61,6 +62,7 @@ class BackgroundTransfer:
     ledger: array[float] | None = None
     tag: float = 0.0
     grants: int = 0
+    left_s: float = 0.0
 
 
 _piece = Struct("4d").pack  # of a ledger; faster than array.extend
@@ -289,6 +291,7 @@ class Link:
                     began_s = message.enqueued_s if message.enqueued_s > free_s else free_s
                     ended_s = max(began_s, self.replay.free_s())
                     message.grants += self.replay.grants(began_s, ended_s)
+                    message.left_s = ended_s
                     if message.ledger is not None:
                         message.ledger.frombytes(_piece(began_s, ended_s, left, message.tag))
             if message.remaining_bytes > 0.0:

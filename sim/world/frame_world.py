@@ -38,7 +38,7 @@ class FrameWorld:
     __slots__ = (
         "_before_remote",
         "_give_up_s",
-        "_unobserved",
+        "_learn",
         "account",
         "asked",
         "camera",
@@ -59,7 +59,7 @@ class FrameWorld:
         self.on_trace = camera.on_trace
         self.patience_s = camera.patience_s
         self.account = FrameAccount()
-        self._unobserved = camera.meter.unobserved
+        self._learn = camera.meter.book
         self.asked = Awaited()
         self._give_up_s = 0.0
         self._before_remote = (0.0, 0.0, 0.0, 0.0, 0.0)
@@ -313,7 +313,7 @@ class FrameWorld:
         )
 
     def _book_uplink(self, transfer: Transfer) -> None:
-        self._unobserved.append(transfer)
+        self._learn(transfer)
         account = self.account
         if account.uplink_began_s == account.uplink_began_s:  # not NaN: the frame has sent something before
             self.camera.activity.up.extend((account.uplink_began_s, account.uplink_delivered_s, 0.0))

@@ -135,8 +135,9 @@ def test_what_needs_pixels_refuses_a_video_without_them(options, message):
 
 
 @pytest.mark.filterwarnings("ignore:video.size_px")
-def test_a_scheduler_that_knows_the_future_is_said_to_have_no_effect():
+@pytest.mark.parametrize("scheduler", ["oracle", "split"])
+def test_a_scheduler_that_something_else_was_expected_of_is_said_to_have_no_effect(scheduler):
     with pytest.warns(InputWarning, match="scheduler: has no effect with system.paths=latency"):
         assemble(
-            read_config(pixels("fluxshard_remap", scheduler={"name": "oracle"}, options={"salience": False}))
+            read_config(pixels("fluxshard_remap", scheduler={"name": scheduler}, options={"salience": False}))
         )

@@ -6,6 +6,7 @@ import contextlib
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,15 @@ import pytest
 from scipy.stats import t
 
 from analysis.__main__ import main as analysis
-from analysis.comparison.compare import FIELDS, Difference, Quantity, compare, significant, verdict
+from analysis.comparison.compare import (
+    FIELDS,
+    Difference,
+    Quantity,
+    compare,
+    comparison_text,
+    significant,
+    verdict,
+)
 from analysis.comparison.pairing import pair_up, read_side
 from sim import __main__ as command_line
 from sim.records.intervals import UNKNOWN, Interval
@@ -213,6 +222,15 @@ def difference(
 )
 def test_a_verdict_is_in_words(found: Difference, called: bool, said: str) -> None:
     assert verdict(found, called, ("x", "y")) == said
+
+
+@pytest.mark.parametrize(("pairs", "said"), [(1, False), (8, True)])
+def test_quantiles_of_several_pairs_are_said_to_be_means_of_each_runs_own(pairs: int, said: bool) -> None:
+    """The table of the same runs shows those of all frames together: other numbers."""
+    p99 = Quantity("latency p99", "latency_p99_s", False, 1, 1e3, " ms")
+    found = replace(difference(p99, 0.3, 0.2, None, None), pairs=pairs)
+    text = comparison_text([found], ("x", "y"))
+    assert ("quantiles: means over pairs of each run's own" in text) == said
 
 
 def test_verdicts_are_holms() -> None:

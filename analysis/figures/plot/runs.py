@@ -24,6 +24,7 @@ SWEEP = "sweep"  # which of several folders a run is of
 _NAMED = ("system", SWEEP, "trace", "video", "model", "network", "codec", "edge", "cloud", "cameras")
 # What is recorded of a run, not what it was.
 _SHOWN = 40  # names in a message
+EVERY_FRAME = "streaming_"  # columns that say of each captured frame what was shown then, as summaries do
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,8 @@ def read_runs(request: PlotRequest) -> Runs:
 def _with_frame_means(table: pd.DataFrame, request: PlotRequest, swept: Sequence[str]) -> pd.DataFrame:
     """The table with a column for each number of frames that is asked for and that summaries do not have.
 
-    Such a column is its mean over the results that count, those captured after start-up.
+    Such a column is its mean over the results that count, those captured after start-up; of what was shown
+    at each capture, over all captured frames.
     """
     if request.kind in ("cdf", "series", "composition"):  # which show frames themselves
         return table
@@ -180,7 +182,9 @@ def _frame_mean(folder: Path, column: str) -> float | None:
     if column not in frame_columns(folder):
         return None
     frames = counted_frames(folder, list(dict.fromkeys(["captured_s", "outcome", column])))
-    values = frames.loc[frames["outcome"] == "completed", column].dropna()
+    if not column.startswith(EVERY_FRAME):
+        frames = frames[frames["outcome"] == "completed"]
+    values = frames[column].dropna()
     return float(values.mean()) if len(values) else None
 
 

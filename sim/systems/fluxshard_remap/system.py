@@ -18,7 +18,7 @@ from sim.components.blocks import BlockFeatures, Match
 from sim.components.context import SystemContext
 from sim.components.motion_reuse import MotionReuse, ReuseOptions, dense_limit_s
 from sim.records.outcome import Outcome
-from sim.schedulers import LatencyScheduler, Scheduler
+from sim.schedulers import LatencyScheduler, PathsAtOnceScheduler, Scheduler
 from sim.systems.fluxshard_remap.edge_state import EdgeState
 from sim.systems.fluxshard_remap.salience import RULES, MissRule, Salience
 from sim.world.frame import Frame
@@ -188,9 +188,10 @@ def _salience(context: SystemContext, options: FluxShardRemap.Options) -> Salien
 
 
 def _by_latency(context: SystemContext) -> Scheduler:
-    """The paper's path scheduler; a run's own that knows the future is said to have no effect."""
+    """The paper's path scheduler; a run's own that would do something else is said to have no effect."""
     objective = getattr(context.scheduler, "objective", None)
-    if getattr(context.scheduler, "wants_truth", False):
+    chosen = isinstance(context.scheduler, PathsAtOnceScheduler)
+    if chosen or getattr(context.scheduler, "wants_truth", False):
         warnings.warn(
             "scheduler: has no effect with system.paths=latency; system.paths=scheduler follows it",
             InputWarning,

@@ -17,7 +17,7 @@ from analysis.figures.plot.points import FRONT, pareto_table, point_table
 from analysis.figures.plot.quantities import axis_of, higher_is_better
 from analysis.figures.plot.request import parse
 from analysis.figures.plot.runs import Runs, read_runs
-from analysis.replicates import counted_frames, pooled_rows
+from analysis.replicates import counted_frames, latencies, pooled_rows
 from analysis.results import run_rows
 from analysis.settings import settings, split_overrides
 from sim.records.intervals import interval_keys
@@ -73,6 +73,46 @@ def test_a_number_of_frames_is_drawn_as_its_mean_over_the_results_that_count(col
         assert len(means) == 3
         (point,) = found[(found["system"] == system) & (found[X[2:]] == at)].to_dict("records")
         assert point[column] == pytest.approx(np.mean(means), rel=1e-12)
+
+
+def test_what_was_shown_at_each_capture_is_drawn_as_its_mean_over_all_captured_frames(tmp_path: Path) -> None:
+    """Frames that gave no result are those at which it is worst: as in `streaming_accuracy_mean`."""
+    folder = copied(tmp_path / "sweep", 1) / "0"
+    frames = pd.read_parquet(folder / "frames.parquet")
+    frames["outcome"] = np.where(frames.index % 3 == 0, "replaced", "completed")
+    frames["streaming_accuracy"] = np.linspace(0.0, 1.0, len(frames)) ** 2
+    frames.to_parquet(folder / "frames.parquet")
+    request = parse([str(folder), "kind=bars", "y=streaming_accuracy"], "plot")
+    (point,) = point_table(read_runs(request), request).to_dict("records")
+    warmup_s = json.loads((folder / "summary.json").read_text())["warmup_s"]
+    counted = frames[frames["captured_s"] >= warmup_s]
+    assert point["streaming_accuracy"] == pytest.approx(counted["streaming_accuracy"].mean(), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "correlation_s"),
+    [
+        ("uplink_bytes", 0, 0.0),
+        ("uplink_bytes", 1500, 4.7),
+        ("uplink_opportunistic_bytes", 1500, 4.7),
+        ("latency_prediction_error_abs_mean_s", 0.01, 4.7),
+    ],
+)
+def test_latencies_depend_on_the_network_where_a_run_has_used_or_asked_it(
+    tmp_path: Path, key: str, value: float, correlation_s: float
+) -> None:
+    """Opportunistic bytes count, and so does a decision to send nothing: quantiles would have intervals that
+    are too narrow by the network's memory."""
+    folder = copied(tmp_path / "sweep", 1) / "0"
+    idle = {
+        "link_correlation_s": 4.7,
+        "uplink_bytes": 0,
+        "uplink_opportunistic_bytes": 0,
+        "latency_prediction_error_abs_mean_s": None,
+    }
+    summary = {**json.loads((folder / "summary.json").read_text()), **idle, key: value}
+    (folder / "summary.json").write_text(json.dumps(summary))
+    assert latencies(folder).correlation_s == correlation_s
 
 
 def test_a_distribution_rises_to_one_and_counts_what_is_below() -> None:

@@ -114,6 +114,15 @@ def test_a_step_is_followed_within_two_seconds(
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("size_bytes", [0, 40, 300, 1_500])
+def test_a_constant_rate_is_known_exactly(estimator: type[Kalman], size_bytes: int) -> None:
+    """Though a packet of a probe takes 30 ms there, as long as from one frame to the next: it counts whole,
+    with all of its time, in one sample, and in none of the messages that wait for it."""
+    (system,), _ = run([size_bytes], [(0.0, SLOW_BPS)], estimator)
+    assert system.factor(SLOW_BPS, 2.0, END_S) == pytest.approx(1.0, rel=1e-6)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
 @pytest.mark.parametrize("size_bytes", [300, 3_000, 50_000, 500_000])
 @pytest.mark.parametrize(("before_bps", "after_bps"), [(FAST_BPS, SLOW_BPS), (SLOW_BPS, FAST_BPS)])
 def test_so_it_is_where_packets_leave_at_random_milliseconds(
