@@ -224,4 +224,8 @@ def test_dirty_blocks_are_computed_and_not_sent() -> None:
     assert (cloud["blocks_computed"] > cloud["blocks_sent"]).any()
     edge = frames[(frames["path"] == "edge") & (frames["decided_path"] == "edge")]
     assert (edge["blocks_sent"] == 0).all()
-    assert (edge["blocks_computed"] == edge["blocks_processed"]).all()
+    dense = (
+        edge["blocks_computed"] == frames["blocks_computed"].max()
+    )  # while it has no state, and to renew it
+    assert (edge["blocks_computed"] == edge["blocks_processed"])[~dense].all()
+    assert 0.0 < dense.mean() < 0.2
