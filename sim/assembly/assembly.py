@@ -267,6 +267,7 @@ def _context(
         codecs=parts.codecs,
         matching=config.matching,
         networks=view.networks(number),
+        network_name=None if parts.network is None else parts.network.name,
         staged=view.staged,
         cuts=parts.cuts,
         finders=FinderSource(

@@ -49,6 +49,7 @@ class SystemContext:
         codecs: makes the codec of a name and a quality; None is the payload's.
         matching: how blocks are searched and classified.
         networks: makes the network that runs in the loop; one that does nothing where none runs.
+        network_name: of the network that runs in the loop; None: none does, or nobody says.
         staged: the network that runs in the loop in stages, with its exits; refuses where none has them.
         cuts: reads where the model can be cut between edge and cloud.
         finders: makes a small network on the edge that says where in a frame there is something.
@@ -67,6 +68,7 @@ class SystemContext:
     matching: MatchingConfig = field(default_factory=MatchingConfig)
     codecs: Callable[[str | None, int | None], BlockCodec] = _no_codec
     networks: NetworkMaker = no_network
+    network_name: str | None = None
     staged: Callable[[], StagedInLoop] = no_stages
     cuts: Callable[[], tuple[Cut, ...]] = _no_cuts
     finders: FinderMaker = _no_finder

@@ -27,6 +27,10 @@ class EncodedFrame(Protocol):
     def keyframe(self) -> bool:
         """Whether it is a keyframe of a stream."""
 
+    @property
+    def coded_pixels(self) -> int | None:
+        """Pixels that were coded, where that is not the whole frame at its size."""
+
     def decoded(self) -> NDArray[np.uint8]:
         """The frame as it arrives, (H, W, 3); a stream's frames must be asked for in order."""
 
@@ -52,6 +56,7 @@ class Packet:
     codec: FrameCodec
     data: bytes
     keyframe: bool = False
+    coded_pixels: int | None = None
     _decoded: NDArray[np.uint8] | None = None
 
     @property
@@ -113,6 +118,7 @@ class DrawnSize(NamedTuple):  # one a frame: made faster than a frozen dataclass
 
     size_bytes: int
     keyframe: bool = False
+    coded_pixels: int | None = None
 
     def decoded(self) -> NDArray[np.uint8]:
         raise TypeError("a frame without pixels has nothing to decode")

@@ -34,6 +34,7 @@ class FrameOffload:
         geometry: size of the frames.
         result_bytes: size of a result on the downlink; None: of the network's result.
         prepare: called on the edge just before a stream's frame is encoded, in the order of encoding.
+        sent: called when a stream's frame has been handed to the uplink.
     """
 
     encoder: FrameEncoder
@@ -42,6 +43,7 @@ class FrameOffload:
     geometry: FrameGeometry
     result_bytes: int | None = None
     prepare: Callable[[Frame, FrameWorld], None] | None = None
+    sent: Callable[[EncodedFrame, FrameWorld], None] | None = None
     _turns: Turns = field(default_factory=Turns)
     _chain: MessageChain = field(default_factory=MessageChain)
     _stream: bool = field(init=False)
@@ -73,6 +75,8 @@ class FrameOffload:
             link = self._chain.append(message.keyframe)
             yield from self._encoding(message, world)
             sending = world.send(message.size_bytes)
+            if self.sent is not None:
+                self.sent(message, world)
         finally:
             turn.pass_on()
         try:
@@ -87,14 +91,14 @@ class FrameOffload:
             raise
 
     def _encoding(self, message: EncodedFrame, world: FrameWorld) -> Generator[Any, Any, None]:
-        encoding = world.encode(self._timed_as(message), self._pixels, message.size_bytes)
+        encoding = world.encode(self._timed_as(message), self._pixels_of(message), message.size_bytes)
         if not encoding.processed:  # otherwise there is nothing to wait for
             yield encoding
 
     def _on_server(
         self, frame: Frame, message: EncodedFrame, world: FrameWorld
     ) -> Generator[Any, Any, Outcome]:
-        decoding = world.decode(self._timed_as(message), self._pixels, message.size_bytes)
+        decoding = world.decode(self._timed_as(message), self._pixels_of(message), message.size_bytes)
         if not decoding.processed:
             yield decoding
         result = self.network.dense(frame, message.decoded)
@@ -113,6 +117,9 @@ class FrameOffload:
             computed=total,
             sent=total,
         )
+
+    def _pixels_of(self, message: EncodedFrame) -> int:
+        return self._pixels if message.coded_pixels is None else message.coded_pixels
 
     def _timed_as(self, message: EncodedFrame) -> str:
         return self.payload.codec + KEYFRAME if message.keyframe else self.payload.codec

@@ -11,6 +11,7 @@ from kernels.codecs.frame_codecs import H264Codec
 from profiler.latency import CodecTime, CodecTimes
 from sim.physics.arrivals import PeriodicLatest
 from sim.physics.events import Unreachable
+from sim.systems.awstream import AwStream
 from sim.systems.coach import Coach
 from sim.systems.deltacnn import DeltaCnn
 from sim.systems.edge_only import EdgeOnly
@@ -20,7 +21,17 @@ from sim.systems.motion_deltacnn import MotionDeltaCnn
 from sim.systems.roi import Roi
 from sim.systems.spinn import Spinn
 from tests.strategies.images import texture
-from tests.strategies.systems import CLOUD, EDGE, KnownRegions, clips, crashes, outages, run, with_codecs
+from tests.strategies.systems import (
+    CLOUD,
+    EDGE,
+    KnownRegions,
+    clips,
+    crashes,
+    invented_profile,
+    outages,
+    run,
+    with_codecs,
+)
 
 SYSTEMS = {
     "full_offload": (FullOffload, FullOffload.Options("raw")),
@@ -37,6 +48,7 @@ SYSTEMS = {
     "motion_deltacnn": MotionDeltaCnn,
     "motion_deltacnn cloud": (MotionDeltaCnn, MotionDeltaCnn.Options(placement="cloud")),
     "h264_offload": H264Offload,
+    "awstream": (AwStream, AwStream.Options(invented_profile(), start_level=1, empty_ticks=1)),
     "roi": Roi,
     "roi grey": (Roi, Roi.Options(background="grey")),
 }

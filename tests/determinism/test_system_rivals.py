@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from sim.systems.awstream import AwStream
 from sim.systems.coach import Coach
 from sim.systems.deltacnn import DeltaCnn
 from sim.systems.full_offload import FullOffloadStream
@@ -12,7 +13,7 @@ from sim.systems.h264_offload import H264Offload
 from sim.systems.motion_deltacnn import MotionDeltaCnn
 from sim.systems.roi import Roi
 from tests.strategies.images import texture
-from tests.strategies.systems import KnownRegions, run
+from tests.strategies.systems import KnownRegions, invented_profile, run
 
 SYSTEMS = {
     "h264": (FullOffloadStream, FullOffloadStream.Options()),
@@ -20,6 +21,7 @@ SYSTEMS = {
     "coach": Coach,
     "motion_deltacnn": MotionDeltaCnn,
     "h264_offload": H264Offload,
+    "awstream": (AwStream, AwStream.Options(invented_profile(), empty_ticks=1)),
     "roi": Roi,
 }
 REGIONS = [[(5.0, 8.0, 20.0, 30.0)], [], [(30.0, 30.0, 60.0, 60.0)]]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -226,3 +229,23 @@ def differing_blocks(frame: NDArray[np.uint8], seen: NDArray[np.uint8], threshol
     rows, columns = (side // 16 for side in frame.shape[:2])
     sums = apart.reshape(rows, 16, columns, 16, 3).sum(axis=(1, 3, 4))
     return int(np.count_nonzero((sums / (255.0 * 16 * 16 * 3)).astype(np.float32) >= np.float32(threshold)))
+
+
+DEGRADATIONS = ((0.5, 2, 12), (0.5, 0, 12), (0.75, 0, 12), (1.0, 0, 12))  # side, frames left out, quantiser
+
+
+@cache
+def invented_profile(
+    rates_bps: Sequence[float] = (20e3, 50e3, 200e3, 1e6), side_px: int = SIDE_PX, fps: float = FPS
+) -> str:
+    """A profile of degradations, as a file: four levels, whose accuracies are invented."""
+    from sim.systems.awstream.degradation import Conditions, Degradation, DegradationProfile, Measured
+
+    levels = tuple(
+        Measured(Degradation(*given), rate_bps, accuracy)
+        for given, rate_bps, accuracy in zip(DEGRADATIONS, rates_bps, (0.2, 0.4, 0.6, 0.9), strict=True)
+    )
+    made = DegradationProfile(Conditions("invented", side_px, side_px, fps, "none", 1), levels)
+    path = Path(mkdtemp()) / "profile.csv"
+    path.write_text(made.text(), encoding="utf-8")
+    return str(path)
