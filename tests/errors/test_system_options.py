@@ -6,6 +6,7 @@ import pytest
 
 from sim.assembly import assemble
 from sim.configuration import read_config
+from sim.systems.awstream import AwStream
 from sim.systems.coach import Coach
 from sim.systems.deltacnn import DeltaCnn
 from sim.systems.fluxshard_remap import FluxShardRemap
@@ -15,7 +16,7 @@ from sim.systems.motion_deltacnn import MotionDeltaCnn
 from sim.systems.roi import Roi
 from sim.systems.spinn import Spinn
 from tests.strategies.sim import pixels, statistical
-from tests.strategies.systems import CUTS, context
+from tests.strategies.systems import CUTS, context, invented_profile
 from traces.errors import InputError
 from traces.notices import InputWarning
 
@@ -49,6 +50,12 @@ NAN = float("nan")
         (H264Offload.Options, {"worst_qp": 52}, "worst_qp", "52"),
         (H264Offload.Options, {"start_qp": 12}, "start_qp", "12"),
         (H264Offload.Options, {"keyframe_interval": 0}, "keyframe_interval", "0"),
+        (AwStream.Options, {"start_level": -1}, "start_level", "-1"),
+        (AwStream.Options, {"tick_s": 0.0}, "tick_s", "0.0"),
+        (AwStream.Options, {"empty_ticks": -1}, "empty_ticks", "-1"),
+        (AwStream.Options, {"rate": "oracle"}, "rate", "'oracle'"),
+        (AwStream.Options, {"keyframe_interval": 0}, "keyframe_interval", "0"),
+        (AwStream.Options, {"result_bytes": -1}, "result_bytes", "-1"),
         (FluxShardRemap.Options, {"salience_rule": "sigma"}, "salience_rule", "'sigma'"),
         (FluxShardRemap.Options, {"paths": "ea"}, "paths", "'ea'"),
         (FluxShardRemap.Options, {"proxy": "none"}, "proxy", "'none'"),
@@ -109,6 +116,51 @@ def test_a_network_that_cannot_be_cut_inside_is_refused():
         Spinn(context(cuts=(CUTS[0], CUTS[-1])), Spinn.Options())
     with pytest.raises(InputError, match="found 0 cuts"):
         Coach(context(cuts=()), Coach.Options(variant="split"))
+
+
+HEAD = "network,height_px,width_px,fps,clip,frames,scale,skipped,qp,rate_bps,accuracy"
+ROW = "default,64,64,10,walk,60,0.5,2,30,20000,0.4"
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([], r":1: expected the columns network,.*,accuracy, found ''"),
+        (["a,b"], r":1: expected the columns .* found 'a,b'"),
+        ([HEAD], r": expected a measured configuration at least, found none"),
+        ([HEAD, "x"], r":2: expected a measured configuration, found 1 values instead of 11"),
+        ([HEAD, ROW, ROW.replace("0.5,2", "1.5,2")], r":3: .* found scale 1.5 outside 0.001 to 1"),
+        ([HEAD, ROW.replace(",2,30", ",2.5,30")], r":2: .* found skipped 2.5, which is not whole"),
+        ([HEAD, ROW.replace("30,", "60,")], r":2: .* found qp 60 outside 1 to 51"),
+        ([HEAD, ROW.replace("20000", "nan")], r":2: .* found rate_bps nan outside"),
+        ([HEAD, ROW, ROW.replace("walk", "run")], r":3: expected default, .* walk, 60, as above, found default, .* run, 60"),
+    ],
+)
+def test_a_profile_that_is_none_names_its_line(lines, message, tmp_path):
+    path = tmp_path / "profile.csv"
+    path.write_text("".join(f"{line}\n" for line in lines))
+    with pytest.raises(InputError, match=message) as caught:
+        AwStream(context(), AwStream.Options(str(path)))
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_profile_that_is_not_there_or_has_fewer_levels_names_its_key(tmp_path):
+    with pytest.raises(
+        InputError, match=r"system.profile: expected a CSV file at .*none.csv, found: No such"
+    ):
+        AwStream(context(), AwStream.Options(str(tmp_path / "none.csv")))
+    with pytest.raises(InputError, match=r"system.start_level: expected 0 to 3, the levels of .*, found 4"):
+        AwStream(context(), AwStream.Options(invented_profile(), start_level=4))
+
+
+def test_a_profile_of_another_network_or_size_is_said():
+    from dataclasses import replace
+
+    with pytest.warns(InputWarning, match="system.profile: measured with network 'invented', found 'other'"):
+        AwStream(replace(context(), network_name="other"), AwStream.Options(invented_profile()))
+    with pytest.warns(InputWarning, match="frames of 64x64 px, found 96x64"):
+        AwStream(context(96, 64), AwStream.Options(invented_profile()))
 
 
 @pytest.mark.parametrize("margin_px", [-1, 1.5, True])

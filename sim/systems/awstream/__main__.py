@@ -1,7 +1,7 @@
 """Measure a profile of degradations: `python -m sim.systems.awstream --out FILE [video]`.
 
-Every configuration of size, frame rate and quantiser is run over a clip: really encoded, decoded and inferred.
-Without a video the clip is an embedded scene of a seed that no run with a small seed shows.
+Every configuration of size, frame rate and quantiser is run over a clip: really encoded, decoded and
+inferred. Without a video the clip is an embedded scene of a seed that no run with a small seed shows.
 """
 
 from __future__ import annotations

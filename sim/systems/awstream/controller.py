@@ -13,8 +13,8 @@ that the link is thought to carry), the receiver lacks something (RECEIVER), a p
     probe    probe faster           steady, stop probing    steady, stop      steady, one level up
 
 Adjusting goes to the highest level whose rate the link carries, and only ever down: where that is no lower
-level, the machine holds out three times, then goes one down. Probing adds traffic to the stream in three steps
-up to 1.05 times what the next level needs more than this one; the last step's EMPTY is PROBED.
+level, the machine holds out three times, then goes one down. Probing adds traffic to the stream in three
+steps, up to 1.05 times what the next level needs more than this one; the last step's EMPTY is PROBED.
 
 It knows neither clock nor link, so that any system whose levels have rates can be adapted by it.
 The machine is AWStream's (Zhang et al., SIGCOMM 2018); what it leaves open: README.md beside this module.
@@ -25,6 +25,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import pairwise
 from typing import NamedTuple
 
 PATIENCE = 4  # equal signals in a row before what is not done at the first
@@ -113,7 +114,7 @@ class RateController:
 
     def __post_init__(self) -> None:
         rates = list(self.rates_bps)
-        if not rates or any(high <= low for low, high in zip(rates, rates[1:], strict=False)):
+        if not rates or any(high <= low for low, high in pairwise(rates)):
             raise ValueError(f"rates_bps must rise from level to level, one at least (got {rates})")
         if not 0 <= self.level < len(rates):
             raise ValueError(f"level must be in 0 to {len(rates) - 1} (got {self.level})")

@@ -137,19 +137,21 @@ def read_profile(path: Path) -> DegradationProfile:
     rows = csv.reader(StringIO(text))
     if (head := next(rows, [])) != list(COLUMNS):
         raise InputError(f"{path}:1: expected the columns {','.join(COLUMNS)}, found {','.join(head)!r}")
-    measured, conditions = [], set()
+    measured: list[Measured] = []
+    conditions: Conditions | None = None
     for number, row in enumerate(rows, 2):
         try:
             made, one = _read_row(row)
         except ValueError as error:
             raise InputError(f"{path}:{number}: expected a measured configuration, found {error}") from None
-        conditions.add(made)
-        if len(conditions) > 1:
-            raise InputError(f"{path}:{number}: expected {','.join(map(str, row[:6]))!r} as above")
+        if conditions is not None and made != conditions:
+            above, found = (", ".join(map(str, each)) for each in (conditions, made))
+            raise InputError(f"{path}:{number}: expected {above}, as above, found {found}")
+        conditions = made
         measured.append(one)
-    if not measured:
+    if conditions is None:
         raise InputError(f"{path}: expected a measured configuration at least, found none")
-    return DegradationProfile(conditions.pop(), tuple(measured))
+    return DegradationProfile(conditions, tuple(measured))
 
 
 def _read_row(row: Sequence[str]) -> tuple[Conditions, Measured]:

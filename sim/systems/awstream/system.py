@@ -2,9 +2,9 @@
 
 Offline, every configuration of size, frame rate and quantiser is measured on a clip and the Pareto set is
 kept. Online, a controller moves along it: it starts at the most degraded level, climbs while the queue is
-empty, backs off where it fills, and probes for more before it goes up again. Frames that the frame rate leaves
-out are shown the result of the last one that was sent. What the paper leaves open, and what was chosen:
-README.md beside this module.
+empty, backs off where it fills, and probes for more before it goes up again. Frames that the frame rate
+leaves out are shown the result of the last one that was sent. What the paper leaves open, and what was
+chosen: README.md beside this module.
 """
 
 from __future__ import annotations
@@ -227,7 +227,11 @@ class AwStream:
         world.later(self.options.tick_s, self._tick)
 
     def _backlog_bytes(self, world: FrameWorld) -> float:
-        """What the modem has of frames that has not left: of a shared link, all of each that is not through."""
+        """What the modem has of frames that has not left.
+
+        A link that is shared evenly says only afterwards when a message was through: all of it counts until
+        then.
+        """
         of_shared = sum(
             one.size_bytes for one in self._handed() if math.isnan(one.account.uplink_delivered_s)
         )

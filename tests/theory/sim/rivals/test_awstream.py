@@ -1,4 +1,4 @@
-"""AWStream: every transition of its machine, its monitor, its Pareto set, and what comes of them on a link."""
+"""AWStream: every transition of its machine, its monitor, its Pareto set, what comes of them on a link."""
 
 from __future__ import annotations
 
@@ -187,9 +187,8 @@ def test_the_pareto_set_is_that_of_brute_force(measured):
 
 @given(scale=st.floats(0.01, 1.0), height=st.integers(1, 70), width=st.integers(1, 70))
 def test_a_size_is_even_and_within_a_pixel_of_its_share(scale, height, width):
-    for side, found in zip(
-        (16 * height, 16 * width), Degradation(scale, 0, 20).size_px(16 * height, 16 * width)
-    ):
+    sides = 16 * height, 16 * width
+    for side, found in zip(sides, Degradation(scale, 0, 20).size_px(*sides), strict=True):
         assert found % 2 == 0
         assert found == 16 or abs(found - scale * side) <= 1.0 + 1e-9
 
@@ -215,9 +214,9 @@ def walk(frames, side_px=64, seed=1):
 def rates_bps():
     """What the levels of the invented profile really send of that pan."""
     images, rates = walk(30), []
-    for given in DEGRADATIONS:
-        stream = DegradedStream(250, Degradation(*given))
-        sent = sum(stream.encode_image(image).size_bytes for image in images[:: given[1] + 1])
+    for each in DEGRADATIONS:
+        stream = DegradedStream(250, Degradation(*each))
+        sent = sum(stream.encode_image(image).size_bytes for image in images[:: each[1] + 1])
         rates.append(8.0 * sent * FPS / len(images))
     return tuple(rates)
 
