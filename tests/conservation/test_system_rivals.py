@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels.codecs.frame_codecs import H264Codec
+from kernels.codecs.scaling import scaled
 from profiler.latency import CodecTime, CodecTimes
 from sim.physics.arrivals import PeriodicLatest
 from sim.physics.events import Unreachable
@@ -306,6 +307,57 @@ def test_a_stream_whose_frames_overlap_decodes_to_what_was_encoded(uplink, crash
         first = max(i for i in packets if i <= index and is_keyframe(packets[i]))
         images = [mirror.decode(packets[i]) for i in sorted(packets) if first <= i <= index]
         assert np.array_equal(images[-1], received)
+
+
+@settings(max_examples=15)
+@given(uplink=outages(0.7), crashes_s=crashes(0.7))
+def test_a_stream_that_changes_its_size_decodes_to_what_was_encoded(uplink, crashes_s):
+    """A result rests on what a decoder of its own makes of every packet since the last keyframe."""
+    wide = texture(64, 64 + 2 * FAST_FRAMES, np.random.default_rng(5), 2.0, True)
+    frames = [np.ascontiguousarray(wide[:, 2 * i : 2 * i + 64]) for i in range(FAST_FRAMES)]
+    packets, pairs, sizes = {}, [], set()
+
+    class Watched(AwStream):
+        def process(self, frame, world):
+            outcome = yield from super().process(frame, world)
+            if outcome.path == "cloud":
+                pairs.append((frame.index, outcome.rests_on()))
+            return outcome
+
+    def build(context):
+        options = AwStream.Options(invented_profile(fps=FAST_FPS), start_level=1, tick_s=0.03, empty_ticks=1)
+        system = Watched(context, options)
+        stream = system.stream
+
+        class Kept:
+            restart = stream.restart
+            builds_on_last = True
+
+            def encode(self, frame):
+                packet = packets[frame.index] = stream.encode(frame)
+                sizes.add(packet.coded_pixels)
+                return packet
+
+        system.offload.encoder = Kept()
+        return system
+
+    result = run(
+        build,
+        frames,
+        uplink=uplink,
+        crashes_s=crashes_s,
+        patience_s=0.3,
+        in_flight=4,
+        arrivals=PeriodicLatest(FAST_FPS, FAST_FRAMES),
+    )
+    if not crashes_s and len(uplink) == 1:
+        assert len(sizes) == 3
+    assert result.rows["uplink_bytes"].sum() == sum(len(packet.data) for packet in packets.values())
+    for index, received in pairs:
+        first = max(i for i in packets if i <= index and is_keyframe(packets[i].data))
+        mirror = H264Codec()
+        images = [mirror.decode(packets[i].data) for i in sorted(packets) if first <= i <= index]
+        assert np.array_equal(scaled(images[-1], 64, 64), received)
 
 
 @pytest.mark.parametrize("system", ["deltacnn", "h264"])

@@ -58,6 +58,8 @@ RUNS = {
     "full_offload h264": ("system=full_offload_h264", *SCENE, *FAULTS),
     "full_offload counts": ("system=full_offload_h264", *COUNTS),
     "full_offload measured": ("system=full_offload_h264", *MEASURED),
+    "awstream scene": ("system=awstream", "system.empty_ticks=2", *SCENE),
+    "awstream faults": ("system=awstream", "system.start_level=9", "trace.mean_mbps=2", *SCENE, *FAULTS),
     "edge_only scene": ("system=edge_only", "arrival=queue", *SCENE),
     "edge_only counts": ("system=edge_only", "arrival=closed_loop", *COUNTS),
     "deltacnn scene": (*DELTACNN, "cameras=2", *SCENE),

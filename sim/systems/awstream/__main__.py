@@ -67,7 +67,8 @@ def _profile(options: argparse.Namespace) -> None:
     frames = min(options.frames, video.frame_count)
     geometry = FrameGeometry(video.height_px, video.width_px)
     network = open_inference(choice, AccuracyConfig(), geometry)
-    made = Conditions(choice.name, video.height_px, video.width_px, video.fps, video.name, frames)
+    clip = video.name if options.video is not None else f"{video.name} seed {options.seed}"
+    made = Conditions(choice.name, video.height_px, video.width_px, video.fps, clip, frames)
     given, measured = configurations(), []
     images = [video.image(index) for index in range(frames)]
     for one in measure(
@@ -78,7 +79,7 @@ def _profile(options: argparse.Namespace) -> None:
             print(f"\r{len(measured)} of {len(given)}", end="", file=sys.stderr, flush=True)
     profile = profile_of(made, measured)
     options.out.write_text(profile.text(), encoding="utf-8")
-    print(f"{options.out}: {len(measured)} configurations of {video.name}, {frames} frames; kept:")
+    print(f"{options.out}: {len(measured)} configurations of {clip}, {frames} frames; kept:")
     for one in profile.levels:
         scale, skipped, qp = one.degradation
         print(

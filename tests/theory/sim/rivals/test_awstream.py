@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from sim.physics.arrivals import PeriodicLatest
 from sim.systems.awstream import AwStream
+from sim.systems.awstream.__main__ import TRAINING_SEED
 from sim.systems.awstream.controller import (
     HOLDING,
     PATIENCE,
@@ -21,11 +22,14 @@ from sim.systems.awstream.controller import (
     Signal,
     State,
 )
-from sim.systems.awstream.degradation import Degradation, Measured, pareto_set
+from sim.systems.awstream.degradation import Conditions, Degradation, Measured, pareto_set, read_profile
 from sim.systems.awstream.monitor import QueueMonitor
+from sim.systems.awstream.profiling import configurations, measure, profile_of
 from sim.systems.awstream.stream import DegradedStream
+from sim.systems.awstream.system import OWN_PROFILE
 from tests.strategies.images import texture
 from tests.strategies.systems import DEGRADATIONS, FPS, invented_profile, run
+from traces.video.scenes.scene import Scene
 
 RATES = (1e5, 3e5, 1e6, 4e6)
 EMPTY, CONGESTED, RECEIVER, PROBED = Signal.EMPTY, Signal.CONGESTED, Signal.RECEIVER, Signal.PROBED
@@ -191,6 +195,51 @@ def test_a_size_is_even_and_within_a_pixel_of_its_share(scale, height, width):
     for side, found in zip(sides, Degradation(scale, 0, 20).size_px(*sides), strict=True):
         assert found % 2 == 0
         assert found == 16 or abs(found - scale * side) <= 1.0 + 1e-9
+
+
+def test_the_profile_that_comes_along_has_the_bytes_of_its_clip_and_its_levels_rise():
+    """Of the cheapest configurations: what the stream writes, frame by frame."""
+    profile = read_profile(OWN_PROFILE)
+    made = profile.conditions
+    assert len(profile.levels) >= 8
+    assert made.network == "default"
+    assert made.clip == f"scene-walk seed {TRAINING_SEED}"
+    scene = Scene("walk", TRAINING_SEED, made.frames, made.height_px, made.fps)
+    checked = [one for one in profile.measured if one.degradation.skipped == 29]
+    for one in checked[:: len(checked) // 5]:
+        stream = DegradedStream(250, one.degradation)
+        sent = [stream.encode_image(scene.image(index)) for index in range(0, made.frames, 30)]
+        rate_bps = 8.0 * sum(len(packet.data) for packet in sent) * made.fps / made.frames
+        assert rate_bps == pytest.approx(one.rate_bps, abs=0.1)
+
+
+@given(st.lists(st.floats(0.05, 1.0), min_size=1, max_size=3, unique=True), st.integers(0, 4))
+def test_what_a_profile_measures_is_what_was_encoded_and_shown(scales, skipped):
+    """With a network that says how bright a frame is: bytes, and agreement with the last frame sent."""
+    images = [np.full((32, 32, 3), 40 + 10 * index, np.uint8) for index in range(7)]
+    made = Conditions("invented", 32, 32, 10.0, "none", len(images))
+    given_ = configurations(scales, (skipped,), (20,))
+
+    def brightness(image):
+        return bytes([round(float(image.mean()))])
+
+    def agreement(found, truth):
+        return 1.0 - abs(found[0] - truth[0]) / 255.0
+
+    for one in measure(images, made, brightness, agreement, given_):
+        expected = 1.0 - np.mean([10 * (index % (skipped + 1)) for index in range(7)]) / 255.0
+        assert one.accuracy == pytest.approx(expected, abs=0.02)
+        stream = DegradedStream(250, one.degradation)
+        sent = sum(stream.encode_image(image).size_bytes for image in images[:: skipped + 1])
+        assert one.rate_bps == pytest.approx(8.0 * sent * 10.0 / 7)
+
+
+def test_a_profile_is_the_same_written_and_read(tmp_path):
+    made = Conditions("invented", 32, 48, 29.97, "a, clip", 7)
+    profile = profile_of(made, [Measured(Degradation(2 / 3, 5, 20), 123456.789, 2 / 3)])
+    path = tmp_path / "profile.csv"
+    path.write_text(profile.text(), encoding="utf-8")
+    assert read_profile(path) == profile
 
 
 # -- on a link --------------------------------------------------------------------------------------
