@@ -6,6 +6,8 @@ tools use by default for either way, without ringing where detail is thrown away
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,7 +27,7 @@ def scaled(image: NDArray[np.uint8], height_px: int, width_px: int) -> NDArray[n
     import av
 
     smaller = height_px * width_px < image.shape[0] * image.shape[1]
-    frame: av.VideoFrame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+    frame: Any = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
     made = frame.reformat(width=width_px, height=height_px, interpolation="AREA" if smaller else "BICUBIC")
     pixels: NDArray[np.uint8] = made.to_ndarray()
     return pixels

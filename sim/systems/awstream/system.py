@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Generator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -42,7 +41,7 @@ Rate = Literal["estimate", "consumed"]
 class _Shown(NamedTuple):
     """What a client sees."""
 
-    index: int
+    frame: int
     result: Any
     rests_on: RestsOn | None
 
@@ -60,6 +59,10 @@ class _Sent:
     handed_s: float = math.inf
     size_bytes: int = 0
     over: bool = False
+
+    def tell(self) -> None:
+        """Resume those that wait for it."""
+        self.ended.succeed()
 
 
 class AwStream:
@@ -161,13 +164,13 @@ class AwStream:
             self._stop_probing(world)
             raise
         else:
-            if self._shown is None or self._shown.index < frame.index:
+            if self._shown is None or self._shown.frame < frame.index:
                 self._shown = _Shown(frame.index, outcome.result, outcome.rests_on)
             return outcome
         finally:
             sent.over = True
             # Not at once: those that wait are newer, and must not end before it.
-            world.later(0.0, partial(sent.ended.succeed, None))
+            world.later(0.0, sent.tell)
 
     def _leave_out(self, sent: _Sent, world: FrameWorld) -> Generator[Any, Any, Outcome]:
         """Show the result of the frame that was sent before; if that is lost, the newest there is."""
