@@ -17,7 +17,6 @@ from typing import Any
 from traces.errors import InputError
 
 TORCH_AT_LEAST = (1, 13)
-PYTHON_AT_LEAST = (3, 8)
 JETSON_CLOCKS = "sudo jetson_clocks"
 
 
