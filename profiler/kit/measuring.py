@@ -142,11 +142,12 @@ def _measured(
     from profiler.latency.disturbance import BUSY_CORES, busy_note, disturbing
     from profiler.measure.devices import background_cores, describe
     from profiler.measure.power import find_meter
+    from profiler.measure.profiled_model import build_network
     from profiler.measure.sampling import SamplingPlan, measure
 
     info = describe(device, chosen.threads)
     state = board_state(device)
-    model = _network(chosen)
+    model = build_network(chosen.model, chosen.weights, chosen.seed)
     pairs = board_pairs(chosen.resolution_px, BLOCK_PX)
     profiled = _profiled(chosen, model, pairs, device)
     without: dict[str, str] = {}
@@ -256,24 +257,6 @@ def _watched(log: SampleLog, device: str, say: Callable[[str], None]) -> Callabl
             log.add_sensors(readings)
 
     return told
-
-
-def _network(chosen: BoardOptions) -> Any:
-    import torch
-
-    from kernels.models import build_model, load_weights
-
-    torch.manual_seed(chosen.seed)
-    try:
-        model = build_model(chosen.model)
-    except (ValueError, OSError) as error:
-        raise InputError(f"model: {error}") from error
-    except MemoryError as error:
-        raise InputError(f"model: expected one that fits in memory, found {chosen.model!r}") from error
-    try:
-        return load_weights(model, chosen.weights) if chosen.weights else model
-    except (ValueError, OSError) as error:
-        raise InputError(f"weights: {error}") from error
 
 
 def _profiled(chosen: BoardOptions, model: Any, pairs: Any, device: str) -> Any:
