@@ -216,7 +216,14 @@ def _measured(
     try:
         idle_w = meter.read_w() if meter else None
         outcome = measure(
-            profiled, clock, log, plan, pairs.difference, meter=meter, say=_watched(log, device, say)
+            profiled,
+            clock,
+            log,
+            plan,
+            pairs.difference,
+            meter=meter,
+            say=say,
+            after_round=_sensor_reader(log, device),
         )
         if outcome.rounds:
             log.meta["elapsed_s"] = round(outcome.elapsed_s, 1)
@@ -236,27 +243,25 @@ def _measured(
     return log
 
 
-def _watched(log: SampleLog, device: str, say: Callable[[str], None]) -> Callable[[str], None]:
-    """`say`, with a reading of the sensors after every round."""
+def _sensor_reader(log: SampleLog, device: str) -> Callable[[], None]:
+    """Writes a reading of the sensors into the samples file at each call."""
     from profiler.kit.board import gpu_clock, smi, temperatures
 
     began_s = time.monotonic()
 
-    def told(line: str) -> None:
-        say(line)
-        if line.startswith("round "):
-            readings: dict[str, Any] = {
-                "at_s": round(time.monotonic() - began_s, 1),
-                "celsius": temperatures(),
-            }
-            clock = gpu_clock() if device != "cpu" else None
-            if clock is not None:
-                readings["gpu_hz"] = clock["now_hz"]
-            elif device != "cpu":
-                readings["nvidia_smi"] = smi("clocks.sm,power.draw,temperature.gpu")
-            log.add_sensors(readings)
+    def read() -> None:
+        readings: dict[str, Any] = {
+            "at_s": round(time.monotonic() - began_s, 1),
+            "celsius": temperatures(),
+        }
+        clock = gpu_clock() if device != "cpu" else None
+        if clock is not None:
+            readings["gpu_hz"] = clock["now_hz"]
+        elif device != "cpu":
+            readings["nvidia_smi"] = smi("clocks.sm,power.draw,temperature.gpu", device)
+        log.add_sensors(readings)
 
-    return told
+    return read
 
 
 def _profiled(chosen: BoardOptions, model: Any, pairs: Any, device: str) -> Any:
