@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,31 @@ def run_rows(folder: Path) -> list[dict[str, Any]]:
     if not jobs:
         raise FileNotFoundError(f"{folder}: expected a run or the jobs of a sweep, found none")
     return [_row(folder, name, overrides) for name, overrides in jobs.items()]
+
+
+def rows_in(folders: Iterable[Path]) -> list[dict[str, Any]]:
+    """The rows of :func:`run_rows` of several folders, with whole paths as `folder`, in the order they come.
+
+    A run counts once, however often its folder is named.
+
+    Raises:
+        InputError: a folder has neither a run nor the jobs of a sweep.
+    """
+    rows: dict[Path, dict[str, Any]] = {}
+    for folder in folders:
+        try:
+            found = run_rows(folder)
+        except FileNotFoundError as error:
+            raise InputError(str(error)) from None
+        for row in found:
+            place = folder / row["folder"]
+            rows.setdefault(place.resolve(), {**row, "folder": str(place)})
+    return list(rows.values())
+
+
+def is_known(value: Any) -> bool:
+    """Whether a value of a row is one: neither None, as in a summary, nor NaN, as in a table of them."""
+    return value is not None and not (isinstance(value, float) and math.isnan(value))
 
 
 def read_overrides(folder: Path) -> list[str]:
@@ -111,9 +137,8 @@ def _table(folder: Path, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         place = table.columns.get_loc("ea_mean") + 1 if "ea_mean" in table else len(table.columns)
         table.insert(place, "ea_per_captured", None)
     table["ea_per_captured"] = pd.array([ea_per_captured(row) for row in rows], dtype="Float64")
-    for column in table.columns[
-        table.isna().any()
-    ]:  # of a failed job nothing is counted: 20 stays 20, not 20.0
+    # Of a failed job nothing is counted: 20 stays 20, not 20.0.
+    for column in table.columns[table.isna().any()]:
         known = [row[column] for row in rows if row.get(column) is not None]
         if known and all(type(value) is int for value in known):
             table[column] = table[column].astype("Int64")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from analysis.results import ea_per_captured
+from analysis.results import ea_per_captured, is_known
 from analysis.settings import split_overrides, swept_settings
 from sim.records.intervals import MIN_EXCEEDANCES, MIN_TIMES, QUANTILE_LEVELS, interval_keys
 
@@ -155,10 +154,10 @@ def aligned(rows: Sequence[Sequence[str]], left: Collection[int]) -> list[str]:
 
 def _cell(row: Mapping[str, Any], key: str, show: Callable[[Any], str]) -> str:
     """A value with its interval; a dash where it is unknown."""
-    if not _known(row.get(key)):
+    if not is_known(row.get(key)):
         return "–"
     ends = [row.get(end) for end in interval_keys(key)]
-    if not all(map(_known, ends)):
+    if not all(map(is_known, ends)):
         return show(row[key])
     low, high = (float(end) for end in ends if end is not None)
     if key in QUANTILE_LEVELS:
@@ -169,9 +168,9 @@ def _cell(row: Mapping[str, Any], key: str, show: Callable[[Any], str]) -> str:
 
 def _interval_notes(rows: Sequence[Mapping[str, Any]], shown: Collection[str]) -> list[str]:
     """What the intervals of a table are, and why some have none."""
-    done = [row for row in rows if row.get("status") == "completed" and _known(row.get("ea_mean"))]
-    known = [row for row in done if any(_known(row.get(interval_keys(key)[0])) for key in shown)]
-    over = [row for row in known if _known(row.get("replicates"))]
+    done = [row for row in rows if row.get("status") == "completed" and is_known(row.get("ea_mean"))]
+    known = [row for row in done if any(is_known(row.get(interval_keys(key)[0])) for key in shown)]
+    over = [row for row in known if is_known(row.get("replicates"))]
     notes = []
     if over:
         notes.append(
@@ -179,7 +178,9 @@ def _interval_notes(rows: Sequence[Mapping[str, Any]], shown: Collection[str]) -
         )
     if len(known) > len(over):
         notes.append("± and [ ]: half the width and ends of 95 % intervals, from within each run")
-    short = [row for row in done if not _known(row.get("latency_mean_low_s")) and "link_correlation_s" in row]
+    short = [
+        row for row in done if not is_known(row.get("latency_mean_low_s")) and "link_correlation_s" in row
+    ]
     if short:
         wanted_s = max(MIN_TIMES * (row.get("link_correlation_s") or 0.0) for row in short)
         notes.append(
@@ -188,7 +189,7 @@ def _interval_notes(rows: Sequence[Mapping[str, Any]], shown: Collection[str]) -
             "spread; replicates=8 does"
         )
     quantiles = [key for key in QUANTILE_LEVELS if key in shown]
-    few = [row for row in known if any(not _known(row.get(interval_keys(key)[0])) for key in quantiles)]
+    few = [row for row in known if any(not is_known(row.get(interval_keys(key)[0])) for key in quantiles)]
     if few and quantiles:
         notes.append(
             f"no interval for a quantile of {len(few)} rows: fewer than {MIN_EXCEEDANCES:g} effective values "
@@ -238,15 +239,15 @@ def _unseen(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 def _worth_showing(key: str, rows: Sequence[Mapping[str, Any]]) -> bool:
     if key in _WHERE_ASKED:
         return False
-    return key not in _WHERE_KNOWN or any(_known(row.get(key)) for row in rows)
+    return key not in _WHERE_KNOWN or any(is_known(row.get(key)) for row in rows)
 
 
 def coded(summary: Mapping[str, Any]) -> str | None:
     """What a run's pixels were coded with, and in which quality: "jpeg 85"; None where none were sent."""
     codec, quality = summary.get("codec"), summary.get("quality")
-    if not _known(codec):
+    if not is_known(codec):
         return None
-    return f"{codec} {quality:g}" if _known(quality) else str(codec)
+    return f"{codec} {quality:g}" if is_known(quality) else str(codec)
 
 
 def system_name(summary: Mapping[str, Any], overrides: Sequence[str]) -> Any:
@@ -285,7 +286,3 @@ def mean_over_videos(jobs: pd.DataFrame) -> pd.DataFrame:
     codec = pooled["codec"].first() if "codec" in jobs else None
     known = {"video": videos, "status": status, "network": network, "accuracy_ruler": ruler, "codec": codec}
     return means.assign(**known).reset_index()
-
-
-def _known(value: Any) -> bool:
-    return value is not None and not (isinstance(value, float) and math.isnan(value))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import subprocess
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
@@ -11,7 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from conf.search_path import checkout_folder, writable_folder
+from conf.search_path import writable_folder
 from profiler.codecs import FILE as CODEC_FILE
 from profiler.codecs import CodecOptions, codecs_beside, profile_codecs, write_for_device
 from profiler.latency import read_codecs_file, read_profile, save_profile
@@ -19,9 +18,10 @@ from profiler.latency.disturbance import BUSY_CORES, busy_note, disturbing
 from profiler.measure.devices import background_cores, check_device, clock_for, describe, tune_allocator
 from profiler.measure.masks import FramePairs, available_masks, collect_frame_pairs
 from profiler.measure.power import find_meter
-from profiler.measure.profiled_model import SparseExecutorModel
+from profiler.measure.profiled_model import SparseExecutorModel, build_network
 from profiler.measure.samples import read_samples
 from profiler.measure.sampling import SamplingPlan, device_failure, measure
+from profiler.measure.sources import sources_commit
 from profiler.measure.store import SampleStore
 from profiler.refit import FittedProfile, fit_profile
 from profiler.report.profile_report import plot_profile
@@ -124,7 +124,7 @@ def profile_device(
         busy = background_cores()
         idle_w = meter.read_w() if meter else None
         findings = _background_findings(options, busy, say)
-        model = _build_network(options)
+        model = build_network(options.model, options.weights, options.seed)
         say("searching motion in the video")
         try:
             pairs = collect_frame_pairs(options.video, options.resolution_px, BLOCK_PX)
@@ -140,7 +140,7 @@ def profile_device(
             "allocator_tuned": allocator,
             "extraction": profiled.extraction.how,
             "background_cores": None if busy is None else round(busy, 2),
-            "commit": _commit(),
+            "commit": sources_commit(),
             "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
             "source": options.command,
             "layers": [asdict(one) for one in profiled.layer_sizes()],
@@ -256,34 +256,3 @@ def _prepare_model(options: ProfilingOptions, model: Any, pairs: FramePairs) -> 
         )
     except (MemoryError, RuntimeError) as error:
         raise device_failure(error) from error
-
-
-def _build_network(options: ProfilingOptions) -> Any:
-    from kernels.models import build_model, load_weights
-
-    try:
-        model = build_model(options.model)
-        return load_weights(model, options.weights) if options.weights else model
-    except (ValueError, OSError) as error:
-        raise InputError(f"model: {error}") from error
-    except MemoryError as error:
-        raise InputError(f"model: expected one that fits in memory, found {options.model!r}") from error
-
-
-def _commit() -> str | None:
-    """Commit of the code that measured, with ``+`` when the tree was not clean; None outside a checkout."""
-    here = checkout_folder()
-    if here is None:
-        return None
-
-    def git(*words: str) -> str | None:
-        try:
-            done = subprocess.run(
-                ("git", "-C", str(here), *words), capture_output=True, text=True, timeout=10
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    commit = git("rev-parse", "--short=12", "HEAD")
-    return commit and commit + ("+" if git("status", "--porcelain", "--", ":/kernels", ":/profiler") else "")

@@ -8,7 +8,7 @@ from pathlib import Path
 from analysis.commands.command import Command
 from analysis.figures.pictures import check_format, draw_runs
 from analysis.replicates import pooled_rows
-from analysis.results import check_unused, run_rows
+from analysis.results import check_unused, rows_in
 from analysis.tables import summary_table
 
 
@@ -24,15 +24,11 @@ def _run(chosen: argparse.Namespace) -> None:
     if picture is not None:
         check_format(picture)
         check_unused(picture, chosen.overwrite, "--overwrite")
-    rows = {
-        (folder / row["folder"]).resolve(): {**row, "folder": str(folder / row["folder"])}
-        for folder in folders
-        for row in run_rows(folder)
-    }
-    print(summary_table(pooled_rows(list(rows.values()))))
+    rows = rows_in(folders)
+    print(summary_table(pooled_rows(rows)))
     if picture is None:
         return
-    completed = [Path(row["folder"]) for row in rows.values() if row["status"] == "completed"]
+    completed = [Path(row["folder"]) for row in rows if row["status"] == "completed"]
     if not completed:
         raise FileNotFoundError("--picture: expected completed runs, found none")
     draw_runs(completed, picture)

@@ -25,6 +25,7 @@ import pandas as pd
 
 from analysis.comparison.pairing import Pair, PairedRuns
 from analysis.replicates import counted_frames, latencies, latency_interval
+from analysis.results import is_known
 from sim.records.intervals import (
     CONFIDENCE,
     COSINES,
@@ -130,7 +131,7 @@ def _difference(quantity: Quantity, pairs: Sequence[Pair], setting: str) -> Diff
 
 def _value(row: dict[str, Any], quantity: Quantity) -> float | None:
     value = row.get(quantity.key)
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    if not is_known(value):
         return None
     if quantity.key == "uplink_bytes":  # a total: what of it counts is in the frames
         sent = _series(Path(row["folder"]), quantity)

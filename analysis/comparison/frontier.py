@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.replicates import Estimate
-from analysis.results import file_digest, run_rows
+from analysis.results import file_digest, is_known, rows_in
 from analysis.settings import REALISATION, no_matter, settings, split_overrides, swept_keys
 from analysis.tables import aligned, system_name
 from sim.records.intervals import interval_keys
@@ -62,17 +62,12 @@ def points(folders: Sequence[Path]) -> list[Point]:
     A run counts once, however often its folder is named, and so does one whose frames are those of another
     of the same setting: a seed that changes nothing makes no further observation.
     """
-    rows = {
-        (folder / row["folder"]).resolve(): {**row, "folder": folder / row["folder"]}
-        for folder in folders
-        for row in run_rows(folder)
-    }
     distinct: dict[Any, Mapping[str, Any]] = {}
-    for place, row in rows.items():
+    for row in rows_in(folders):
         given = settings(split_overrides(row["overrides"]))
         setting = tuple((key, value) for key, value in given.items() if key not in REALISATION)
-        frames = place / "frames.parquet"
-        distinct.setdefault((setting, file_digest(frames) if frames.is_file() else place), row)
+        frames = Path(row["folder"]) / "frames.parquet"
+        distinct.setdefault((setting, file_digest(frames) if frames.is_file() else frames), row)
     return points_of(list(distinct.values()))
 
 
@@ -118,14 +113,10 @@ def _point(name: str, setting: str, runs: Sequence[Mapping[str, Any]]) -> Point:
         len({run["realisation"] for run in runs}),
         sum(int(run["frames_completed"]) for run in runs) / captured,
         Estimate.over(runs, "accuracy_mean"),
-        Estimate.over(runs, STREAMING) if all(_known(run.get(STREAMING)) for run in runs) else None,
+        Estimate.over(runs, STREAMING) if all(is_known(run.get(STREAMING)) for run in runs) else None,
         Estimate.over(runs, "latency_mean_s"),
         Estimate.over([{**run, **_frame_bytes(run)} for run in runs], "frame_bytes"),
     )
-
-
-def _known(value: Any) -> bool:
-    return value is not None and value == value
 
 
 def _frame_bytes(run: Mapping[str, Any]) -> dict[str, float | None]:

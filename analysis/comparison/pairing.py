@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from analysis.results import file_digest, run_rows
+from analysis.results import file_digest, rows_in
 from analysis.settings import NO_MATTER, REALISATION, no_matter, settings, split_overrides, swept_keys
 from analysis.tables import system_name
 from traces.errors import InputError
@@ -72,10 +72,7 @@ def read_side(folder: Path, key: str | None = None, value: str | None = None) ->
     Raises:
         InputError: there is none, or some have not completed.
     """
-    try:
-        rows = [{**row, "folder": str(folder / row["folder"])} for row in run_rows(folder)]
-    except FileNotFoundError as error:
-        raise InputError(str(error)) from None
+    rows = rows_in([folder])
     if key is not None:
         if all(_chosen(row, key) is None for row in rows):
             given = sorted({"system", *(name for row in rows for name in settings(_given(row)))})

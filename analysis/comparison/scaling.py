@@ -13,7 +13,7 @@ from typing import Any
 
 from analysis.comparison.frontier import AVERAGED
 from analysis.replicates import Estimate
-from analysis.results import run_rows
+from analysis.results import is_known, rows_in
 from analysis.settings import REALISATION, settings, split_overrides, swept_keys
 from analysis.tables import ShownColumn, aligned, system_name
 from traces.errors import InputError
@@ -47,7 +47,7 @@ class Line:
 
     def at(self, cameras: int, column: str) -> Estimate | None:
         """A quantity with so many cameras; None where it was not run, or is not known."""
-        rows = [row for row in self.runs.get(cameras, ()) if _known(row.get(column))]
+        rows = [row for row in self.runs.get(cameras, ()) if is_known(row.get(column))]
         return Estimate.over(rows, column) if rows else None
 
 
@@ -100,13 +100,9 @@ def scaling_table(lines: Sequence[Line]) -> str:
 
 def scaling_lines(folder: Path) -> list[Line]:
     """The lines of a sweep; raises as :func:`lines_of`."""
-    return lines_of([{**row, "folder": folder / row["folder"]} for row in run_rows(folder)])
+    return lines_of(rows_in([folder]))
 
 
 def _folder(runs: Mapping[int, Sequence[Mapping[str, Any]]]) -> Path | None:
     first = next(iter(runs.values()))[0].get("folder")
     return None if first is None else Path(first)
-
-
-def _known(value: Any) -> bool:
-    return value is not None and value == value

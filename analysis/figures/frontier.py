@@ -14,7 +14,7 @@ from analysis.comparison.frontier import ANSWERED, Point, frontier, intervals_ov
 from analysis.figures.axes import plain_axis
 from analysis.figures.display import system_display
 from analysis.figures.styles import LineStyle, run_styles
-from analysis.results import run_rows, write_whole
+from analysis.results import rows_in, run_rows, write_whole
 
 
 def draw_frontier(folders: Sequence[Path], target: Path) -> list[Point]:
@@ -69,7 +69,7 @@ def draw_frontier(folders: Sequence[Path], target: Path) -> list[Point]:
             axis.set_title(f"not shown, sends nothing: {without}", fontsize=8)
     axes[0].set_ylabel(f"accuracy of results ({first_rows[0].get('accuracy_ruler')})")
     axes[1].legend(fontsize=8, loc="lower right")
-    everything = [row for folder in folders for row in run_rows(folder) if row["status"] == "completed"]
+    everything = [row for row in rows_in(folders) if row["status"] == "completed"]
     figure.suptitle(_title(found, everything), fontsize=9)
     write_whole(target, lambda part: figure.savefig(part, format=target.suffix[1:].lower(), dpi=120))
     return found

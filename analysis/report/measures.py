@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from analysis.report.packing import rounded
+from analysis.results import is_known
 from sim.records.intervals import interval_keys
 
 
@@ -57,7 +58,7 @@ MEASURES = (
 def known_measures(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The measures that any of these rows has."""
     rows = list(rows)
-    return [measure._asdict() for measure in MEASURES if any(_known(row.get(measure.key)) for row in rows)]
+    return [measure._asdict() for measure in MEASURES if any(is_known(row.get(measure.key)) for row in rows)]
 
 
 def measured(row: Mapping[str, Any]) -> dict[str, list[Any]]:
@@ -65,12 +66,8 @@ def measured(row: Mapping[str, Any]) -> dict[str, list[Any]]:
     found = {}
     for measure in MEASURES:
         value = row.get(measure.key)
-        if _known(value):
+        if is_known(value):
             ends = [row.get(end) for end in interval_keys(measure.key)]
-            both = all(_known(end) for end in ends)
+            both = all(is_known(end) for end in ends)
             found[measure.key] = [rounded(number) for number in ([value, *ends] if both else [value])]
     return found
-
-
-def _known(value: Any) -> bool:
-    return value is not None and value == value

@@ -10,7 +10,7 @@ from typing import Any
 from analysis.figures.display import system_display
 from analysis.figures.styles import run_styles
 from analysis.replicates import pooled_rows
-from analysis.results import ea_per_captured, run_rows
+from analysis.results import ea_per_captured, rows_in
 from analysis.settings import join_overrides, settings, split_overrides, swept_settings, without_replicate
 from analysis.tables import coded, system_name
 from traces.errors import InputError
@@ -52,16 +52,7 @@ def read_runs(folders: Sequence[Path]) -> ReportedRuns:
     Raises:
         InputError: a folder has neither a run nor the jobs of a sweep, or no run has completed.
     """
-    rows: dict[Path, dict[str, Any]] = {}
-    for folder in folders:
-        try:
-            found = run_rows(folder)
-        except FileNotFoundError as error:
-            raise InputError(str(error)) from None
-        for row in found:
-            place = (folder / row["folder"]).resolve()
-            rows.setdefault(place, {**row, "folder": str(folder / row["folder"])})
-    runs = list(rows.values())
+    runs = rows_in(folders)
     if not any(row["status"] == "completed" for row in runs):
         raise InputError(f"report: expected completed runs, found none of {len(runs)}")
     pooled = [dict(row) for row in pooled_rows(runs)]

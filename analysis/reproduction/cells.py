@@ -12,7 +12,7 @@ count (captured after start-up):
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -180,8 +180,3 @@ def _text(value: Any) -> str:
         return f"{float(text):g}"
     except ValueError:
         return text.lower()
-
-
-def columns_used(quantities: Sequence[Counterpart]) -> set[str]:
-    """Every column that quantities ask for."""
-    return {column for one in quantities for column in (one.column, *one.where, *one.over)}

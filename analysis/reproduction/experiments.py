@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,8 +104,3 @@ def _run_aloud(command: Sequence[str]) -> tuple[int, str]:
         errors.seek(0)
         said = errors.read().strip().splitlines() or ["no message"]
     return returned, said[-1].removeprefix("error: ")
-
-
-def to_run(wanted: Mapping[str, PaperExperiment]) -> list[PaperExperiment]:
-    """The experiments that have jobs of their own, each once."""
-    return [one for one in wanted.values() if one.jobs_of is None]

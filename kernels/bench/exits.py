@@ -16,13 +16,13 @@ import numpy as np
 import torch
 
 from kernels.codecs.feature_codec import FeatureCodec, named
+from kernels.models.composed_scenes import HELD_OUT_SEEDS, MEASURED_FRAMES, PRESET_NAMES, composed_frames
 from kernels.models.evaluation.evaluate import mask_iou
 from kernels.models.exit_tables import FRAMES, HELD_OUT, PRECISION
 from kernels.models.networks.exit_heads import confidence
 from kernels.models.networks.staged import INPUT, OUTPUT, StagedNetwork, load_staged, shares
 from kernels.models.predictions.results import Segmentation, interpret
 from kernels.models.predictions.tasks import agreement
-from kernels.models.train_default import HELD_OUT_SEEDS, MEASURED_FRAMES, PRESET_NAMES, composed_frames
 
 PROFILED_SEEDS = (100, 101, 102, 103)  # neither trained on, nor held out, nor a run's unless it asks
 SIDE_PX = 640

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 
 from kernels.executor import SparseExecutor
+from kernels.models.composed_scenes import HELD_OUT_SEEDS, PRESET_NAMES, composed_frames
 from kernels.models.network import KeypointSceneNetwork, Network, SceneNetwork, TokenSceneNetwork
 from kernels.models.predictions.tasks import agreement
-from kernels.models.train_default import HELD_OUT_SEEDS, PRESET_NAMES, composed_frames
 from kernels.motion.search import search_motion
 
 SIDE_PX, THRESHOLD = 640, 0.025

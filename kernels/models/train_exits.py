@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,11 +18,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from kernels.models.composed_scenes import PRESET_NAMES, FrameSource, batches, composed_frames
 from kernels.models.conversion import fold
+from kernels.models.learning import learn, say
 from kernels.models.networks.default_network import DefaultNetwork, load_default_network
 from kernels.models.networks.exit_heads import WEIGHTS, ExitHeads
 from kernels.models.networks.staged import StagedNetwork
-from kernels.models.train_default import PRESET_NAMES, FrameSource, batches, composed_frames
 from kernels.models.weight_files import save_weights
 
 
@@ -56,8 +56,7 @@ def train(
 ) -> ExitHeads:
     """Train all heads at once on the frozen network's features, and return them fused.
 
-    The learning rate rises for a twentieth of the steps, then falls to zero as a cosine. The result is a
-    function of the arguments.
+    The result is a function of the arguments.
 
     Args:
         network: whose exits they are; None: the default network with its own weights.
@@ -73,22 +72,19 @@ def train(
     assert isinstance(frozen, DefaultNetwork)
     heads = ExitHeads(fused=False).train()
     staged = StagedNetwork(frozen, ExitHeads())
-    optimiser = torch.optim.AdamW(heads.parameters(), lr=peak_rate, weight_decay=0.01)
-    started, smoothed = time.monotonic(), float("nan")
-    for step, (images, _) in enumerate(batches(source, presets, rng, batch, frames_per_scene), 1):
-        done = (step - 1) / steps
-        if done >= 1:
-            break
-        for group in optimiser.param_groups:
-            group["lr"] = peak_rate * min(done / 0.05, 0.5 * (1 + np.cos(np.pi * done)))
+
+    def loss(images: Tensor, _: Tensor) -> Tensor:
         maps, final = staged.everything(images)
-        value = torch.stack([distillation_loss(found, final) for found in heads(maps).values()]).sum()
-        optimiser.zero_grad(set_to_none=True)
-        value.backward()
-        optimiser.step()
-        smoothed = float(value.detach()) if step == 1 else 0.97 * smoothed + 0.03 * float(value.detach())
-        if step % 50 == 0:
-            log(f"step {step:5d}  {time.monotonic() - started:5.0f} s  loss {smoothed:.4f}")
+        return torch.stack([distillation_loss(found, final) for found in heads(maps).values()]).sum()
+
+    learn(
+        heads.parameters(),
+        batches(source, presets, rng, batch, frames_per_scene),
+        loss,
+        peak_rate=peak_rate,
+        steps=steps,
+        log=log,
+    )
     fused = fold(heads.eval(), ExitHeads())
     assert isinstance(fused, ExitHeads)
     return fused
@@ -103,16 +99,12 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     torch.set_num_threads(1)
     try:
-        heads = train(composed_frames, PRESET_NAMES, steps=chosen.steps, seed=chosen.seed, log=_say)
+        heads = train(composed_frames, PRESET_NAMES, steps=chosen.steps, seed=chosen.seed, log=say)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     save_weights(heads, chosen.weights)
     return 0
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
 
 
 if __name__ == "__main__":

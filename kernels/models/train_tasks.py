@@ -5,7 +5,7 @@
     python -m kernels.models.train_tasks evaluate tokens
 
 ``evaluate`` writes the table beside the weights. Scenes, augmentation and what is held out are those of
-:mod:`kernels.models.train_default`. The committed weights are the default steps and seed.
+:mod:`kernels.models.composed_scenes`. The committed weights are the default steps and seed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import argparse
 import copy
 import csv
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -23,15 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kernels.models.conversion import fold
-from kernels.models.evaluation import evaluate_tasks
-from kernels.models.evaluation.scene_truth import MOST_OBJECTS, main_class, object_centres
-from kernels.models.network import KeypointSceneNetwork
-from kernels.models.networks import keypoint_network, token_network
-from kernels.models.networks.keypoint_network import KeypointTop, load_keypoint_network
-from kernels.models.networks.scene_trunks import EarlyTrunk, PyramidTrunk, take_over
-from kernels.models.networks.token_network import PATCH_PX, TokenTop, load_token_network
-from kernels.models.train_default import (
+from kernels.models.composed_scenes import (
     HELD_OUT_SEEDS,
     MEASURED_FRAMES,
     PRESET_NAMES,
@@ -39,6 +30,15 @@ from kernels.models.train_default import (
     batches,
     labelled_objects,
 )
+from kernels.models.conversion import fold
+from kernels.models.evaluation import evaluate_tasks
+from kernels.models.evaluation.scene_truth import MOST_OBJECTS, main_class, object_centres
+from kernels.models.learning import learn, say
+from kernels.models.network import KeypointSceneNetwork
+from kernels.models.networks import keypoint_network, token_network
+from kernels.models.networks.keypoint_network import KeypointTop, load_keypoint_network
+from kernels.models.networks.scene_trunks import EarlyTrunk, PyramidTrunk, take_over
+from kernels.models.networks.token_network import PATCH_PX, TokenTop, load_token_network
 from kernels.models.weight_files import save_weights
 
 WEIGHTS = {"tokens": token_network.WEIGHTS, "keypoints": keypoint_network.WEIGHTS}
@@ -132,10 +132,8 @@ def train(
 ) -> nn.Module:
     """Train the top of one of the networks and return it fused; the result is a function of the arguments.
 
-    The learning rate rises for a twentieth of the steps, then falls to zero as a cosine; the weights are an
-    exponential moving average.
-
-    Only the top learns: the trunk is the default network's, frozen.
+    The weights are an exponential moving average. Only the top learns: the trunk is the default network's,
+    frozen.
 
     Args:
         task: "tokens" or "keypoints".
@@ -151,33 +149,17 @@ def train(
     take_over(lesson.trunk)
     average = copy.deepcopy(lesson.top).eval()
     learnt = [weight for weight in lesson.parameters() if weight.requires_grad]
-    optimiser = torch.optim.AdamW(learnt, lr=PEAK_RATE, weight_decay=0.01)
-    started, smoothed = time.monotonic(), float("nan")
-    for step, (images, labels) in enumerate(batches(source, presets, rng, batch, frames_per_scene, 1), 1):
-        done = (step - 1) / steps
-        if done >= 1:
-            break
-        for group in optimiser.param_groups:
-            group["lr"] = PEAK_RATE * min(done / 0.05, 0.5 * (1 + np.cos(np.pi * done)))
-        value = lesson(images, labels)
-        optimiser.zero_grad(set_to_none=True)
-        value.backward()
-        nn.utils.clip_grad_norm_(learnt, 5.0)
-        optimiser.step()
-        blend(average, lesson.top, min(0.995, step / (step + 20)))
-        smoothed = float(value.detach()) if step == 1 else 0.97 * smoothed + 0.03 * float(value.detach())
-        if step % 50 == 0:
-            log(f"step {step:5d}  {time.monotonic() - started:5.0f} s  loss {smoothed:.4f}")
+    learn(
+        learnt,
+        batches(source, presets, rng, batch, frames_per_scene, 1),
+        lesson,
+        peak_rate=PEAK_RATE,
+        steps=steps,
+        averaged=(average, lesson.top),
+        greatest_norm=5.0,
+        log=log,
+    )
     return average.eval() if task == "tokens" else fold(average, KeypointTop())
-
-
-@torch.no_grad()
-def blend(average: nn.Module, model: nn.Module, keep: float) -> None:
-    """Move the average's weights towards the model's by 1 − keep."""
-    own = average.state_dict()
-    for name, value in model.state_dict().items():
-        if value.is_floating_point():
-            own[name].mul_(keep).add_(value, alpha=1 - keep)
 
 
 def measure(task: str) -> list[dict[str, str]]:
@@ -215,16 +197,12 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     steps = STEPS[chosen.task] if chosen.steps is None else chosen.steps
     try:
-        model = train(chosen.task, labelled_objects, PRESET_NAMES, steps=steps, seed=chosen.seed, log=_say)
+        model = train(chosen.task, labelled_objects, PRESET_NAMES, steps=steps, seed=chosen.seed, log=say)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     save_weights(model, chosen.weights or WEIGHTS[chosen.task])
     return 0
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
 
 
 if __name__ == "__main__":

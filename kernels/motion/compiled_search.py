@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.motion.field import MotionField, check_vectors, covering_grid
+from kernels.motion.field import MotionField, check_image, check_radius, check_vectors, covering_grid
 from kernels.ops.cpu import loader
 from kernels.ops.libraries import BuildError, BuildRecipe, load, obtain
 
@@ -75,15 +75,7 @@ def build_pyramid(image: NDArray[np.uint8], name: str = "image") -> SearchImage:
         TypeError, ValueError: as there.
         BuildError: there is no library.
     """
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
-        raise TypeError(
-            f"{name} must be a numpy array of uint8 (got {getattr(image, 'dtype', type(image).__name__)})"
-        )
-    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
-        raise ValueError(f"{name} must have the shape (H, W) or (H, W, 3) (got {image.shape})")
-    height, width = image.shape[:2]
-    if min(height, width) < 8:
-        raise ValueError(f"{name} must have a height and a width of at least 8 px (got {height}x{width})")
+    height, width = check_image(image, name)
     pixels = np.ascontiguousarray(image)
     grey = np.empty((height, width), np.uint8) if image.ndim == 3 else pixels
     quarter = np.empty((height // QUARTER, width // QUARTER), np.uint8)
@@ -113,8 +105,7 @@ def search_motion(
         raise ValueError(f"reference must have the frame's shape {frame.shape} (got {reference.shape})")
     height, width = frame.shape[:2]
     rows, columns = covering_grid(height, width, block_px, multiple_px=8)
-    if not isinstance(radius_px, (int, np.integer)) or radius_px < 0:
-        raise ValueError(f"radius_px must be an integer >= 0 px (got {radius_px!r})")
+    check_radius(radius_px)
     centres: Any = None
     if predicted is not None:
         centres = check_vectors(predicted, (rows, columns), "predicted")

@@ -9,6 +9,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from kernels.motion.byte_rows import flat_bytes
+from kernels.motion.field import check_image
 
 QUARTER = 4  # pixels of the image that one pixel of the coarsest level covers, each way
 
@@ -46,15 +47,7 @@ def build_pyramid(image: NDArray[np.uint8], name: str = "image") -> ImagePyramid
         TypeError: not an array of uint8.
         ValueError: another shape.
     """
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
-        raise TypeError(
-            f"{name} must be a numpy array of uint8 (got {getattr(image, 'dtype', type(image).__name__)})"
-        )
-    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
-        raise ValueError(f"{name} must have the shape (H, W) or (H, W, 3) (got {image.shape})")
-    height, width = image.shape[:2]
-    if min(height, width) < 8:
-        raise ValueError(f"{name} must have a height and a width of at least 8 px (got {height}x{width})")
+    height, width = check_image(image, name)
     pixels: NDArray[np.uint8] = flat_bytes(image).reshape(image.shape)
     grey: NDArray[np.uint8]
     if image.ndim == 3:

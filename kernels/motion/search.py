@@ -15,7 +15,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from kernels.motion.byte_rows import flat_bytes, sad_4x4, sad_8x8, sad_16x16
-from kernels.motion.field import MotionField, check_vectors, covering_grid
+from kernels.motion.field import MotionField, check_radius, check_vectors, covering_grid
 from kernels.motion.image_pyramid import QUARTER as _COARSE
 from kernels.motion.image_pyramid import ImagePyramid, build_pyramid
 from kernels.ops import registry
@@ -62,8 +62,7 @@ def search_motion(
         raise ValueError(f"reference must have the frame's shape {frame.shape} (got {reference.shape})")
     height, width = frame.shape[:2]
     rows, columns = covering_grid(height, width, block_px, multiple_px=8)
-    if not isinstance(radius_px, (int, np.integer)) or radius_px < 0:
-        raise ValueError(f"radius_px must be an integer >= 0 px (got {radius_px!r})")
+    check_radius(radius_px)
     centres = (
         np.zeros((rows, columns, 2), np.int16)
         if predicted is None

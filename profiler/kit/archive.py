@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import io
-import subprocess
 import sys
 import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from profiler.kit.contents import ROOT, kit_files
+from profiler.kit.contents import kit_files
+from profiler.measure.sources import sources_commit
 from traces.errors import InputError
 
 DATE = (1980, 1, 1, 0, 0, 0)  # of every file: the earliest that the format knows
@@ -46,7 +46,7 @@ def write_kit(
         except ValueError as error:
             raise InputError(f"binaries: {error}") from error
         extra.update({f"kernels/ops/cuda/binaries/{one.name}": one.read_bytes() for one in found})
-    files = kit_files(_commit(), extra)
+    files = kit_files(sources_commit(), extra)
     part = Path(f"{path}.part")
     try:
         part.parent.mkdir(parents=True, exist_ok=True)
@@ -83,22 +83,6 @@ def _packed_video(video: str, resolution_px: tuple[int, int]) -> bytes:
         path = Path(folder) / "frames.npz"
         write_pairs(collect_frame_pairs(video, resolution_px, BLOCK_PX), path)
         return path.read_bytes()
-
-
-def _commit() -> str | None:
-    """Commit of the sources, with ``+`` where they differ from it; None outside a checkout."""
-
-    def git(*words: str) -> str | None:
-        try:
-            done = subprocess.run(
-                ("git", "-C", str(ROOT), *words), capture_output=True, text=True, timeout=10
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    commit = git("rev-parse", "--short=12", "HEAD")
-    return commit and commit + ("+" if git("status", "--porcelain", "--", ":/kernels", ":/profiler") else "")
 
 
 if __name__ == "__main__":  # where there is no more than torch and numpy, and no command line of the project

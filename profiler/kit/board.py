@@ -17,17 +17,24 @@ from typing import Any
 from traces.errors import InputError
 
 TORCH_AT_LEAST = (1, 13)
-PYTHON_AT_LEAST = (3, 8)
 JETSON_CLOCKS = "sudo jetson_clocks"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of what was looked at: `good` None where it is neither good nor bad, only to be known."""
+    """One line of what was looked at.
+
+    Args:
+        what: was looked at.
+        good: None where it is neither good nor bad, only to be known.
+        said: of it.
+        backend: whose operations were; None: not those of one backend.
+    """
 
     what: str
     good: bool | None
     said: str
+    backend: str | None = None
 
     def __str__(self) -> str:
         mark = {True: "ok", False: "--", None: "  "}[self.good]
@@ -136,7 +143,8 @@ def board_state(device: str, root: Path = Path("/sys")) -> dict[str, Any]:
     """What the head of a samples file says of how the board was set; null for what is not shown."""
     state: dict[str, Any] = {"power_mode": power_mode(), "gpu_clock": gpu_clock(root)}
     if device != "cpu" and state["gpu_clock"] is None:
-        state["nvidia_smi"] = smi("clocks.sm,clocks.mem,clocks.max.sm,power.draw,power.limit,temperature.gpu")
+        columns = "clocks.sm,clocks.mem,clocks.max.sm,power.draw,power.limit,temperature.gpu"
+        state["nvidia_smi"] = smi(columns, device)
     return state
 
 
@@ -152,10 +160,21 @@ def temperatures(root: Path = Path("/sys")) -> dict[str, float]:
     return found
 
 
-def smi(what: str) -> dict[str, str] | None:
-    """What nvidia-smi says of the first GPU; None without it."""
-    said = ask("nvidia-smi", f"--query-gpu={what}", "--format=csv,noheader")
-    return dict(zip(what.split(","), said.splitlines()[0].split(", "), strict=False)) if said else None
+def smi(what: str, device: str) -> dict[str, str] | None:
+    """What nvidia-smi says of a GPU; None without it, or where it shows several and torch names none.
+
+    The two count GPUs in different orders, so that an index would mean another one.
+
+    Args:
+        what: columns of ``--query-gpu``, with commas between them.
+        device: ``cuda:<index>``, as torch counts.
+    """
+    import torch
+
+    identity = getattr(torch.cuda.get_device_properties(device), "uuid", None)  # older torch has none
+    which = [f"--id=GPU-{identity}"] if identity is not None else []
+    said = (ask("nvidia-smi", *which, f"--query-gpu={what}", "--format=csv,noheader") or "").splitlines()
+    return dict(zip(what.split(","), said[0].split(", "), strict=False)) if len(said) == 1 else None
 
 
 def ask(*command: str) -> str | None:

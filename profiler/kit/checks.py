@@ -109,7 +109,7 @@ def _operations(kind: str) -> list[Finding]:
             if not wrong
             else f"{backend} is wrong: {', '.join(wrong)}"
         )
-        found.append(Finding("operations", not wrong, said))
+        found.append(Finding("operations", not wrong, said, backend))
     return found
 
 
@@ -119,11 +119,11 @@ def refuse_wrong(findings: list[Finding], backend: str | None) -> None:
     Raises:
         InputError: the backend that would run is among those that are wrong.
     """
-    wrong = [one.said for one in findings if one.what == "operations" and one.good is False]
-    mine = [said for said in wrong if backend is None or said.startswith(f"{backend} ") or "launched" in said]
+    wrong = [one for one in findings if one.what == "operations" and one.good is False]
+    mine = [one for one in wrong if backend is None or one.backend in (None, backend)]
     if mine:
         raise InputError(
-            f"backend: expected one that is right, found {mine[0]}: backend=reference runs without it"
+            f"backend: expected one that is right, found {mine[0].said}: backend=reference runs without it"
         )
 
 

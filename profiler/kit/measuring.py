@@ -142,11 +142,12 @@ def _measured(
     from profiler.latency.disturbance import BUSY_CORES, busy_note, disturbing
     from profiler.measure.devices import background_cores, describe
     from profiler.measure.power import find_meter
+    from profiler.measure.profiled_model import build_network
     from profiler.measure.sampling import SamplingPlan, measure
 
     info = describe(device, chosen.threads)
     state = board_state(device)
-    model = _network(chosen)
+    model = build_network(chosen.model, chosen.weights, chosen.seed)
     pairs = board_pairs(chosen.resolution_px, BLOCK_PX)
     profiled = _profiled(chosen, model, pairs, device)
     without: dict[str, str] = {}
@@ -215,7 +216,14 @@ def _measured(
     try:
         idle_w = meter.read_w() if meter else None
         outcome = measure(
-            profiled, clock, log, plan, pairs.difference, meter=meter, say=_watched(log, device, say)
+            profiled,
+            clock,
+            log,
+            plan,
+            pairs.difference,
+            meter=meter,
+            say=say,
+            after_round=_sensor_reader(log, device),
         )
         if outcome.rounds:
             log.meta["elapsed_s"] = round(outcome.elapsed_s, 1)
@@ -235,45 +243,25 @@ def _measured(
     return log
 
 
-def _watched(log: SampleLog, device: str, say: Callable[[str], None]) -> Callable[[str], None]:
-    """`say`, with a reading of the sensors after every round."""
+def _sensor_reader(log: SampleLog, device: str) -> Callable[[], None]:
+    """Writes a reading of the sensors into the samples file at each call."""
     from profiler.kit.board import gpu_clock, smi, temperatures
 
     began_s = time.monotonic()
 
-    def told(line: str) -> None:
-        say(line)
-        if line.startswith("round "):
-            readings: dict[str, Any] = {
-                "at_s": round(time.monotonic() - began_s, 1),
-                "celsius": temperatures(),
-            }
-            clock = gpu_clock() if device != "cpu" else None
-            if clock is not None:
-                readings["gpu_hz"] = clock["now_hz"]
-            elif device != "cpu":
-                readings["nvidia_smi"] = smi("clocks.sm,power.draw,temperature.gpu")
-            log.add_sensors(readings)
+    def read() -> None:
+        readings: dict[str, Any] = {
+            "at_s": round(time.monotonic() - began_s, 1),
+            "celsius": temperatures(),
+        }
+        clock = gpu_clock() if device != "cpu" else None
+        if clock is not None:
+            readings["gpu_hz"] = clock["now_hz"]
+        elif device != "cpu":
+            readings["nvidia_smi"] = smi("clocks.sm,power.draw,temperature.gpu", device)
+        log.add_sensors(readings)
 
-    return told
-
-
-def _network(chosen: BoardOptions) -> Any:
-    import torch
-
-    from kernels.models import build_model, load_weights
-
-    torch.manual_seed(chosen.seed)
-    try:
-        model = build_model(chosen.model)
-    except (ValueError, OSError) as error:
-        raise InputError(f"model: {error}") from error
-    except MemoryError as error:
-        raise InputError(f"model: expected one that fits in memory, found {chosen.model!r}") from error
-    try:
-        return load_weights(model, chosen.weights) if chosen.weights else model
-    except (ValueError, OSError) as error:
-        raise InputError(f"weights: {error}") from error
+    return read
 
 
 def _profiled(chosen: BoardOptions, model: Any, pairs: Any, device: str) -> Any:

@@ -22,6 +22,34 @@ if TYPE_CHECKING:
 PRECISIONS = ("fp32", "tf32", "fp16")
 
 
+def build_network(name: str, weights: str | None, seed: int) -> torch.nn.Module:
+    """The network that is measured.
+
+    Args:
+        name: of a model that :mod:`kernels.models` knows.
+        weights: a safetensors file; random ones, which take the same time, when None.
+        seed: of random weights.
+
+    Raises:
+        InputError: no such model, weights that are not its own, or a network larger than the memory.
+    """
+    import torch
+
+    from kernels.models import build_model, load_weights
+
+    torch.manual_seed(seed)
+    try:
+        model = build_model(name)
+    except (ValueError, OSError) as error:
+        raise InputError(f"model: {error}") from error
+    except MemoryError as error:
+        raise InputError(f"model: expected one that fits in memory, found {name!r}") from error
+    try:
+        return load_weights(model, weights) if weights else model
+    except (ValueError, OSError) as error:
+        raise InputError(f"weights: {error}") from error
+
+
 class ProfiledModel(Protocol):
     """The operations of a profile. Each runs to its end, or has queued all its work, when it returns."""
 

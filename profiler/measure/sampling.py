@@ -150,6 +150,7 @@ def measure(
     *,
     meter: PowerMeter | None = None,
     say: Callable[[str], None] = lambda line: None,
+    after_round: Callable[[], None] = lambda: None,
 ) -> SamplingSummary:
     """Time every operation of a plan; samples taken before an error are kept.
 
@@ -161,11 +162,12 @@ def measure(
         differences: (F, rows, columns) block differences that recorded masks follow.
         meter: power meter, read once after each dense or sparse call.
         say: progress, a line a round.
+        after_round: called after each round.
 
     Raises:
         InputError: the device ran out of memory or vanished; samples so far are on the disk.
     """
-    sampler = _Sampler(profiled, clock, store, plan, differences, meter, say)
+    sampler = _Sampler(profiled, clock, store, plan, differences, meter, say, after_round)
     try:
         return sampler.run()
     except (MemoryError, RuntimeError) as error:
@@ -199,9 +201,11 @@ class _Sampler:
         differences: NDArray[np.float32],
         meter: PowerMeter | None,
         say: Callable[[str], None],
+        after_round: Callable[[], None],
     ) -> None:
         self.profiled, self.clock, self.store, self.plan = profiled, clock, store, plan
         self.differences, self.meter, self.say = differences, meter, say
+        self.after_round = after_round
         known = {row.k for row in store.rows if row.op == "sparse" and row.k is not None}
         self.grid = tuple(sorted(known | set(initial_grid(profiled.blocks_total))))
         shares = (max(1, round(share * profiled.blocks_total)) for share in MARGIN_SHARES)
@@ -397,6 +401,7 @@ class _Sampler:
             f"round {done} of {self.plan.repeats}: {len(self.store.rows)} samples, {elapsed_s:.0f} s, about"
             f" {left:.0f} s left"
         )
+        self.after_round()
         if self.meter and (reason := self.meter.throttled()):
             self.note(throttle_note(reason, done))
 

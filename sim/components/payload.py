@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from profiler.latency import BLOCKS
 from sim.configuration.sections import RECORDED_QUALITY
-from sim.world.frame_world import Awaitable, FrameWorld
+from sim.world.frame_work import Awaitable
+from sim.world.frame_world import FrameWorld
 from traces.errors import InputError
 
 if TYPE_CHECKING:

@@ -20,7 +20,8 @@ from sim.world.admission import CLOUD, DOWNLINK, EDGE, FELLOWS, TOLERANCE_S, UPL
 from sim.world.camera_world import CameraWorld
 from sim.world.codec_lane import CodecLane
 from sim.world.contract import wrong_yield
-from sim.world.frame_world import Awaitable, FrameWorld
+from sim.world.frame_work import Awaitable
+from sim.world.frame_world import FrameWorld
 
 FrameProcess: TypeAlias = Generator[Any, Any, Outcome]
 

@@ -8,16 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from kernels.models.composed_scenes import FIRST_TRAINING_SEED, batches
 from kernels.models.networks.default_network import DefaultNetwork
-from kernels.models.train_default import (
-    FIRST_TRAINING_SEED,
-    SegmentationScore,
-    batches,
-    loss,
-    main,
-    pooled,
-    train,
-)
+from kernels.models.train_default import SegmentationScore, loss, main, pooled, train
 
 
 class Squares:

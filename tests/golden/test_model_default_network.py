@@ -9,15 +9,14 @@ import pytest
 import torch
 
 from kernels.models import build_model, class_map, load_default_network
-from kernels.models.networks.default_network import CLASS_NAMES, WEIGHTS
-from kernels.models.train_default import (
+from kernels.models.composed_scenes import (
     FIRST_TRAINING_SEED,
     HELD_OUT_SEEDS,
     MEASURED_FRAMES,
-    TABLE,
     composed_frames,
-    measure,
 )
+from kernels.models.networks.default_network import CLASS_NAMES, WEIGHTS
+from kernels.models.train_default import TABLE, measure
 
 
 def table() -> list[dict[str, str]]:

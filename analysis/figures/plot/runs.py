@@ -13,7 +13,7 @@ import pyarrow.parquet
 
 from analysis.figures.plot.request import PlotRequest
 from analysis.replicates import counted_frames
-from analysis.results import ea_per_captured, file_digest, run_rows, with_swept
+from analysis.results import ea_per_captured, file_digest, rows_in, with_swept
 from analysis.settings import REALISATION, no_matter, settings, split_overrides, swept_keys
 from analysis.tables import system_name
 from sim.records.intervals import interval_keys
@@ -128,13 +128,8 @@ def read_runs(request: PlotRequest) -> Runs:
     rows: dict[Path, dict[str, Any]] = {}
     names = _sweep_names(request.folders)
     for folder, sweep in zip(request.folders, names, strict=True):
-        try:
-            found = run_rows(folder)
-        except FileNotFoundError as error:
-            raise InputError(str(error)) from None
-        for row in found:
-            place = folder / row["folder"]
-            rows.setdefault(place.resolve(), {**row, "folder": str(place), SWEEP: sweep})
+        for row in rows_in([folder]):
+            rows.setdefault(Path(row["folder"]).resolve(), {**row, SWEEP: sweep})
     done = [row for row in rows.values() if row["status"] == "completed"]
     if not done:
         raise InputError(f"{request.folders[0]}: expected completed runs, found none")

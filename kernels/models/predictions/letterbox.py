@@ -80,15 +80,6 @@ class Letterbox:
         limit = torch.tensor([self.width_px, self.height_px] * 2, dtype=boxes.dtype, device=boxes.device)
         return torch.minimum(((boxes - offset) * ratio).clamp(min=0), limit)
 
-    def boxes_to_input(self, boxes: Tensor) -> Tensor:
-        """Boxes (n, 4) from image pixels to input pixels."""
-        offset = torch.tensor([self.left_px, self.top_px] * 2, dtype=boxes.dtype, device=boxes.device)
-        ratio = torch.tensor(
-            [self.inner_width_px / self.width_px, self.inner_height_px / self.height_px] * 2,
-            dtype=boxes.dtype,
-        )
-        return boxes * ratio + offset
-
     def masks_to_image(self, masks: Tensor) -> Tensor:
         """Masks (n, input height, input width) bool without the bars, at the image's size (n, h, w) bool."""
         rows, columns = self._inner()

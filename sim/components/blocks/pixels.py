@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from kernels.codecs.block_codecs import BlockCodec, JpegAtlas, PredictedBlockCodec
 from kernels.codecs.block_payload import (
     DecodedBlocks,
+    apply_blocks,
     decode_blocks,
     encode_blocks,
     overhead_bytes,
@@ -173,20 +174,16 @@ class PixelSharedImage(PixelReference):
         self.version = 1 if message.whole else self.version + 1
         if self.image is None or message.whole:
             rows, columns, side = decoded.rows, decoded.columns, decoded.block_px
-            self.image = np.empty((rows * side, columns * side, 3), np.uint8)
+            before = np.empty((rows * side, columns * side, 3), np.uint8)
             self._dirty_since = np.zeros((rows, columns), np.int32)
-        elif decoded.vectors is not None:
-            self.image = warp_image(self.image, decoded.vectors, decoded.block_px)
-            assert self._dirty_since is not None
-            if self._dirty_since.any():
-                self._dirty_since = np.asarray(
-                    warp_blocks_map(self._dirty_since, decoded.vectors, decoded.block_px), np.int32
-                )
         else:
-            self.image = self.image.copy()  # what has been handed out stays as it was
-        assert self.image is not None
+            before = self.image
         assert self._dirty_since is not None
-        paste_blocks(self.image, decoded.indices, decoded.pixels)
+        if decoded.vectors is not None and self._dirty_since.any():
+            self._dirty_since = np.asarray(
+                warp_blocks_map(self._dirty_since, decoded.vectors, decoded.block_px), np.int32
+            )
+        self.image = apply_blocks(before, decoded)  # anew: what has been handed out stays as it was
         self._levels = None
         if message.realigned or message.whole:
             self._last = None

@@ -18,7 +18,8 @@ from sim.components.synchronisation.synchronisation import Synchronisation
 from sim.physics.events import Unreachable
 from sim.records.outcome import RestsOn
 from sim.world.frame import Frame
-from sim.world.frame_world import Awaitable, FrameWorld
+from sim.world.frame_work import Awaitable
+from sim.world.frame_world import FrameWorld
 
 
 class Served(NamedTuple):

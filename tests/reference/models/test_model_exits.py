@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from kernels.bench.exits import answers, frames_of
+from kernels.models.composed_scenes import FIRST_TRAINING_SEED, HELD_OUT_SEEDS, MEASURED_FRAMES
 from kernels.models.evaluation.evaluate import mask_iou
 from kernels.models.exit_tables import HELD_OUT, read_exit_tables
 from kernels.models.networks import default_network, exit_heads
@@ -19,7 +20,6 @@ from kernels.models.networks.default_network import load_default_network
 from kernels.models.networks.exit_heads import confidence
 from kernels.models.networks.staged import INPUT, OUTPUT, STAGES, live_after, load_staged, shares
 from kernels.models.predictions.tasks import agreement
-from kernels.models.train_default import FIRST_TRAINING_SEED, HELD_OUT_SEEDS, MEASURED_FRAMES
 from kernels.models.train_exits import distillation_loss, train
 from profiler.latency.split_table import load_split_table
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from kernels.models.composed_scenes import HELD_OUT_SEEDS, MEASURED_FRAMES, labelled_objects
 from kernels.models.evaluation.evaluate_tasks import measure_keypoints, measure_tokens
 from kernels.models.network import KeypointSceneNetwork
 from kernels.models.networks.keypoint_network import load_keypoint_network
 from kernels.models.networks.token_network import load_token_network
-from kernels.models.train_default import HELD_OUT_SEEDS, MEASURED_FRAMES, labelled_objects
 from kernels.models.train_tasks import SIZES_PX, WEIGHTS
 
 SEEDS = "+".join(str(seed) for seed in HELD_OUT_SEEDS)

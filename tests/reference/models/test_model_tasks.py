@@ -12,6 +12,7 @@ from torch import nn
 from kernels import SparseExecutor
 from kernels.executor.plan.attention import find_token_maps
 from kernels.models import load_default_network
+from kernels.models.composed_scenes import labelled_objects
 from kernels.models.evaluation.evaluate_tasks import true_keypoints
 from kernels.models.evaluation.scene_truth import (
     LEAST_SHARE,
@@ -23,7 +24,6 @@ from kernels.models.network import KeypointSceneNetwork, TokenSceneNetwork
 from kernels.models.networks.keypoint_network import KeypointNetwork, load_keypoint_network
 from kernels.models.networks.token_network import TokenNetwork, load_token_network
 from kernels.models.predictions.tasks import agreement
-from kernels.models.train_default import labelled_objects
 from kernels.models.train_tasks import KeypointLesson, TokenLesson, main, peak_loss, peak_targets, train
 from kernels.models.weight_files import save_weights
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -70,14 +71,39 @@ def test_a_torch_without_an_operator_is_refused(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_backend_that_is_wrong_is_not_timed() -> None:
     wrong = [
-        Finding("operations", False, "cuda is wrong: convolve"),
-        Finding("operations", True, "cpu computes"),
+        Finding("operations", False, "cuda is wrong: convolve", "cuda"),
+        Finding("operations", True, "cpu computes", "cpu"),
     ]
     with pytest.raises(InputError, match="found cuda is wrong: convolve: backend=reference runs without it"):
         refuse_wrong(wrong, None)
     refuse_wrong(wrong, "reference")
     with pytest.raises(InputError, match="cannot be launched"):
         refuse_wrong([Finding("operations", False, "cannot be launched: old driver")], "cuda")
+
+
+@pytest.mark.parametrize(
+    ("uuid", "printed", "clock"),
+    [
+        ("1234", "1500 MHz\n", "1500 MHz"),
+        (None, "1500 MHz\n", "1500 MHz"),
+        (None, "1500 MHz\n300 MHz\n", None),  # of two, nobody knows which
+    ],
+)
+def test_nvidia_smi_is_asked_about_the_gpu_that_is_measured(
+    uuid: str | None, printed: str, clock: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def ask(*command: str) -> str:
+        asked.append(command)
+        return printed
+
+    named = SimpleNamespace() if uuid is None else SimpleNamespace(uuid=uuid)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: named)
+    monkeypatch.setattr(board, "ask", ask)
+    found = board.smi("clocks.sm", "cuda:1")
+    assert found == (None if clock is None else {"clocks.sm": clock})
+    assert ("--id=GPU-1234" in asked[0]) == (uuid is not None)
 
 
 @pytest.mark.parametrize(
