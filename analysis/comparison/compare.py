@@ -290,6 +290,6 @@ def comparison_text(differences: Sequence[Difference], names: tuple[str, str]) -
     tested = sum(found.p_value is not None for found in differences)
     lines.append(
         f"[ ]: 95 % intervals of paired differences, each by itself; verdicts hold together (Holm's, "
-        f"{tested} tests); p95 and p99: means of each run's"
+        f"{tested} tests)"
     )
     return "\n".join(lines)

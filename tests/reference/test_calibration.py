@@ -11,6 +11,7 @@ import yaml
 from analysis.published.numbers import read_published
 from analysis.reproduction.calibration import (
     DELAYS_S,
+    GRID_DELAY_S,
     Fit,
     GridCell,
     Setting,
@@ -90,6 +91,12 @@ def test_it_looks_at_every_kind_and_at_no_number_that_another_contradicts(grid, 
     seen = fit(grid, made_up, mapping).seen
     assert {mapping.quantities[id].kind for id in seen} == {"latency", "bytes", "ratio", "accuracy"}
     assert not [id for id in seen if made_up[id].contradicts or made_up[id].repeats]
+
+
+def test_the_grid_runs_with_the_projects_own_delay(repository):
+    """What is reckoned for another delay starts from it."""
+    configured = yaml.safe_load((repository / "conf" / "config.yaml").read_text(encoding="utf-8"))
+    assert configured["link"]["delay_s"] == configured["downlink"]["delay_s"] == GRID_DELAY_S
 
 
 def test_a_delay_makes_results_later_both_ways_and_frames_rarer(grid):
