@@ -382,7 +382,7 @@ def test_a_yaml_without_keys_is_named(door: Door, text: str) -> None:
 
 def test_a_section_without_name_or_target_is_refused() -> None:
     message = refused({**pixels(), "system": {"quality": 5}})
-    assert message.startswith("system.name: expected one of coach, deltacnn")
+    assert message.startswith("system.name: expected one of awstream, coach, deltacnn")
     assert message.endswith("found none")
 
 
