@@ -49,11 +49,18 @@ class FrameEncoder(Protocol):
         """The far side may have missed a frame: the next one must decode without any before it."""
 
 
+class Decoder(Protocol):
+    """The far side of a codec."""
+
+    def decode(self, data: bytes) -> NDArray[np.uint8]:
+        """The frame of a message; a stream's messages must come in order."""
+
+
 @dataclass(slots=True, eq=False)
 class Packet:
     """Bytes of a codec, decoded once, whoever asks."""
 
-    codec: FrameCodec
+    codec: Decoder
     data: bytes
     keyframe: bool = False
     coded_pixels: int | None = None

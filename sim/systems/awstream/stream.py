@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.components.frame_encoders import Packet
 from sim.systems.awstream.degradation import Degradation
 from sim.world.frame import Frame
 
@@ -19,35 +20,23 @@ if TYPE_CHECKING:
     from kernels.codecs.h264_quantised import QuantisedH264
 
 
-@dataclass(slots=True, eq=False)
-class ScaledPacket:
-    """A frame at some size, on its way; decoded and brought back to its own size once, whoever asks.
+@dataclass(frozen=True, slots=True, eq=False)
+class Upscaler:
+    """The far side of the stream: decodes a frame, and brings it back to the size as it was captured.
 
     Args:
-        codec: the stream that it is part of.
-        data: its bytes.
-        keyframe: whether it builds on none.
-        size_px: height and width of the frame as it was captured.
-        coded_pixels: of the frame as it was coded.
+        codec: the stream that the frame is part of.
+        size_px: height and width as it was captured.
     """
 
     codec: QuantisedH264
-    data: bytes
-    keyframe: bool
     size_px: tuple[int, int]
-    coded_pixels: int
-    _decoded: NDArray[np.uint8] | None = None
 
-    @property
-    def size_bytes(self) -> int:
-        return len(self.data)
+    def decode(self, data: bytes) -> NDArray[np.uint8]:
+        """(H, W, 3) of that size; a stream's frames must come in order."""
+        from kernels.codecs.scaling import scaled
 
-    def decoded(self) -> NDArray[np.uint8]:
-        if self._decoded is None:
-            from kernels.codecs.scaling import scaled
-
-            self._decoded = scaled(self.codec.decode(self.data), *self.size_px)
-        return self._decoded
+        return scaled(self.codec.decode(data), *self.size_px)
 
 
 @dataclass(slots=True, eq=False)
@@ -65,11 +54,11 @@ class DegradedStream:
     _codec: QuantisedH264 | None = None
     _coded_px: tuple[int, int] = field(default=(0, 0))
 
-    def encode(self, frame: Frame) -> ScaledPacket:
+    def encode(self, frame: Frame) -> Packet:
         """The next packet."""
         return self.encode_image(frame.pixels)
 
-    def encode_image(self, image: NDArray[np.uint8]) -> ScaledPacket:
+    def encode_image(self, image: NDArray[np.uint8]) -> Packet:
         """The next packet, of an (H, W, 3) image."""
         from kernels.codecs.h264_quantised import QuantisedH264
         from kernels.codecs.scaling import scaled
@@ -79,7 +68,8 @@ class DegradedStream:
         if self._codec is None or size_px != self._coded_px:
             self._codec, self._coded_px = QuantisedH264(keyframe_interval=self.keyframe_interval), size_px
         data = self._codec.encode_at(scaled(image, *size_px), self.degradation.qp)
-        return ScaledPacket(self._codec, data, self._codec.keyframe, (height, width), size_px[0] * size_px[1])
+        far_side = Upscaler(self._codec, (height, width))
+        return Packet(far_side, data, self._codec.keyframe, coded_pixels=size_px[0] * size_px[1])
 
     def restart(self) -> None:
         """The next frame is a keyframe."""
