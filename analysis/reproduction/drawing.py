@@ -9,6 +9,7 @@ What stands in for the paper's data is written into every picture.
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,7 @@ from analysis.results import write_whole
 
 WIDTH = "text"
 LINE_IN = 0.17  # of a number's line
-DECADE = 4.0  # times from the least to the most, from which an axis is logarithmic
+LETTERS = 150  # of a line of notes
 
 
 def draw_figures(mapping: PaperMapping, folders: Mapping[str, Path], target: Path) -> list[Path]:
@@ -91,7 +92,7 @@ def _picture(place: str, table: pd.DataFrame) -> Any:
     panels = list(table.groupby("panel", sort=False))
     lines = [len(part) + 2.5 for _, part in panels]
     reasons = list(dict.fromkeys(part for reason in table["reason"] for part in reason.split("; ") if part))
-    notes = _wrapped(reasons)
+    notes = [line for reason in reasons for line in textwrap.wrap(reason, LETTERS, subsequent_indent="   ")]
     height = LINE_IN * (sum(lines) + len(notes) + 3)
     figure = Figure(figsize=(7.0, height), layout="constrained")
     grid = figure.subplots(len(panels), 1, squeeze=False, gridspec_kw={"height_ratios": lines})[:, 0]
@@ -104,8 +105,7 @@ def _picture(place: str, table: pd.DataFrame) -> Any:
 
 def _panel(axes: Any, name: str, part: pd.DataFrame) -> None:
     places = range(len(part))
-    shown = zip(places, part.to_dict("records"), strict=True)
-    for place, row in shown:
+    for place, row in zip(places, part.to_dict("records"), strict=True):
         colour = "#8c8c8c" if row["held_out"] else "#0b2f6b"
         axes.plot([row["published"], row["simulated"]], [place, place], color=colour, linewidth=0.5)
         if pd.notna(row["low"]):
@@ -116,12 +116,4 @@ def _panel(axes: Any, name: str, part: pd.DataFrame) -> None:
     axes.set_ylim(len(part) - 0.5, -0.5)
     axes.set_title(name, loc="left")
     axes.grid(visible=False, axis="y")
-    values = part[["published", "simulated"]].to_numpy("float64").ravel()
-    if values.min() > 0 and values.max() / values.min() > DECADE:
-        plain_axis(axes, values.tolist())
-
-
-def _wrapped(reasons: Sequence[str], letters: int = 150) -> list[str]:
-    import textwrap
-
-    return [line for reason in reasons for line in textwrap.wrap(reason, letters, subsequent_indent="   ")]
+    plain_axis(axes, part[["published", "simulated"]].to_numpy("float64").ravel().tolist())

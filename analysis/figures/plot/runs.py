@@ -22,7 +22,6 @@ from traces.errors import InputError
 SWEEP = "sweep"  # which of several folders a run is of
 # By these runs may be told apart though no command line gave them different values.
 _NAMED = ("system", SWEEP, "trace", "video", "model", "network", "codec", "edge", "cloud", "cameras")
-# What is recorded of a run, not what it was.
 _SHOWN = 40  # names in a message
 EVERY_FRAME = "streaming_"  # columns that say of each captured frame what was shown then, as summaries do
 
