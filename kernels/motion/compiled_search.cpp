@@ -19,6 +19,12 @@ struct Best {
   int64_t sad, x, y;
 };
 
+struct Place {
+  int64_t x, y, at;  // of a block's corner, and where that is in memory
+  Window inside;     // the vectors that do not lead out of the reference
+  int64_t cx, cy;    // the one that its window is centred at
+};
+
 // Fixed widths, so that the compiler makes one instruction of a row (psadbw, uabal).
 template <int Rows, int Width>
 inline int64_t sad_fixed(const uint8_t* a, int64_t stride_a, const uint8_t* b, int64_t stride_b) {
@@ -64,6 +70,17 @@ struct Search {
   const uint8_t *grey, *ref_grey, *quarter, *ref_quarter;
   int64_t width, height;
   int block, radius;
+
+  Place place(int row, int column, const int16_t* centres, int index) const {
+    const int64_t x = std::min<int64_t>(column * block, width - block);
+    const int64_t y = std::min<int64_t>(row * block, height - block);
+    Place found = {x, y, y * width + x, {-x, width - block - x, -y, height - block - y}, 0, 0};
+    if (centres != nullptr) {
+      found.cx = std::min(std::max<int64_t>(centres[2 * index], found.inside.low_x), found.inside.high_x);
+      found.cy = std::min(std::max<int64_t>(centres[2 * index + 1], found.inside.low_y), found.inside.high_y);
+    }
+    return found;
+  }
 
   // The best of `best` and the places within `reach` of (x, y).
   Best refine(int64_t here, const Window& window, int64_t x, int64_t y, int reach, Best best) const {
@@ -135,14 +152,7 @@ void fluxshard_search(const uint8_t* frame, const uint8_t* reference, const uint
   for (int row = 0; row < rows; ++row)
     for (int column = 0; column < columns; ++column) {
       const int index = row * columns + column;
-      const int64_t x0 = std::min(column * block, width - block), y0 = std::min(row * block, height - block);
-      const int64_t here = y0 * width + x0;
-      const Window inside = {-x0, width - block - x0, -y0, height - block - y0};
-      int64_t cx = 0, cy = 0;
-      if (centres != nullptr) {
-        cx = std::min(std::max<int64_t>(centres[2 * index], inside.low_x), inside.high_x);
-        cy = std::min(std::max<int64_t>(centres[2 * index + 1], inside.low_y), inside.high_y);
-      }
+      const auto [x0, y0, here, inside, cx, cy] = search.place(row, column, centres, index);
       const Window window = around(cx, cy, radius, inside);
       Best best = {block_sad(grey + here, ref_grey + here, width, block, block, kNever), 0, 0};
       if (best.sad > 0) {
@@ -169,14 +179,7 @@ void fluxshard_search(const uint8_t* frame, const uint8_t* reference, const uint
   for (int row = rows - 1; row >= 0; --row)
     for (int column = columns - 1; column >= 0; --column) {
       const int index = row * columns + column;
-      const int64_t x0 = std::min(column * block, width - block), y0 = std::min(row * block, height - block);
-      const int64_t here = y0 * width + x0;
-      const Window inside = {-x0, width - block - x0, -y0, height - block - y0};
-      int64_t cx = 0, cy = 0;
-      if (centres != nullptr) {
-        cx = std::min(std::max<int64_t>(centres[2 * index], inside.low_x), inside.high_x);
-        cy = std::min(std::max<int64_t>(centres[2 * index + 1], inside.low_y), inside.high_y);
-      }
+      const auto [x0, y0, here, inside, cx, cy] = search.place(row, column, centres, index);
       Best best = {sads[index], vectors[2 * index], vectors[2 * index + 1]};
       if (best.sad > 0) {
         const Window reachable = centres != nullptr ? inside : around(cx, cy, radius, inside);

@@ -8,34 +8,18 @@ from __future__ import annotations
 
 import ctypes
 import os
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.motion.field import MotionField, check_image, check_radius, check_vectors, covering_grid
+from kernels.motion.field import MotionField
+from kernels.motion.search_input import QUARTER, ImagePyramid, check_image, check_search
 from kernels.ops.cpu import loader
 from kernels.ops.libraries import BuildError, BuildRecipe, load, obtain
 
 SOURCE = Path(__file__).with_suffix(".cpp")
-QUARTER = 4  # pixels of the image that one pixel of the coarsest level covers, each way
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class SearchImage:
-    """An image and its levels, computed once for all searches; fields as those of `ImagePyramid`."""
-
-    pixels: NDArray[np.uint8]
-    grey: NDArray[np.uint8]
-    quarter: NDArray[np.uint8]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of `pixels`."""
-        return self.pixels.shape
 
 
 @cache
@@ -68,7 +52,7 @@ def unavailable() -> str | None:
     return None
 
 
-def build_pyramid(image: NDArray[np.uint8], name: str = "image") -> SearchImage:
+def build_pyramid(image: NDArray[np.uint8], name: str = "image") -> ImagePyramid:
     """`kernels.motion.image_pyramid.build_pyramid`, bit for bit; the same arguments and errors.
 
     Raises:
@@ -83,12 +67,12 @@ def build_pyramid(image: NDArray[np.uint8], name: str = "image") -> SearchImage:
     search_library().fluxshard_levels(
         pixels.ctypes.data, height, width, channels, grey.ctypes.data, quarter.ctypes.data
     )
-    return SearchImage(pixels, grey, quarter)
+    return ImagePyramid(pixels, grey, quarter)
 
 
 def search_motion(
-    frame: NDArray[np.uint8] | SearchImage,
-    reference: NDArray[np.uint8] | SearchImage,
+    frame: NDArray[np.uint8] | ImagePyramid,
+    reference: NDArray[np.uint8] | ImagePyramid,
     block_px: int = 16,
     radius_px: int = 16,
     predicted: NDArray[np.int16] | None = None,
@@ -99,16 +83,10 @@ def search_motion(
         TypeError, ValueError: as there.
         BuildError: there is no library.
     """
-    frame = frame if isinstance(frame, SearchImage) else build_pyramid(frame, "frame")
-    reference = reference if isinstance(reference, SearchImage) else build_pyramid(reference, "reference")
-    if frame.shape != reference.shape:
-        raise ValueError(f"reference must have the frame's shape {frame.shape} (got {reference.shape})")
+    frame = frame if isinstance(frame, ImagePyramid) else build_pyramid(frame, "frame")
+    reference = reference if isinstance(reference, ImagePyramid) else build_pyramid(reference, "reference")
+    rows, columns, centres = check_search(frame, reference, block_px, radius_px, predicted)
     height, width = frame.shape[:2]
-    rows, columns = covering_grid(height, width, block_px, multiple_px=8)
-    check_radius(radius_px)
-    centres: Any = None
-    if predicted is not None:
-        centres = check_vectors(predicted, (rows, columns), "predicted")
     vectors = np.empty((rows, columns, 2), np.int16)
     difference = np.empty((rows, columns), np.float32)
     search_library().fluxshard_search(

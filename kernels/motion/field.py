@@ -107,28 +107,3 @@ def check_vectors(vectors: NDArray[np.int16], grid: tuple[int, ...], name: str) 
         raise ValueError(f"{name} must lie within ±{limit} px (got {np.abs(vectors).max()})")
     result = np.ascontiguousarray(vectors, np.int16)
     return result if result.flags.writeable else result.copy()
-
-
-def check_image(image: NDArray[np.uint8], name: str) -> tuple[int, int]:
-    """Height and width of an image to be searched in.
-
-    Raises:
-        TypeError: not an array of uint8.
-        ValueError: another shape than (H, W) or (H, W, 3), or a side below 8 px.
-    """
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
-        raise TypeError(
-            f"{name} must be a numpy array of uint8 (got {getattr(image, 'dtype', type(image).__name__)})"
-        )
-    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
-        raise ValueError(f"{name} must have the shape (H, W) or (H, W, 3) (got {image.shape})")
-    height, width = image.shape[:2]
-    if min(height, width) < 8:
-        raise ValueError(f"{name} must have a height and a width of at least 8 px (got {height}x{width})")
-    return int(height), int(width)
-
-
-def check_radius(radius_px: int) -> None:
-    """Raises ValueError unless half a search window's side is a whole number of pixels."""
-    if not isinstance(radius_px, (int, np.integer)) or radius_px < 0:
-        raise ValueError(f"radius_px must be an integer >= 0 px (got {radius_px!r})")

@@ -2,36 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from kernels.motion.byte_rows import flat_bytes
-from kernels.motion.field import check_image
+from kernels.motion.search_input import QUARTER, ImagePyramid, check_image
 
-QUARTER = 4  # pixels of the image that one pixel of the coarsest level covers, each way
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ImagePyramid:
-    """An image and its levels, computed once for all searches: see `build_pyramid`.
-
-    Attributes:
-        pixels: (H, W) or (H, W, 3), contiguous; shared with the caller, who must not write to it.
-        grey: (H, W).
-        quarter: (⌊H/4⌋, ⌊W/4⌋), means of 4×4 grey pixels.
-    """
-
-    pixels: NDArray[np.uint8]
-    grey: NDArray[np.uint8]
-    quarter: NDArray[np.uint8]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of `pixels`."""
-        return self.pixels.shape
+__all__ = ["QUARTER", "ImagePyramid", "build_pyramid"]
 
 
 def build_pyramid(image: NDArray[np.uint8], name: str = "image") -> ImagePyramid:

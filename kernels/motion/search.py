@@ -15,9 +15,10 @@ from numba import njit
 from numpy.typing import NDArray
 
 from kernels.motion.byte_rows import flat_bytes, sad_4x4, sad_8x8, sad_16x16
-from kernels.motion.field import MotionField, check_radius, check_vectors, covering_grid
+from kernels.motion.field import MotionField, check_vectors, covering_grid
 from kernels.motion.image_pyramid import QUARTER as _COARSE
 from kernels.motion.image_pyramid import ImagePyramid, build_pyramid
+from kernels.motion.search_input import check_search
 from kernels.ops import registry
 
 _FINE_PX = 2  # coarse places are 4 px apart, so ±2 px around them leaves no gap
@@ -58,16 +59,8 @@ def search_motion(
             return backends.search_on_gpu(frame, reference, block_px, radius_px, predicted)
     frame = frame if isinstance(frame, ImagePyramid) else build_pyramid(frame, "frame")
     reference = reference if isinstance(reference, ImagePyramid) else build_pyramid(reference, "reference")
-    if frame.shape != reference.shape:
-        raise ValueError(f"reference must have the frame's shape {frame.shape} (got {reference.shape})")
+    rows, columns, centres = check_search(frame, reference, block_px, radius_px, predicted)
     height, width = frame.shape[:2]
-    rows, columns = covering_grid(height, width, block_px, multiple_px=8)
-    check_radius(radius_px)
-    centres = (
-        np.zeros((rows, columns, 2), np.int16)
-        if predicted is None
-        else check_vectors(predicted, (rows, columns), "predicted")
-    )
     vectors = np.empty((rows, columns, 2), np.int16)
     difference = np.empty((rows, columns), np.float32)
     _search(
@@ -81,8 +74,8 @@ def search_motion(
         height,
         block_px,
         radius_px,
-        centres,
-        predicted is not None,
+        np.zeros((rows, columns, 2), np.int16) if centres is None else centres,
+        centres is not None,
         vectors,
         difference,
     )

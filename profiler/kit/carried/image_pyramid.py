@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kernels.motion.compiled_search import QUARTER, build_pyramid
-from kernels.motion.compiled_search import SearchImage as ImagePyramid
+from kernels.motion.compiled_search import build_pyramid
+from kernels.motion.search_input import QUARTER, ImagePyramid
 
 __all__ = ["QUARTER", "ImagePyramid", "build_pyramid"]
