@@ -42,24 +42,7 @@ from profiler.latency.disturbance import disturbances
 from traces.errors import InputError
 from traces.notices import print_in_one_line
 
-MEASURE: dict[str, options.Parser] = {
-    "model": options.path_name,
-    "device": str,
-    "resolution": options.resolution,
-    "precision": options.choice("fp32", "tf32", "fp16"),
-    "policy": options.choice("exact", "truncate", "fixed"),
-    "backend": options.choice("reference", "cpu", "cuda", "triton"),
-    "name": options.path_name,
-    "weights": str,
-    "video": str,
-    "repeats": options.whole(3),
-    "budget_s": options.number(0.0, "seconds", above=True),
-    "threads": options.whole(1),
-    "clock": options.choice("wall", "thread"),
-    "seed": options.whole(0),
-    "fresh": options.flag,
-    "out": str,
-}
+MEASURE: dict[str, options.Parser] = {**options.MEASURING, "video": str}
 CODECS: dict[str, options.Parser] = {
     "name": options.path_name,
     "video": str,

@@ -97,3 +97,32 @@ def path_name(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", text):
         raise ValueError("a name of letters, digits, dots, dashes and underscores")
     return text
+
+
+# What is measured and how: of the desk and of the kit, each with keys of its own beside.
+MEASURING: dict[str, Parser] = {
+    "model": path_name,
+    "device": str,
+    "resolution": resolution,
+    "precision": choice("fp32", "tf32", "fp16"),
+    "policy": choice("exact", "truncate", "fixed"),
+    "backend": choice("reference", "cpu", "cuda", "triton"),
+    "name": path_name,
+    "weights": str,
+    "repeats": whole(3),
+    "budget_s": number(0.0, "seconds", above=True),
+    "threads": whole(1),
+    "clock": choice("wall", "thread"),
+    "seed": whole(0),
+    "fresh": flag,
+    "out": str,
+}
+DEFAULT_RESOLUTION_PX = (640, 640)
+
+
+def profile_name(model: str, resolution_px: tuple[int, int]) -> str:
+    """The model, with its resolution where that is not the usual one."""
+    height, width = resolution_px
+    if resolution_px == DEFAULT_RESOLUTION_PX:
+        return model
+    return f"{model}-{height}" if height == width else f"{model}-{height}x{width}"

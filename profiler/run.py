@@ -23,11 +23,11 @@ from profiler.measure.samples import read_samples
 from profiler.measure.sampling import SamplingPlan, device_failure, measure
 from profiler.measure.sources import sources_commit
 from profiler.measure.store import SampleStore
+from profiler.options import DEFAULT_RESOLUTION_PX, profile_name
 from profiler.refit import FittedProfile, fit_profile
 from profiler.report.profile_report import plot_profile
 from traces.errors import InputError
 
-DEFAULT_RESOLUTION_PX = (640, 640)
 BLOCK_PX = 16
 
 
@@ -64,11 +64,8 @@ class ProfilingOptions:
 
     @property
     def profile_name(self) -> str:
-        """The model, with its resolution where that is not the usual one."""
-        height, width = self.resolution_px
-        if self.resolution_px == DEFAULT_RESOLUTION_PX:
-            return self.model
-        return f"{self.model}-{height}" if height == width else f"{self.model}-{height}x{width}"
+        """What the profile is called."""
+        return profile_name(self.model, self.resolution_px)
 
     @property
     def command(self) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from profiler.kit.samples_file import SampleLog, check_place
+from profiler.options import DEFAULT_RESOLUTION_PX, profile_name
 from traces.errors import InputError
 
 BLOCK_PX = 16
@@ -34,7 +35,7 @@ class BoardOptions:
 
     model: str
     device: str | None = None
-    resolution_px: tuple[int, int] = (640, 640)
+    resolution_px: tuple[int, int] = DEFAULT_RESOLUTION_PX
     precision: str = "fp32"
     policy: str = "fixed"
     backend: str | None = None
@@ -53,11 +54,8 @@ class BoardOptions:
 
     @property
     def profile_name(self) -> str:
-        """The model, with its resolution where that is not 640×640 px."""
-        height, width = self.resolution_px
-        if self.resolution_px == (640, 640):
-            return self.model
-        return f"{self.model}-{height}" if height == width else f"{self.model}-{height}x{width}"
+        """What the profile is called."""
+        return profile_name(self.model, self.resolution_px)
 
     @property
     def command(self) -> str:

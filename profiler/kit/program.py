@@ -49,24 +49,10 @@ On the desk: python -m profiler refit FILE
 """
 
 MEASURE: dict[str, options.Parser] = {
-    "model": options.path_name,
-    "device": str,
-    "resolution": options.resolution,
-    "precision": options.choice("fp32", "tf32", "fp16"),
-    "policy": options.choice("exact", "truncate", "fixed"),
-    "backend": options.choice("reference", "cpu", "cuda", "triton"),
-    "name": options.path_name,
-    "weights": str,
-    "repeats": options.whole(3),
-    "budget_s": options.number(0.0, "seconds", above=True),
-    "threads": options.whole(1),
-    "clock": options.choice("wall", "thread"),
-    "seed": options.whole(0),
+    **options.MEASURING,
     "margin": options.whole(0),
     "codecs": options.flag,
     "power_mode": str,
-    "fresh": options.flag,
-    "out": str,
 }
 CHECK: dict[str, options.Parser] = {"device": str, "power_mode": str}
 GPU: dict[str, options.Parser] = {
