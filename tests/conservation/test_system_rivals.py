@@ -262,12 +262,37 @@ def test_h264_stream_decodes_on_the_server_to_what_the_encoder_made(uplink, cras
     assert sum(system.keyframes) == (1 if len(uplink) == 1 and not crashes_s else 2)
 
 
+def fast_pan():
+    """Frames of a pan, which come faster than one is answered."""
+    wide = texture(64, 64 + 2 * FAST_FRAMES, np.random.default_rng(5), 2.0, True)
+    return [np.ascontiguousarray(wide[:, 2 * i : 2 * i + 64]) for i in range(FAST_FRAMES)]
+
+
+def run_fast(build, frames, uplink, crashes_s):
+    """A run of them, up to four under way."""
+    return run(
+        build,
+        frames,
+        uplink=uplink,
+        crashes_s=crashes_s,
+        patience_s=0.3,
+        in_flight=4,
+        arrivals=PeriodicLatest(FAST_FPS, FAST_FRAMES),
+    )
+
+
+def decoded_anew(packets, index):
+    """A frame as a decoder of its own makes it, of every packet since the last keyframe."""
+    mirror = H264Codec()
+    first = max(i for i in packets if i <= index and is_keyframe(packets[i]))
+    return [mirror.decode(packets[i]) for i in sorted(packets) if first <= i <= index][-1]
+
+
 @settings(max_examples=15)
 @given(uplink=outages(0.7), crashes_s=crashes(0.7))
 def test_a_stream_whose_frames_overlap_decodes_to_what_was_encoded(uplink, crashes_s):
     """A frame's result rests on what a decoder of its own makes of every packet since the last keyframe."""
-    wide = texture(64, 64 + 2 * FAST_FRAMES, np.random.default_rng(5), 2.0, True)
-    frames = [np.ascontiguousarray(wide[:, 2 * i : 2 * i + 64]) for i in range(FAST_FRAMES)]
+    frames = fast_pan()
     packets, pairs = {}, []
 
     class Watched(H264Offload):
@@ -290,31 +315,19 @@ def test_a_stream_whose_frames_overlap_decodes_to_what_was_encoded(uplink, crash
         system.encoder.codec.encode_at = kept
         return system
 
-    result = run(
-        build,
-        frames,
-        uplink=uplink,
-        crashes_s=crashes_s,
-        patience_s=0.3,
-        in_flight=4,
-        arrivals=PeriodicLatest(FAST_FPS, FAST_FRAMES),
-    )
+    result = run_fast(build, frames, uplink, crashes_s)
     began_s, ended_s = result.rows["started_s"][1:], result.rows["completed_s"][:-1]
     if not crashes_s and len(uplink) == 1:
         assert np.count_nonzero(began_s < ended_s) > FAST_FRAMES // 4  # they do overlap
     for index, received in pairs:
-        mirror = H264Codec()
-        first = max(i for i in packets if i <= index and is_keyframe(packets[i]))
-        images = [mirror.decode(packets[i]) for i in sorted(packets) if first <= i <= index]
-        assert np.array_equal(images[-1], received)
+        assert np.array_equal(decoded_anew(packets, index), received)
 
 
 @settings(max_examples=15)
 @given(uplink=outages(0.7), crashes_s=crashes(0.7))
 def test_a_stream_that_changes_its_size_decodes_to_what_was_encoded(uplink, crashes_s):
     """A result rests on what a decoder of its own makes of every packet since the last keyframe."""
-    wide = texture(64, 64 + 2 * FAST_FRAMES, np.random.default_rng(5), 2.0, True)
-    frames = [np.ascontiguousarray(wide[:, 2 * i : 2 * i + 64]) for i in range(FAST_FRAMES)]
+    frames = fast_pan()
     packets, pairs, sizes = {}, [], set()
 
     class Watched(AwStream):
@@ -341,23 +354,13 @@ def test_a_stream_that_changes_its_size_decodes_to_what_was_encoded(uplink, cras
         system.offload.encoder = Kept()
         return system
 
-    result = run(
-        build,
-        frames,
-        uplink=uplink,
-        crashes_s=crashes_s,
-        patience_s=0.3,
-        in_flight=4,
-        arrivals=PeriodicLatest(FAST_FPS, FAST_FRAMES),
-    )
+    result = run_fast(build, frames, uplink, crashes_s)
     if not crashes_s and len(uplink) == 1:
         assert len(sizes) == 3
     assert result.rows["uplink_bytes"].sum() == sum(len(packet.data) for packet in packets.values())
+    data = {index: packet.data for index, packet in packets.items()}
     for index, received in pairs:
-        first = max(i for i in packets if i <= index and is_keyframe(packets[i].data))
-        mirror = H264Codec()
-        images = [mirror.decode(packets[i].data) for i in sorted(packets) if first <= i <= index]
-        assert np.array_equal(scaled(images[-1], 64, 64), received)
+        assert np.array_equal(scaled(decoded_anew(data, index), 64, 64), received)
 
 
 @pytest.mark.parametrize("system", ["deltacnn", "h264"])

@@ -19,6 +19,17 @@ def texture(
     return np.rint((noise - low) * (255 / (high - low))).astype(np.uint8)
 
 
+def noisy_walk(frames: int, side_px: int, seed: int) -> list[NDArray[np.uint8]]:
+    """A pan with noise, which no codec predicts away: bytes depend on the quantiser alone."""
+    generator = np.random.default_rng(seed)
+    scene = texture(side_px, side_px + 2 * frames, generator, 2.0, True).astype(float)
+    shape = (side_px, side_px, 3)
+    return [
+        np.clip(scene[:, 2 * i : 2 * i + side_px] + generator.normal(0, 6.0, shape), 0, 255).astype(np.uint8)
+        for i in range(frames)
+    ]
+
+
 @st.composite
 def images(draw: st.DrawFn, height: int, width: int, colour: bool, count: int) -> list[NDArray[np.uint8]]:
     """`count` images that share much: noise, few grey levels, copies of each other with a patch changed."""

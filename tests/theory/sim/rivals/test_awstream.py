@@ -27,7 +27,7 @@ from sim.systems.awstream.monitor import QueueMonitor
 from sim.systems.awstream.profiling import configurations, measure, profile_of
 from sim.systems.awstream.stream import DegradedStream
 from sim.systems.awstream.system import OWN_PROFILE
-from tests.strategies.images import texture
+from tests.strategies.images import noisy_walk, texture
 from tests.strategies.systems import DEGRADATIONS, FPS, invented_profile, run
 from traces.video.scenes.scene import Scene
 
@@ -247,16 +247,9 @@ def test_a_profile_is_the_same_written_and_read(tmp_path):
 FRAMES = 100
 
 
-def walk(frames, side_px=64, seed=1):
-    """A pan with noise, which no codec predicts away."""
-    rng = np.random.default_rng(seed)
-    scene = texture(side_px, side_px + 2 * frames, rng, 2.0, True).astype(float)
-    return [
-        np.clip(scene[:, 2 * i : 2 * i + side_px] + rng.normal(0, 6.0, (side_px, side_px, 3)), 0, 255).astype(
-            np.uint8
-        )
-        for i in range(frames)
-    ]
+def walk(frames):
+    """A small pan with noise."""
+    return noisy_walk(frames, side_px=64, seed=1)
 
 
 @cache

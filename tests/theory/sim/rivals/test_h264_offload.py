@@ -9,29 +9,19 @@ from hypothesis import strategies as st
 
 from sim.systems.h264_offload import H264Offload
 from sim.systems.h264_offload.rate_control import LEAST_SHARE, QP_HALVING, RateControl
-from tests.strategies.images import texture
+from tests.strategies.images import noisy_walk, texture
 from tests.strategies.systems import FPS, run
 
 FRAMES = 80
-
-
-def noisy_walk(frames, side_px=128, seed=1):
-    """A pan with noise, which no codec predicts away: bytes depend on the quantiser alone."""
-    rng = np.random.default_rng(seed)
-    scene = texture(side_px, side_px + 2 * frames, rng, 2.0, True).astype(float)
-    return [
-        np.clip(scene[:, 2 * i : 2 * i + side_px] + rng.normal(0, 6.0, (side_px, side_px, 3)), 0, 255).astype(
-            np.uint8
-        )
-        for i in range(frames)
-    ]
 
 
 @pytest.mark.parametrize(("before_bps", "after_bps"), [(0.8e6, 0.12e6), (0.12e6, 0.8e6)])
 def test_bytes_follow_a_step_of_the_link_within_two_seconds(before_bps, after_bps):
     """To within a third of the share of the new rate, on average, from two seconds after the step."""
     options = H264Offload.Options(best_qp=1, start_qp=30, worst_qp=51)
-    rows = run((H264Offload, options), noisy_walk(FRAMES), [(0.0, before_bps), (4.0, after_bps)]).rows
+    rows = run(
+        (H264Offload, options), noisy_walk(FRAMES, 128, seed=1), [(0.0, before_bps), (4.0, after_bps)]
+    ).rows
     sent = rows["outcome"] == 0
     for rate_bps, from_s, to_s in ((before_bps, 2.0, 4.0), (after_bps, 6.0, 8.0)):
         chosen = sent & (rows["started_s"] >= from_s) & (rows["started_s"] < to_s)
@@ -42,7 +32,7 @@ def test_bytes_follow_a_step_of_the_link_within_two_seconds(before_bps, after_bp
 
 def test_on_a_link_that_carries_more_than_enough_quality_is_constant():
     """Then it is a stream of constant quality, and its bytes do not depend on the link."""
-    frames = noisy_walk(20)
+    frames = noisy_walk(20, 128, seed=1)
     rows = [run((H264Offload, H264Offload.Options()), frames, [(0.0, bps)]).rows for bps in (80e6, 160e6)]
     # The first frame of all, and the first of each kind, begin at start_qp.
     assert rows[0]["uplink_bytes"].tolist() == rows[1]["uplink_bytes"].tolist()
